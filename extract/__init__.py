@@ -1,0 +1,1 @@
+"""Raw video to feature store: decoding, clips, crops and backbones."""

@@ -1,0 +1,1 @@
+"""Videos or a store to scores: scoring, propagation to frames, evaluation, files and plots."""

@@ -1,0 +1,1 @@
+"""The `vad` command and the pipelines that join the stages."""

@@ -1,0 +1,115 @@
+"""The clip grid: the one place that knows how frames become snippets and back.
+
+A clip is 16 consecutive frames, clips start every 16 frames, and snippet `i` speaks of
+frames `[16 i, 16 i + 16)`. Frames count from 0 and intervals are half-open.
+
+    frames      0 .............. 15 16 ............. 31 32 .. 37
+    snippets    |       0         | |       1         | | 2 |      38 frames, 3 snippets
+
+What fills the last clip is the tail policy:
+
+    repeat-last  the last frame, again and again (default)
+    loop         the frames of that clip from its start, cyclically (LoopPad; the published
+                 2048-d UCF-Crime and ShanghaiTech features)
+    drop         nothing: the tail is cut off, floor(n / 16) snippets (several public extractors)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InternalError, UsageError
+
+CLIP_FRAMES = 16  # frames a backbone sees at once, and the distance between clips
+
+Tail = Literal["repeat-last", "loop", "drop"]
+TAILS: tuple[str, ...] = get_args(Tail)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipGrid:
+    """Arithmetic between frames, snippets and seconds under one tail policy."""
+
+    tail: Tail = "repeat-last"
+
+    def __post_init__(self) -> None:
+        if self.tail not in TAILS:
+            raise UsageError(f"no tail policy named {self.tail!r}; there are: {', '.join(TAILS)}")
+
+    def n_snippets(self, n_frames: int) -> int:
+        """Number of snippets of a video of `n_frames` frames."""
+        whole, rest = divmod(n_frames, CLIP_FRAMES)
+        return whole + (rest > 0 and self.tail != "drop")
+
+    def snippet_of(self, frame: int) -> int:
+        """The snippet that `frame` lies in."""
+        return frame // CLIP_FRAMES
+
+    def frames_of(self, snippet: int, n_frames: int) -> tuple[int, int]:
+        """Frames `[start, stop)` of a snippet, without the padding of the last one."""
+        start = snippet * CLIP_FRAMES
+        return start, min(start + CLIP_FRAMES, n_frames)
+
+    def fill(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """Fill a last clip of 1 to 16 frames up to 16, by the tail policy.
+
+        frames [n, ...] -> [16, ...]
+        """
+        n = len(frames)
+        if n == CLIP_FRAMES:
+            return frames
+        positions = np.arange(CLIP_FRAMES)
+        index = positions % n if self.tail == "loop" else np.minimum(positions, n - 1)
+        return frames[index]
+
+    def clips(self, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        """Cut a stream of frames into clips, holding no more than one clip.
+
+        blocks of [frames, height, width, 3] in order -> clips [16, height, width, 3]
+        """
+        clip: NDArray[np.uint8] | None = None
+        filled = 0
+        for block in blocks:
+            start = 0
+            while start < len(block):
+                if clip is None:
+                    clip, filled = np.empty((CLIP_FRAMES, *block.shape[1:]), np.uint8), 0
+                taken = min(CLIP_FRAMES - filled, len(block) - start)
+                clip[filled : filled + taken] = block[start : start + taken]
+                filled, start = filled + taken, start + taken
+                if filled == CLIP_FRAMES:
+                    yield clip
+                    clip = None
+        if clip is not None and self.tail != "drop":
+            yield self.fill(clip[:filled])
+
+    def spread(self, scores: NDArray[Any], n_frames: int) -> NDArray[Any]:
+        """Give every frame the score of its snippet, as the published protocols do.
+
+        scores [snippets] -> [n_frames]. Frames of a dropped tail take the last snippet's score.
+
+            scores   a     b     c
+            frames   aaaa  bbbb  cc
+        """
+        if len(scores) != self.n_snippets(n_frames) or len(scores) == 0:
+            raise InternalError(
+                f"{n_frames} frames make {self.n_snippets(n_frames)} snippets "
+                f"(tail {self.tail}), but there are {len(scores)} scores"
+            )
+        index = np.minimum(np.arange(n_frames) // CLIP_FRAMES, len(scores) - 1)
+        return scores[index]
+
+    def seconds(self, snippet: int, times: NDArray[np.float64], duration_s: float) -> tuple[float, float]:
+        """Start and end of a snippet in seconds, from the presentation times of the frames.
+
+        times [frames], the time at which every frame is shown; the last one is shown until
+        `duration_s`.
+        """
+        start, stop = self.frames_of(snippet, len(times))
+        end = float(times[stop]) if stop < len(times) else duration_s
+        return float(times[start]), end

@@ -1,0 +1,1 @@
+"""Feature store and labels to a detector: bags, detectors, losses, fitting and metrics."""
