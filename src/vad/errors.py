@@ -1,9 +1,9 @@
 """Every error a user can meet, and the exit code it ends the command with.
 
-    VadError
-    ├── UsageError (2)     the command, a file or a setting given to it was wrong
-    ├── VideoError (3)     this video only: the run goes on and lists it in failures.jsonl
-    └── InternalError (70) a fault of vad itself
+VadError
+├── UsageError (2)     the command, a file or a setting given to it was wrong
+├── VideoError (3)     this video only: the run goes on and lists it in failures.jsonl
+└── InternalError (70) a fault of vad itself
 """
 
 from __future__ import annotations

@@ -104,7 +104,9 @@ class ClipGrid:
         index = np.minimum(np.arange(n_frames) // CLIP_FRAMES, len(scores) - 1)
         return scores[index]
 
-    def seconds(self, snippet: int, times: NDArray[np.float64], duration_s: float) -> tuple[float, float]:
+    def seconds(
+        self, snippet: int, times: NDArray[np.float64], duration_s: float
+    ) -> tuple[float, float]:
         """Start and end of a snippet in seconds, from the presentation times of the frames.
 
         times [frames], the time at which every frame is shown; the last one is shown until

@@ -1,0 +1,160 @@
+"""Settings: one frozen dataclass is the source of types, defaults, ranges and help.
+
+    @dataclass(frozen=True, kw_only=True)
+    class TrainSettings:
+        lr: float = option(1e-3, "learning rate", minimum=0)
+
+The command line (vad.pipelines.options), `--config FILE.toml`, `--set name=value` and the Python
+functions all go through `build`, which reports every mistake at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import UsageError
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting, as its dataclass declares it."""
+
+    name: str
+    kind: type  # bool, int, float, str or Path
+    default: Any
+    help: str
+    optional: bool = False  # None is allowed
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> Any:
+        """The value in the option's type; ValueError with the rule it breaks."""
+        if value is None and self.optional:
+            return None
+        value = self._convert(value)
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{value!r} is not one of: {', '.join(self.choices)}")
+        if self.minimum is not None and value < self.minimum:
+            raise ValueError(f"{value} is below {self.minimum}")
+        if self.maximum is not None and value > self.maximum:
+            raise ValueError(f"{value} is above {self.maximum}")
+        return value
+
+    def _convert(self, value: Any) -> Any:
+        if self.kind is bool:
+            words = {"true": True, "false": False}
+            if isinstance(value, bool):
+                return value
+            if isinstance(value, str) and value.lower() in words:
+                return words[value.lower()]
+            raise ValueError(f"{value!r} is neither true nor false")
+        if isinstance(value, bool) or (self.kind is int and isinstance(value, float)):
+            raise ValueError(f"{value!r} is no {NAMES[self.kind]}")
+        try:
+            return self.kind(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{value!r} is no {NAMES[self.kind]}") from None
+
+
+NAMES: dict[type, str] = {int: "whole number", float: "number", str: "text", Path: "path"}
+
+
+def option(
+    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None
+) -> Any:
+    """A dataclass field with its help and range. Choices come from a `Literal` type."""
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def options(cls: type) -> dict[str, Option]:
+    """The options that a settings class declares, by name."""
+    hints = get_type_hints(cls)
+    return {f.name: _option(f, hints[f.name]) for f in dataclasses.fields(cls)}
+
+
+def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
+    optional = False
+    if get_origin(hint) in (Union, types.UnionType):
+        optional = True
+        (hint,) = [t for t in get_args(hint) if t is not type(None)]
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    return Option(
+        name=field.name,
+        kind=str if choices else hint,
+        default=None if field.default is MISSING else field.default,
+        help=field.metadata.get("help", ""),
+        optional=optional,
+        minimum=field.metadata.get("minimum"),
+        maximum=field.metadata.get("maximum"),
+        choices=choices,
+    )
+
+
+def build(cls: Callable[..., Settings], *sources: Mapping[str, Any], where: str) -> Settings:
+    """Settings from several sources, the later ones first in force.
+
+    Raises UsageError that lists every unknown name (with the nearest known one) and every value
+    out of its type, choices or range.
+    """
+    known = options(cls)  # type: ignore[arg-type]  # a dataclass is both a type and a callable
+    given: dict[str, Any] = {}
+    for source in sources:
+        given.update(source)
+    mistakes, values = [], {}
+    for name, value in given.items():
+        if name not in known:
+            mistakes.append(unknown(name, known))
+            continue
+        try:
+            values[name] = known[name].check(value)
+        except ValueError as error:
+            mistakes.append(f"{name}: {error}")
+    if mistakes:
+        raise UsageError(f"{where}: " + "; ".join(mistakes))
+    return cls(**values)
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Words for a name that is not known, with the nearest one that is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    rest = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+    return f"no setting {name!r}, {rest}"
+
+
+def read_toml(path: str | Path | None, table: str) -> dict[str, Any]:
+    """One table of a TOML file, such as `[train]`; empty without a path or without the table."""
+    if path is None:
+        return {}
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no configuration file {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    found = document.get(table, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: {table} must be a table: [{table}]")
+    return found
+
+
+def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
+    """`--set` arguments, each `name=value`; `build` converts the values."""
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair}: write name=value")
+        values[name.strip().replace("-", "_")] = value.strip()
+    return values

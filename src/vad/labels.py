@@ -1,0 +1,157 @@
+"""Labels of videos, and the frames that are anomalous.
+
+    labels.csv    video,label[,category][,split][,fold][,source]   label 0 normal, 1 abnormal
+    segments.csv  video,start_frame,end_frame[,category]           half-open, frames from 0
+
+Other columns are ignored. Videos are named as the feature store names them; the last part of the
+name alone (`x` for `cam1/x`) is accepted where only one video has it.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+
+log = logging.getLogger("vad")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is known of a whole video. Empty strings where the file has no such column."""
+
+    video: str
+    label: int  # 0 normal, 1 abnormal
+    category: str = ""
+    split: str = ""
+    fold: str = ""
+    source: str = ""  # videos of one source never part in a split
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Anomalous frames `[start_frame, end_frame)` of a video."""
+
+    video: str
+    start_frame: int
+    end_frame: int
+    category: str = ""
+
+
+Named = TypeVar("Named", Label, Segment)
+
+
+def read_labels(path: str | Path) -> list[Label]:
+    """Read a labels file; UsageError names the line of the first mistake."""
+    labels: list[Label] = []
+    seen: set[str] = set()
+    for where, row in _rows(Path(path), ("video", "label")):
+        if row["label"] not in ("0", "1"):
+            raise UsageError(
+                f"{where}: label is {row['label']!r}; write 0 (normal) or 1 (abnormal)"
+            )
+        if row["video"] in seen:
+            raise UsageError(f"{where}: {row['video']!r} is labelled twice")
+        seen.add(row["video"])
+        optional = {n: row.get(n, "") for n in ("category", "split", "fold", "source")}
+        labels.append(Label(row["video"], int(row["label"]), **optional))
+    if not labels:
+        raise UsageError(f"{path} labels no video")
+    return labels
+
+
+def read_segments(path: str | Path) -> list[Segment]:
+    """Read a segments file; UsageError names the line of the first mistake."""
+    segments = []
+    for where, row in _rows(Path(path), ("video", "start_frame", "end_frame")):
+        try:
+            start, end = int(row["start_frame"]), int(row["end_frame"])
+        except ValueError:
+            raise UsageError(f"{where}: start_frame and end_frame are whole numbers") from None
+        if not 0 <= start < end:
+            raise UsageError(f"{where}: [{start}, {end}) is no interval of frames")
+        segments.append(Segment(row["video"], start, end, row.get("category", "")))
+    return segments
+
+
+def match(named: Iterable[Named], ids: Iterable[str], *, where: str | Path) -> list[Named]:
+    """Give labels or segments the ids of the store, and leave out those of videos it lacks.
+
+    UsageError if a name fits several stored videos, or if none of the names is stored.
+    """
+    named, ids = list(named), list(ids)
+    stems: dict[str, list[str]] = {}
+    for video_id in ids:
+        stems.setdefault(video_id.rsplit("/", 1)[-1], []).append(video_id)
+    stored = set(ids)
+    matched, missing = [], []
+    for item in named:
+        fits = [item.video] if item.video in stored else stems.get(item.video, [])
+        if len(fits) > 1:
+            raise UsageError(
+                f"{where}: {item.video!r} could be {fits[0]!r} or {fits[1]!r}",
+                hint="write the name as the store has it",
+            )
+        if fits:
+            matched.append(replace(item, video=fits[0]))
+        else:
+            missing.append(item.video)
+    if not matched:
+        raise UsageError(
+            f"{where} names no stored video (it names {missing[0]!r}, the store holds {ids[0]!r})"
+            if missing and ids
+            else f"{where} names no stored video",
+            hint="see the ids with: vad inspect STORE",
+        )
+    if missing:
+        unique = list(dict.fromkeys(missing))
+        shown = ", ".join(unique[:3]) + (", ..." if len(unique) > 3 else "")
+        log.warning("%s: %d videos are not in the store: %s", where, len(unique), shown)
+    return matched
+
+
+def frame_truth(video: str, n_frames: int, segments: Iterable[Segment]) -> NDArray[np.bool_]:
+    """Frames of a video that lie in one of its segments, [frames]; segments end with the video."""
+    truth = np.zeros(n_frames, np.bool_)
+    for segment in segments:
+        if segment.video != video:
+            continue
+        if segment.start_frame >= n_frames:
+            log.warning(
+                "%s: the segment at frame %d begins after the last of %d frames",
+                video,
+                segment.start_frame,
+                n_frames,
+            )
+        truth[segment.start_frame : segment.end_frame] = True
+    return truth
+
+
+def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="", strict=True)
+            columns = [c.strip() for c in reader.fieldnames or []]
+            reader.fieldnames = columns
+            if absent := [c for c in required if c not in columns]:
+                raise UsageError(
+                    f"{path} has no column {absent[0]!r} (it has: {', '.join(columns) or 'none'})",
+                    hint=f"the first line must name {','.join(required)}",
+                )
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in row:
+                    raise UsageError(f"{where}: more values than columns")
+                yield where, {k: v.strip() for k, v in row.items()}
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}") from None
