@@ -1,0 +1,299 @@
+"""The extraction run: which videos are to do, and the loop that does them.
+
+    decoder processes ──clips──> backbone ──features──> draft ──whole video──> store
+
+Decoding runs ahead in its own processes; this process computes, and commits every video whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vad
+from vad.config import build
+from vad.device import choose_device
+from vad.errors import UsageError, VideoError
+from vad.grid import CLIP_FRAMES, Tail
+from vad.progress import Meter, meter
+from vad.store import Draft, FeatureStore, VideoRecord, differences
+
+from .backbones import Backbone, create_backbone
+from .failures import Failures
+from .settings import ExtractSettings
+from .sources import Source, find_sources
+from .video import Limits, VideoInfo, probe
+from .workers import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
+
+log = logging.getLogger("vad")
+
+
+@dataclass
+class Outcome:
+    """What became of every video: each is in exactly one of the three."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)  # stored before, from the same content
+    failed: dict[str, VideoError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        return VideoError.exit_code if self.failed else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do."""
+
+    todo: list[Source]
+    stored: list[str]  # ids of videos that need nothing
+    array: str  # name of the array in the store
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The size of a plan. Videos that cannot be opened are left out and counted."""
+
+    n_videos: int
+    n_unreadable: int
+    n_frames: int
+    duration_s: float
+    store_bytes: int
+
+
+def extract(
+    inputs: Iterable[str | Path] | str | Path,
+    store: str | Path = "features.zarr",
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """Extract the features of videos into a store; what is stored already is skipped.
+
+    Parameters are those of `ExtractSettings`. Raises UsageError for wrong input; a video that
+    cannot be used is in `Outcome.failed` and in `failures.jsonl`, and does not stop the run.
+    """
+    chosen = build(ExtractSettings, settings, where="extract")
+    sources = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
+    backbone = load_backbone(chosen)
+    plan = make_plan(sources, store, backbone, chosen, overwrite=overwrite)
+    return run(plan, FeatureStore.create(store), backbone, chosen, quiet=quiet)
+
+
+def load_backbone(settings: ExtractSettings) -> Backbone:
+    """The backbone that the settings name, on its device."""
+    return create_backbone(
+        settings.backbone,
+        weights=settings.weights,
+        crops=settings.crops,
+        device=choose_device(settings.device),
+        precision=settings.precision,
+    )
+
+
+def make_plan(
+    sources: list[Source],
+    store: str | Path,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    *,
+    overwrite: bool = False,
+) -> Plan:
+    """Sort the sources into stored and to do.
+
+    Raises UsageError if the store holds features of the same name made with other settings.
+    """
+    array = f"visual/{backbone.name}"
+    provenance = {
+        **backbone.provenance,
+        "clip_frames": CLIP_FRAMES,
+        "tail": _tail(backbone, settings),
+        "dtype": settings.dtype,
+        "vad": vad.__version__,
+    }
+    if not (Path(store) / "zarr.json").exists():
+        return Plan(sources, [], array, provenance)
+    opened = FeatureStore.open(store)
+    before = opened.provenance(array)
+    if before and (differing := differences(provenance, before)) and not overwrite:
+        words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())
+        raise UsageError(
+            f"{store} holds {array} made with other settings ({words})",
+            hint="use the same settings, another --store, or --overwrite",
+        )
+    stored = [] if overwrite else [s.id for s in sources if _is_stored(opened, s, array)]
+    known = set(stored)
+    return Plan([s for s in sources if s.id not in known], stored, array, provenance)
+
+
+def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:
+    """Open every video of a plan, without decoding it, and add up what is to do."""
+    n_frames, duration_s, n_unreadable = 0, 0.0, 0
+    for source in plan.todo:
+        try:
+            info = probe(source.path, _limits(settings))
+        except VideoError:
+            n_unreadable += 1
+            continue
+        n_frames += info.n_packets
+        duration_s += info.n_packets / float(info.fps)
+    values = -(-n_frames // CLIP_FRAMES) * len(backbone.crops) * backbone.dim
+    n_bytes = values * np.dtype(settings.dtype).itemsize
+    return Estimate(len(plan.todo) - n_unreadable, n_unreadable, n_frames, duration_s, n_bytes)
+
+
+def run(
+    plan: Plan,
+    store: FeatureStore,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    *,
+    quiet: bool = False,
+) -> Outcome:
+    """Do a plan. Interrupt it at any moment: what is committed stays, the rest is redone."""
+    outcome = Outcome(skipped=list(plan.stored))
+    failures = Failures(store.path)
+    store.sweep()
+    pool = DecoderPool(
+        min(settings.workers, max(1, len(plan.todo))),
+        clips_per_block=settings.batch,
+        tail=_tail(backbone, settings),
+        decoder=settings.decoder,
+        limits=_limits(settings),
+        time_limit_s=settings.time_limit,
+        accept_truncated=settings.accept_truncated,
+    )
+    with (
+        pool,
+        ThreadPoolExecutor(1) as hashing,
+        meter("extract", len(plan.todo), unit="videos", quiet=quiet) as progress,
+    ):
+        jobs: dict[int, _Job] = {}
+        try:
+            for event in pool.decode([s.path for s in plan.todo]):
+                source = plan.todo[event.index]
+                try:
+                    if isinstance(event, Opened):
+                        digest = hashing.submit(sha256_of, source.path)
+                        draft = store.draft(source.id)
+                        jobs[event.index] = _Job(plan, source, event.info, draft, digest)
+                    elif isinstance(event, Failed):
+                        raise event.error
+                    elif event.index not in jobs:
+                        continue  # it failed in this process; its decoder did not know
+                    elif isinstance(event, Clips):
+                        features = backbone(event.rgb).astype(settings.dtype)
+                        jobs[event.index].add(features, event.times)
+                        progress.note(source.id)
+                    elif isinstance(event, Decoded):
+                        jobs.pop(event.index).commit(event.report, _tail(backbone, settings))
+                        outcome.done.append(source.id)
+                        progress.advance()
+                except VideoError as error:
+                    _fail(jobs.pop(event.index, None), source, error, outcome, failures, progress)
+        finally:
+            for job in jobs.values():
+                job.draft.discard()
+    failures.forget(store)
+    return outcome
+
+
+@dataclass
+class _Job:
+    """One video on its way into the store."""
+
+    plan: Plan
+    source: Source
+    info: VideoInfo
+    draft: Draft
+    digest: Future[str]
+    times: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, features: NDArray[Any], times: NDArray[np.float64]) -> None:
+        self.draft.append(self.plan.array, features)
+        self.times.append(times)
+
+    def commit(self, report: DecodeReport, tail: Tail) -> None:
+        """Store the video. Raises VideoError if it is too short for a single snippet."""
+        if not self.times:
+            raise VideoError(
+                "too-short",
+                f"{report.n_frames} frames make no snippet",
+                hint="use --tail repeat-last",
+            )
+        stat = self.source.path.stat()
+        record = VideoRecord(
+            source=str(self.source.path),
+            source_bytes=stat.st_size,
+            source_mtime_ns=stat.st_mtime_ns,
+            source_sha256=self.digest.result(),
+            n_frames=report.n_frames,
+            fps=float(self.info.fps),
+            duration_s=report.duration_s,
+            width=self.info.width,
+            height=self.info.height,
+            container=self.info.container,
+            codec=self.info.codec,
+            decoder=report.decoder,
+            n_frames_declared=self.info.n_frames_declared,
+            n_bad_packets=report.n_bad_packets,
+            tail=tail,
+        )
+        times = np.concatenate(self.times)
+        self.draft.commit(record, times, {self.plan.array: self.plan.provenance})
+
+
+def _fail(
+    job: _Job | None,
+    source: Source,
+    error: VideoError,
+    outcome: Outcome,
+    failures: Failures,
+    progress: Meter,
+) -> None:
+    if job:
+        job.draft.discard()
+    outcome.failed[source.id] = error
+    failures.add(source, error)
+    log.warning("%s: %s (%s)", source.path, error, error.reason)
+    progress.advance()
+
+
+def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:
+    """Whether the video is stored from the content that the file has now."""
+    if source.id not in store or array not in store.names(source.id):
+        return False
+    record = store.record(source.id)
+    try:
+        stat = source.path.stat()
+    except OSError:
+        return False
+    if stat.st_size != record.source_bytes:
+        return False
+    return (
+        stat.st_mtime_ns == record.source_mtime_ns or sha256_of(source.path) == record.source_sha256
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tail(backbone: Backbone, settings: ExtractSettings) -> Tail:
+    return settings.tail or backbone.tail
+
+
+def _limits(settings: ExtractSettings) -> Limits:
+    return Limits(max_pixels=settings.max_pixels)

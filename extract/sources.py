@@ -1,0 +1,88 @@
+"""Which videos a command means, and what each is called."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vad.errors import UsageError
+
+SUFFIXES = (
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video file and its id: the path below the input folder, without the suffix."""
+
+    id: str
+    path: Path
+
+
+def find_sources(inputs: Iterable[str | Path]) -> list[Source]:
+    """The videos that files, folders, globs (`'*.mkv'`) and lists (`@list.txt`) name, sorted by id.
+
+    A folder stands for every file in and below it with a video's suffix. A list holds one file,
+    folder or glob a line, relative to where the command runs. Hidden files are left out.
+
+    Raises UsageError if an input does not exist, if there is no video, or if two files would get
+    one id.
+    """
+    sources: dict[str, Source] = {}
+    inputs = list(inputs)
+    for source in _all(str(i) for i in inputs):
+        other = sources.setdefault(source.id, source)
+        if os.path.realpath(other.path) != os.path.realpath(source.path):
+            raise UsageError(
+                f"{other.path} and {source.path} would both be called {source.id!r}",
+                hint="name the folder above both, or rename one",
+            )
+    if not sources:
+        raise UsageError(
+            f"no video in {', '.join(map(str, inputs)) or 'nothing'}",
+            hint=f"a folder is searched for {' '.join(SUFFIXES)}",
+        )
+    return sorted(sources.values(), key=lambda s: s.id)
+
+
+def _all(inputs: Iterable[str]) -> Iterator[Source]:
+    for name in inputs:
+        path = Path(name)
+        if name.startswith("@"):
+            yield from _all(_lines(Path(name[1:])))
+        elif path.is_dir():
+            yield from _below(path)
+        elif path.exists():
+            yield Source(_id(path.name), path)
+        elif matches := sorted(glob.glob(name, recursive=True)):
+            yield from _all(matches)
+        else:
+            raise UsageError(f"no file, folder or glob match: {name}")
+
+
+def _below(root: Path) -> Iterator[Source]:
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+        for name in sorted(files):
+            path = Path(folder, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield Source(_id(path.relative_to(root).as_posix()), path)
+
+
+def _id(name: str) -> str:
+    """The name without its suffix; bytes that are no UTF-8 are written as escapes."""
+    stem = os.path.splitext(name)[0]
+    return os.fsencode(stem).decode("utf-8", "backslashreplace")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the list {path} cannot be read: {error}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
