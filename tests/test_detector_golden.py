@@ -1,0 +1,80 @@
+"""Golden vectors: figures of the released networks and losses, run with weights and inputs that
+a formula gives. Every network here must give the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vad.train.detectors import create_detector
+
+NORMAL_FIRST = torch.tensor([0.0, 0.0, 1.0, 1.0])
+
+
+def features(videos: int, crops: int, snippets: int, dim: int) -> Tensor:
+    """(1 + 0.8 sin(1.1t + 0.5b)) (0.6 + 0.4 sin(0.37c + 0.9t + 1.7p + 2.3b)), all from 0."""
+    b, p, t, c = np.ogrid[:videos, :crops, :snippets, :dim]
+    length = 1 + 0.8 * np.sin(1.1 * t + 0.5 * b)
+    return torch.from_numpy(length * (0.6 + 0.4 * np.sin(0.37 * c + 0.9 * t + 1.7 * p + 2.3 * b)))
+
+
+def fill(module: nn.Module) -> float:
+    """Give every weight a value that depends on its place alone; returns the sum of all floats."""
+    total = 0.0
+    for j, (name, entry) in enumerate(sorted(module.state_dict().items())):
+        if not entry.is_floating_point():
+            entry.zero_()
+            continue
+        values = _values(name, j, tuple(entry.shape)).astype(np.float32)
+        entry.copy_(torch.from_numpy(values.reshape(entry.shape)))
+        total += float(values.sum(dtype=np.float64))
+    return total
+
+
+def _values(name: str, j: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """offset + scale w, with w = 2 frac(43758.5453 sin(12.9898 (i + 1) + 78.233 (j + 1))) - 1."""
+    size = int(np.prod(shape, dtype=np.int64))
+    if name.endswith("running_var"):
+        offset, scale = 1.0, 0.5
+    elif not shape:
+        offset, scale = 0.2, 0.0
+    elif name.endswith(".b") and len(shape) == 3:
+        offset, scale = 0.0, 0.1
+    elif len(shape) >= 2 and not name.endswith(".g"):
+        offset, scale = 0.0, 1.4 * np.sqrt(3 / (size / shape[0]))
+    else:
+        offset, scale = (1.0, 0.2) if name.endswith((".g", "weight")) else (0.0, 0.1)
+    v = np.arange(1, size + 1, dtype=np.float64)
+    v *= 12.9898  # in place: the largest network has 81 million
+    v += 78.233 * (j + 1)
+    np.sin(v, out=v)
+    v *= 43758.5453
+    v -= np.floor(v)
+    v *= 2 * scale
+    v += offset - scale
+    return v
+
+
+def near(value: float | list[float], rel: float = 1e-4) -> object:
+    return pytest.approx(value, rel=rel)
+
+
+def test_rtfm() -> None:
+    detector = create_detector("rtfm", visual_dim=2048).eval()
+    assert fill(detector) == near(8234.113083, 1e-7)
+    with torch.no_grad():
+        output = detector((0.05 * features(4, 10, 32, 2048)).float())
+        terms = detector.loss(output, NORMAL_FIRST, form="published")
+    scores = output.scores
+    assert scores[0, :4].tolist() == near([0.558582, 0.564423, 0.567941, 0.574410])
+    assert scores[-1, -1].item() == near(0.547653)
+    assert scores.mean().item() == near(0.570530)
+    assert output.magnitudes[0, :4].tolist() == near([6.145375, 7.661511, 7.573943, 6.795938])
+    assert output.magnitudes.mean().item() == near(6.949300)
+    assert (terms["classification"] + 1e-4 * terms["magnitude"]).item() == near(1.7031841)
+    assert 8e-3 * terms["sparsity"].item() == near(0.0365142)
+    assert 8e-4 * terms["smoothness"].item() == near(1.58788e-6)
+    assert terms["total"].item() == near(1.7396998)

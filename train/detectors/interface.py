@@ -1,0 +1,146 @@
+"""What every detector is: bags in, scores out, named loss terms."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from vad.errors import UsageError
+
+from .settings import Settings
+
+Form = Literal["paper", "published"]
+FORMS: tuple[str, ...] = get_args(Form)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a detector says of a batch of videos. Rows beyond a video's length are 0."""
+
+    scores: Tensor  # [videos, snippets] in [0, 1], mean over crops
+    magnitudes: Tensor  # [videos, snippets], mean over crops
+    lengths: Tensor  # int64 [videos], true snippets
+    parts: Mapping[str, Tensor] = field(default_factory=dict)  # what the detector's loss needs
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """A checked batch, 0 at padding."""
+
+    visual: Tensor  # [videos, crops, snippets, dim]
+    text: Tensor | None  # [videos, crops, snippets, text dim]
+    lengths: Tensor  # int64 [videos]
+    valid: Tensor | None  # bool [videos, snippets]; None where nothing is padding
+
+    def channels(self, features: Tensor) -> Tensor:
+        """[videos, crops, snippets, dim] -> [videos * crops, dim, snippets], for convolutions."""
+        return features.flatten(0, 1).transpose(1, 2)
+
+    def unflatten(self, rows: Tensor) -> Tensor:
+        """[videos * crops, ...] -> [videos, crops, ...]."""
+        return rows.reshape(*self.visual.shape[:2], *rows.shape[1:])
+
+    @property
+    def mask(self) -> Tensor | None:
+        """bool [videos * crops, snippets], as the blocks take it."""
+        return None if self.valid is None else self.valid.repeat_interleave(self.visual.shape[1], 0)
+
+    def blank(self, values: Tensor) -> Tensor:
+        """values [videos, snippets], 0 at padding."""
+        return values if self.valid is None else values * self.valid
+
+
+class Detector(nn.Module):
+    """A network over bags of snippet features, and its loss.
+
+    Subclasses give `run` (the network) and `terms` (the loss); inputs are checked here, once.
+    """
+
+    visual_dim: int
+    text_dim: int | None
+    settings: Settings
+
+    def __init__(self, visual_dim: int, text_dim: int | None, settings: Settings) -> None:
+        super().__init__()
+        self.visual_dim, self.text_dim, self.settings = visual_dim, text_dim, settings
+
+    def forward(
+        self, visual: Tensor, text: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Output:
+        """Score bags.
+
+        visual [videos, crops, snippets, dim]; text [videos, snippets, dim], for those that read
+        it; lengths int [videos], the true snippets of bags padded at the end.
+        Raises UsageError for shapes that do not fit the detector.
+        """
+        return self.run(self._checked(visual, text, lengths))
+
+    def loss(self, output: Output, labels: Tensor, form: Form = "paper") -> dict[str, Tensor]:
+        """Named terms and their weighted "total"; labels [videos] of 0 (normal) and 1, any order.
+
+        form "paper" is sound for any batch: terms that need a class which is not there are left
+        out. form "published" computes what the released code does, to the letter, and takes
+        batches as it does: the normal videos first, then as many abnormal ones.
+        """
+        if form not in FORMS:
+            raise UsageError(f"no loss form named {form!r}; there are: {', '.join(FORMS)}")
+        n_videos = len(output.scores)
+        labels = labels.to(output.scores)
+        if labels.shape != (n_videos,) or not bool(((labels == 0) | (labels == 1)).all()):
+            raise UsageError(
+                f"labels are {n_videos} values of 0 or 1, one a video, got "
+                f"{labels.tolist() if labels.numel() <= 8 else list(labels.shape)}"
+            )
+        half = n_videos // 2
+        halves = torch.arange(n_videos, device=labels.device) >= n_videos - half
+        if form == "published" and (n_videos % 2 or not bool((labels == halves).all())):
+            raise UsageError(
+                "the published loss pairs the first half of a batch, all normal, with the second, "
+                f"all abnormal; got {n_videos} videos, {int(labels.sum())} of them abnormal",
+                hint="order the batch so, or use form='paper', which takes any",
+            )
+        return self.terms(output, labels, form)
+
+    @abstractmethod
+    def run(self, bags: Bags) -> Output:
+        """The network."""
+
+    @abstractmethod
+    def terms(self, output: Output, labels: Tensor, form: Form) -> dict[str, Tensor]:
+        """The loss, on checked labels (float, on the device of the scores)."""
+
+    def _checked(self, visual: Tensor, text: Tensor | None, lengths: Tensor | None) -> Bags:
+        if visual.ndim != 4 or visual.shape[-1] != self.visual_dim or 0 in visual.shape:
+            raise UsageError(
+                f"visual features are [videos, crops, snippets, {self.visual_dim}] and not empty, "
+                f"got {list(visual.shape)}",
+                hint="a detector reads the features it was made for",
+            )
+        videos, crops, snippets, _ = visual.shape
+        if self.text_dim is None:
+            text = None  # a store may hold text that this detector does not read
+        elif text is None or text.shape != (videos, snippets, self.text_dim):
+            raise UsageError(
+                f"this detector reads text features [{videos}, {snippets}, {self.text_dim}], "
+                f"got {'none' if text is None else list(text.shape)}"
+            )
+        else:
+            text = text[:, None].expand(videos, crops, snippets, self.text_dim)
+        if lengths is None:
+            return Bags(visual, text, torch.full((videos,), snippets, device=visual.device), None)
+        lengths = lengths.to(visual.device, torch.int64)
+        if lengths.shape != (videos,) or bool(((lengths < 1) | (lengths > snippets)).any()):
+            raise UsageError(
+                f"lengths are {videos} counts between 1 and {snippets}, got {lengths.tolist()}"
+            )
+        if bool((lengths == snippets).all()):
+            return Bags(visual, text, lengths, None)
+        valid = torch.arange(snippets, device=visual.device) < lengths[:, None]
+        spread = valid[:, None, :, None]
+        blanked = None if text is None else text * spread
+        return Bags(visual * spread, blanked, lengths, valid)

@@ -1,0 +1,88 @@
+"""Published weights: what they are wrapped in, whose they are, and of which sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from vad.errors import UsageError
+
+from . import create_detector
+from .interface import Detector
+
+# What training scripts wrap a state_dict in, beside the epoch and the optimiser's state.
+CONTAINERS = ("model_state_dict", "state_dict")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the shapes tell: the arguments of `create_detector`."""
+
+    visual_dim: int
+    text_dim: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+Weights = Mapping[str, Tensor]
+
+
+def _rtfm(weights: Weights) -> Sizes:
+    width, dim, _ = weights["Aggregate.conv_1.0.weight"].shape
+    return Sizes(dim, settings={"width": width})
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The keys by which one detector's weights are known."""
+
+    name: str
+    keys: tuple[str, ...]  # all of them are there
+    read: Callable[[Weights], Sizes]
+
+
+# The first that fits: a detector whose keys hold another's stands above it.
+MARKS = (Mark("rtfm", ("Aggregate.conv_1.0.weight", "Aggregate.conv_1.2.weight"), _rtfm),)
+
+
+def load_published(state_dict: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> Detector:
+    """See `from_published`."""
+    weights = unwrap(state_dict)
+    mark = next((mark for mark in MARKS if all(key in weights for key in mark.keys)), None)
+    if mark is None:
+        raise UsageError(
+            f"weights of no known detector: they start with {', '.join(sorted(weights)[:3])}",
+            hint=f"known are {', '.join(sorted(mark.name for mark in MARKS))}",
+        )
+    sizes = mark.read(weights)
+    detector = create_detector(
+        mark.name,
+        visual_dim=sizes.visual_dim,
+        text_dim=sizes.text_dim,
+        settings=sizes.settings,
+        arrays=arrays,
+    )
+    try:
+        detector.load_state_dict(weights)
+    except RuntimeError as error:  # torch lists missing, left-over and misshapen keys
+        raise UsageError(f"these look like weights of {mark.name}, but: {error}") from error
+    return detector.eval()
+
+
+def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The bare weights: out of a training checkpoint, without `module.` before every key.
+
+    Raises UsageError where anything but tensors is left.
+    """
+    inner = next((state_dict[name] for name in CONTAINERS if name in state_dict), state_dict)
+    weights = {str(key).removeprefix("module."): value for key, value in inner.items()}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UsageError(
+            "a state_dict maps names to tensors, and this maps "
+            f"{', '.join(sorted(weights)[:3]) or 'nothing'}",
+            hint="give the mapping that torch.load(path, weights_only=True) returns",
+        )
+    return weights

@@ -1,0 +1,92 @@
+"""RTFM: robust temporal feature magnitude learning (Tian et al., ICCV 2021, arXiv 2101.10030).
+
+Abnormal snippets shall have long feature vectors, normal ones short ones: the k longest of a video
+speak for it. Scores and loss equal those of github.com/tianyu0207/RTFM (cf938f4) to 1e-4.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..blocks import TemporalNetwork, score_head, xavier
+from ..losses import (
+    Terms,
+    magnitude_squared,
+    pairs_hinge,
+    smoothness,
+    smoothness_flattened,
+    sparsity,
+    sparsity_flattened,
+    video_bce,
+    weighted,
+)
+from ..selection import magnitude, top_k
+from .interface import Bags, Detector, Form, Output
+from .settings import RTFMSettings
+
+
+class RTFM(Detector):
+    """Multi-scale temporal network, then a snippet classifier.
+
+    The normalisation of the temporal network comes after its ReLU, unlike the paper's figure: the
+    published weights need it so.
+    """
+
+    settings: RTFMSettings
+
+    def __init__(self, visual_dim: int, text_dim: int | None, settings: RTFMSettings) -> None:
+        super().__init__(visual_dim, text_dim, settings)
+        self.Aggregate = TemporalNetwork(visual_dim, settings.width)
+        self.fc1 = nn.Linear(visual_dim, 512)
+        self.fc2 = nn.Linear(512, 128)
+        self.fc3 = nn.Linear(128, 1)
+        self.dropout = nn.Dropout(settings.dropout)
+        xavier(self)
+
+    def run(self, bags: Bags) -> Output:
+        """Features [videos, crops, snippets, dim] and their scores."""
+        changed = self.Aggregate(bags.channels(bags.visual), bags.mask)
+        features = self.dropout(bags.unflatten(changed.transpose(1, 2)))
+        scores = score_head(features, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
+        return Output(bags.blank(scores), magnitude(features), bags.lengths, {"features": features})
+
+    def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
+        """See `feature_magnitude_terms`."""
+        return feature_magnitude_terms(self, output, labels, form)
+
+
+def feature_magnitude_terms(
+    detector: Detector, output: Output, labels: Tensor, form: Form
+) -> Terms:
+    """RTFM's loss: classification, magnitude, smoothness and sparsity of abnormal videos.
+
+    A video's score is the mean score of the k snippets of the largest magnitude. In the paper's
+    form the magnitude of a video is the mean norm of those k, every abnormal video is set against
+    every normal one by a hinge, and the other two are taken video by video. For the released
+    form, see `losses.magnitude_squared`, `smoothness_flattened` and `sparsity_flattened`.
+    """
+    settings = detector.settings
+    p_drop = settings.dropout if detector.training else 0.0
+    selection = top_k(output.magnitudes, settings.k, output.lengths, p_drop)
+    abnormal = labels > 0.5
+    scores = output.scores[abnormal]
+    terms: dict[str, Tensor | None] = {
+        "classification": video_bce(selection.mean(output.scores), labels)
+    }
+    if form == "published":
+        means = selection.mean(output.parts["features"])
+        terms["magnitude"] = magnitude_squared(means[abnormal], means[~abnormal], settings.margin)
+        terms["smoothness"] = smoothness_flattened(scores)
+        terms["sparsity"] = sparsity_flattened(scores)
+    else:
+        lengths = output.lengths[abnormal]
+        norms = selection.mean(output.magnitudes)
+        terms["magnitude"] = pairs_hinge(norms[abnormal], norms[~abnormal], settings.margin)
+        terms["smoothness"] = smoothness(scores, lengths)
+        terms["sparsity"] = sparsity(scores, lengths)
+    weights = {
+        "magnitude": settings.alpha,
+        "smoothness": settings.smooth,
+        "sparsity": settings.sparse,
+    }
+    return weighted(terms, weights)

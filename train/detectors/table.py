@@ -1,0 +1,44 @@
+"""The detectors by name: what each is called, needs and cites. No torch here."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from vad.errors import UsageError
+
+from .settings import RTFMSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One detector: where its class lies, and what a person chooses it by."""
+
+    path: str  # "module:Class", inside this package
+    settings: type[Any]
+    summary: str
+    paper: str
+    text: bool = False  # it needs text features besides the visual ones
+    arrays: tuple[str, ...] = ()  # arrays it is given at creation, beside settings
+
+
+DETECTORS: dict[str, Row] = {
+    "rtfm": Row(
+        "rtfm:RTFM",
+        RTFMSettings,
+        "temporal network (dilated convolutions, non-local block), top-k by feature magnitude",
+        "Tian et al., ICCV 2021",
+    ),
+}
+
+
+def find_row(name: str) -> Row:
+    """The row of a detector. Raises UsageError, naming the nearest, for an unknown name."""
+    if name in DETECTORS:
+        return DETECTORS[name]
+    near = difflib.get_close_matches(name, DETECTORS, n=1)
+    raise UsageError(
+        f"no detector named {name!r}; there are: {', '.join(sorted(DETECTORS))}",
+        hint=f"did you mean {near[0]}?" if near else "",
+    )
