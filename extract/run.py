@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -61,13 +62,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The size of a plan. Videos that cannot be opened are left out and counted."""
+    """The size of a plan, without the videos that cannot be opened."""
 
     n_videos: int
-    n_unreadable: int
     n_frames: int
     duration_s: float
-    store_bytes: int
+    store_bytes: int  # before compression
+    work_s: float  # of the backbone, at the rate measured just now
+    unreadable: dict[Path, str]  # reason by file
 
 
 def extract(
@@ -138,18 +140,32 @@ def make_plan(
 
 def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:
     """Open every video of a plan, without decoding it, and add up what is to do."""
-    n_frames, duration_s, n_unreadable = 0, 0.0, 0
+    n_frames, duration_s = 0, 0.0
+    unreadable: dict[Path, str] = {}
     for source in plan.todo:
         try:
             info = probe(source.path, _limits(settings))
-        except VideoError:
-            n_unreadable += 1
+        except VideoError as error:
+            unreadable[source.path] = error.reason
             continue
         n_frames += info.n_packets
         duration_s += info.n_packets / float(info.fps)
-    values = -(-n_frames // CLIP_FRAMES) * len(backbone.crops) * backbone.dim
-    n_bytes = values * np.dtype(settings.dtype).itemsize
-    return Estimate(len(plan.todo) - n_unreadable, n_unreadable, n_frames, duration_s, n_bytes)
+    n_snippets = -(-n_frames // CLIP_FRAMES)
+    clip = np.random.default_rng(0).integers(0, 256, (1, CLIP_FRAMES, 240, 320, 3), np.uint8)
+    backbone(clip)  # the first pass also sets things up
+    started = time.perf_counter()
+    backbone(clip)
+    return Estimate(
+        n_videos=len(plan.todo) - len(unreadable),
+        n_frames=n_frames,
+        duration_s=duration_s,
+        store_bytes=n_snippets
+        * len(backbone.crops)
+        * backbone.dim
+        * np.dtype(settings.dtype).itemsize,
+        work_s=n_snippets * (time.perf_counter() - started),
+        unreadable=unreadable,
+    )
 
 
 def run(

@@ -1,0 +1,69 @@
+"""The `vad` command: its commands, its errors, its exit codes.
+
+0 done; 2 usage; 3 done, but some videos failed; 70 our fault; 130 interrupted. Results go to
+stdout, all else to stderr. Stages are imported by the command that runs them, so that `vad --help`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+import vad
+from vad.errors import InternalError, VadError
+
+from .commands import demo, doctor, evaluate, extract, inspect, models, score, train
+
+app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=False)
+for module in (extract, train, evaluate, score, demo, inspect, models, doctor):
+    app.command()(module.command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vad {vad.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Weakly supervised video anomaly detection: raw video in, a score for every frame out."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("vad")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def main() -> None:
+    """Run the command line; every error ends as one line and an exit code."""
+    try:
+        app()
+    except VadError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        free = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+        _fail(f"{error.strerror or error}{where}{free}", InternalError.exit_code)
+    except Exception as error:
+        line = f"internal error, {type(error).__name__}: {error}; vad --debug COMMAND shows where"
+        _fail(line, InternalError.exit_code)
+
+
+def _fail(line: str, code: int) -> None:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    print(f"vad: {line}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,56 @@
+"""`vad extract`: videos to a feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vad.extract.settings import ExtractSettings
+
+from ..options import Quiet, Store, takes
+
+
+@takes(ExtractSettings, "extract")
+def command(
+    videos: Annotated[
+        list[str], typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt")
+    ],
+    settings: ExtractSettings,
+    store: Store = Path("features.zarr"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="extract stored videos again")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be done, and stop")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Extract features of videos into a store; stored videos are skipped."""
+    from vad.extract.run import estimate, load_backbone, make_plan, run
+    from vad.extract.sources import find_sources
+    from vad.store import FeatureStore
+
+    sources = find_sources(videos)
+    backbone = load_backbone(settings)
+    plan = make_plan(sources, store, backbone, settings, overwrite=overwrite)
+    typer.echo(
+        f"{len(plan.stored)} stored, {len(plan.todo)} to do: {plan.array} in {store}", err=True
+    )
+    if dry_run:
+        size = estimate(plan, backbone, settings)
+        typer.echo(
+            f"would extract {size.n_videos} videos, {size.n_frames:,} frames, "
+            f"{size.duration_s / 3600:.2f} h: {size.store_bytes / 1e6:,.1f} MB before compression, "
+            f"about {size.work_s / 60:.1f} min of computation"
+        )
+        for path, reason in size.unreadable.items():
+            typer.echo(f"would fail: {path} ({reason})")
+        return
+    outcome = run(plan, FeatureStore.create(store), backbone, settings, quiet=quiet)
+    typer.echo(
+        f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
+        + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")
+    )
+    raise typer.Exit(outcome.exit_code)

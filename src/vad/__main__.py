@@ -1,0 +1,5 @@
+"""`python -m vad`."""
+
+from vad.pipelines.cli import main
+
+main()

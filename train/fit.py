@@ -1,0 +1,183 @@
+"""The training loop: epochs over bags, the best epoch by validation, resumable at every epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from vad.errors import UsageError
+from vad.progress import Meter
+
+from .bags import Bags
+from .checkpoint import load_tensors, save_tensors, with_prefix
+from .detectors import Detector
+from .history import History
+from .scaling import Scaling
+from .settings import TrainSettings
+
+SAVE_EVERY_S = 60.0  # how much work a killed run loses
+
+
+@dataclass
+class Fit:
+    """A training under way. `state.safetensors` holds all of it, so that a run can go on."""
+
+    detector: Detector
+    optimizer: torch.optim.Adam
+    epoch: int = 0  # epochs done
+    best_epoch: int = 0
+    best: tuple[float, ...] = ()  # higher is better
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, detector: Detector, settings: TrainSettings) -> Fit:
+        """The state before the first epoch."""
+        adam = torch.optim.Adam(
+            detector.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+        )
+        return cls(detector, adam)
+
+    def save(self, path: Path) -> None:
+        """Write the state."""
+        tensors = {f"detector.{n}": t for n, t in self.detector.state_dict().items()}
+        tensors |= {f"best.{n}": t for n, t in self.best_weights.items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{n}": t for n, t in moments.items()}
+        tensors["epochs"] = torch.tensor([self.epoch, self.best_epoch])
+        tensors["value"] = torch.tensor(self.best, dtype=torch.float64)
+        save_tensors(path, tensors)
+
+    def load(self, path: Path) -> None:
+        """Go on from a state; UsageError if it is of another detector."""
+        tensors = load_tensors(path)
+        try:
+            self.detector.load_state_dict(with_prefix(tensors, "detector."))
+        except RuntimeError:
+            raise UsageError(
+                f"{path} is of another detector", hint="train into another --out"
+            ) from None
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in with_prefix(tensors, "adam.").items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.best_weights = with_prefix(tensors, "best.")
+        self.epoch, self.best_epoch = (int(n) for n in tensors["epochs"])
+        self.best = tuple(tensors["value"].tolist())
+
+
+def fit(
+    state: Fit,
+    train: Bags,
+    validation: Bags | None,
+    scaling: Scaling,
+    settings: TrainSettings,
+    *,
+    history: History,
+    state_path: Path,
+    progress: Meter,
+) -> None:
+    """Train for the epochs that `state` has not seen, and keep the weights of the best.
+
+    Randomness is seeded epoch by epoch, so a resumed training equals one that was never stopped.
+    Without validation videos the last epoch is the best.
+    """
+    device = next(state.detector.parameters()).device
+    saved = time.monotonic()
+    try:
+        while state.epoch < settings.epochs:
+            row = _train_epoch(state, train, scaling, settings, device)
+            figures = validate(state.detector, validation, scaling, settings, device)
+            state.epoch += 1
+            quality = _quality(figures) if validation else (float(state.epoch),)
+            if not state.best or quality >= state.best:
+                state.best, state.best_epoch = quality, state.epoch
+                weights = state.detector.state_dict()
+                state.best_weights = {n: t.detach().clone() for n, t in weights.items()}
+            history.add({"epoch": state.epoch, **row, **figures})
+            progress.advance()
+            progress.note(f"loss {row['train/total']:.4f}, best epoch {state.best_epoch}")
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                state.save(state_path)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        state.save(state_path)
+        raise
+
+
+def _train_epoch(
+    state: Fit, train: Bags, scaling: Scaling, settings: TrainSettings, device: torch.device
+) -> dict[str, float]:
+    """One pass over the larger class; the mean of every loss term."""
+    torch.manual_seed(settings.seed * 1_000_003 + state.epoch)
+    random = np.random.default_rng((settings.seed, state.epoch))
+    state.detector.train()
+    sums: dict[str, float] = {}
+    n_steps = 0
+    for index in balanced_batches(train.labels, settings.batch, random):
+        visual, labels = train.take(index, device)
+        terms = state.detector.loss(state.detector(scaling(visual)), labels, settings.form)
+        state.optimizer.zero_grad()
+        terms["total"].backward()
+        state.optimizer.step()
+        n_steps += 1
+        for name, term in terms.items():
+            sums[f"train/{name}"] = sums.get(f"train/{name}", 0.0) + float(term)
+    return {name: total / n_steps for name, total in sums.items()}
+
+
+def balanced_batches(
+    labels: NDArray[np.float32], batch: int, random: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Batches with as many normal as abnormal videos, the normal ones first.
+
+    Every video of the larger class comes once; the smaller class is dealt again and again, each
+    time in a new order.
+    """
+    classes = [np.flatnonzero(labels == value) for value in (0, 1)]
+    size = min(batch, *map(len, classes))
+    n_batches = -(-max(map(len, classes)) // size)
+    dealt = []
+    for members in classes:
+        rounds = -(-n_batches * size // len(members))
+        dealt.append(np.concatenate([random.permutation(members) for _ in range(rounds)]))
+    for start in range(0, n_batches * size, size):
+        yield np.concatenate([deal[start : start + size] for deal in dealt])
+
+
+@torch.inference_mode()
+def validate(
+    detector: Detector,
+    bags: Bags | None,
+    scaling: Scaling,
+    settings: TrainSettings,
+    device: torch.device,
+) -> dict[str, float]:
+    """Loss and video-level AUC (a video's score is its highest) over validation bags."""
+    if bags is None:
+        return {}
+    detector.eval()
+    losses, peaks = [], []
+    for start in range(0, len(bags), settings.batch):
+        index = np.arange(start, min(start + settings.batch, len(bags)))
+        visual, labels = bags.take(index, device)
+        output = detector(scaling(visual))
+        terms = detector.loss(output, labels, "paper")
+        losses += [float(terms["total"])] * len(index)
+        peaks.append(output.scores.amax(1).cpu().numpy())
+    auc = roc_auc_score(bags.labels, np.concatenate(peaks))
+    return {"validation/loss": float(np.mean(losses)), "validation/video_auc": float(auc)}
+
+
+def _quality(figures: Mapping[str, float]) -> tuple[float, ...]:
+    """What a better epoch has more of: video-level AUC, then less loss."""
+    return figures["validation/video_auc"], -figures["validation/loss"]

@@ -1,0 +1,216 @@
+"""`vad train`: store and labels in, a run folder out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vad
+from vad.config import build, options
+from vad.device import choose_device
+from vad.errors import UsageError
+from vad.files import write_json
+from vad.labels import Label, match, read_labels
+from vad.progress import meter
+from vad.store import FeatureStore
+
+from .bags import Bags, load_bags
+from .checkpoint import CARD, SCHEMA, WEIGHTS, Run, save_tensors
+from .detectors import create_detector, find_row
+from .fit import Fit, fit
+from .history import History
+from .metrics import best_threshold
+from .scaling import Scaling
+from .settings import TrainSettings
+from .split import Split, split_videos
+
+log = logging.getLogger("vad")
+
+STATE, PLAN = "state.safetensors", "plan.json"  # of an unfinished run
+
+
+def train(
+    store: str | Path,
+    labels: str | Path,
+    out: str | Path = "runs/rtfm",
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a detector from video-level labels, and open the run it leaves in `out`.
+
+    `settings` are those of `TrainSettings` and of the detector. Raises UsageError for wrong input.
+    """
+    chosen, own = split_settings(settings)
+    return train_run(
+        Path(store),
+        Path(labels),
+        Path(out),
+        chosen,
+        own,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
+    """Settings of the training, and those of the detector, from names of both kinds."""
+    known = options(TrainSettings)
+    general = {n: v for n, v in given.items() if n in known}
+    chosen = build(TrainSettings, general, where="train")
+    row = find_row(chosen.detector)
+    own = {n: v for n, v in given.items() if n not in known}
+    if wrong := set(own) - set(options(row.settings)):
+        names = ", ".join(sorted(options(row.settings)))
+        raise UsageError(
+            f"neither vad train nor {chosen.detector} has a setting {min(wrong)!r}",
+            hint=f"{chosen.detector} has: {names}; for the others: vad train --help",
+        )
+    return chosen, asdict(build(row.settings, own, where=chosen.detector))
+
+
+def train_run(
+    store_path: Path,
+    labels_path: Path,
+    out: Path,
+    settings: TrainSettings,
+    own: Mapping[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> Run:
+    """Train with settings that are built already; see `train`."""
+    store = FeatureStore.open(store_path)
+    name = store.resolve("visual", settings.visual)
+    stored = [i for i in store.ids() if name in store.names(i)]
+    labels = match(read_labels(labels_path), stored, where=labels_path)
+    split = split_videos(
+        labels, validation=settings.validation, seed=settings.seed, fold=settings.fold
+    )
+    plan = _plan(store, name, labels_path, split, settings, own)
+    if (out / CARD).exists() and not overwrite:
+        raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
+    going_on = _goes_on(out, plan, resume=resume)
+
+    bags = load_bags(store, name, split.train + split.validation, settings.segments, quiet=quiet)
+    train_bags, validation_bags = bags.split(len(split.train))
+    device = choose_device(settings.device)
+    scaling = _scaling(train_bags, settings).to(device)
+    torch.manual_seed(settings.seed)
+    detector = create_detector(settings.detector, visual_dim=bags.visual.shape[-1], settings=own)
+    state = Fit.begin(detector.to(device), settings)
+    if going_on:
+        state.load(out / STATE)
+        log.info("going on after epoch %d", state.epoch)
+    else:
+        write_json(out / PLAN, plan)
+    n_epochs = settings.epochs - state.epoch
+    with (
+        History(out, state.epoch) as history,
+        meter("train", n_epochs, unit="epochs", quiet=quiet) as progress,
+    ):
+        fit(
+            state,
+            train_bags,
+            validation_bags,
+            scaling,
+            settings,
+            history=history,
+            state_path=out / STATE,
+            progress=progress,
+        )
+        chosen = next(r for r in history.rows if r["epoch"] == state.best_epoch)
+    detector.load_state_dict(state.best_weights)
+    run = Run(out, plan, detector, scaling)
+    return _finish(run, store, name, split, chosen)
+
+
+def _plan(
+    store: FeatureStore,
+    name: str,
+    labels_path: Path,
+    split: Split,
+    settings: TrainSettings,
+    own: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What of the card is known before training: the run resumes only if this is the same."""
+    provenance = store.provenance(name)
+    shapes = {tuple(store.attributes(label.video, name)["shape"][1:]) for label in split.train}
+    (crops, dim) = next(iter(shapes))
+    return {
+        "schema": SCHEMA,
+        "vad": vad.__version__,
+        "detector": {
+            "name": settings.detector,
+            "visual_dim": dim,
+            "text_dim": None,
+            "settings": dict(own),
+        },
+        "training": asdict(settings),
+        "features": {"store": str(store.path), "visual": name, "crops": crops, "dim": dim}
+        | {"provenance": provenance},
+        "data": {"labels": str(labels_path)}
+        | {part: _listed(getattr(split, part)) for part in ("train", "validation", "test")},
+    }
+
+
+def _listed(labels: Sequence[Label]) -> list[dict[str, Any]]:
+    return [{"video": x.video, "label": x.label, "category": x.category} for x in labels]
+
+
+def _goes_on(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
+    """Whether there is an unfinished run to go on with; UsageError if it is of other settings."""
+    if not resume or not (out / STATE).exists():
+        return False
+    before = json.loads((out / PLAN).read_text(encoding="utf-8"))
+    for part in ("detector", "training", "features", "data"):
+        old, new = before[part], json.loads(json.dumps(plan[part]))
+        if differing := [n for n in new if n != "epochs" and old.get(n) != new[n]]:
+            raise UsageError(
+                f"{out} was begun with another {part} {differing[0]}",
+                hint="use the same settings, or train anew without --resume",
+            )
+    return True
+
+
+def _scaling(bags: Bags, settings: TrainSettings) -> Scaling:
+    return Scaling.standardise(bags.visual) if settings.scale == "standardise" else Scaling()
+
+
+def _finish(
+    run: Run, store: FeatureStore, name: str, split: Split, chosen: Mapping[str, float]
+) -> Run:
+    """Choose the threshold on the validation videos, and write weights and card."""
+    threshold = 0.5
+    if split.validation:
+        peaks = [run.score(store.read(label.video, name)).max() for label in split.validation]
+        threshold = best_threshold([label.label for label in split.validation], peaks)
+    run.card = {
+        **run.card,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "n_parameters": sum(p.numel() for p in run.detector.parameters()),
+        "selection": {
+            "on": "validation" if split.validation else "nothing: the last epoch",
+            "epoch": int(chosen["epoch"]),
+            "figures": {n: v for n, v in chosen.items() if n != "epoch"},
+        },
+        "threshold": threshold,
+    }
+    tensors = {f"detector.{n}": t for n, t in run.detector.state_dict().items()}
+    tensors |= {f"scaling.{n}": t for n, t in run.scaling.tensors().items()}
+    save_tensors(run.path / WEIGHTS, tensors)
+    write_json(run.path / CARD, run.card)  # last: a folder with a card is a finished run
+    for left in (STATE, PLAN):
+        (run.path / left).unlink(missing_ok=True)
+    return run

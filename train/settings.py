@@ -1,0 +1,33 @@
+"""Settings of `vad train`: types, defaults, ranges and help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vad.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a detector is trained. Its own hyper-parameters are in `detectors.settings`."""
+
+    detector: str = option("rtfm", "detector to train")
+    visual: str | None = option(None, "visual features to train on; by default the only ones")
+    validation: float = option(
+        0.2, "share of the training videos that is held back", minimum=0, maximum=0.9
+    )
+    fold: str | None = option(None, "hold out this fold of the labels as the test set")
+    seed: int = option(0, "of the split, the weights and the batches", minimum=0)
+    segments: int = option(32, "segments a video is pooled to", minimum=1)
+    epochs: int = option(100, "passes over the larger class", minimum=1)
+    batch: int = option(32, "videos of each class in a step", minimum=1)
+    lr: float = option(1e-3, "learning rate of Adam", minimum=0)
+    weight_decay: float = option(5e-3, "of Adam", minimum=0)
+    scale: Literal["none", "standardise"] = option(
+        "standardise", "features as they are, or to mean 0 and deviation 1 over the training videos"
+    )
+    form: Literal["paper", "published"] = option(
+        "paper", "loss as the paper has it, or as its authors' code computes it"
+    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:1")

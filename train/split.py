@@ -1,0 +1,106 @@
+"""Which videos train, validate and test a detector."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vad.errors import UsageError
+from vad.labels import Label
+
+
+@dataclass(frozen=True)
+class Split:
+    """Videos by what they are for. No video, and no `source`, is in two of them."""
+
+    train: list[Label]
+    validation: list[Label]
+    test: list[Label]
+
+
+def split_videos(
+    labels: Sequence[Label], *, validation: float, seed: int, fold: str | None = None
+) -> Split:
+    """Split labelled videos by their `split` column, or hold out one fold.
+
+    A share `validation` of the training videos is drawn for validation, stratified by category
+    (or label), whole sources at a time; a `split` of `val` or `validation` is used instead where
+    the file has one. Without a `split` column and a fold, no video is for testing.
+
+    Raises UsageError for unknown splits or folds, and where training or validation would lack
+    normal or abnormal videos.
+    """
+    if fold is not None:
+        folds = sorted({label.fold for label in labels})
+        if fold not in folds or folds == [""]:
+            raise UsageError(f"no fold {fold!r} in the labels; there are: {', '.join(folds)}")
+        test = [label for label in labels if label.fold == fold]
+        rest = [label for label in labels if label.fold != fold]
+        chosen: list[Label] = []
+    else:
+        parts = {label.split for label in labels}
+        if wrong := parts - {"", "train", "val", "validation", "test"}:
+            raise UsageError(
+                f"the labels have a split {min(wrong)!r}", hint="write train, validation or test"
+            )
+        test = [label for label in labels if label.split == "test"]
+        rest = [label for label in labels if label.split in ("", "train")]
+        chosen = [label for label in labels if label.split in ("val", "validation")]
+    if not chosen and validation > 0:
+        chosen = draw(rest, validation, seed)
+    left = {label.video for label in chosen}
+    train = [label for label in rest if label.video not in left]
+    _require_both("training", train)
+    if chosen:
+        _require_both("validation", chosen)
+    return Split(train, chosen, test)
+
+
+def draw(labels: Sequence[Label], share: float, seed: int) -> list[Label]:
+    """A random share of the videos, of each category alike, at least one of each label.
+
+    Videos of one source come together or not at all.
+    """
+    groups: dict[str, list[Label]] = {}
+    for label in labels:
+        groups.setdefault(label.source or label.video, []).append(label)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    shuffled = [list(groups.values())[index] for index in order]
+    wanted = _shares(labels, share)
+    drawn: list[Label] = []
+    for group in shuffled:
+        needs = Counter(map(_stratum, group))
+        if all(wanted[stratum] >= n for stratum, n in needs.items()):
+            drawn += group
+            wanted -= needs
+    for value in (0, 1):  # a class of large sources only: take the smallest of them
+        if not any(label.label == value for label in drawn):
+            left = [g for g in shuffled if any(label.label == value for label in g)]
+            drawn += min(left, key=len, default=[])
+    return sorted(drawn, key=lambda label: label.video)
+
+
+def _shares(labels: Sequence[Label], share: float) -> Counter[str]:
+    sizes = Counter(map(_stratum, labels))
+    wanted = Counter({stratum: round(share * n) for stratum, n in sizes.items()})
+    for value in (0, 1):
+        strata = Counter(_stratum(label) for label in labels if label.label == value)
+        if strata and not any(wanted[stratum] for stratum in strata):
+            wanted[strata.most_common(1)[0][0]] = 1
+    return wanted
+
+
+def _stratum(label: Label) -> str:
+    return f"{label.label} {label.category}"
+
+
+def _require_both(what: str, labels: Sequence[Label]) -> None:
+    for value, word in ((0, "normal"), (1, "abnormal")):
+        if not any(label.label == value for label in labels):
+            raise UsageError(
+                f"{what} has no {word} video among {len(labels)}",
+                hint="label more videos, or change --validation, --seed or --fold",
+            )
