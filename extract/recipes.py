@@ -1,0 +1,176 @@
+"""Recipes: what happens to the pixels of a clip before a network sees them, pinned by name.
+
+A recipe belongs to the weights, not to taste: the same weights behind another resize, crop order
+or normalisation give other features, and detectors trained on one fail on the other. Every
+preset is one published way, written down exactly, and goes whole into the provenance.
+
+    rtfm            the transform the RTFM author posted (tianyu0207/RTFM issue 21), which is
+                    also what the network was trained with: (x - 114.75) / 57.375
+    gowtham         GowthamGottimukkala/I3D_Feature_Extraction_resnet: a squash to 340x256,
+                    2x/255 - 1 (0.45 of the contrast the weights were trained with), drop
+    coranholmes-v2  the pixels of gowtham, the last clip filled with its last frame
+    deepmil, xd     Roc-Ng/DeepMIL and the XD-Violence features: centre crop first
+    pytorchvideo    the evaluation transform of pytorchvideo's model hub
+    timesformer     the processor of facebook/timesformer-base-finetuned-k400
+    efficientnet-lite0  the embedded backbone's own
+
+What came before the pixels in some of these (JPEG files written by ffmpeg, a forced frame rate,
+frames in string order) is not repeated: `vad` reads frames as they are stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, get_args
+
+from vad.errors import UsageError
+from vad.grid import CLIP_FRAMES, Tail
+
+Named = TypeVar("Named")
+
+CropSet = Literal["ten", "five", "center"]
+CROP_SETS: tuple[str, ...] = get_args(CropSet)
+
+Filter = Literal[
+    "bilinear",  # PIL's: antialiased, 8-bit in and out
+    "lanczos",  # PIL's: what it called ANTIALIAS before version 10
+    "bilinear-plain",  # float in and out, no antialiasing: torch.nn.functional.interpolate
+]
+
+ALL_FRAMES = tuple(range(CLIP_FRAMES))
+EVERY_SECOND_FRAME = tuple(range(0, CLIP_FRAMES, 2))
+CORNERS_FIRST = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
+CENTER_THIRD = ("top-left", "top-right", "center", "bottom-left", "bottom-right")
+CENTER_FIRST = ("center", "top-left", "top-right", "bottom-left", "bottom-right")
+MIRRORED = "-mirrored"  # suffix of a crop that is cut out of the mirrored frame
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One pinned way from uint8 frames to network input."""
+
+    name: str
+    frames: tuple[int, ...] = ALL_FRAMES  # which of the 16 frames of a clip the network sees
+    resize_px: int | tuple[int, int] = 256  # short side; or (height, width), whatever the shape
+    filter: Filter = "bilinear"
+    crop_px: int = 224
+    crops: CropSet = "ten"  # the set taken unless another is asked for
+    order: tuple[str, ...] = CORNERS_FIRST  # of the five; ten = these, then the five mirrored
+    center: Literal["round", "floor"] = "round"  # half a pixel: to the even one, or down
+    scale: float = 1.0  # input = (scale * x - mean) / std, x in 0..255
+    mean: float = 114.75  # the same for red, green and blue in every preset
+    std: float = 57.375
+    tail: Tail = "repeat-last"  # what its authors did with the last, partial clip
+    note: str = ""  # what of the published way lies outside these fields
+
+    def crop_names(self, crops: str) -> tuple[str, ...]:
+        """Names of the crops of a set, in the order of the features.
+
+        Raises UsageError for a set that does not exist.
+        """
+        if crops not in CROP_SETS:
+            raise UsageError(f"no crop set named {crops!r}; there are: {', '.join(CROP_SETS)}")
+        if crops == "center":
+            return ("center",)
+        mirrored = tuple(f"{name}{MIRRORED}" for name in self.order)
+        return self.order + mirrored if crops == "ten" else self.order
+
+    def record(self) -> dict[str, Any]:
+        """Every field, as JSON would give it back."""
+        record: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return record
+
+
+_PRESETS = (
+    Recipe("rtfm", tail="loop"),
+    Recipe(
+        "gowtham",
+        resize_px=(256, 340),
+        filter="lanczos",
+        order=CENTER_THIRD,
+        scale=1 / 255,
+        mean=0.5,
+        std=0.5,
+        tail="drop",
+        note="the original read JPEG files written by ffmpeg at a constant frame rate",
+    ),
+    Recipe(
+        "coranholmes-v2",
+        resize_px=(256, 340),
+        filter="lanczos",
+        order=CENTER_THIRD,
+        scale=1 / 255,
+        mean=0.5,
+        std=0.5,
+        note="the original sorted its frame files as strings: 1, 10, 100, 11, ...",
+    ),
+    Recipe(
+        "deepmil",
+        order=CENTER_FIRST,
+        scale=1 / 255,
+        mean=0.5,
+        std=0.5,
+        tail="drop",
+        note="the original has (n - 1) // 16 clips, one file a crop, and does not state the "
+        "filter or the order of the corners",
+    ),
+    Recipe(
+        "xd",
+        crops="five",
+        order=CENTER_FIRST,
+        scale=1 / 255,
+        mean=0.5,
+        std=0.5,
+        tail="drop",
+        note="the original has (n - 1) // 16 clips of video at 24 fps, one file a crop, and does "
+        "not state the filter or the order of the corners",
+    ),
+    Recipe(
+        "pytorchvideo",
+        frames=(0, 2, 4, 6, 8, 10, 12, 15),  # 8 of 16, evenly from the first to the last
+        filter="bilinear-plain",
+        crop_px=256,
+        crops="center",
+        scale=1 / 255,
+        mean=0.45,
+        std=0.225,
+    ),
+    Recipe(
+        "timesformer",
+        frames=EVERY_SECOND_FRAME,
+        resize_px=224,
+        crops="center",
+        center="floor",
+        scale=1 / 255,
+        mean=0.45,
+        std=0.225,
+    ),
+    Recipe(
+        "efficientnet-lite0",
+        resize_px=224,
+        crops="center",
+        mean=127.0,
+        std=128.0,
+    ),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _PRESETS}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The preset of that name."""
+    return find_by_name("recipe", name, RECIPES)
+
+
+def find_by_name(kind: str, name: str, table: Mapping[str, Named]) -> Named:
+    """The entry of a table; UsageError lists what there is and the nearest."""
+    if name in table:
+        return table[name]
+    near = get_close_matches(name, table, n=1)
+    raise UsageError(
+        f"no {kind} named {name!r}; there are: {', '.join(table)}",
+        hint=f"did you mean {near[0]!r}?" if near else "",
+    )
