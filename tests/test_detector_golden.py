@@ -78,3 +78,24 @@ def test_rtfm() -> None:
     assert 8e-3 * terms["sparsity"].item() == near(0.0365142)
     assert 8e-4 * terms["smoothness"].item() == near(1.58788e-6)
     assert terms["total"].item() == near(1.7396998)
+
+
+def test_mgfn() -> None:
+    detector = create_detector("mgfn", visual_dim=2048).eval()
+    assert fill(detector) == near(9038.197073, 1e-7)
+    with torch.no_grad():
+        output = detector(features(4, 10, 32, 2048).float())
+        terms = detector.loss(output, NORMAL_FIRST, form="published")
+    scores = output.scores
+    assert scores[0, :4].tolist() == near([0.668952, 0.725244, 0.902774, 0.958589])
+    assert scores[-1, -1].item() == near(0.723969)
+    assert scores.mean().item() == near(0.873698)
+    assert terms["apart"].item() == near(32390.3066)
+    # Differences of norms near 800: in float32 the released code is itself 2e-4 from float64.
+    assert terms["near_normal"].item() == near(17.414364, 3e-4)
+    assert terms["near_abnormal"].item() == near(4.729813, 3e-4)
+    contrast = 1e-3 * (1e-3 * terms["apart"] + terms["near_abnormal"] + terms["near_normal"])
+    assert (terms["classification"] + contrast).item() == near(0.942157)
+    assert 8e-3 * terms["sparsity"].item() == near(0.0561621)
+    assert 8e-4 * terms["smoothness"].item() == near(0.3835590e-3)
+    assert terms["total"].item() == near(0.9987026)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, relu
 
-from .selection import valid_snippets
+from .selection import valid_snippets, vector_norm
 
 Terms = dict[str, Tensor]
 
@@ -39,30 +39,36 @@ def pairs_hinge(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor | Non
     return relu(margin - (abnormal[:, None] - normal[None, :])).mean()
 
 
-def smoothness(scores: Tensor, lengths: Tensor) -> Tensor | None:
-    """Squared steps from snippet to snippet, summed within each video, mean over videos."""
-    if not len(scores):
-        return None
+def smoothness_sums(scores: Tensor, lengths: Tensor) -> Tensor:
+    """Squared steps from snippet to snippet, summed within each video: [videos]."""
     steps = (scores[:, 1:] - scores[:, :-1]).square()
-    return (steps * valid_snippets(lengths, scores.shape[1])[:, 1:]).sum(1).mean()
+    return (steps * valid_snippets(lengths, scores.shape[1])[:, 1:]).sum(1)
 
 
-def sparsity(scores: Tensor, lengths: Tensor) -> Tensor | None:
-    """Scores summed within each video, mean over videos: an anomaly is short."""
-    if not len(scores):
-        return None
-    return (scores * valid_snippets(lengths, scores.shape[1])).sum(1).mean()
+def abnormal_regularity(
+    scores: Tensor, lengths: Tensor, labels: Tensor
+) -> dict[str, Tensor | None]:
+    """Smoothness and sparsity of the abnormal videos: an anomaly lasts, and it is short.
+
+    "smoothness" are squared steps and "sparsity" scores, each summed within a video, mean over
+    the abnormal videos; None without any.
+    """
+    abnormal = labels > 0.5
+    if not bool(abnormal.any()):
+        return {"smoothness": None, "sparsity": None}
+    scores, lengths = scores[abnormal], lengths[abnormal]
+    true = valid_snippets(lengths, scores.shape[1])
+    return {
+        "smoothness": smoothness_sums(scores, lengths).mean(),
+        "sparsity": (scores * true).sum(1).mean(),
+    }
 
 
-def smoothness_flattened(scores: Tensor) -> Tensor:
-    """As released with RTFM: squared steps over the videos laid end to end, joints included."""
-    return scores.flatten().diff().square().sum()
-
-
-def sparsity_flattened(scores: Tensor) -> Tensor:
-    """As released with RTFM: the L2 norm of all scores of the batch together."""
-    norm: Tensor = torch.linalg.vector_norm(scores)
-    return norm
+def flattened_regularity(scores: Tensor, labels: Tensor) -> Terms:
+    """As released with RTFM: the abnormal videos laid end to end. "smoothness" are squared steps,
+    those from one video to the next included; "sparsity" is the L2 norm of all scores together."""
+    scores = scores[labels > 0.5].flatten()
+    return {"smoothness": scores.diff().square().sum(), "sparsity": vector_norm(scores)}
 
 
 def magnitude_squared(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor:
@@ -71,6 +77,4 @@ def magnitude_squared(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor
     abnormal, normal [videos, crops, dim]: the means of the selected features. The norm is of the
     mean, not the mean of the norms, and a video is paired with the one at its place.
     """
-    long: Tensor = torch.linalg.vector_norm(abnormal, dim=-1)
-    short: Tensor = torch.linalg.vector_norm(normal, dim=-1)
-    return ((margin - long).abs() + short).square().mean()
+    return ((margin - vector_norm(abnormal)).abs() + vector_norm(normal)).square().mean()

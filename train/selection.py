@@ -9,13 +9,18 @@ from torch import Tensor
 from torch.nn.functional import dropout
 
 
+def vector_norm(x: Tensor) -> Tensor:
+    """L2 norm over the last axis."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
+    return norm
+
+
 def magnitude(features: Tensor) -> Tensor:
     """L2 norm of every snippet, mean over crops.
 
     features [videos, crops, snippets, dim] -> [videos, snippets]
     """
-    norms: Tensor = torch.linalg.vector_norm(features, dim=-1)
-    return norms.mean(1)
+    return vector_norm(features).mean(1)
 
 
 def valid_snippets(lengths: Tensor, snippets: int) -> Tensor:

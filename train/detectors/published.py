@@ -35,6 +35,11 @@ def _rtfm(weights: Weights) -> Sizes:
     return Sizes(dim, settings={"width": width})
 
 
+def _mgfn(weights: Weights) -> Sizes:
+    width, dim, _ = weights["to_tokens.weight"].shape
+    return Sizes(dim, settings={"width": width})
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """The keys by which one detector's weights are known."""
@@ -45,7 +50,16 @@ class Mark:
 
 
 # The first that fits: a detector whose keys hold another's stands above it.
-MARKS = (Mark("rtfm", ("Aggregate.conv_1.0.weight", "Aggregate.conv_1.2.weight"), _rtfm),)
+MARKS = (
+    Mark("mgfn", ("to_tokens.weight", "stages.0.0.layers.0.0.weight"), _mgfn),
+    Mark("rtfm", ("Aggregate.conv_1.0.weight", "Aggregate.conv_1.2.weight"), _rtfm),
+)
+
+# Names that later code bases gave to the same weights.
+ALIASES = {
+    "to_logits.weight": "to_logits.0.weight",  # MGFN, as its comparative study saves it
+    "to_logits.bias": "to_logits.0.bias",
+}
 
 
 def load_published(state_dict: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> Detector:
@@ -79,6 +93,7 @@ def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     inner = next((state_dict[name] for name in CONTAINERS if name in state_dict), state_dict)
     weights = {str(key).removeprefix("module."): value for key, value in inner.items()}
+    weights = {ALIASES.get(key, key): value for key, value in weights.items()}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UsageError(
             "a state_dict maps names to tensors, and this maps "

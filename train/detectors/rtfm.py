@@ -11,18 +11,16 @@ from torch import Tensor, nn
 from ..blocks import TemporalNetwork, score_head, xavier
 from ..losses import (
     Terms,
+    abnormal_regularity,
+    flattened_regularity,
     magnitude_squared,
     pairs_hinge,
-    smoothness,
-    smoothness_flattened,
-    sparsity,
-    sparsity_flattened,
     video_bce,
     weighted,
 )
 from ..selection import magnitude, top_k
 from .interface import Bags, Detector, Form, Output
-from .settings import RTFMSettings
+from .settings import MagnitudeSettings, RTFMSettings
 
 
 class RTFM(Detector):
@@ -52,38 +50,33 @@ class RTFM(Detector):
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """See `feature_magnitude_terms`."""
-        return feature_magnitude_terms(self, output, labels, form)
+        return feature_magnitude_terms(output, labels, form, self.settings, training=self.training)
 
 
 def feature_magnitude_terms(
-    detector: Detector, output: Output, labels: Tensor, form: Form
+    output: Output, labels: Tensor, form: Form, settings: MagnitudeSettings, *, training: bool
 ) -> Terms:
     """RTFM's loss: classification, magnitude, smoothness and sparsity of abnormal videos.
 
     A video's score is the mean score of the k snippets of the largest magnitude. In the paper's
     form the magnitude of a video is the mean norm of those k, every abnormal video is set against
     every normal one by a hinge, and the other two are taken video by video. For the released
-    form, see `losses.magnitude_squared`, `smoothness_flattened` and `sparsity_flattened`.
+    form, see `losses.magnitude_squared` and `flattened_regularity`.
     """
-    settings = detector.settings
-    p_drop = settings.dropout if detector.training else 0.0
+    p_drop = settings.dropout if training else 0.0
     selection = top_k(output.magnitudes, settings.k, output.lengths, p_drop)
     abnormal = labels > 0.5
-    scores = output.scores[abnormal]
     terms: dict[str, Tensor | None] = {
         "classification": video_bce(selection.mean(output.scores), labels)
     }
     if form == "published":
         means = selection.mean(output.parts["features"])
         terms["magnitude"] = magnitude_squared(means[abnormal], means[~abnormal], settings.margin)
-        terms["smoothness"] = smoothness_flattened(scores)
-        terms["sparsity"] = sparsity_flattened(scores)
+        terms |= flattened_regularity(output.scores, labels)
     else:
-        lengths = output.lengths[abnormal]
         norms = selection.mean(output.magnitudes)
         terms["magnitude"] = pairs_hinge(norms[abnormal], norms[~abnormal], settings.margin)
-        terms["smoothness"] = smoothness(scores, lengths)
-        terms["sparsity"] = sparsity(scores, lengths)
+        terms |= abnormal_regularity(output.scores, output.lengths, labels)
     weights = {
         "magnitude": settings.alpha,
         "smoothness": settings.smooth,

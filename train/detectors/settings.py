@@ -11,10 +11,9 @@ from vad.config import option
 
 
 @dataclass(frozen=True, kw_only=True)
-class RTFMSettings:
-    """RTFM (Tian et al., ICCV 2021)."""
+class MagnitudeSettings:
+    """RTFM's way to train, which other detectors took over."""
 
-    width: int = option(512, "channels of a branch of the temporal network", minimum=1)
     dropout: float = option(0.7, "of features, head and candidates", minimum=0, maximum=0.99)
     k: int = option(3, "snippets that speak for a video", minimum=1)
     margin: float = option(100.0, "magnitude wanted between the classes", minimum=0)
@@ -23,4 +22,28 @@ class RTFMSettings:
     sparse: float = option(8e-3, "weight of the sparsity term", minimum=0)
 
 
-Settings = RTFMSettings
+@dataclass(frozen=True, kw_only=True)
+class RTFMSettings(MagnitudeSettings):
+    """RTFM (Tian et al., ICCV 2021)."""
+
+    width: int = option(512, "channels of a branch of the temporal network", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MGFNSettings:
+    """MGFN (Chen et al., AAAI 2023)."""
+
+    width: int = option(
+        64, "channels of the first stage; the others have 2 and 16 times", minimum=1
+    )
+    ratio: float = option(0.1, "how much the magnitude adds to the embedding", minimum=0)
+    dropout: float = option(0.7, "of candidates for selection", minimum=0, maximum=0.99)
+    k: int = option(3, "snippets that speak for a video", minimum=1)
+    margin: float = option(200.0, "distance wanted between the classes", minimum=0)
+    contrast: float = option(1e-3, "weight of the contrastive terms", minimum=0)
+    apart: float = option(1e-3, "further weight of the one between the classes", minimum=0)
+    smooth: float = option(8e-4, "weight of the smoothness term", minimum=0)
+    sparse: float = option(8e-3, "weight of the sparsity term", minimum=0)
+
+
+Settings = RTFMSettings | MGFNSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 from vad.errors import UsageError
 
-from .settings import RTFMSettings
+from .settings import MGFNSettings, RTFMSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,12 @@ DETECTORS: dict[str, Row] = {
         RTFMSettings,
         "temporal network (dilated convolutions, non-local block), top-k by feature magnitude",
         "Tian et al., ICCV 2021",
+    ),
+    "mgfn": Row(
+        "mgfn:MGFN",
+        MGFNSettings,
+        "attention over the video, convolution over neighbours, contrast of magnitudes",
+        "Chen et al., AAAI 2023",
     ),
 }
 

@@ -1,0 +1,114 @@
+"""Names and shapes of published weights: at the published sizes, a detector has exactly these.
+
+Written out by hand from the released classes; the number of entries and of parameters is the check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+
+from vad.train.detectors import Detector, create_detector, from_published
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def under(prefix: str, shapes: Shapes) -> Shapes:
+    return {f"{prefix}.{name}": shape for name, shape in shapes.items()}
+
+
+def layer(name: str, *weight: int) -> Shapes:
+    """A convolution or linear layer with its bias."""
+    return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}
+
+
+def norm(name: str, width: int) -> Shapes:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def batch_norm(name: str, width: int) -> Shapes:
+    running: Shapes = {f"{name}.running_mean": (width,), f"{name}.running_var": (width,)}
+    return norm(name, width) | running | {f"{name}.num_batches_tracked": ()}
+
+
+def temporal_network(dim: int, width: int) -> Shapes:
+    half = width // 2
+    shapes: Shapes = {}
+    for branch in ("conv_1", "conv_2", "conv_3"):
+        shapes |= layer(f"{branch}.0", width, dim, 3) | batch_norm(f"{branch}.2", width)
+    shapes["conv_4.0.weight"] = (width, dim, 1)
+    shapes["conv_5.0.weight"] = (dim, 4 * width, 3)
+    shapes |= batch_norm("conv_5.2", dim)
+    for name in ("g", "theta", "phi"):
+        shapes |= layer(f"non_local.{name}", half, width, 1)
+    shapes |= layer("non_local.W.0", width, half, 1) | batch_norm("non_local.W.1", width)
+    return shapes
+
+
+def head(dim: int) -> Shapes:
+    return layer("fc1", 512, dim) | layer("fc2", 128, 512) | layer("fc3", 1, 128)
+
+
+def rtfm(dim: int = 2048) -> Shapes:
+    return under("Aggregate", temporal_network(dim, 512)) | head(dim)
+
+
+def mgfn() -> Shapes:
+    shapes = layer("to_tokens", 64, 2048, 3) | layer("to_mag", 64, 1, 3)
+    shapes |= norm("to_logits.0", 1024) | layer("fc", 1, 1024)
+    for stage, (width, depth) in enumerate([(64, 3), (128, 3), (1024, 2)]):
+        for index in range(depth):
+            prefix = f"stages.{stage}.0.layers.{index}"
+            shapes |= under(prefix, mgfn_layer(width, width // 64, glance=stage == 0))
+    for stage, width, wider in [(0, 64, 128), (1, 128, 1024)]:
+        prefix = f"stages.{stage}.1"
+        shapes |= {f"{prefix}.0.g": (1, width, 1), f"{prefix}.0.b": (1, width, 1)}
+        shapes |= layer(f"{prefix}.1", wider, width, 1)
+    return shapes
+
+
+def mgfn_layer(width: int, heads: int, *, glance: bool) -> Shapes:
+    gain: Shapes = {"g": (1, width, 1), "b": (1, width, 1)}
+    shapes = layer("0", width, width, 3) | layer("1.to_out", width, width, 1)
+    shapes |= layer("2.1", 4 * width, width, 1) | layer("2.4", width, 4 * width, 1)
+    shapes |= under("2.0", gain)
+    if glance:
+        return shapes | under("1.norm", gain) | {"1.to_qkv.weight": (3 * width, width, 1)}
+    shapes |= batch_norm("1.norm", width) | {"1.to_v.weight": (width, width, 1)}
+    return shapes | layer("1.rel_pos", heads, 1, 5)
+
+
+CATALOGUE: dict[str, tuple[str, Mapping[str, Any], Shapes, int, int]] = {
+    # weights: detector, what it is made with, shapes, entries, parameters
+    "RTFM": ("rtfm", {"visual_dim": 2048}, rtfm(), 47, 24_718_849),
+    "RTFM on 1024-d XD-Violence": ("rtfm", {"visual_dim": 1024}, rtfm(1024), 47, 12_658_177),
+    "MGFN": ("mgfn", {"visual_dim": 2048}, mgfn(), 145, 28_652_773),
+}
+
+
+def make(name: str, sizes: Mapping[str, Any]) -> Detector:
+    with torch.device("meta"):  # shapes without memory
+        return create_detector(name, **sizes)
+
+
+@pytest.mark.parametrize("weights", CATALOGUE)
+def test_names_and_shapes_are_the_published_ones(weights: str) -> None:
+    name, sizes, shapes, n_entries, n_parameters = CATALOGUE[weights]
+    detector = make(name, sizes)
+    assert {key: tuple(value.shape) for key, value in detector.state_dict().items()} == shapes
+    assert len(shapes) == n_entries
+    assert sum(weight.numel() for weight in detector.parameters()) == n_parameters
+
+
+@pytest.mark.parametrize("weights", CATALOGUE)
+def test_published_weights_are_recognised(weights: str) -> None:
+    name, sizes, shapes, _, _ = CATALOGUE[weights]
+    with torch.device("meta"):
+        detector = from_published({key: torch.empty(shape) for key, shape in shapes.items()})
+    expected = make(name, sizes)
+    assert type(detector) is type(expected)
+    assert detector.settings == expected.settings
+    assert (detector.visual_dim, detector.text_dim) == (expected.visual_dim, expected.text_dim)
