@@ -27,7 +27,8 @@ from vad.grid import CLIP_FRAMES, Tail
 from vad.progress import Meter, meter
 from vad.store import Draft, FeatureStore, VideoRecord, differences
 
-from .backbones import Backbone, create_backbone
+from .backbones import create_backbone
+from .backbones.backbone import Backbone
 from .failures import Failures
 from .settings import ExtractSettings
 from .sources import Source, find_sources
@@ -148,8 +149,9 @@ def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estim
         except VideoError as error:
             unreadable[source.path] = error.reason
             continue
-        n_frames += info.n_packets
-        duration_s += info.n_packets / float(info.fps)
+        declared = info.n_frames_declared or round((info.duration_s or 0) * info.fps)
+        n_frames += declared
+        duration_s += declared / float(info.fps)
     n_snippets = -(-n_frames // CLIP_FRAMES)
     clip = np.random.default_rng(0).integers(0, 256, (1, CLIP_FRAMES, 240, 320, 3), np.uint8)
     backbone(clip)  # the first pass also sets things up
@@ -220,7 +222,7 @@ def run(
         finally:
             for job in jobs.values():
                 job.draft.discard()
-    failures.forget(store)
+    failures.forget(set(store.ids()))
     return outcome
 
 
@@ -308,7 +310,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _tail(backbone: Backbone, settings: ExtractSettings) -> Tail:
-    return settings.tail or backbone.tail
+    return settings.tail or backbone.recipe.tail
 
 
 def _limits(settings: ExtractSettings) -> Limits:

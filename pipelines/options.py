@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.config import Option, build, options, parse_assignments, read_toml
+from vad.config import Option, options, parse_assignments, read_toml
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="settings from a TOML file")
@@ -26,8 +26,8 @@ Store = Annotated[Path, typer.Option("--store", metavar="STORE", help="feature s
 def takes(cls: type, table: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for every setting of a class, and `--config` and `--set`.
 
-    The command's parameter `settings` receives the settings built from, in rising force: the
-    defaults, the table of the TOML file, `--set`, the options.
+    The command's parameter `settings` receives those that were given, by name: in rising force the
+    table of the TOML file, `--set`, the options. `vad.config.build` checks them.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -35,8 +35,8 @@ def takes(cls: type, table: str) -> Callable[[Callable[..., None]], Callable[...
 
         def run(config: Path | None, assign: list[str] | None, **given: Any) -> None:
             flags = {n: v for n in known if (v := given.pop(n)) is not None}
-            sources = (read_toml(config, table), parse_assignments(assign or []), flags)
-            command(**given, settings=build(cls, *sources, where=f"vad {table}"))
+            settings = read_toml(config, table) | parse_assignments(assign or []) | flags
+            command(**given, settings=settings)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [p for p in own if p.name != "settings"]

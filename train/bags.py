@@ -32,9 +32,8 @@ def segment_mean(features: NDArray[np.floating], n_segments: int) -> NDArray[np.
     edges = np.linspace(0, len(features), n_segments + 1).astype(np.int64)
     # reduceat gives the single row where an edge equals the next one: the rule itself
     sums = np.add.reduceat(features.astype(np.float32), edges[:-1], axis=0)
-    counts = np.maximum(np.diff(edges), 1).astype(np.float32)
-    means: NDArray[np.float32] = sums / counts.reshape(-1, *[1] * (features.ndim - 1))
-    return means
+    counts = np.maximum(np.diff(edges), 1).reshape(-1, *[1] * (features.ndim - 1))
+    return np.asarray(sums / counts, np.float32)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ class Run:
         return cls(path, card, detector.to(chosen), scaling.to(chosen))
 
     @property
+    def name(self) -> str:
+        """What results call it: the name of its folder."""
+        return self.path.resolve().name
+
+    @property
     def threshold(self) -> float:
         """The score from which a frame is flagged, chosen on the validation videos."""
         return float(self.card["threshold"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from vad.config import build
 from vad.extract.settings import ExtractSettings
 
 from ..options import Quiet, Store, takes
@@ -17,7 +18,7 @@ def command(
     videos: Annotated[
         list[str], typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt")
     ],
-    settings: ExtractSettings,
+    settings: dict[str, Any],
     store: Store = Path("features.zarr"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="extract stored videos again")
@@ -32,14 +33,15 @@ def command(
     from vad.extract.sources import find_sources
     from vad.store import FeatureStore
 
+    chosen = build(ExtractSettings, settings, where="vad extract")
     sources = find_sources(videos)
-    backbone = load_backbone(settings)
-    plan = make_plan(sources, store, backbone, settings, overwrite=overwrite)
+    backbone = load_backbone(chosen)
+    plan = make_plan(sources, store, backbone, chosen, overwrite=overwrite)
     typer.echo(
         f"{len(plan.stored)} stored, {len(plan.todo)} to do: {plan.array} in {store}", err=True
     )
     if dry_run:
-        size = estimate(plan, backbone, settings)
+        size = estimate(plan, backbone, chosen)
         typer.echo(
             f"would extract {size.n_videos} videos, {size.n_frames:,} frames, "
             f"{size.duration_s / 3600:.2f} h: {size.store_bytes / 1e6:,.1f} MB before compression, "
@@ -48,7 +50,7 @@ def command(
         for path, reason in size.unreadable.items():
             typer.echo(f"would fail: {path} ({reason})")
         return
-    outcome = run(plan, FeatureStore.create(store), backbone, settings, quiet=quiet)
+    outcome = run(plan, FeatureStore.create(store), backbone, chosen, quiet=quiet)
     typer.echo(
         f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
         + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")

@@ -1,0 +1,27 @@
+"""`vad demo`: the whole way on rendered videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import Quiet
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="where to work")] = Path(
+        "demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="of the videos")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Render small surveillance videos, then extract, train, evaluate and score them."""
+    from vad.infer.tables import metrics_table
+    from vad.pipelines.demo import run_demo
+
+    demo = run_demo(folder, seed=seed, quiet=quiet)
+    typer.echo(metrics_table([demo.evaluation.to_dict()]))
+    typer.echo(f"\nscore curves of the test videos, truth shaded: {demo.curves[0].parent}/")
+    typer.echo(f"one video scored: {', '.join(map(str, demo.scored))}")

@@ -1,0 +1,93 @@
+"""`vad doctor`: does everything work on this machine?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+LIBRARIES = ("torch", "torchvision", "pytorchvideo", "decord", "av", "transformers", "zarr")
+CHECKS: dict[str, Callable[[], str]] = {}  # filled below, in the order they run
+
+
+def command() -> None:
+    """Check this machine: libraries, device, decoders, one forward pass."""
+    n_failed = 0
+    for name, check in CHECKS.items():
+        try:
+            typer.echo(f"ok    {name}: {check()}")
+        except PackageNotFoundError:
+            n_failed += 1
+            typer.echo(f"FAIL  {name}: not installed; pip install {name}")
+        except Exception as error:  # whatever is broken here is the answer
+            n_failed += 1
+            typer.echo(f"FAIL  {name}: {type(error).__name__}: {error}")
+    if n_failed:
+        typer.echo(f"{n_failed} of {len(CHECKS)} checks failed")
+        raise typer.Exit(1)
+    typer.echo("everything works")
+
+
+def _device() -> str:
+    from vad.device import choose_device
+
+    device = choose_device("auto")
+    return f"{device}, {os.cpu_count()} cores"
+
+
+def _temporary_folder() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "probe").write_bytes(b"x")
+        return f"{Path(folder).parent} can be written"
+
+
+def _decode(decoder: str) -> str:
+    import av
+    import numpy as np
+
+    from vad.extract.workers import Clips, DecoderPool, Failed
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "probe.mp4")
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for shade in range(0, 160, 10):
+                image = np.full((48, 64, 3), shade, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+            container.mux(stream.encode())
+        n_clips = 0
+        with DecoderPool(1, clips_per_block=1, decoder=decoder) as pool:
+            for event in pool.decode([path]):
+                if isinstance(event, Failed):
+                    raise event.error
+                n_clips += isinstance(event, Clips)
+    return f"{n_clips} clip of 16 frames"
+
+
+def _forward(backbone: str, weights: str | None) -> str:
+    import numpy as np
+
+    from vad.extract.backbones import create_backbone
+
+    made = create_backbone(backbone, weights=weights, crops="center")
+    features = made(np.zeros((1, 16, 64, 64, 3), np.uint8))
+    return f"features {list(features.shape)}"
+
+
+CHECKS |= {
+    "python": platform.python_version,
+    **{name: partial(version, name) for name in LIBRARIES},
+    "device": _device,
+    "temporary files": _temporary_folder,
+    "decode with PyAV": lambda: _decode("pyav"),
+    "decode with decord": lambda: _decode("decord"),
+    "efficientnet-lite0": lambda: _forward("efficientnet-lite0", None),
+    "i3d (random weights)": lambda: _forward("i3d", "random:0"),
+}

@@ -1,0 +1,83 @@
+"""`vad inspect`: what a store or a run holds, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..options import Json
+
+
+def command(
+    path: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="feature store or run")],
+    as_json: Json = False,
+) -> None:
+    """Show what a feature store or a trained run holds, and how it was made."""
+    from vad.train.checkpoint import CARD, read_card
+
+    found = read_card(path) if (path / CARD).exists() else describe_store(path)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(_lines(found)))
+
+
+def describe_store(path: Path) -> dict[str, Any]:
+    """A store's videos and the provenance of its arrays."""
+    from vad.extract.failures import Failures
+    from vad.store import FeatureStore
+
+    store = FeatureStore.open(path)
+    videos: dict[str, Any] = {}
+    names: dict[str, int] = {}
+    for video_id in store.ids():
+        record = store.record(video_id)
+        videos[video_id] = {
+            "frames": record.n_frames,
+            "fps": round(record.fps, 3),
+            "seconds": round(record.duration_s, 3),
+            "size": f"{record.width}x{record.height}",
+            "codec": record.codec,
+            "decoder": record.decoder,
+        }
+        for name in store.names(video_id):
+            names[name] = names.get(name, 0) + 1
+            videos[video_id][name] = " x ".join(map(str, store.attributes(video_id, name)["shape"]))
+    return {
+        "store": str(path),
+        "n_videos": len(videos),
+        "n_failed": len(Failures(path).read()),
+        "hours": round(sum(v["seconds"] for v in videos.values()) / 3600, 3),
+        "arrays": {
+            name: {"n_videos": n, "provenance": store.provenance(name)} for name, n in names.items()
+        },
+        "videos": videos,
+    }
+
+
+def _lines(value: Any, indent: str = "") -> list[str]:
+    """Nested values as indented `name: value` lines; a flat entry on one line."""
+    lines = []
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            if all(not isinstance(v, dict | list) for v in item.values()) and indent:
+                flat = ", ".join(f"{k} {_plain(v)}" for k, v in item.items())
+                lines.append(f"{indent}{name}: {flat}")
+            else:
+                lines += [f"{indent}{name}:", *_lines(item, indent + "  ")]
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            lines.append(f"{indent}{name}: {len(item)}")
+            lines += [
+                f"{indent}  {', '.join(_plain(v) for v in x.values() if v != '')}" for x in item
+            ]
+        else:
+            lines.append(f"{indent}{name}: {_plain(item)}")
+    return lines
+
+
+def _plain(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,43 @@
+"""`vad train`: a feature store and video labels to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vad.train.settings import TrainSettings
+
+from ..options import Quiet, takes
+
+
+@takes(TrainSettings, "train")
+def command(
+    store: Annotated[Path, typer.Argument(metavar="[STORE]", help="feature store")] = Path(
+        "features.zarr"
+    ),
+    labels: Annotated[
+        Path, typer.Option("--labels", metavar="CSV", help="video,label[,split][,fold]...")
+    ] = Path("labels.csv"),
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="by default runs/DETECTOR")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with an unfinished run")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a finished run")] = False,
+    quiet: Quiet = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train a detector from video-level labels.
+
+    --set also takes the detector's own settings, such as --set k=5.
+    """
+    from vad.train.run import train
+
+    out = out or Path("runs", str(settings.get("detector", TrainSettings.detector)))
+    run = train(store, labels, out, resume=resume, overwrite=overwrite, quiet=quiet, **settings)
+    chosen = run.card["selection"]
+    figures = ", ".join(f"{n} {v:.4f}" for n, v in chosen["figures"].items())
+    typer.echo(f"{out}: epoch {chosen['epoch']} chosen on {chosen['on']} ({figures})")
+    typer.echo(f"threshold {run.threshold:.4f}; next: vad evaluate {out} --segments segments.csv")

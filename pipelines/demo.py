@@ -1,0 +1,47 @@
+"""The whole way on a data set rendered here: extract, train, evaluate, score."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from vad.extract.run import extract
+from vad.infer.evaluation import Evaluation, evaluate, save
+from vad.infer.writers import save as save_scores
+from vad.store import FeatureStore
+from vad.train.run import train
+
+from .demo_videos import render_demo
+from .score import score
+
+log = logging.getLogger("vad")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made."""
+
+    evaluation: Evaluation
+    curves: list[Path]  # score curves of the test videos, truth shaded
+    scored: list[Path]  # files of the one video that was scored directly
+
+
+def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
+    """Render the videos into `folder`, then run every stage on them."""
+    log.info("1/5 render surveillance-like videos, some with a planted anomaly")
+    data = render_demo(folder / "data", seed=seed)
+    log.info("2/5 extract features")
+    store = folder / "features.zarr"
+    extract(data.videos, store, quiet=quiet)
+    log.info("3/5 train rtfm from video labels")
+    run = train(store, data.labels, folder / "runs" / "rtfm", overwrite=True, quiet=quiet)
+    log.info("4/5 evaluate on the test videos")
+    evaluation = evaluate(run.path, data.segments)
+    files = save(evaluation, folder / "evaluation")
+    log.info("5/5 score one video file")
+    abnormal = next(label.video for label in evaluation.labels if label.label)
+    source = Path(FeatureStore.open(store).record(abnormal).source)
+    scores = score(source, run.path)
+    scored = save_scores(scores, folder / "scores", ("csv", "json", "png"))
+    return Demo(evaluation, [f for f in files if f.parent.name == "videos"], scored)
