@@ -22,11 +22,12 @@ from vad.errors import UsageError
 
 from ..recipes import Recipe
 from ..weights import fill_randomly, load_strictly, random_seed, read_checkpoint
-from .network import Network, channels_last, fold
+from .network import Network, fold
 from .table import BACKBONES
 
 POOLED_DIM = 1280
 NORM_EPS = 1e-3
+IMAGES_ON_CPU = 4  # that go through the network together: more fall out of the cache
 
 #          expand kernel stride out  blocks
 _STAGES = (
@@ -68,6 +69,10 @@ def _conv(dim_in: int, dim: int, kernel: int = 1, stride: int = 1, groups: int =
     return SamePadConv2d(dim_in, dim, kernel, stride, groups=groups, bias=False)
 
 
+def _relu6(x: torch.Tensor) -> torch.Tensor:
+    return F.relu6(x, inplace=True)  # a quarter less time on a CPU than with a copy
+
+
 class InvertedResidual(nn.Module):
     """Widen, filter every channel by itself, narrow; added to its input where the shapes agree."""
 
@@ -85,10 +90,10 @@ class InvertedResidual(nn.Module):
         self._bn2 = nn.BatchNorm2d(dim, NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        y = F.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
-        return x + y if self.adds else y
+        wide = _relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        wide = _relu6(self._bn1(self._depthwise_conv(wide)))
+        y: torch.Tensor = self._bn2(self._project_conv(wide))
+        return y.add_(x) if self.adds else y
 
 
 class EfficientNetLite0(nn.Module):
@@ -112,14 +117,16 @@ class EfficientNetLite0(nn.Module):
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised RGB [images, 3, height, width] -> [images, 1280]."""
-        x = F.relu6(self._bn0(self._conv_stem(images)))
-        x = F.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        x = _relu6(self._bn0(self._conv_stem(images)))
+        x = _relu6(self._bn1(self._conv_head(self._blocks(x))))
         return x.mean((2, 3))
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Normalised RGB [views, frames, height, width, 3] -> [views, 2560]."""
         images = views.flatten(0, 1).permute(0, 3, 1, 2)
-        return clip_feature(self.pooled(images).unflatten(0, views.shape[:2]))
+        at_once = IMAGES_ON_CPU if images.device.type == "cpu" else len(images)
+        pooled = torch.cat([self.pooled(some) for some in torch.split(images, at_once)])
+        return clip_feature(pooled.reshape(*views.shape[:2], POOLED_DIM))
 
     @torch.inference_mode()
     def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -152,7 +159,7 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         checkpoint = read_checkpoint(_packaged() if known else Path(weights))
         load_strictly(module, checkpoint.state, weights)
         record = checkpoint.record | {"licence": known.licence if known else "as given"}
-    module = channels_last(fold(module, _conv_norm_pairs(module)))
+    fold(module, _conv_norm_pairs(module))
     return Network(
         module,
         dim=2 * POOLED_DIM,
