@@ -1,0 +1,32 @@
+"""The package is what the tree is."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = ("extract", "train", "infer", "pipelines")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_is_linked_into_the_package(stage):
+    link = ROOT / "src" / "vad" / stage
+    if not (ROOT / ".git").exists():
+        pytest.skip("an unpacked source distribution has folders instead of links")
+    assert link.is_symlink(), "on Windows: git config core.symlinks true, then check out again"
+    assert link.resolve() == ROOT / stage
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
+    # the wheel is built from the source distribution: `build/` may hold deleted modules
+    command = [sys.executable, "-m", "build", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    kernel = {f"vad/{p.name}" for p in (ROOT / "src" / "vad").glob("*.py")} | {"vad/py.typed"}
+    stages = {f"vad/{p.relative_to(ROOT)}" for s in STAGES for p in (ROOT / s).rglob("*.py")}
+    assert packed == kernel | stages

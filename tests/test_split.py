@@ -1,0 +1,67 @@
+"""Training, validation and test videos."""
+
+from collections import Counter
+
+import pytest
+
+from vad.errors import UsageError
+from vad.labels import Label
+from vad.train.split import split_videos
+
+FORTY = [Label(f"n{i}", 0, "normal") for i in range(20)]
+FORTY += [Label(f"a{i}", 1, "fight" if i < 10 else "fire") for i in range(20)]
+
+
+def names(labels):
+    return {label.video for label in labels}
+
+
+def test_validation_is_stratified_by_category():
+    split = split_videos(FORTY, validation=0.2, seed=0)
+    assert Counter(x.category for x in split.validation) == {"normal": 4, "fight": 2, "fire": 2}
+    assert names(split.train) | names(split.validation) == names(FORTY)
+    assert not names(split.train) & names(split.validation)
+    assert split.test == []
+
+
+def test_a_seed_draws_the_same_videos_and_another_seed_others():
+    first, again, other = (split_videos(FORTY, validation=0.2, seed=s) for s in (0, 0, 1))
+    assert first == again
+    assert names(first.validation) != names(other.validation)
+
+
+def test_videos_of_one_source_stay_together():
+    labels = [Label(f"{s}-{i}", i % 2, source=f"s{s}") for s in range(10) for i in range(4)]
+    split = split_videos(labels, validation=0.2, seed=0)
+    assert len(split.validation) == 8
+    assert not {x.source for x in split.train} & {x.source for x in split.validation}
+
+
+def test_a_small_set_still_validates_both_classes():
+    labels = [Label(f"n{i}", 0) for i in range(4)] + [Label(f"a{i}", 1) for i in range(6)]
+    split = split_videos(labels, validation=0.1, seed=0)
+    assert sorted(x.label for x in split.validation) == [0, 1]
+
+
+def test_the_split_column_is_followed():
+    labels = [Label("a", 1, split="train"), Label("b", 0, split="train")]
+    labels += [Label("c", 1, split="validation"), Label("d", 0, split="val")]
+    labels += [Label("e", 1, split="test")]
+    split = split_videos(labels, validation=0.5, seed=0)
+    parts = (split.train, split.validation, split.test)
+    assert [names(p) for p in parts] == [{"a", "b"}, {"c", "d"}, {"e"}]
+
+
+def test_a_fold_is_held_out():
+    labels = [Label(f"{f}{i}", i % 2, fold=str(f)) for f in range(3) for i in range(6)]
+    split = split_videos(labels, validation=0.2, seed=0, fold="1")
+    assert names(split.test) == {f"1{i}" for i in range(6)}
+    with pytest.raises(UsageError, match="no fold '7' in the labels; there are: 0, 1, 2"):
+        split_videos(labels, validation=0.2, seed=0, fold="7")
+
+
+def test_one_class_alone_is_refused():
+    with pytest.raises(UsageError, match="training has no abnormal video among 20; label more"):
+        split_videos(FORTY[:20], validation=0, seed=0)
+    with pytest.raises(UsageError, match="the labels have a split 'dev'"):
+        split_videos([Label("a", 1, split="dev")], validation=0, seed=0)
