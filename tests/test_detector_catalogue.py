@@ -81,11 +81,39 @@ def mgfn_layer(width: int, heads: int, *, glance: bool) -> Shapes:
     return shapes | layer("1.rel_pos", heads, 1, 5)
 
 
+def s3r() -> Shapes:
+    shapes: Shapes = {}
+    for branch in ("video_embedding.0", "macro_embedding.0"):
+        shapes |= under(branch, s3r_network())
+    for name in ("query_embedding", "cache_embedding"):
+        shapes |= layer(f"en_normal.en_normal_module.{name}", 512, 2048)
+    shapes |= layer("en_normal.en_normal_module.value_embedding", 2048, 2048)
+    gate = "de_normal.channel_attention.channel_gate.mlp"
+    shapes |= layer(f"{gate}.1", 128, 2048) | layer(f"{gate}.3", 2048, 128)
+    for name in ("video_projection", "macro_projection"):
+        shapes |= layer(f"{name}.0", 2048, 2048, 3) | norm(f"{name}.1", 2048)
+    for name in ("video_classifier", "macro_classifier.mlp"):
+        shapes |= layer(f"{name}.0", 512, 2048) | layer(f"{name}.3", 128, 512)
+        shapes |= layer(f"{name}.6", 1, 128)
+    return shapes
+
+
+def s3r_network() -> Shapes:
+    shapes: Shapes = {"conv_4.0.weight": (512, 2048, 1), "conv_5.0.weight": (2048, 2048, 3)}
+    for branch in ("conv_1", "conv_2", "conv_3"):
+        shapes |= layer(f"{branch}.0", 512, 2048, 3) | norm(f"{branch}.1", 512)
+    for name in ("value", "query", "key"):
+        shapes |= layer(f"non_local.{name}", 256, 512, 1)
+    shapes |= layer("non_local.alter.0", 512, 256, 1) | batch_norm("non_local.alter.1", 512)
+    return shapes | norm("conv_5.1", 2048)
+
+
 CATALOGUE: dict[str, tuple[str, Mapping[str, Any], Shapes, int, int]] = {
     # weights: detector, what it is made with, shapes, entries, parameters
     "RTFM": ("rtfm", {"visual_dim": 2048}, rtfm(), 47, 24_718_849),
     "RTFM on 1024-d XD-Violence": ("rtfm", {"visual_dim": 1024}, rtfm(1024), 47, 12_658_177),
     "MGFN": ("mgfn", {"visual_dim": 2048}, mgfn(), 145, 28_652_773),
+    "S3R": ("s3r", {"visual_dim": 2048}, s3r(), 88, 81_436_802),
 }
 
 

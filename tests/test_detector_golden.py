@@ -3,13 +3,15 @@ a formula gives. Every network here must give the same."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vad.train.detectors import create_detector
+from vad.train.detectors import Detector, Output, create_detector
 
 NORMAL_FIRST = torch.tensor([0.0, 0.0, 1.0, 1.0])
 
@@ -58,13 +60,20 @@ def _values(name: str, j: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     return v
 
 
+def published(name: str, total: float, **sizes: Any) -> Detector:
+    """The network at its published size, filled; `total` is the sum of all its floats."""
+    with torch.device("meta"):  # weights that are filled need no random start
+        detector = create_detector(name, **sizes)
+    assert fill(detector.to_empty(device="cpu").eval()) == near(total, 1e-7)
+    return detector
+
+
 def near(value: float | list[float], rel: float = 1e-4) -> object:
     return pytest.approx(value, rel=rel)
 
 
 def test_rtfm() -> None:
-    detector = create_detector("rtfm", visual_dim=2048).eval()
-    assert fill(detector) == near(8234.113083, 1e-7)
+    detector = published("rtfm", 8234.113083, visual_dim=2048)
     with torch.no_grad():
         output = detector((0.05 * features(4, 10, 32, 2048)).float())
         terms = detector.loss(output, NORMAL_FIRST, form="published")
@@ -81,8 +90,7 @@ def test_rtfm() -> None:
 
 
 def test_mgfn() -> None:
-    detector = create_detector("mgfn", visual_dim=2048).eval()
-    assert fill(detector) == near(9038.197073, 1e-7)
+    detector = published("mgfn", 9038.197073, visual_dim=2048)
     with torch.no_grad():
         output = detector(features(4, 10, 32, 2048).float())
         terms = detector.loss(output, NORMAL_FIRST, form="published")
@@ -99,3 +107,39 @@ def test_mgfn() -> None:
     assert 8e-3 * terms["sparsity"].item() == near(0.0561621)
     assert 8e-4 * terms["smoothness"].item() == near(0.3835590e-3)
     assert terms["total"].item() == near(0.9987026)
+
+
+def test_s3r() -> None:
+    detector = published("s3r", 13203.068019, visual_dim=2048)
+    visual = features(4, 10, 32, 2048).float()
+    dictionaries = (0.5 * features(4, 1, 6, 2048)[:, 0]).float()  # one for every video
+    outputs = []
+    with torch.no_grad():
+        for video, dictionary in zip(visual, dictionaries, strict=True):
+            detector.register_buffer("dictionary", dictionary)
+            outputs.append(detector(video[None]))
+        output = join(outputs)
+        terms = detector.loss(output, NORMAL_FIRST, form="published")
+    scores = output.scores
+    assert scores[0, :4].tolist() == near([0.310150, 0.184668, 0.200833, 0.296210])
+    assert scores[-1, -1].item() == near(0.345310)
+    assert scores.mean().item() == near(0.242656)
+    normal = output.parts["normal_scores"]
+    assert normal.tolist() == near([0.505193, 0.402941, 0.331481, 0.290731])
+    assert output.magnitudes[0, 0].item() == near(29.79269)
+    assert output.magnitudes.mean().item() == near(30.198553)
+    assert (terms["classification"] + 1e-4 * terms["magnitude"]).item() == near(2.1546640)
+    assert 8e-3 * terms["sparsity"].item() == near(0.0157544)
+    assert 8e-4 * terms["smoothness"].item() == near(5.124344e-4)
+    assert terms["macro"].item() == near(0.4913841)
+    assert terms["total"].item() == near(2.6623149)
+
+
+def join(outputs: list[Output]) -> Output:
+    """One batch of what was computed video by video."""
+    parts = {name: torch.cat([o.parts[name] for o in outputs]) for name in outputs[0].parts}
+    scores, magnitudes, lengths = (
+        torch.cat([getattr(o, name) for o in outputs])
+        for name in ("scores", "magnitudes", "lengths")
+    )
+    return Output(scores, magnitudes, lengths, parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,18 +15,36 @@ from vad.train.detectors import DETECTORS, Detector, create_detector, from_publi
 
 DIM, TEXT_DIM = 16, 8
 NAMES = sorted(DETECTORS)
-SMALL = {"mgfn": {"width": 4}}  # where the published network is large at any feature width
+SMALL = {
+    "mgfn": {"width": 4},
+    "s3r": {"width": 8},
+}  # where the published network is large at any feature width
 
 
 def make(name: str) -> Detector:
     torch.manual_seed(0)
-    return create_detector(name, visual_dim=DIM, text_dim=TEXT_DIM, settings=SMALL.get(name))
+    return create_detector(
+        name,
+        visual_dim=DIM,
+        text_dim=TEXT_DIM,
+        settings=SMALL.get(name),
+        arrays={array: torch.rand(5, DIM) for array in DETECTORS[name].arrays},
+    )
 
 
 def bags(videos: int, crops: int, snippets: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(videos + crops + snippets)
     visual = torch.rand(videos, crops, snippets, DIM, generator=generator)
     return visual, torch.rand(videos, snippets, TEXT_DIM, generator=generator)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads only wait for one another in networks this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=NAMES)
@@ -90,8 +109,9 @@ def test_every_weight_that_learns_gets_a_gradient(detector: Detector) -> None:
     terms = detector.loss(detector(*bags(4, 2, 40)), torch.tensor([0.0, 0.0, 1.0, 1.0]))
     torch.autograd.backward(terms["total"])
     for name, weight in detector.named_parameters():
-        assert weight.grad is not None, name
-        assert bool(weight.grad.isfinite().all()), name
+        if weight.requires_grad:
+            assert weight.grad is not None, name
+            assert bool(weight.grad.isfinite().all()), name
 
 
 @pytest.mark.parametrize(

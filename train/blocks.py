@@ -7,6 +7,7 @@ layers and out of every statistic, so that a padded row gives what it would give
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,7 +28,11 @@ def blank(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask[:, None]
 
 
-class BatchNorm(nn.BatchNorm1d):
+class Masked:
+    """A layer that looks along time, and is told the mask for it."""
+
+
+class BatchNorm(Masked, nn.BatchNorm1d):
     """Batch normalisation over the true snippets of all rows."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -39,18 +44,44 @@ class BatchNorm(nn.BatchNorm1d):
         return normal.transpose(1, 2)
 
 
+class GroupNorm(Masked, nn.GroupNorm):
+    """Normalisation of each row over groups of channels and over its true snippets.
+
+    8 groups, or the most that divide both 8 and the channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(math.gcd(8, width), width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().forward(x)
+        groups = x.unflatten(1, (self.num_groups, -1))  # [rows, groups, channels, snippets]
+        true = mask[:, None, None]
+        count = groups.shape[2] * mask.sum(1)[:, None, None, None]
+        centred = (groups - (groups * true).sum((2, 3), keepdim=True) / count) * true
+        variance = centred.square().sum((2, 3), keepdim=True) / count
+        normal: Tensor = (centred / (variance + self.eps).sqrt()).flatten(1, 2)
+        return normal * self.weight[:, None] + self.bias[:, None]
+
+
 class Layers(nn.Sequential):
-    """Layers in a row that keep padding at 0; normalisations among them are told the mask."""
+    """Layers in a row that keep padding at 0."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         for layer in self:
-            x = layer(x, mask) if isinstance(layer, BatchNorm) else layer(x)
+            x = layer(x, mask) if isinstance(layer, Masked) else layer(x)
         return blank(x, mask)
 
 
 def conv_relu_norm(inputs: int, outputs: int, **sizes: Any) -> Layers:
     """RTFM's order: the normalisation comes after the ReLU."""
     return Layers(conv(inputs, outputs, **sizes), nn.ReLU(), BatchNorm(outputs))
+
+
+def conv_norm_relu(inputs: int, outputs: int, **sizes: Any) -> Layers:
+    """S3R's order, and normalisation by groups."""
+    return Layers(conv(inputs, outputs, **sizes), GroupNorm(outputs), nn.ReLU())
 
 
 class NonLocalNames(NamedTuple):
@@ -91,7 +122,7 @@ class NonLocal(nn.Module):
         return torch.add(x, gathered)
 
 
-class TemporalNetwork(nn.Module):
+class TemporalNetwork(Masked, nn.Module):
     """MTN, RTFM's multi-scale temporal network: what changes, near and far, added to the input.
 
         x ─┬─ dilation 1 ─┐

@@ -40,6 +40,11 @@ def _mgfn(weights: Weights) -> Sizes:
     return Sizes(dim, settings={"width": width})
 
 
+def _s3r(weights: Weights) -> Sizes:
+    width, dim, _ = weights["video_embedding.0.conv_1.0.weight"].shape
+    return Sizes(dim, settings={"width": width})
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """The keys by which one detector's weights are known."""
@@ -52,6 +57,7 @@ class Mark:
 # The first that fits: a detector whose keys hold another's stands above it.
 MARKS = (
     Mark("mgfn", ("to_tokens.weight", "stages.0.0.layers.0.0.weight"), _mgfn),
+    Mark("s3r", ("en_normal.en_normal_module.query_embedding.weight",), _s3r),
     Mark("rtfm", ("Aggregate.conv_1.0.weight", "Aggregate.conv_1.2.weight"), _rtfm),
 )
 

@@ -30,6 +30,14 @@ class RTFMSettings(MagnitudeSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class S3RSettings(MagnitudeSettings):
+    """S3R (Wu et al., ECCV 2022)."""
+
+    width: int = option(512, "channels of a branch of the temporal networks", minimum=1)
+    macro: float = option(1.0, "weight of the term that what is rebuilt is normal", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MGFNSettings:
     """MGFN (Chen et al., AAAI 2023)."""
 
@@ -46,4 +54,4 @@ class MGFNSettings:
     sparse: float = option(8e-3, "weight of the sparsity term", minimum=0)
 
 
-Settings = RTFMSettings | MGFNSettings
+Settings = RTFMSettings | MGFNSettings | S3RSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 from vad.errors import UsageError
 
-from .settings import MGFNSettings, RTFMSettings
+from .settings import MGFNSettings, RTFMSettings, S3RSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,13 @@ DETECTORS: dict[str, Row] = {
         MGFNSettings,
         "attention over the video, convolution over neighbours, contrast of magnitudes",
         "Chen et al., AAAI 2023",
+    ),
+    "s3r": Row(
+        "s3r:S3R",
+        S3RSettings,
+        "what a dictionary of normal videos cannot rebuild (see `vad.train.dictionary`)",
+        "Wu et al., ECCV 2022",
+        arrays=("dictionary",),
     ),
 }
 

@@ -1,0 +1,147 @@
+"""S3R: self-supervised sparse representation (Wu et al., ECCV 2022).
+
+A dictionary of what normal videos look like rebuilds every snippet; what the two have in common and
+what sets them apart is weighed channel by channel, and both are classified. Scores and loss equal
+those of github.com/louisYen/S3R (6835335) to 1e-4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from vad.errors import UsageError
+
+from ..blocks import Layers, NonLocalNames, TemporalNetwork, blank, conv_norm_relu, xavier
+from ..losses import Terms, video_bce
+from ..selection import magnitude
+from .interface import Bags, Detector, Form, Output
+from .rtfm import feature_magnitude_terms
+from .settings import S3RSettings
+
+NAMES = NonLocalNames("query", "key", "value", "alter")
+
+
+class Recall(nn.Module):
+    """en-Normal: every snippet rebuilt from the dictionary, by unscaled attention to its atoms."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.query_embedding = nn.Linear(dim, width)
+        self.cache_embedding = nn.Linear(dim, width)
+        self.value_embedding = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, dictionary: Tensor) -> Tensor:
+        likeness = self.query_embedding(x) @ self.cache_embedding(dictionary).T
+        rebuilt: Tensor = likeness.softmax(-1) @ self.value_embedding(dictionary)
+        return rebuilt
+
+
+class S3R(Detector):
+    """Two temporal networks side by side, on the video and on what the dictionary makes of it.
+
+    The temporal networks normalise before the ReLU, by groups, unlike RTFM's. The two projections
+    are in the published weights but no released code uses them. At other feature widths than the
+    published 2048 the channel gate has a sixteenth of it inside, as there.
+    """
+
+    settings: S3RSettings
+    dictionary: Tensor | None
+
+    def __init__(
+        self,
+        visual_dim: int,
+        text_dim: int | None,
+        settings: S3RSettings,
+        dictionary: ArrayLike | None = None,
+    ) -> None:
+        super().__init__(visual_dim, text_dim, settings)
+        dim, width, p_drop = visual_dim, settings.width, settings.dropout
+        self.register_buffer("dictionary", None)
+        if dictionary is not None:
+            self.dictionary = torch.as_tensor(dictionary, dtype=torch.float32)
+            if self.dictionary.ndim != 2 or self.dictionary.shape[1] != dim:
+                raise UsageError(
+                    f"a dictionary is [atoms, {dim}], got {list(self.dictionary.shape)}"
+                )
+        self.en_normal = nn.ModuleDict({"en_normal_module": Recall(dim, width)})
+        gate = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(dim, max(1, dim // 16)),
+            nn.ReLU(),
+            nn.Linear(max(1, dim // 16), dim),
+        )
+        attention = nn.ModuleDict({"channel_gate": nn.ModuleDict({"mlp": gate})})
+        self.de_normal = nn.ModuleDict({"channel_attention": attention})
+        self.video_embedding = embedding(dim, width, p_drop)
+        self.macro_embedding = embedding(dim, width, p_drop)
+        self.video_projection = conv_norm_relu(dim, dim, kernel=3).requires_grad_(False)
+        self.macro_projection = conv_norm_relu(dim, dim, kernel=3).requires_grad_(False)
+        self.video_classifier = classifier(dim, p_drop)
+        self.macro_classifier = nn.ModuleDict({"mlp": classifier(dim, p_drop)})
+        xavier(self)
+
+    def run(self, bags: Bags) -> Output:
+        """Features [videos, crops, snippets, dim], their scores, and a score of what is normal."""
+        if self.dictionary is None:
+            raise UsageError(
+                "S3R needs its dictionary of normal videos",
+                hint="give arrays={'dictionary': array [atoms, dim]}, as trained with",
+            )
+        recall = self.en_normal.get_submodule("en_normal_module")
+        gate = self.de_normal.get_submodule("channel_attention.channel_gate.mlp")
+        rows = bags.visual.flatten(0, 1)
+        video = self.video_embedding(rows.transpose(1, 2), bags.mask)
+        macro = recall(rows, self.dictionary).transpose(1, 2)
+        macro = self.macro_embedding(blank(macro, bags.mask), bags.mask)
+        share = torch.sigmoid(gate(mean_over_time(video - macro, bags.mask)))[..., None]
+        features = bags.unflatten((video * share).transpose(1, 2))
+        normal = mean_over_time(macro * (1 - share), bags.mask)
+        scores = self.video_classifier(features).squeeze(-1).mean(1)
+        normal_scores = bags.unflatten(self.macro_classifier["mlp"](normal).squeeze(-1)).mean(1)
+        parts = {"features": features, "normal_scores": normal_scores}
+        return Output(bags.blank(scores), magnitude(features), bags.lengths, parts)
+
+    def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
+        """RTFM's terms, and "macro": what the dictionary rebuilds is normal in every video."""
+        settings = self.settings
+        terms = feature_magnitude_terms(output, labels, form, settings, training=self.training)
+        normal_scores = output.parts["normal_scores"]
+        macro = video_bce(normal_scores, torch.zeros_like(normal_scores))
+        return {**terms, "macro": macro, "total": terms["total"] + settings.macro * macro}
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Trained weights hold their dictionary, of any number of atoms; published ones do not."""
+        atoms = state_dict.get(f"{prefix}dictionary")
+        if atoms is not None and atoms.shape[1:] == (self.visual_dim,):
+            device = next(self.parameters()).device
+            self.dictionary = torch.empty_like(atoms, device=device)  # the next line fills it
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def embedding(dim: int, width: int, p_drop: float) -> Layers:
+    """A temporal network and its dropout."""
+    network = TemporalNetwork(dim, width, block=conv_norm_relu, names=NAMES)
+    return Layers(network, nn.Dropout(p_drop))
+
+
+def classifier(dim: int, p_drop: float) -> nn.Sequential:
+    """Per snippet: dim -> 512 -> 128 -> 1, sigmoid."""
+    return nn.Sequential(
+        nn.Linear(dim, 512),
+        nn.ReLU(),
+        nn.Dropout(p_drop),
+        nn.Linear(512, 128),
+        nn.ReLU(),
+        nn.Dropout(p_drop),
+        nn.Linear(128, 1),
+        nn.Sigmoid(),
+    )
+
+
+def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x [rows, dim, snippets], 0 at padding -> [rows, dim]."""
+    return x.mean(-1) if mask is None else x.sum(-1) / mask.sum(1)[:, None]
