@@ -131,7 +131,7 @@ def _train_epoch(
         state.optimizer.step()
         n_steps += 1
         for name, term in terms.items():
-            sums[f"train/{name}"] = sums.get(f"train/{name}", 0.0) + float(term)
+            sums[f"train/{name}"] = sums.get(f"train/{name}", 0.0) + term.item()
     return {name: total / n_steps for name, total in sums.items()}
 
 
@@ -172,7 +172,7 @@ def validate(
         visual, labels = bags.take(index, device)
         output = detector(scaling(visual))
         terms = detector.loss(output, labels, "paper")
-        losses += [float(terms["total"])] * len(index)
+        losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())
     auc = roc_auc_score(bags.labels, np.concatenate(peaks))
     return {"validation/loss": float(np.mean(losses)), "validation/video_auc": float(auc)}

@@ -1,0 +1,232 @@
+"""From a store and video labels to a run: learns, resumes, refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from vad.errors import UsageError
+from vad.infer.evaluation import evaluate, save
+from vad.infer.scoring import score_stored
+from vad.store import FeatureStore, VideoRecord
+from vad.train.bags import segment_mean
+from vad.train.checkpoint import Run
+from vad.train.fit import balanced_batches
+from vad.train.run import train
+
+DIM = 8
+QUICK = {"epochs": 30, "width": 8, "lr": 0.01, "dropout": 0.2, "batch": 4, "quiet": True}
+MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
+
+
+def write_video(store, name, n_snippets, anomalous, random, n_crops=2):
+    """Features of noise; anomalous snippets are shifted."""
+    features = random.normal(size=(n_snippets, n_crops, DIM))
+    features[anomalous] += 3
+    n_frames = n_snippets * 16 - 5
+    record = VideoRecord(
+        source=f"{name}.mp4",
+        source_bytes=1,
+        source_mtime_ns=1,
+        source_sha256=name,
+        n_frames=n_frames,
+        fps=25.0,
+        duration_s=n_frames / 25,
+        width=64,
+        height=48,
+        container="mov",
+        codec="h264",
+        decoder="pyav",
+        n_frames_declared=None,
+        n_bad_packets=0,
+        tail="repeat-last",
+    )
+    draft = store.draft(name)
+    draft.append("visual/test", features.astype(np.float16))
+    draft.commit(record, np.arange(n_frames) / 25, {"visual/test": MADE_BY})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A store, its labels and segments: 24 training and 8 test videos of different lengths."""
+    folder = tmp_path_factory.mktemp("data")
+    store = FeatureStore.create(folder / "features.zarr")
+    random = np.random.default_rng(0)
+    labels, segments = ["video,label,split"], ["video,start_frame,end_frame"]
+    for index in range(32):
+        name, abnormal = f"v{index:02d}", index % 2
+        n_snippets = int(random.integers(3, 40))
+        start = int(random.integers(0, n_snippets - 2))
+        anomalous = slice(start, start + 2) if abnormal else slice(0, 0)
+        write_video(store, name, n_snippets, anomalous, random)
+        labels.append(f"{name},{abnormal},{'train' if index < 24 else 'test'}")
+        if abnormal:
+            segments.append(f"{name},{start * 16},{(start + 2) * 16}")
+    (folder / "labels.csv").write_text("\n".join(labels))
+    (folder / "segments.csv").write_text("\n".join(segments))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "rtfm"
+    return train(data / "features.zarr", data / "labels.csv", out, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("n", "means"),
+    [
+        (2, [0, 0, 1, 1]),  # fewer snippets than segments: each edge pair that coincides repeats
+        (4, [0, 1, 2, 3]),
+        (5, [0, 1, 2, 3.5]),  # edges 0 1 2 3 5
+        (13, [1, 4, 7, 10.5]),  # edges 0 3 6 9 13
+    ],
+)
+def test_segments_are_means_of_nearly_equal_stretches(n, means):
+    assert segment_mean(np.arange(n, dtype=np.float16).reshape(n, 1), 4).ravel().tolist() == means
+
+
+def test_every_batch_is_balanced_and_every_video_of_the_larger_class_is_seen_once():
+    labels = np.array([0] * 10 + [1] * 3, np.float32)
+    batches = list(balanced_batches(labels, 5, np.random.default_rng(0)))
+    assert [labels[b].tolist() for b in batches] == [[0] * 3 + [1] * 3] * 4
+    normal = np.concatenate([b[:3] for b in batches])
+    assert set(normal) == set(range(10))
+
+
+def test_training_on_video_labels_finds_the_anomalous_frames(data, run):
+    figures = evaluate(run.path, data / "segments.csv").figures
+    assert figures["frame"]["auc"] > 0.9
+    assert figures["abnormal_only"]["auc"] > 0.9
+    assert figures["counts"]["n_videos"] == 8
+
+
+def test_a_run_holds_all_that_is_needed_to_use_it(run):
+    card = json.loads((run.path / "card.json").read_text())
+    assert card["schema"] == "vad.run/1"
+    assert card["training"]["seed"] == 0
+    assert card["features"]["provenance"] == MADE_BY
+    assert card["selection"]["on"] == "validation"
+    parts = {
+        part: {x["video"] for x in card["data"][part]} for part in card["data"] if part != "labels"
+    }
+    assert {part: len(videos) for part, videos in parts.items()} == {
+        "train": 20,
+        "validation": 4,
+        "test": 8,
+    }
+    assert not parts["train"] & parts["validation"]
+    assert 0 < card["threshold"] < 1
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        "card.json",
+        "detector.safetensors",
+        "history.csv",
+        "tensorboard",
+    ]
+
+
+def test_the_chosen_epoch_is_the_best_on_validation(run):
+    with (run.path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["epoch"]) for r in rows] == list(range(1, QUICK["epochs"] + 1))
+    quality = [(float(r["validation/video_auc"]), -float(r["validation/loss"])) for r in rows]
+    chosen = run.card["selection"]["epoch"]
+    assert quality[chosen - 1] == max(quality)
+
+
+def test_an_opened_run_scores_as_the_trained_one(data, run):
+    store = FeatureStore.open(data / "features.zarr")
+    opened = Run.open(run.path)
+    for trained, loaded in zip(score_stored(store, run), score_stored(store, opened), strict=True):
+        assert trained.snippets.tolist() == loaded.snippets.tolist()
+        assert len(loaded.frames) == store.record(loaded.video).n_frames
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data, run, tmp_path):
+    def weights(**settings):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        train(data / "features.zarr", data / "labels.csv", out, **{**QUICK, **settings})
+        return (out / "detector.safetensors").read_bytes()
+
+    assert weights() == (run.path / "detector.safetensors").read_bytes()
+    assert weights(seed=1) != weights()
+
+
+def test_an_interrupted_run_resumed_equals_one_that_was_not(data, run, tmp_path, monkeypatch):
+    from vad.train import history
+
+    add = history.History.add
+
+    def interrupt_after_seven(self, row):
+        add(self, row)
+        if row["epoch"] == 7:
+            raise KeyboardInterrupt
+
+    args = (data / "features.zarr", data / "labels.csv", tmp_path / "rtfm")
+    monkeypatch.setattr(history.History, "add", interrupt_after_seven)
+    with pytest.raises(KeyboardInterrupt):
+        train(*args, **QUICK)
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="was begun with another training lr; use the same"):
+        train(*args, resume=True, **{**QUICK, "lr": 0.5})
+    train(*args, resume=True, **QUICK)
+    for name in ("detector.safetensors", "history.csv"):
+        assert (tmp_path / "rtfm" / name).read_bytes() == (run.path / name).read_bytes()
+
+
+def test_evaluation_writes_figures_and_plots(data, run, tmp_path):
+    evaluation = evaluate(run.path, data / "segments.csv")
+    save(evaluation, tmp_path)
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["frame"] == evaluation.figures["frame"]
+    assert written["selected_on"] == "validation"
+    assert len(written["videos"]) == 8
+    plots = {p.name for p in tmp_path.glob("*.png")}
+    assert plots == {"roc.png", "pr.png", "scores.png", "confusion.png", "training.png"}
+    assert len(list((tmp_path / "videos").glob("*.png"))) == 8
+
+
+def test_truth_that_contradicts_the_labels_is_refused(data, run, tmp_path):
+    wrong = tmp_path / "segments.csv"
+    wrong.write_text("video,start_frame,end_frame\nv24,0,16\n")
+    with pytest.raises(UsageError, match="has segments of 'v24', which is labelled normal"):
+        evaluate(run.path, wrong)
+    wrong.write_text("video,start_frame,end_frame\nv25,0,16\n")
+    with pytest.raises(UsageError, match="has no segment of 'v27', which is labelled abnormal"):
+        evaluate(run.path, wrong)
+
+
+def test_features_of_other_settings_are_refused(data, run, tmp_path):
+    other = FeatureStore.create(tmp_path / "other.zarr")
+    write_video(other, "v00", 4, slice(0, 0), np.random.default_rng(0))
+    path = next((other.path / "v00" / "visual" / "test").glob("zarr.json"))
+    path.write_text(path.read_text().replace('"test"', '"another"'))
+    with pytest.raises(UsageError, match="with backbone 'test', 'v00' in .* has 'another'"):
+        list(score_stored(other, run))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"detector": "rtmf"}, "no detector named 'rtmf'.*did you mean rtfm"),
+        ({"lr": -1}, "lr: -1.0 is below 0"),
+        ({"colour": 3}, "neither vad train nor rtfm has a setting 'colour'; rtfm has: .*margin"),
+        ({"visual": "i3d"}, "holds no visual array 'i3d'; it has: test"),
+        ({"fold": "2"}, "no fold '2' in the labels"),
+    ],
+)
+def test_wrong_settings_are_refused(data, tmp_path, settings, message):
+    with pytest.raises(UsageError, match=message):
+        train(data / "features.zarr", data / "labels.csv", tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_not_overwritten_by_accident(data, run):
+    with pytest.raises(UsageError, match="holds a finished run; choose another --out, or --over"):
+        train(data / "features.zarr", data / "labels.csv", run.path, **QUICK)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is no run: it has no card.json; name a folder that vad"):
+        Run.open(tmp_path)
