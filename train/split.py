@@ -79,7 +79,8 @@ def draw(labels: Sequence[Label], share: float, seed: int) -> list[Label]:
     for value in (0, 1):  # a class of large sources only: take the smallest of them
         if not any(label.label == value for label in drawn):
             left = [g for g in shuffled if any(label.label == value for label in g)]
-            drawn += min(left, key=list.__len__, default=[])
+            for smallest in sorted(left, key=len)[:1]:
+                drawn += smallest
     return sorted(drawn, key=lambda label: label.video)
 
 
