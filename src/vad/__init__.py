@@ -1,3 +1,33 @@
-"""Weakly supervised video anomaly detection: raw video in, a score for every frame out."""
+"""Weakly supervised video anomaly detection: raw video in, a score for every frame out.
+
+    import vad
+
+    vad.extract("videos/", "features.zarr", backbone="i3d")
+    vad.train("features.zarr", "labels.csv", "runs/rtfm")
+    vad.evaluate("runs/rtfm", "segments.csv").figures
+    vad.score("video.mp4", detector="runs/rtfm").frames
+
+Stages and their libraries are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vad.infer.evaluation import evaluate as evaluate
+    from vad.pipelines.score import score as score
 
 __version__ = "0.1.0"
+
+_LAZY = {
+    "evaluate": "vad.infer.evaluation",
+    "score": "vad.pipelines.score",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name in ("extract", "train"):
+        return import_module(f"vad.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
