@@ -6,6 +6,7 @@ to the last shape; whatever does not fit is a UsageError that says which entries
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import math
 import pickle
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from vad.errors import UsageError
 
@@ -24,6 +27,7 @@ State = dict[str, torch.Tensor]
 
 WRAPPINGS = ("model_state", "state_dict", "model", "module")  # under which trainers put weights
 SHOWN = 5  # entries that an error lists
+UNKNOWN_LICENCE = "not known: a file given by its path"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def sha256_of(path: Path) -> str:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the tensors of a published file: safetensors or torch.
+    """Read the tensors of a published file: safetensors, torch or (.pkl) a pickle of arrays.
 
     A state wrapped by a trainer is unwrapped, `module.` is stripped, and
     `num_batches_tracked`, which no feature depends on, is left out.
@@ -49,7 +53,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise UsageError(f"no weights at {path}", hint="give a file, or a name: see `vad models`")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    read = {".safetensors": _read_safetensors, ".pkl": _read_arrays}.get(path.suffix, _read_torch)
+    content = read(path)
     return Checkpoint(_tensors(content, path), {"file": path.name, "sha256": sha256_of(path)})
 
 
@@ -63,12 +68,64 @@ def _read_safetensors(path: Path) -> Any:
         raise UsageError(f"{path} is not a safetensors file: {error}") from error
 
 
+class _Inert(dict[Any, Any]):
+    """Stands for any object in a checkpoint that is not a tensor (settings, counters)."""
+
+    def __init__(self, *_args: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-        raise UsageError(f"{path} is not a file of weights: {first}") from e
+        others = get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
+        with safe_globals([(type("Inert", (_Inert,), {}), name) for name in others]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise UsageError(f"{path} is not a file of weights: {_first_line(error)}") from error
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds NumPy arrays and nothing else; a pickle that asks for more is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ARRAY_PARTS:
+            return _ARRAY_PARTS[module, name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array")
+
+
+_ARRAY_PARTS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): codecs.encode,  # how Python 3 writes bytes for Python 2
+}
+for _core in ("numpy.core.multiarray", "numpy._core.multiarray"):
+    _ARRAY_PARTS[_core, "_reconstruct"] = np.empty(0).__reduce__()[0]
+    _ARRAY_PARTS[_core, "scalar"] = np.float32(0).__reduce__()[0]
+
+
+def _read_arrays(path: Path) -> Any:
+    """The blobs of a Caffe2 pickle without what its optimiser left: momenta, single numbers."""
+    try:
+        with path.open("rb") as file:
+            content = _ArrayUnpickler(file, encoding="latin-1").load()
+    except (pickle.UnpicklingError, ValueError, TypeError, EOFError, LookupError) as error:
+        raise UsageError(f"{path} is not a pickle of arrays: {_first_line(error)}") from error
+    blobs = content.get("blobs", content) if isinstance(content, dict) else {}
+    return {
+        name: torch.from_numpy(np.array(blob, np.float32))
+        for name, blob in blobs.items()
+        if isinstance(blob, np.ndarray)
+        and blob.dtype.kind == "f"
+        and blob.size > 1
+        and "momentum" not in str(name)
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _tensors(content: Any, path: Path) -> State:
