@@ -98,9 +98,11 @@ def load_backbone(settings: ExtractSettings) -> Backbone:
     return create_backbone(
         settings.backbone,
         weights=settings.weights,
+        recipe=settings.recipe,
         crops=settings.crops,
         device=choose_device(settings.device),
         precision=settings.precision,
+        offline=settings.offline,
     )
 
 

@@ -15,6 +15,9 @@ class ExtractSettings:
 
     backbone: str = option("efficientnet-lite0", "network that makes the features")
     weights: str | None = option(None, "a name, a file, or random:SEED for tests")
+    recipe: str | None = option(
+        None, "preset of resize, crop order and normalisation; by default that of the weights"
+    )
     crops: Literal["ten", "five", "center"] | None = option(
         None, "parts of the picture that are described; by default as the backbone says"
     )
@@ -31,4 +34,5 @@ class ExtractSettings:
     )
     time_limit: float = option(60.0, "seconds a decoder may stay silent", minimum=1)
     max_pixels: int = option(4096 * 2304, "largest picture that is decoded, in pixels", minimum=1)
+    offline: bool = option(False, "open no connection: use weights that are here already")
     accept_truncated: bool = option(False, "keep videos that end earlier than they declare")

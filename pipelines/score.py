@@ -75,6 +75,13 @@ def score_videos(
 def _settings_of(chosen: Run, settings: dict[str, Any]) -> ExtractSettings:
     """The extraction settings that the run's features were made with, and those given."""
     made = chosen.card["features"]["provenance"]
-    recorded = {"backbone": made["backbone"], "crops": made["crops"], "weights": made["weights"]}
-    kept = {name: made[name] for name in ("tail", "dtype", "precision") if name in made}
-    return build(ExtractSettings, recorded, kept, settings, where="score")
+    recorded = {
+        "backbone": made["backbone"],
+        "weights": made["weights"].get("name"),
+        "recipe": made["recipe"]["name"],
+        "crops": {1: "center", 5: "five", 10: "ten"}[len(made["crops"])],
+        "tail": made["tail"],
+        "dtype": made["dtype"],
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    return build(ExtractSettings, recorded, given, where="score")

@@ -145,9 +145,14 @@ def _plan(
     own: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What of the card is known before training: the run resumes only if this is the same."""
-    provenance = store.provenance(name)
+    provenance = store.provenance(name) or {}
     shapes = {tuple(store.attributes(label.video, name)["shape"][1:]) for label in split.train}
-    (crops, dim) = next(iter(shapes))
+    crops, dim = next(iter(shapes))
+    if provenance["weights"].get("random") and not settings.allow_random:
+        raise UsageError(
+            f"{store.path} holds features of random weights, which mean nothing",
+            hint="extract with real weights, or --allow-random in a test",
+        )
     return {
         "schema": SCHEMA,
         "vad": vad.__version__,

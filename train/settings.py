@@ -30,4 +30,5 @@ class TrainSettings:
     form: Literal["paper", "published"] = option(
         "paper", "loss as the paper has it, or as its authors' code computes it"
     )
+    allow_random: bool = option(False, "train on features of random weights, for tests")
     device: str = option("auto", "auto, cpu, cuda or cuda:1")

@@ -38,9 +38,14 @@ def command(
 
     wanted = check_formats(formats.replace(",", " ").split())
     outcome = Outcome()
-    settings = {"device": device} | ({"weights": weights} if weights else {})
     for scores in score_videos(
-        videos, detector, outcome=outcome, store=store, quiet=quiet, **settings
+        videos,
+        detector,
+        outcome=outcome,
+        store=store,
+        quiet=quiet,
+        device=device,
+        weights=weights,
     ):
         paths = save(scores, out, wanted)
         mark = "ANOMALOUS" if scores.peak >= scores.threshold else "ordinary"

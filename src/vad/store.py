@@ -41,7 +41,9 @@ from .grid import ClipGrid, Tail
 
 SCHEMA = 1
 CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
-INFORMATION = {"vad", "libraries"}  # provenance that tells, but does not make two arrays differ
+# Provenance that informs, but makes no two arrays differ. Half precision is only ever chosen where
+# its features agree with those of full precision.
+INFORMATION = {"vad", "versions", "precision"}
 
 _drafts = itertools.count()
 
