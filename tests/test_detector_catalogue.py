@@ -108,12 +108,63 @@ def s3r_network() -> Shapes:
     return shapes | norm("conv_5.1", 2048)
 
 
+def tevad(dim: int, fused_dim: int) -> Shapes:
+    """Without the layers of the fusion."""
+    shapes = under("Aggregate", temporal_network(dim, dim // 4))
+    return shapes | under("Aggregate_text", temporal_network(768, 192)) | head(fused_dim)
+
+
+def etevad_network(dim: int) -> Shapes:
+    width = dim // 4
+    shapes = layer("pdc_block.fuse", width, 3 * width, 1)
+    for name in ("conv_d1", "conv_d2", "conv_d3"):
+        shapes |= layer(f"pdc_block.{name}", width, dim, 3)
+    shapes["se_module.fc1.weight"] = (width // 16, width)
+    shapes["se_module.fc2.weight"] = (width, width // 16)
+    shapes["conv_4.0.weight"] = (width, dim, 1)
+    shapes |= under("transformer_block.transformer.layers.0", transformer_layer(width, 1024))
+    shapes["conv_5.0.weight"] = (dim, dim, 3)
+    return shapes | batch_norm("conv_5.2", dim)
+
+
+def transformer_layer(width: int, inner: int) -> Shapes:
+    shapes: Shapes = {"self_attn.in_proj_weight": (3 * width, width)}
+    shapes |= {"self_attn.in_proj_bias": (3 * width,)} | layer("self_attn.out_proj", width, width)
+    shapes |= layer("linear1", inner, width) | layer("linear2", width, inner)
+    return shapes | norm("norm1", width) | norm("norm2", width)
+
+
+def etevad() -> Shapes:
+    shapes = under("Aggregate", etevad_network(2048))
+    return shapes | under("Aggregate_text", etevad_network(768)) | head(2816)
+
+
+def tevad_sizes(dim: int, fusion: str) -> dict[str, Any]:
+    return {"visual_dim": dim, "text_dim": 768, "settings": {"fusion": fusion}}
+
+
 CATALOGUE: dict[str, tuple[str, Mapping[str, Any], Shapes, int, int]] = {
     # weights: detector, what it is made with, shapes, entries, parameters
     "RTFM": ("rtfm", {"visual_dim": 2048}, rtfm(), 47, 24_718_849),
     "RTFM on 1024-d XD-Violence": ("rtfm", {"visual_dim": 1024}, rtfm(1024), 47, 12_658_177),
     "MGFN": ("mgfn", {"visual_dim": 2048}, mgfn(), 145, 28_652_773),
     "S3R": ("s3r", {"visual_dim": 2048}, s3r(), 88, 81_436_802),
+    "TEVAD concat": ("tevad", tevad_sizes(2048, "concat"), tevad(2048, 2816), 88, 28_433_953),
+    "TEVAD add": (
+        "tevad",
+        tevad_sizes(2048, "add"),
+        tevad(2048, 768) | layer("fc0", 768, 2048),
+        90,
+        28_959_009,
+    ),
+    "TEVAD add, XD-Violence": (
+        "tevad",
+        tevad_sizes(1024, "add"),
+        tevad(1024, 768) | layer("fc0", 768, 1024),
+        90,
+        10_472_353,
+    ),
+    "E-TEVAD": ("etevad", tevad_sizes(2048, "concat"), etevad(), 64, 31_409_857),
 }
 
 

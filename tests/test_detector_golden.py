@@ -135,6 +135,56 @@ def test_s3r() -> None:
     assert terms["total"].item() == near(2.6623149)
 
 
+@pytest.mark.parametrize(
+    ("fusion", "total", "scores", "mean", "classified", "sparse", "smooth", "loss"),
+    [
+        (
+            "concat",
+            11373.124627,
+            [0.498393, 0.480543, 0.483364, 0.493339],
+            0.492147,
+            1.6912256,
+            0.0315002,
+            2.20135e-6,
+            1.7227280,
+        ),
+        (
+            "add",
+            11328.548753,
+            [0.429653, 0.376043, 0.380982, 0.384520],
+            0.383459,
+            1.7245476,
+            0.0245536,
+            9.16035e-6,
+            1.7491103,
+        ),
+    ],
+)
+def test_tevad(
+    fusion: str,
+    total: float,
+    scores: list[float],
+    mean: float,
+    classified: float,
+    sparse: float,
+    smooth: float,
+    loss: float,
+) -> None:
+    detector = published("tevad", total, visual_dim=2048, text_dim=768, settings={"fusion": fusion})
+    visual, text = 0.05 * features(4, 10, 32, 2048), 0.05 * features(4, 1, 32, 768)[:, 0]
+    with torch.no_grad():
+        output = detector(visual.float(), text.float())
+        terms = detector.loss(output, NORMAL_FIRST, form="published")
+    assert output.scores[0, :4].tolist() == near(scores)
+    assert output.scores.mean().item() == near(mean)
+    if fusion == "concat":
+        assert output.magnitudes.mean().item() == near(8.175367)
+    assert (terms["classification"] + 1e-4 * terms["magnitude"]).item() == near(classified)
+    assert 8e-3 * terms["sparsity"].item() == near(sparse)
+    assert 8e-4 * terms["smoothness"].item() == near(smooth)
+    assert terms["total"].item() == near(loss)
+
+
 def join(outputs: list[Output]) -> Output:
     """One batch of what was computed video by video."""
     parts = {name: torch.cat([o.parts[name] for o in outputs]) for name in outputs[0].parts}

@@ -28,6 +28,11 @@ def blank(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask[:, None]
 
 
+def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x [rows, dim, snippets], 0 at padding -> [rows, dim]."""
+    return x.mean(-1) if mask is None else x.sum(-1) / mask.sum(1)[:, None]
+
+
 class Masked:
     """A layer that looks along time, and is told the mask for it."""
 

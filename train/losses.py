@@ -39,6 +39,14 @@ def pairs_hinge(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor | Non
     return relu(margin - (abnormal[:, None] - normal[None, :])).mean()
 
 
+def class_magnitude(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor:
+    """`max(0, margin - f)` of abnormal and `f` of normal videos, mean over all: f [n] and [m].
+
+    TEVAD's text has `margin - f`; there is nothing to gain beyond the margin.
+    """
+    return torch.cat([relu(margin - abnormal), normal]).mean()
+
+
 def smoothness_sums(scores: Tensor, lengths: Tensor) -> Tensor:
     """Squared steps from snippet to snippet, summed within each video: [videos]."""
     steps = (scores[:, 1:] - scores[:, :-1]).square()

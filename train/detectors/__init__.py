@@ -67,15 +67,21 @@ def create_detector(
     return detector
 
 
-def from_published(state_dict: Mapping[str, Any], **arrays: ArrayLike) -> Detector:
+def from_published(
+    state_dict: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, ArrayLike] | None = None,
+) -> Detector:
     """A detector, in eval mode, from weights as their authors published them.
 
-    The detector is recognised by its keys; widths and modes are read off the shapes. Raises
-    UsageError for weights of no known detector, and for missing or left-over keys.
+    The detector is recognised by its keys; widths and modes are read off the shapes. settings and
+    arrays are what those do not tell, as for `create_detector`. Raises UsageError for weights of
+    no known detector, and for missing or left-over keys.
     """
     from .published import load_published
 
-    return load_published(state_dict, arrays)
+    return load_published(state_dict, settings, arrays)
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,7 @@ class Bags:
     """A checked batch, 0 at padding."""
 
     visual: Tensor  # [videos, crops, snippets, dim]
-    text: Tensor | None  # [videos, crops, snippets, text dim]
+    text: Tensor | None  # [videos, snippets, text dim], for all crops
     lengths: Tensor  # int64 [videos]
     valid: Tensor | None  # bool [videos, snippets]; None where nothing is padding
 
@@ -121,7 +121,7 @@ class Detector(nn.Module):
                 f"got {list(visual.shape)}",
                 hint="a detector reads the features it was made for",
             )
-        videos, crops, snippets, _ = visual.shape
+        videos, _, snippets, _ = visual.shape
         if self.text_dim is None:
             text = None  # a store may hold text that this detector does not read
         elif text is None or text.shape != (videos, snippets, self.text_dim):
@@ -129,8 +129,6 @@ class Detector(nn.Module):
                 f"this detector reads text features [{videos}, {snippets}, {self.text_dim}], "
                 f"got {'none' if text is None else list(text.shape)}"
             )
-        else:
-            text = text[:, None].expand(videos, crops, snippets, self.text_dim)
         if lengths is None:
             return Bags(visual, text, torch.full((videos,), snippets, device=visual.device), None)
         lengths = lengths.to(visual.device, torch.int64)
@@ -141,6 +139,5 @@ class Detector(nn.Module):
         if bool((lengths == snippets).all()):
             return Bags(visual, text, lengths, None)
         valid = torch.arange(snippets, device=visual.device) < lengths[:, None]
-        spread = valid[:, None, :, None]
-        blanked = None if text is None else text * spread
-        return Bags(visual * spread, blanked, lengths, valid)
+        text = None if text is None else text * valid[..., None]
+        return Bags(visual * valid[:, None, :, None], text, lengths, valid)

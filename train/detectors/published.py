@@ -45,6 +45,21 @@ def _s3r(weights: Weights) -> Sizes:
     return Sizes(dim, settings={"width": width})
 
 
+def _tevad(weights: Weights) -> Sizes:
+    visual_dim = weights["Aggregate.conv_4.0.weight"].shape[1]
+    text_dim = weights["Aggregate_text.conv_4.0.weight"].shape[1]
+    fused_dim = weights["fc1.weight"].shape[1]
+    if "fc_vis.weight" in weights:
+        fusion = "add_up"
+    elif "fc0.weight" in weights:
+        fusion = "add"  # or product: the shapes are the same, and add is what was published
+    elif fused_dim == visual_dim + text_dim:
+        fusion = "concat"
+    else:
+        fusion = "visual" if fused_dim == visual_dim else "text"
+    return Sizes(visual_dim, text_dim, {"fusion": fusion})
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """The keys by which one detector's weights are known."""
@@ -58,6 +73,8 @@ class Mark:
 MARKS = (
     Mark("mgfn", ("to_tokens.weight", "stages.0.0.layers.0.0.weight"), _mgfn),
     Mark("s3r", ("en_normal.en_normal_module.query_embedding.weight",), _s3r),
+    Mark("etevad", ("Aggregate_text.pdc_block.fuse.weight",), _tevad),
+    Mark("tevad", ("Aggregate_text.conv_1.0.weight",), _tevad),
     Mark("rtfm", ("Aggregate.conv_1.0.weight", "Aggregate.conv_1.2.weight"), _rtfm),
 )
 
@@ -68,7 +85,11 @@ ALIASES = {
 }
 
 
-def load_published(state_dict: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> Detector:
+def load_published(
+    state_dict: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
+    arrays: Mapping[str, ArrayLike] | None,
+) -> Detector:
     """See `from_published`."""
     weights = unwrap(state_dict)
     mark = next((mark for mark in MARKS if all(key in weights for key in mark.keys)), None)
@@ -82,7 +103,7 @@ def load_published(state_dict: Mapping[str, Any], arrays: Mapping[str, ArrayLike
         mark.name,
         visual_dim=sizes.visual_dim,
         text_dim=sizes.text_dim,
-        settings=sizes.settings,
+        settings={**sizes.settings, **(settings or {})},
         arrays=arrays,
     )
     try:

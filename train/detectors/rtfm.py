@@ -6,6 +6,8 @@ speak for it. Scores and loss equal those of github.com/tianyu0207/RTFM (cf938f4
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from ..blocks import TemporalNetwork, score_head, xavier
@@ -50,17 +52,28 @@ class RTFM(Detector):
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """See `feature_magnitude_terms`."""
-        return feature_magnitude_terms(output, labels, form, self.settings, training=self.training)
+        settings, training = self.settings, self.training
+        return feature_magnitude_terms(output, labels, form, settings, training=training)
+
+
+# Magnitudes of the abnormal [n] and of the normal videos [m], and the margin, to a term.
+MagnitudeTerm = Callable[[Tensor, Tensor, float], Tensor | None]
 
 
 def feature_magnitude_terms(
-    output: Output, labels: Tensor, form: Form, settings: MagnitudeSettings, *, training: bool
+    output: Output,
+    labels: Tensor,
+    form: Form,
+    settings: MagnitudeSettings,
+    *,
+    training: bool,
+    magnitude_term: MagnitudeTerm = pairs_hinge,
 ) -> Terms:
     """RTFM's loss: classification, magnitude, smoothness and sparsity of abnormal videos.
 
     A video's score is the mean score of the k snippets of the largest magnitude. In the paper's
-    form the magnitude of a video is the mean norm of those k, every abnormal video is set against
-    every normal one by a hinge, and the other two are taken video by video. For the released
+    form the magnitude of a video is the mean norm of those k, RTFM sets every abnormal video
+    against every normal one by a hinge, and the other two terms are taken video by video. For the released
     form, see `losses.magnitude_squared` and `flattened_regularity`.
     """
     p_drop = settings.dropout if training else 0.0
@@ -75,7 +88,7 @@ def feature_magnitude_terms(
         terms |= flattened_regularity(output.scores, labels)
     else:
         norms = selection.mean(output.magnitudes)
-        terms["magnitude"] = pairs_hinge(norms[abnormal], norms[~abnormal], settings.margin)
+        terms["magnitude"] = magnitude_term(norms[abnormal], norms[~abnormal], settings.margin)
         terms |= abnormal_regularity(output.scores, output.lengths, labels)
     weights = {
         "magnitude": settings.alpha,

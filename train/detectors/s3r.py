@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from vad.errors import UsageError
 
-from ..blocks import Layers, NonLocalNames, TemporalNetwork, blank, conv_norm_relu, xavier
+from ..blocks import (
+    Layers,
+    NonLocalNames,
+    TemporalNetwork,
+    blank,
+    conv_norm_relu,
+    mean_over_time,
+    xavier,
+)
 from ..losses import Terms, video_bce
 from ..selection import magnitude
 from .interface import Bags, Detector, Form, Output
@@ -140,8 +148,3 @@ def classifier(dim: int, p_drop: float) -> nn.Sequential:
         nn.Linear(128, 1),
         nn.Sigmoid(),
     )
-
-
-def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x [rows, dim, snippets], 0 at padding -> [rows, dim]."""
-    return x.mean(-1) if mask is None else x.sum(-1) / mask.sum(1)[:, None]

@@ -6,6 +6,7 @@ No torch here: the command line reads these to list and check `--set name=value`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vad.config import option
 
@@ -38,6 +39,24 @@ class S3RSettings(MagnitudeSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TEVADSettings(MagnitudeSettings):
+    """TEVAD (Chen et al., CVPR Workshops 2023)."""
+
+    fusion: Literal["concat", "add", "product", "add_up", "text", "visual"] = option(
+        "concat", "how text joins the visual features, or which of the two is used alone"
+    )
+    aggregate_text: bool = option(True, "send text through its temporal network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ETEVADSettings(TEVADSettings):
+    """E-TEVAD. Its text has neither smoothness nor sparsity."""
+
+    smooth: float = option(0.0, "weight of the smoothness term", minimum=0)
+    sparse: float = option(0.0, "weight of the sparsity term", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MGFNSettings:
     """MGFN (Chen et al., AAAI 2023)."""
 
@@ -54,4 +73,4 @@ class MGFNSettings:
     sparse: float = option(8e-3, "weight of the sparsity term", minimum=0)
 
 
-Settings = RTFMSettings | MGFNSettings | S3RSettings
+Settings = RTFMSettings | MGFNSettings | S3RSettings | TEVADSettings

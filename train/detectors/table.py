@@ -8,7 +8,7 @@ from typing import Any
 
 from vad.errors import UsageError
 
-from .settings import MGFNSettings, RTFMSettings, S3RSettings
+from .settings import ETEVADSettings, MGFNSettings, RTFMSettings, S3RSettings, TEVADSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,20 @@ DETECTORS: dict[str, Row] = {
         "what a dictionary of normal videos cannot rebuild (see `vad.train.dictionary`)",
         "Wu et al., ECCV 2022",
         arrays=("dictionary",),
+    ),
+    "tevad": Row(
+        "tevad:TEVAD",
+        TEVADSettings,
+        "RTFM on visual and caption features, fused",
+        "Chen et al., CVPR Workshops 2023",
+        text=True,
+    ),
+    "etevad": Row(
+        "tevad:ETEVAD",
+        ETEVADSettings,
+        "TEVAD with squeeze-and-excitation and a transformer layer",
+        "Enhanced-TEVAD, 2025",
+        text=True,
     ),
 }
 

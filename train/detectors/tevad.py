@@ -1,0 +1,191 @@
+"""TEVAD: text-empowered video anomaly detection (Chen et al., CVPR Workshops 2023), and E-TEVAD.
+
+RTFM on two kinds of features: what a snippet looks like, and the sentence embedding of its caption.
+Each goes through a temporal network of its own, then the two are fused. Scores and loss of TEVAD
+equal those of github.com/coranholmes/TEVAD (6d701ff) to 1e-4. E-TEVAD follows the description of
+github.com/Enhanced-TEVAD/Enhanced_Tevad (ec34a34), which publishes no weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vad.errors import InternalError
+
+from ..blocks import (
+    Layers,
+    Masked,
+    TemporalNetwork,
+    blank,
+    conv,
+    conv_relu_norm,
+    mean_over_time,
+    score_head,
+    xavier,
+)
+from ..losses import Terms, class_magnitude
+from ..selection import magnitude
+from .interface import Bags, Detector, Form, Output
+from .rtfm import feature_magnitude_terms
+from .settings import TEVADSettings
+
+
+class TEVAD(Detector):
+    """Two temporal networks, a fusion, and RTFM's head.
+
+    The branches of a temporal network are a quarter as wide as its features. Both networks are
+    there in every mode of fusion, as in the published weights.
+    """
+
+    settings: TEVADSettings
+
+    def __init__(self, visual_dim: int, text_dim: int | None, settings: TEVADSettings) -> None:
+        super().__init__(visual_dim, text_dim, settings)
+        if text_dim is None:
+            raise InternalError("TEVAD was made without the width of its text features")
+        joint_dim = visual_dim + text_dim
+        fused_dim = {"concat": joint_dim, "add_up": joint_dim, "visual": visual_dim}
+        self.Aggregate = self.temporal_network(visual_dim)
+        self.Aggregate_text = self.temporal_network(text_dim)
+        if settings.fusion in ("add", "product"):
+            self.fc0 = nn.Linear(visual_dim, text_dim)
+        if settings.fusion == "add_up":
+            self.fc_vis = nn.Linear(visual_dim, joint_dim)
+            self.fc_text = nn.Linear(text_dim, joint_dim)
+        self.fc1 = nn.Linear(fused_dim.get(settings.fusion, text_dim), 512)
+        self.fc2 = nn.Linear(512, 128)
+        self.fc3 = nn.Linear(128, 1)
+        self.dropout = nn.Dropout(settings.dropout)
+        xavier(self)
+
+    def temporal_network(self, dim: int) -> nn.Module:
+        """The network that either kind of features goes through."""
+        return TemporalNetwork(dim, max(1, dim // 4))
+
+    def run(self, bags: Bags) -> Output:
+        """Fused features [videos, crops, snippets, dim] and their scores."""
+        if bags.text is None:
+            raise InternalError("TEVAD ran without text features")
+        visual = self.Aggregate(bags.channels(bags.visual), bags.mask)
+        visual = self.dropout(bags.unflatten(visual.transpose(1, 2)))
+        text = bags.text  # once a video: its crops share it
+        if self.settings.aggregate_text:
+            text = self.Aggregate_text(text.transpose(1, 2), bags.valid).transpose(1, 2)
+        text = text[:, None].expand(*visual.shape[:3], -1)
+        if self.settings.aggregate_text:
+            text = self.dropout(text)
+        features = self.fuse(visual, text)
+        scores = score_head(features, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
+        magnitudes = bags.blank(magnitude(features))
+        return Output(bags.blank(scores), magnitudes, bags.lengths, {"features": features})
+
+    def fuse(self, visual: Tensor, text: Tensor) -> Tensor:
+        """visual and text, both [videos, crops, snippets, their dim] -> one, by the fusion mode."""
+
+        def lift(layer: nn.Linear, x: Tensor) -> Tensor:
+            lifted: Tensor = self.dropout(torch.relu(layer(x)))
+            return lifted
+
+        match self.settings.fusion:
+            case "concat":
+                return torch.cat([visual, text], -1)
+            case "add":
+                return lift(self.fc0, visual) + text
+            case "product":
+                return lift(self.fc0, visual) * text
+            case "add_up":
+                return lift(self.fc_vis, visual) + lift(self.fc_text, text)
+            case "visual":
+                return visual
+            case "text":
+                return text
+
+    def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
+        """RTFM's terms; in the paper's form the magnitude of each video counts by itself."""
+        return feature_magnitude_terms(
+            output,
+            labels,
+            form,
+            self.settings,
+            training=self.training,
+            magnitude_term=class_magnitude,
+        )
+
+
+class ETEVAD(TEVAD):
+    """E-TEVAD: TEVAD with enhanced temporal networks, trained by classification and magnitude."""
+
+    def temporal_network(self, dim: int) -> nn.Module:
+        """Squeeze-and-excitation and a transformer layer instead of the non-local block."""
+        return EnhancedNetwork(dim)
+
+
+class EnhancedNetwork(Masked, nn.Module):
+    """E-TEVAD's temporal network: near by dilated convolutions, far by a transformer layer.
+
+        x ─┬─ dilations 1, 2, 4 ─ fuse ─ squeeze-excite ─ three times ─┬─ concat ─ conv ─ + x
+           └─ 1x1 ─ transformer layer ─────────────────────────────────┘
+
+    x [rows, dim, snippets] -> the same shape; a branch has a quarter of the channels.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        width = max(1, dim // 4)
+        self.pdc_block = PyramidConvolution(dim, width)
+        self.se_module = SqueezeExcite(width)
+        self.conv_4 = Layers(conv(dim, width, bias=False), nn.ReLU())
+        self.transformer_block = TransformerBlock(width)
+        self.conv_5 = conv_relu_norm(4 * width, dim, kernel=3, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        near = self.se_module(self.pdc_block(x, mask), mask).repeat(1, 3, 1)
+        far = self.transformer_block(self.conv_4(x, mask), mask)
+        changes: Tensor = self.conv_5(torch.cat([near, far], 1), mask)
+        return changes + x
+
+
+class PyramidConvolution(nn.Module):
+    """Three dilations side by side, fused to the width of one."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.conv_d1 = conv(dim, width, 3, dilation=1)
+        self.conv_d2 = conv(dim, width, 3, dilation=2)
+        self.conv_d3 = conv(dim, width, 3, dilation=4)
+        self.fuse = conv(3 * width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        scales = [layer(x) for layer in (self.conv_d1, self.conv_d2, self.conv_d3)]
+        return blank(torch.relu(self.fuse(torch.relu(torch.cat(scales, 1)))), mask)
+
+
+class SqueezeExcite(nn.Module):
+    """Channels weighed by what their means over the video tell (Hu et al., CVPR 2018)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = max(1, width // 16)
+        self.fc1 = nn.Linear(width, inner, bias=False)
+        self.fc2 = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        weights = torch.sigmoid(self.fc2(torch.relu(self.fc1(mean_over_time(x, mask)))))
+        return torch.mul(x, weights[..., None])
+
+
+class TransformerBlock(nn.Module):
+    """One post-norm transformer layer, 8 heads (or the most that divide both 8 and the width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(width, math.gcd(8, width), 1024, batch_first=True)
+        self.transformer = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        padding = None if mask is None else ~mask
+        seen = self.transformer(x.transpose(1, 2), src_key_padding_mask=padding)
+        return blank(seen.transpose(1, 2), mask)
