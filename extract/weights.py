@@ -84,7 +84,7 @@ def _read_torch(path: Path) -> Any:
         with safe_globals([(type("Inert", (_Inert,), {}), name) for name in others]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UsageError(f"{path} is not a file of weights: {_first_line(error)}") from error
+        raise UsageError(f"{path} is not a file of weights: {first_line(error)}") from error
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -112,7 +112,7 @@ def _read_arrays(path: Path) -> Any:
         with path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="latin-1").load()
     except (pickle.UnpicklingError, ValueError, TypeError, EOFError, LookupError) as error:
-        raise UsageError(f"{path} is not a pickle of arrays: {_first_line(error)}") from error
+        raise UsageError(f"{path} is not a pickle of arrays: {first_line(error)}") from error
     blobs = content.get("blobs", content) if isinstance(content, dict) else {}
     return {
         name: torch.from_numpy(np.array(blob, np.float32))
@@ -124,7 +124,8 @@ def _read_arrays(path: Path) -> Any:
     }
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of another library says, short enough for one of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
