@@ -139,6 +139,16 @@ def etevad() -> Shapes:
     return shapes | under("Aggregate_text", etevad_network(768)) | head(2816)
 
 
+def saa() -> Shapes:
+    shapes = under("aggregate", temporal_network(1024, 256)) | under("classifier", head(1024))
+    shapes |= layer("attn.attention.0", 512, 1024, 3) | layer("attn.attention.3", 512, 512, 3)
+    return shapes | layer("attn.attention.5", 1, 512, 1)
+
+
+def sultani() -> Shapes:
+    return layer("fc1", 512, 4096) | layer("fc2", 32, 512) | layer("fc3", 1, 32)
+
+
 def tevad_sizes(dim: int, fusion: str) -> dict[str, Any]:
     return {"visual_dim": dim, "text_dim": 768, "settings": {"fusion": fusion}}
 
@@ -165,6 +175,9 @@ CATALOGUE: dict[str, tuple[str, Mapping[str, Any], Shapes, int, int]] = {
         10_472_353,
     ),
     "E-TEVAD": ("etevad", tevad_sizes(2048, "concat"), etevad(), 64, 31_409_857),
+    "SAA": ("saa", {"visual_dim": 1024, "settings": {"width": 256}}, saa(), 53, 8_855_170),
+    "TimeSformer MIL": ("mil", {"visual_dim": 768}, head(768), 6, 459_521),
+    "Sultani": ("sultani", {"visual_dim": 4096}, sultani(), 6, 2_114_113),
 }
 
 

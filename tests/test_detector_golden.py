@@ -185,6 +185,33 @@ def test_tevad(
     assert terms["total"].item() == near(loss)
 
 
+def test_mil() -> None:
+    detector = published("mil", -99.928982, visual_dim=768)
+    with torch.no_grad():
+        output = detector(features(4, 1, 16, 768).float())
+        terms = detector.loss(output, torch.tensor([0.0, 1.0, 0.0, 1.0]), form="published")
+    assert output.scores[0, :4].tolist() == near([0.366774, 0.279915, 0.396907, 0.505384])
+    assert output.scores.mean().item() == near(0.451234)
+    videos = output.scores.topk(3).values.mean(1)
+    assert videos.tolist() == near([0.528117, 0.568106, 0.562878, 0.557468])
+    assert terms["ranking"].item() == near(0.982710)
+    assert terms["focal"].item() == near(0.102180)
+    assert terms["smoothness"].item() == near(0.006282)
+    assert terms["total"].item() == near(0.993556)
+
+
+def test_sultani() -> None:
+    detector = published("sultani", -35.328685, visual_dim=4096)
+    visual = features(4, 1, 32, 4096)
+    visual *= 8 / visual.norm(dim=-1, keepdim=True)
+    with torch.no_grad():
+        output = detector(visual.float())
+        terms = detector.loss(output, NORMAL_FIRST, form="published")
+    assert output.scores[0, :4].tolist() == near([0.388871, 0.374115, 0.370478, 0.410786])
+    assert output.scores.mean().item() == near(0.411866)
+    assert (terms["total"] - 1e-3 * terms["decay"]).item() == near(2.0009837)
+
+
 def join(outputs: list[Output]) -> Output:
     """One batch of what was computed video by video."""
     parts = {name: torch.cat([o.parts[name] for o in outputs]) for name in outputs[0].parts}

@@ -126,6 +126,11 @@ def test_the_published_form_takes_normal_videos_first(
     detector: Detector, labels: list[float], words: str
 ) -> None:
     output = detector.eval()(*bags(len(labels), 2, 9))
+    if detector.published_batch == "any":
+        detector.loss(output, torch.tensor(labels), form="published")
+        return
+    if detector.published_batch is None:
+        words = "published no training code"
     with pytest.raises(UsageError, match=words):
         detector.loss(output, torch.tensor(labels), form="published")
 

@@ -79,6 +79,20 @@ def flattened_regularity(scores: Tensor, labels: Tensor) -> Terms:
     return {"smoothness": scores.diff().square().sum(), "sparsity": vector_norm(scores)}
 
 
+def group_mean(values: Tensor) -> Tensor | None:
+    """Mean of values [n]; None without any."""
+    return values.mean() if len(values) else None
+
+
+def focal(video_scores: Tensor, labels: Tensor) -> Tensor:
+    """Focal loss, gamma 2: `alpha (1 - p)² BCE`, mean; alpha is 0.25 for abnormal videos and 0.75
+    for normal ones (Lin et al., ICCV 2017)."""
+    p_abnormal = video_scores.clamp(1e-7, 1 - 1e-7)
+    p = torch.where(labels > 0.5, p_abnormal, 1 - p_abnormal)
+    alpha = torch.where(labels > 0.5, 0.25, 0.75)
+    return (alpha * (1 - p).square() * -p.log()).mean()
+
+
 def magnitude_squared(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor:
     """As released with RTFM: `(|margin - |a|| + |n|)²`, entry by entry, mean.
 

@@ -28,6 +28,11 @@ def valid_snippets(lengths: Tensor, snippets: int) -> Tensor:
     return torch.arange(snippets, device=lengths.device) < lengths[:, None]
 
 
+def snippet_mean(values: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over the true snippets: values [videos, snippets] -> [videos]."""
+    return (values * valid_snippets(lengths, values.shape[1])).sum(1) / lengths
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The snippets selected in every video, best first.

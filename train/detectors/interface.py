@@ -64,6 +64,9 @@ class Detector(nn.Module):
     visual_dim: int
     text_dim: int | None
     settings: Settings
+    # Batches that the released training code takes: "halves" (the normal videos first, then as
+    # many abnormal ones), "any", or None where none was released.
+    published_batch: Literal["halves", "any"] | None = "halves"
 
     def __init__(self, visual_dim: int, text_dim: int | None, settings: Settings) -> None:
         super().__init__()
@@ -85,7 +88,7 @@ class Detector(nn.Module):
 
         form "paper" is sound for any batch: terms that need a class which is not there are left
         out. form "published" computes what the released code does, to the letter, and takes
-        batches as it does: the normal videos first, then as many abnormal ones.
+        batches as it does, see `published_batch`. Raises UsageError where labels do not fit.
         """
         if form not in FORMS:
             raise UsageError(f"no loss form named {form!r}; there are: {', '.join(FORMS)}")
@@ -96,15 +99,24 @@ class Detector(nn.Module):
                 f"labels are {n_videos} values of 0 or 1, one a video, got "
                 f"{labels.tolist() if labels.numel() <= 8 else list(labels.shape)}"
             )
-        half = n_videos // 2
-        halves = torch.arange(n_videos, device=labels.device) >= n_videos - half
-        if form == "published" and (n_videos % 2 or not bool((labels == halves).all())):
+        if form == "published":
+            self._check_published(labels)
+        return self.terms(output, labels, form)
+
+    def _check_published(self, labels: Tensor) -> None:
+        if self.published_batch is None:
+            raise UsageError(
+                f"the authors of {type(self).__name__} published no training code",
+                hint="use form='paper'",
+            )
+        halves = torch.arange(len(labels), device=labels.device) >= len(labels) / 2
+        fits = len(labels) % 2 == 0 and bool((labels == halves).all())
+        if self.published_batch == "halves" and not fits:
             raise UsageError(
                 "the published loss pairs the first half of a batch, all normal, with the second, "
-                f"all abnormal; got {n_videos} videos, {int(labels.sum())} of them abnormal",
+                f"all abnormal; got {len(labels)} videos, {int(labels.sum())} of them abnormal",
                 hint="order the batch so, or use form='paper', which takes any",
             )
-        return self.terms(output, labels, form)
 
     @abstractmethod
     def run(self, bags: Bags) -> Output:

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..blocks import BatchNorm, blank, conv
+from ..blocks.layers import BatchNorm, blank, conv
 from ..losses import Terms, abnormal_regularity, smoothness_sums, video_bce, weighted
 from ..selection import magnitude, top_k, vector_norm
 from .interface import Bags, Detector, Form, Output

@@ -30,22 +30,18 @@ class Sizes:
 Weights = Mapping[str, Tensor]
 
 
-def _rtfm(weights: Weights) -> Sizes:
-    width, dim, _ = weights["Aggregate.conv_1.0.weight"].shape
-    return Sizes(dim, settings={"width": width})
+def by_shape(name: str, *, width: bool = False) -> Callable[[Weights], Sizes]:
+    """Feature width, and the setting `width`: the sizes of one weight [width, features, ...]."""
+
+    def read(weights: Weights) -> Sizes:
+        shape = weights[name].shape
+        return Sizes(shape[1], settings={"width": shape[0]} if width else {})
+
+    return read
 
 
-def _mgfn(weights: Weights) -> Sizes:
-    width, dim, _ = weights["to_tokens.weight"].shape
-    return Sizes(dim, settings={"width": width})
-
-
-def _s3r(weights: Weights) -> Sizes:
-    width, dim, _ = weights["video_embedding.0.conv_1.0.weight"].shape
-    return Sizes(dim, settings={"width": width})
-
-
-def _tevad(weights: Weights) -> Sizes:
+def tevad_sizes(weights: Weights) -> Sizes:
+    """Both feature widths, and the fusion by which layers are there."""
     visual_dim = weights["Aggregate.conv_4.0.weight"].shape[1]
     text_dim = weights["Aggregate_text.conv_4.0.weight"].shape[1]
     fused_dim = weights["fc1.weight"].shape[1]
@@ -62,20 +58,28 @@ def _tevad(weights: Weights) -> Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The keys by which one detector's weights are known."""
+    """How one detector's weights are known."""
 
     name: str
-    keys: tuple[str, ...]  # all of them are there
+    key: str  # a weight that is among them
     read: Callable[[Weights], Sizes]
+    rows: int | None = None  # its first size, where others have a weight of that name
 
 
 # The first that fits: a detector whose keys hold another's stands above it.
 MARKS = (
-    Mark("mgfn", ("to_tokens.weight", "stages.0.0.layers.0.0.weight"), _mgfn),
-    Mark("s3r", ("en_normal.en_normal_module.query_embedding.weight",), _s3r),
-    Mark("etevad", ("Aggregate_text.pdc_block.fuse.weight",), _tevad),
-    Mark("tevad", ("Aggregate_text.conv_1.0.weight",), _tevad),
-    Mark("rtfm", ("Aggregate.conv_1.0.weight", "Aggregate.conv_1.2.weight"), _rtfm),
+    Mark("mgfn", "stages.0.0.layers.0.0.weight", by_shape("to_tokens.weight", width=True)),
+    Mark(
+        "s3r",
+        "en_normal.en_normal_module.query_embedding.weight",
+        by_shape("video_embedding.0.conv_1.0.weight", width=True),
+    ),
+    Mark("etevad", "Aggregate_text.pdc_block.fuse.weight", tevad_sizes),
+    Mark("tevad", "Aggregate_text.conv_1.0.weight", tevad_sizes),
+    Mark("rtfm", "Aggregate.conv_1.0.weight", by_shape("Aggregate.conv_1.0.weight", width=True)),
+    Mark("saa", "attn.attention.0.weight", by_shape("aggregate.conv_1.0.weight", width=True)),
+    Mark("mil", "fc2.weight", by_shape("fc1.weight"), rows=128),
+    Mark("sultani", "fc2.weight", by_shape("fc1.weight"), rows=32),
 )
 
 # Names that later code bases gave to the same weights.
@@ -92,13 +96,11 @@ def load_published(
 ) -> Detector:
     """See `from_published`."""
     weights = unwrap(state_dict)
-    mark = next((mark for mark in MARKS if all(key in weights for key in mark.keys)), None)
-    if mark is None:
-        raise UsageError(
-            f"weights of no known detector: they start with {', '.join(sorted(weights)[:3])}",
-            hint=f"known are {', '.join(sorted(mark.name for mark in MARKS))}",
-        )
-    sizes = mark.read(weights)
+    mark = recognise(weights)
+    try:
+        sizes = mark.read(weights)
+    except (KeyError, IndexError) as error:
+        raise UsageError(f"these look like weights of {mark.name}, but lack {error}") from None
     detector = create_detector(
         mark.name,
         visual_dim=sizes.visual_dim,
@@ -111,6 +113,17 @@ def load_published(
     except RuntimeError as error:  # torch lists missing, left-over and misshapen keys
         raise UsageError(f"these look like weights of {mark.name}, but: {error}") from error
     return detector.eval()
+
+
+def recognise(weights: Weights) -> Mark:
+    """The detector that weights are of; UsageError if it is none that is known."""
+    for mark in MARKS:
+        if mark.key in weights and mark.rows in (None, *weights[mark.key].shape[:1]):
+            return mark
+    raise UsageError(
+        f"weights of no known detector: they start with {', '.join(sorted(weights)[:3])}",
+        hint=f"known are {', '.join(sorted(mark.name for mark in MARKS))}",
+    )
 
 
 def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

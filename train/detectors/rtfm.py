@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ..blocks import TemporalNetwork, score_head, xavier
+from ..blocks.layers import score_head, xavier
+from ..blocks.temporal import TemporalNetwork
 from ..losses import (
     Terms,
     abnormal_regularity,
@@ -73,8 +74,8 @@ def feature_magnitude_terms(
 
     A video's score is the mean score of the k snippets of the largest magnitude. In the paper's
     form the magnitude of a video is the mean norm of those k, RTFM sets every abnormal video
-    against every normal one by a hinge, and the other two terms are taken video by video. For the released
-    form, see `losses.magnitude_squared` and `flattened_regularity`.
+    against every normal one by a hinge, and the other two terms are taken video by video. For the
+    released form, see `losses.magnitude_squared` and `flattened_regularity`.
     """
     p_drop = settings.dropout if training else 0.0
     selection = top_k(output.magnitudes, settings.k, output.lengths, p_drop)

@@ -15,15 +15,8 @@ from torch import Tensor, nn
 
 from vad.errors import UsageError
 
-from ..blocks import (
-    Layers,
-    NonLocalNames,
-    TemporalNetwork,
-    blank,
-    conv_norm_relu,
-    mean_over_time,
-    xavier,
-)
+from ..blocks.layers import Layers, blank, mean_over_time, xavier
+from ..blocks.temporal import NonLocalNames, TemporalNetwork, conv_norm_relu
 from ..losses import Terms, video_bce
 from ..selection import magnitude
 from .interface import Bags, Detector, Form, Output

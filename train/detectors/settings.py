@@ -73,4 +73,56 @@ class MGFNSettings:
     sparse: float = option(8e-3, "weight of the sparsity term", minimum=0)
 
 
-Settings = RTFMSettings | MGFNSettings | S3RSettings | TEVADSettings
+@dataclass(frozen=True, kw_only=True)
+class SAASettings:
+    """SAA (Fan et al., TCSVT 2024)."""
+
+    width: int | None = option(
+        None, "channels of a branch; by default a quarter of the features", minimum=1
+    )
+    dropout: float = option(0.7, "of features, head and attention", minimum=0, maximum=0.99)
+    scores: bool = option(True, "classify by class scores")
+    attended: bool = option(True, "classify by class scores times attention")
+    suppressed: bool = option(True, "classify by class scores where attention is low")
+    suppressed_attended: bool = option(True, "classify by both where attention is low")
+    epsilon: float = option(0.2, "share of its range at which attention is low", minimum=0)
+    alpha: float = option(
+        0.8, "weight of all snippets against the suppressed", minimum=0, maximum=1
+    )
+    gamma: float = option(0.8, "weight of small attention in abnormal videos", minimum=0)
+    guide: float = option(1.0, "weight of the attention's guide", minimum=0)
+    warmup: int = option(400, "steps until the guide is thresholded", minimum=0)
+    mu: float = option(0.01, "weight of smoothness and sparsity", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MILSettings:
+    """The multiple-instance network over TimeSformer features."""
+
+    dropout: float = option(0.6, "of the hidden layers", minimum=0, maximum=0.99)
+    k: int = option(3, "snippets that speak for a video", minimum=1)
+    margin: float = option(1.0, "by which abnormal videos shall outscore normal ones", minimum=0)
+    focal: float = option(0.1, "weight of the focal term", minimum=0)
+    smooth: float = option(0.1, "weight of the smoothness term", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SultaniSettings:
+    """Deep ranking (Sultani et al., CVPR 2018)."""
+
+    dropout: float = option(0.6, "of the hidden layers", minimum=0, maximum=0.99)
+    margin: float = option(1.0, "by which abnormal videos shall outscore normal ones", minimum=0)
+    smooth: float = option(8e-5, "weight of the smoothness term", minimum=0)
+    sparse: float = option(8e-5, "weight of the sparsity term", minimum=0)
+    decay: float = option(1e-3, "weight of the squared weights", minimum=0)
+
+
+Settings = (
+    RTFMSettings
+    | MGFNSettings
+    | S3RSettings
+    | TEVADSettings
+    | SAASettings
+    | MILSettings
+    | SultaniSettings
+)

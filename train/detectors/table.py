@@ -8,7 +8,16 @@ from typing import Any
 
 from vad.errors import UsageError
 
-from .settings import ETEVADSettings, MGFNSettings, RTFMSettings, S3RSettings, TEVADSettings
+from .settings import (
+    ETEVADSettings,
+    MGFNSettings,
+    MILSettings,
+    RTFMSettings,
+    S3RSettings,
+    SAASettings,
+    SultaniSettings,
+    TEVADSettings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,24 @@ DETECTORS: dict[str, Row] = {
         "TEVAD with squeeze-and-excitation and a transformer layer",
         "Enhanced-TEVAD, 2025",
         text=True,
+    ),
+    "saa": Row(
+        "saa:SAA",
+        SAASettings,
+        "attention times class scores, also without the most obvious snippets",
+        "Fan et al., TCSVT 2024",
+    ),
+    "mil": Row(
+        "mil:MIL",
+        MILSettings,
+        "three layers a snippet, ranking and focal loss on the top-k scores",
+        "TimeSformer MIL, 2026",
+    ),
+    "sultani": Row(
+        "sultani:Sultani",
+        SultaniSettings,
+        "three layers a snippet, ranking of the highest scores",
+        "Sultani et al., CVPR 2018",
     ),
 }
 

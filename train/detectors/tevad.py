@@ -15,17 +15,8 @@ from torch import Tensor, nn
 
 from vad.errors import InternalError
 
-from ..blocks import (
-    Layers,
-    Masked,
-    TemporalNetwork,
-    blank,
-    conv,
-    conv_relu_norm,
-    mean_over_time,
-    score_head,
-    xavier,
-)
+from ..blocks.layers import Layers, Masked, blank, conv, mean_over_time, score_head, xavier
+from ..blocks.temporal import TemporalNetwork, conv_relu_norm
 from ..losses import Terms, class_magnitude
 from ..selection import magnitude
 from .interface import Bags, Detector, Form, Output

@@ -1,0 +1,1 @@
+"""Parts that several published networks share: each is written once, here."""
