@@ -46,14 +46,13 @@ def fold(module: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
     pairs: dotted names of (convolution, batch-norm) inside `module`, which is changed. The
     folding is done in double precision; features change by 1e-6 of their size.
     """
-    module.double().eval().requires_grad_(False)
+    module.eval().requires_grad_(False)
     for conv_name, norm_name in pairs:
         conv, norm = module.get_submodule(conv_name), module.get_submodule(norm_name)
         if not isinstance(conv, (nn.Conv2d, nn.Conv3d)) or not isinstance(norm, _BatchNorm):
             raise InternalError(f"{conv_name} and {norm_name} are no convolution and batch-norm")
-        module.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+        module.set_submodule(conv_name, fuse_conv_bn_eval(conv.double(), norm.double()).float())
         module.set_submodule(norm_name, nn.Identity())
-    module.float()
     for kernel in module.parameters():
         if kernel.ndim in (4, 5):
             layout = torch.channels_last if kernel.ndim == 4 else torch.channels_last_3d
