@@ -149,6 +149,30 @@ def sultani() -> Shapes:
     return layer("fc1", 512, 4096) | layer("fc2", 32, 512) | layer("fc3", 1, 32)
 
 
+def transformer() -> Shapes:
+    """Of UR-DMU and BN-WVAD, with the embedding before it."""
+    shapes = layer("embedding.conv_1.0", 512, 1024, 3)
+    for index in (0, 1):
+        attention, feed = (f"selfatt.layers.{index}.{part}" for part in (0, 1))
+        shapes |= norm(f"{attention}.norm", 512) | norm(f"{feed}.norm", 512)
+        shapes |= {f"{attention}.fn.to_qkv.weight": (2048, 512)}
+        shapes |= layer(f"{attention}.fn.to_out.0", 512, 1024)
+        shapes |= layer(f"{feed}.fn.net.0", 512, 512) | layer(f"{feed}.fn.net.3", 512, 512)
+    return shapes
+
+
+def urdmu() -> Shapes:
+    shapes = transformer() | layer("cls_head.mlp.0", 128, 1024) | layer("cls_head.mlp.2", 1, 128)
+    shapes |= {f"{memory}.memory_block": (60, 512) for memory in ("Amemory", "Nmemory")}
+    return shapes | layer("encoder_mu.0", 512, 512) | layer("encoder_var.0", 512, 512)
+
+
+def bnwvad() -> Shapes:
+    shapes = layer("conv1", 32, 512, 1) | layer("conv2", 16, 32, 1) | layer("conv3", 1, 16, 1)
+    shapes |= batch_norm("bn1", 32) | batch_norm("bn2", 16)
+    return transformer() | under("normal_head", shapes)
+
+
 def tevad_sizes(dim: int, fusion: str) -> dict[str, Any]:
     return {"visual_dim": dim, "text_dim": 768, "settings": {"fusion": fusion}}
 
@@ -178,6 +202,8 @@ CATALOGUE: dict[str, tuple[str, Mapping[str, Any], Shapes, int, int]] = {
     "SAA": ("saa", {"visual_dim": 1024, "settings": {"width": 256}}, saa(), 53, 8_855_170),
     "TimeSformer MIL": ("mil", {"visual_dim": 768}, head(768), 6, 459_521),
     "Sultani": ("sultani", {"visual_dim": 4096}, sultani(), 6, 2_114_113),
+    "UR-DMU": ("urdmu", {"visual_dim": 1024}, urdmu(), 34, 6_492_929),
+    "BN-WVAD": ("bnwvad", {"visual_dim": 1024}, bnwvad(), 40, 5_791_905),
 }
 
 

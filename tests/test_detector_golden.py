@@ -212,6 +212,42 @@ def test_sultani() -> None:
     assert (terms["total"] - 1e-3 * terms["decay"]).item() == near(2.0009837)
 
 
+def test_urdmu() -> None:
+    detector = published("urdmu", 2348.821576, visual_dim=1024)
+    with torch.no_grad():
+        output = detector((0.5 * features(4, 1, 200, 1024)).float())
+        terms = detector.loss(output, NORMAL_FIRST, form="published")
+    scores = output.scores
+    assert scores[0, :4].tolist() == near([0.514589, 0.530348, 0.641209, 0.810270])
+    assert scores[-1, -1].item() == near(0.921616)
+    assert scores.mean().item() == near(0.760309)
+    assert terms["classification"].item() == near(1.05091)
+    assert terms["a_abnormal"].item() == near(0.497918)
+    assert terms["n_abnormal"].item() == near(0.879714)
+    assert terms["n_normal"].item() == near(0.522454)
+    assert terms["a_normal"].item() == near(0.912413)
+    assert terms["triplet"].item() == near(0.8143717)
+    assert terms["divergence"].item() == near(16.5461140)
+    assert terms["distance"].item() == near(98.8918152)
+    assert terms["total"].item() == near(1.4400321)
+
+
+def test_bnwvad() -> None:
+    detector = published("bnwvad", 2160.266609, visual_dim=1024)
+    with torch.no_grad():
+        output = detector((0.5 * features(4, 1, 200, 1024)).float())
+        terms = detector.loss(output, NORMAL_FIRST, form="published")
+    normal = output.parts["normal_scores"][:, 0]
+    assert normal[0, :4].tolist() == near([0.734876, 0.847346, 0.780690, 0.681106])
+    assert normal[:2].mean().item() == near(0.707701)
+    distances = output.parts["first"][:, 0] + output.parts["second"][:, 0]
+    anomaly = output.scores / (1 - output.scores)
+    torch.testing.assert_close(anomaly, distances * normal, rtol=1e-3, atol=1e-3)
+    assert terms["normal"].item() == near(10.1637354)
+    assert (5 * terms["first"] + 20 * terms["second"]).item() == near(26.1364136)
+    assert terms["total"].item() == near(36.3001480)
+
+
 def join(outputs: list[Output]) -> Output:
     """One batch of what was computed video by video."""
     parts = {name: torch.cat([o.parts[name] for o in outputs]) for name in outputs[0].parts}

@@ -56,6 +56,13 @@ def tevad_sizes(weights: Weights) -> Sizes:
     return Sizes(visual_dim, text_dim, {"fusion": fusion})
 
 
+def urdmu_sizes(weights: Weights) -> Sizes:
+    """Feature width, and the sizes of the memories."""
+    slots, width = weights["Amemory.memory_block"].shape
+    dim = weights["embedding.conv_1.0.weight"].shape[1]
+    return Sizes(dim, settings={"width": width, "slots": slots})
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """How one detector's weights are known."""
@@ -78,6 +85,8 @@ MARKS = (
     Mark("tevad", "Aggregate_text.conv_1.0.weight", tevad_sizes),
     Mark("rtfm", "Aggregate.conv_1.0.weight", by_shape("Aggregate.conv_1.0.weight", width=True)),
     Mark("saa", "attn.attention.0.weight", by_shape("aggregate.conv_1.0.weight", width=True)),
+    Mark("urdmu", "Amemory.memory_block", urdmu_sizes),
+    Mark("bnwvad", "normal_head.bn1.weight", by_shape("embedding.conv_1.0.weight", width=True)),
     Mark("mil", "fc2.weight", by_shape("fc1.weight"), rows=128),
     Mark("sultani", "fc2.weight", by_shape("fc1.weight"), rows=32),
 )

@@ -117,6 +117,32 @@ class SultaniSettings:
     decay: float = option(1e-3, "weight of the squared weights", minimum=0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class URDMUSettings:
+    """UR-DMU (Zhou et al., AAAI 2023)."""
+
+    width: int = option(512, "channels of the transformer and of the memories", minimum=4)
+    slots: int = option(60, "patterns in each memory", minimum=1)
+    dropout: float = option(0.5, "of the transformer", minimum=0, maximum=0.99)
+    margin: float = option(100.0, "distance wanted between what is recalled", minimum=0)
+    memory: float = option(0.1, "weight of each of the four memory terms", minimum=0)
+    triplet: float = option(0.1, "weight of the triplet term", minimum=0)
+    divergence: float = option(1e-3, "weight of the divergence term", minimum=0)
+    distance: float = option(1e-4, "weight of the distance term", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BNWVADSettings:
+    """BN-WVAD (Zhou et al., 2023)."""
+
+    width: int = option(512, "channels of the transformer", minimum=4)
+    dropout: float = option(0.0, "of the transformer", minimum=0, maximum=0.99)
+    video_share: float = option(0.2, "snippets selected of every video", minimum=0, maximum=1)
+    batch_share: float = option(0.4, "snippets selected of all videos", minimum=0, maximum=1)
+    first: float = option(5.0, "weight of the triplet of the first normalisation", minimum=0)
+    second: float = option(20.0, "weight of that of the second", minimum=0)
+
+
 Settings = (
     RTFMSettings
     | MGFNSettings
@@ -125,4 +151,6 @@ Settings = (
     | SAASettings
     | MILSettings
     | SultaniSettings
+    | URDMUSettings
+    | BNWVADSettings
 )

@@ -9,6 +9,7 @@ from typing import Any
 from vad.errors import UsageError
 
 from .settings import (
+    BNWVADSettings,
     ETEVADSettings,
     MGFNSettings,
     MILSettings,
@@ -17,6 +18,7 @@ from .settings import (
     SAASettings,
     SultaniSettings,
     TEVADSettings,
+    URDMUSettings,
 )
 
 
@@ -83,6 +85,18 @@ DETECTORS: dict[str, Row] = {
         SultaniSettings,
         "three layers a snippet, ranking of the highest scores",
         "Sultani et al., CVPR 2018",
+    ),
+    "urdmu": Row(
+        "urdmu:URDMU",
+        URDMUSettings,
+        "what a memory of normal and one of abnormal snippets recall",
+        "Zhou et al., AAAI 2023",
+    ),
+    "bnwvad": Row(
+        "bnwvad:BNWVAD",
+        BNWVADSettings,
+        "distance from the running statistics of batch normalisation",
+        "Zhou et al., 2023",
     ),
 }
 
