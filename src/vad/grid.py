@@ -70,13 +70,18 @@ class ClipGrid:
     def clips(self, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """Cut a stream of frames into clips, holding no more than one clip.
 
-        blocks of [frames, height, width, 3] in order -> clips [16, height, width, 3]
+        blocks of [frames, height, width, 3] in order -> clips [16, height, width, 3]. A clip that
+        lies whole in one block is a view of it.
         """
         clip: NDArray[np.uint8] | None = None
         filled = 0
         for block in blocks:
             start = 0
             while start < len(block):
+                if clip is None and len(block) - start >= CLIP_FRAMES:
+                    yield block[start : start + CLIP_FRAMES]
+                    start += CLIP_FRAMES
+                    continue
                 if clip is None:
                     clip, filled = np.empty((CLIP_FRAMES, *block.shape[1:]), np.uint8), 0
                 taken = min(CLIP_FRAMES - filled, len(block) - start)

@@ -1,0 +1,150 @@
+"""From a file to frames: one interface, two decoders, and the choice between them.
+
+decord decodes where its frames were found equal to PyAV's. PyAV, on a newer FFmpeg, decodes
+everything else, and is the judge: what decord refuses, or counts otherwise than the file does,
+PyAV decodes from the start.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import UsageError, VideoError
+from vad.grid import CLIP_FRAMES
+
+from ..video import Limits, Scan
+
+DecoderName = Literal["auto", "decord", "pyav"]
+DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav")
+
+# Where decord 0.6.0 (FFmpeg 4.1) gave the same frames as PyAV 18.1 (FFmpeg 8.1), to the last bit
+# but for pictures of odd width or height (one grey level). What is missing here, and why:
+#   MPEG-TS: 48 of 300 frames were silent repeats of others, or it does not open
+#   AV1: it does not open; 10 bit: the colours of a pixel differ by up to 176 of 255
+#   turned pictures, and several video streams: equal on the files at hand, but they are few
+#   frames hidden by an edit list, and a start between keyframes: it repeats its last frame
+#   a packet cut short, at the end of a cut AVI: the damaged picture differs, without an error
+CONTAINERS = ("mov", "matroska", "avi")
+CODECS = ("h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9")
+PIXEL_FORMATS = (
+    *("yuv420p", "yuv422p", "yuv444p", "gray"),
+    *("yuvj420p", "yuvj422p", "yuvj444p"),
+)
+
+MAX_BAD_SHARE = 0.2  # of the packets; beyond, what is left is no longer the video
+MAX_MISSING_SHARE = 0.02  # of the frames, and at least one clip
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive frames: 16, a clip's worth, in every block but the last of a video."""
+
+    rgb: NDArray[np.uint8]  # [frames, height, width, 3], 0..255
+    times_s: NDArray[np.float64]  # [frames] when each is shown, counted from the first frame
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeReport:
+    """What became of a video that was read to its end; it comes after the last block."""
+
+    decoder: str  # name and version
+    n_frames: int
+    n_frames_expected: int  # by what the file declares
+    n_bad_packets: int
+    n_rescaled: int  # frames of another size than the first, brought to it
+    duration_s: float  # from the first frame until the last one is no longer shown
+    note: str = ""  # why decord did not decode it, where it was tried
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether more frames are missing than a clip or 2 %, whichever is more."""
+        allowed = max(CLIP_FRAMES, MAX_MISSING_SHARE * self.n_frames_expected)
+        return self.n_frames_expected - self.n_frames > allowed
+
+
+class DecordRefusal(Exception):
+    """decord cannot decode a video, or not as the file describes it."""
+
+
+def read_frames(
+    path: Path,
+    scan: Scan,
+    *,
+    decoder: DecoderName = "auto",
+    limits: Limits,
+    accept_truncated: bool = False,
+) -> Iterator[Block | DecodeReport]:
+    """Decode a scanned video: its frames in blocks, in order, then the report.
+
+    Raises VideoError, in place of the report too, where the video turns out damaged or truncated.
+    """
+    if decoder not in DECODERS:
+        raise UsageError(f"no decoder named {decoder!r}; there are: {', '.join(DECODERS)}")
+    for part in _choose(path, scan, decoder, limits):
+        if isinstance(part, DecodeReport):
+            _judge(part, scan, accept_truncated)
+        yield part
+
+
+def _choose(
+    path: Path, scan: Scan, decoder: DecoderName, limits: Limits
+) -> Iterator[Block | DecodeReport]:
+    note = ""
+    if decoder != "pyav":
+        refusal = _outside_decord(scan)
+        if refusal is None:
+            from .decord import read_with_decord
+
+            try:
+                yield from read_with_decord(path, scan)
+            except DecordRefusal as error:
+                refusal = note = str(error)
+            else:
+                return
+        if decoder == "decord":
+            raise VideoError("unreadable", f"decord: {refusal}", hint="--decoder auto decodes it")
+    from .pyav import read_with_pyav
+
+    yield from read_with_pyav(path, scan.info, limits, note=note)
+
+
+def _outside_decord(scan: Scan) -> str | None:
+    """Why decord is not trusted with a video; None where it is."""
+    info = scan.info
+    checks = (
+        (importlib.util.find_spec("decord") is not None, "it is not installed"),
+        (info.container in CONTAINERS, f"not trusted with {info.container} files"),
+        (info.codec in CODECS, f"not trusted with {info.codec}"),
+        (info.pixel_format in PIXEL_FORMATS, f"not trusted with {info.pixel_format} pictures"),
+        (info.rotation_deg == 0, "not trusted with turned pictures"),
+        (scan.n_video_streams == 1, f"not trusted with {scan.n_video_streams} video streams"),
+        (scan.starts_at_keyframe, "the file starts between keyframes"),
+        (scan.n_hidden == 0, f"an edit list hides {scan.n_hidden} frames"),
+        (scan.n_corrupt == 0, f"{scan.n_corrupt} packets are cut short"),
+        (len(scan.times_s) == scan.n_shown, "frames without a time of their own"),
+        (scan.whole, "the decoded video would not fit the memory that it may use"),
+    )
+    return next((why for holds, why in checks if not holds), None)
+
+
+def _judge(report: DecodeReport, scan: Scan, accept_truncated: bool) -> None:
+    found, bad = report.n_frames, report.n_bad_packets
+    if found == 0:
+        raise VideoError("no-frames", f"none of its {scan.info.n_packets} frames can be decoded")
+    if bad > MAX_BAD_SHARE * (found + bad):
+        raise VideoError(
+            "damaged", f"{bad} of its packets cannot be decoded, {found} frames are left"
+        )
+    if report.is_truncated and not accept_truncated:
+        raise VideoError(
+            "truncated",
+            f"it declares {report.n_frames_expected} frames, only {found} can be decoded",
+            hint="--accept-truncated keeps those",
+        )

@@ -1,0 +1,63 @@
+"""Decoding with decord: fast on short, ordinary files; a whole video at once.
+
+decord decodes ahead as far as it can (github.com/dmlc/decord issues 157 and 208), so a video
+that it may decode fits in memory anyway. It is decoded to its end before the first frame is
+handed out: a video is decord's as a whole, or PyAV's as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import decord
+
+from vad.grid import CLIP_FRAMES
+
+from ..video import Scan
+from . import Block, DecodeReport, DecordRefusal
+
+# decord puts a good neighbour in the place of a frame that it cannot decode, unless the share of
+# such frames is more than this; so it is told to raise at the first.
+FAULT_TOLERANCE = 1e-9
+DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError)
+
+decord.logging.set_level(decord.logging.QUIET)
+
+
+def read_with_decord(path: Path, scan: Scan) -> list[Block | DecodeReport]:
+    """Decode a whole video. Raises DecordRefusal; then nothing of it has been handed out."""
+    info = scan.info
+    try:
+        reader = decord.VideoReader(
+            str(path.absolute()), ctx=decord.cpu(0), num_threads=1, fault_tol=FAULT_TOLERANCE
+        )
+        n_frames = len(reader)
+        if n_frames != scan.n_shown:
+            raise DecordRefusal(f"it counts {n_frames} frames, the file holds {scan.n_shown}")
+        blocks: list[Block] = []
+        for start in range(0, n_frames, CLIP_FRAMES):
+            stop = min(start + CLIP_FRAMES, n_frames)
+            rgb = reader.get_batch(range(start, stop)).asnumpy()
+            blocks.append(Block(rgb, scan.times_s[start:stop]))
+    # decord checks its arguments with assert and raises its own kinds of error from C++
+    except (*DECORD_ERRORS, AssertionError, RuntimeError, ValueError) as error:
+        raise DecordRefusal(_gist(error)) from error
+    if blocks[0].rgb.shape[1:3] != (info.height, info.width):
+        height, width = blocks[0].rgb.shape[1:3]
+        raise DecordRefusal(f"its pictures are {width}x{height}, not {info.width}x{info.height}")
+    report = DecodeReport(
+        decoder=f"decord {decord.__version__}",
+        n_frames=n_frames,
+        n_frames_expected=info.n_frames_expected(n_frames, scan.end_s),
+        n_bad_packets=0,
+        n_rescaled=0,
+        duration_s=float(scan.times_s[-1]) + float(1 / info.fps),
+    )
+    return [*blocks, report]
+
+
+def _gist(error: Exception) -> str:
+    """What decord says, without the time, the place in its source and the stack trace."""
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"\[\d\d:\d\d:\d\d\] \S+ ", "", line)[:200] or type(error).__name__

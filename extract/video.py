@@ -1,0 +1,303 @@
+"""What a video file says of itself, and the safe way to open one.
+
+A file is hostile until it is open: its name may look like an address, its text may name other
+files, its header may promise pictures that do not fit in memory. So every file is opened here,
+by PyAV, with the formats, the protocol and the picture size that are allowed said beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from vad.errors import VideoError
+
+# FFmpeg's demuxers that read one file and nothing else. Playlists, concatenation lists, image
+# sequences, drawings and text art, all of which FFmpeg would open too, are not among them.
+FORMATS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,dhav,h264,hevc,m4v,mpegvideo,ivf"
+)
+# Their headers declare a duration, but no number of frames. An AVI counts its frames together with
+# those that the recorder skipped, so that its count is a duration, too.
+TIMED = ("matroska", "avi", "flv", "asf")
+ASSUMED_FPS = Fraction(25)  # where a file names none; FFmpeg's own assumption for bare streams
+MAX_READ_ERRORS = 100  # reading goes on over damage, but not for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one video may cost."""
+
+    max_pixels: int = 4096 * 2304  # in one picture; checked before a picture is decoded
+    decord_bytes: int = 256 * 2**20  # of decoded pictures: decord reads ahead without limit
+
+    @property
+    def memory_bytes(self) -> int:
+        """Address space of a decoder process: the libraries, and 64 of the largest pictures.
+
+        A clip is 16 of them, a codec keeps up to 16 more. Measured: 0.2 GB for the libraries,
+        0.8 GB with decord at 1080p, 3.7 GB for a picture of 8192x8192.
+        """
+        return 2 * 2**30 + 64 * 3 * self.max_pixels
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What the file declares, and what its first picture shows."""
+
+    container: str  # FFmpeg's first name for it: mov (also for MP4), matroska, avi, mpegts ...
+    codec: str
+    pixel_format: str
+    width: int  # as shown, after rotation
+    height: int
+    rotation_deg: int  # what a stored picture is turned by, counterclockwise: 0, 90, 180, 270
+    fps: Fraction  # on average
+    n_packets: int  # frames to expect: counted, or by the header where the scan stops early
+    n_frames_declared: int | None  # without the frames that an edit list hides
+    duration_s: float | None  # by the header; FFmpeg's estimate where that is silent
+
+    def n_frames_expected(self, n_frames: int, end_s: float) -> int:
+        """Frames that the file promises, when `n_frames` were found and its packets end at `end_s`.
+
+        Where the header counts the frames, its count; where it only says how long the file is,
+        the frames found and those that would fill the time missing at the end.
+        """
+        if self.n_frames_declared is not None:
+            return self.n_frames_declared
+        if self.container not in TIMED or self.duration_s is None:
+            return n_frames
+        return n_frames + max(0, round((self.duration_s - end_s) * self.fps))
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The packets of a video, of which no more than the first picture was decoded.
+
+    The scan stops where the decoded pictures would no longer fit `Limits.decord_bytes`: such a
+    video is PyAV's, which finds out by itself. So scanning is cheap whatever the length.
+    """
+
+    info: VideoInfo
+    whole: bool  # it reached the end; else the fields below speak of the start alone
+    times_s: NDArray[np.float64]  # [n_shown] ascending; empty if not every frame has its own
+    n_shown: int
+    n_hidden: int  # by an edit list
+    n_corrupt: int  # cut short, by what the container says of their sizes
+    n_video_streams: int
+    starts_at_keyframe: bool
+    end_s: float  # see Packets.end_s
+
+
+class Packets:
+    """The packets of a video stream in the order of the file, read on over damage."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self._container, self._stream = container, stream
+        # A declared duration is that of the longest stream, which may be the sound.
+        timed = _name(container) in TIMED
+        self._streams = [stream, *(container.streams.audio if timed else ())]
+        self._start_s = min(0.0, (container.start_time or 0) / av.time_base)
+        self.end_s = 0.0  # where the last packet read ends, counted as the header counts
+
+    def __iter__(self) -> Iterator[Packet[VideoStream]]:
+        for _ in range(MAX_READ_ERRORS):
+            try:
+                for packet in self._container.demux(*self._streams):
+                    if packet.dts is not None:
+                        start = packet.dts if packet.pts is None else packet.pts
+                        end = (start + (packet.duration or 0)) * packet.time_base
+                        self.end_s = max(self.end_s, float(end) - self._start_s)
+                    if packet.stream_index == self._stream.index:
+                        yield packet  # type: ignore[misc]  # the index says that it is of video
+            except av.FFmpegError:
+                continue  # a damaged spot: the next call reads from behind it
+            return
+
+
+def probe(path: Path, limits: Limits | None = None) -> VideoInfo:
+    """Say what kind of video `path` is. Raises VideoError where it is none."""
+    return scan(path, limits or Limits()).info
+
+
+def scan(path: Path, limits: Limits) -> Scan:
+    """Read the packets of a video. Raises VideoError where it has no picture to show."""
+    with open_video(path, limits) as (container, stream):
+        packets = Packets(container, stream)
+        picture: VideoFrame | None = None
+        shown: list[int | None] = []  # presentation times
+        n_hidden = n_corrupt = 0
+        starts_at_keyframe, whole = False, True
+        for packet in packets:
+            if picture is None:
+                picture = _first_picture(packet)
+            if packet.size == 0:  # the end, where a decoder hands out what it still holds
+                continue
+            if not shown and not n_hidden:
+                starts_at_keyframe = packet.is_keyframe
+            n_corrupt += packet.is_corrupt
+            if packet.is_discard:
+                n_hidden += 1
+            else:
+                shown.append(stamp(packet, _name(container)))
+            if picture and len(shown) * picture.width * picture.height * 3 > limits.decord_bytes:
+                whole = False
+                break
+        if picture is None:
+            raise _no_picture(len(shown), _n_frames_declared(container, stream))
+        info = _info(container, stream, picture, len(shown) if whole else None)
+        return Scan(
+            info=info,
+            whole=whole,
+            times_s=_times_s(shown, stream),
+            n_shown=len(shown),
+            n_hidden=n_hidden,
+            n_corrupt=n_corrupt,
+            n_video_streams=len(container.streams.video),
+            starts_at_keyframe=starts_at_keyframe,
+            end_s=packets.end_s,
+        )
+
+
+def stamp(item: Packet[VideoStream] | VideoFrame, container: str) -> int | None:
+    """When a packet or picture is shown, in ticks of its time base.
+
+    An AVI holds no such times, and FFmpeg's guesses at them come in the wrong order; there it is
+    the decoding time, which is later by the same few frames for all.
+    """
+    return item.dts if container == "avi" else item.pts
+
+
+@contextmanager
+def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open the best video stream of a file, for one thread. Raises VideoError."""
+    _check_file(path)
+    options = {
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "file",
+        "max_pixels": str(limits.max_pixels),
+    }
+    try:  # with its scheme, no file name can be taken for an address
+        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise _not_opened(path) from error
+    with container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+            raise VideoError("not-a-video", "it holds no video stream")
+        context = stream.codec_context
+        if context is None:
+            raise VideoError("no-frames", "its video codec is unknown")
+        if context.width * context.height > limits.max_pixels:
+            raise VideoError(
+                "too-large",
+                f"its pictures are {context.width}x{context.height} = "
+                f"{context.width * context.height:,} pixels; the limit is {limits.max_pixels:,}",
+                hint=f"--max-pixels {context.width * context.height}",
+            )
+        context.options = {"max_pixels": str(limits.max_pixels)}  # headers lie, and sizes change
+        context.thread_count = 1
+        yield container, stream
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could be read for ever
+            raise VideoError("unreadable", "it is not a regular file")
+        if status.st_size == 0:
+            raise VideoError("empty", "the file is empty")
+        if not os.access(path, os.R_OK):
+            raise VideoError("unreadable", "no permission to read it")
+    except OSError as error:
+        raise VideoError("unreadable", (error.strerror or str(error)).lower()) from error
+
+
+def _not_opened(path: Path) -> VideoError:
+    """Tell a video that lost its index from a file that never was one."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[4:8] == b"ftyp" or start[:4] == b"RIFF" or start[:4] == b"\x1a\x45\xdf\xa3":
+        return VideoError(
+            "truncated",
+            "it begins as a video but has no index: it was cut off, or its recording never ended",
+            hint="copy it again, or repair it with a tool such as untrunc",
+        )
+    return VideoError("not-a-video", "its content is of no video format that is known")
+
+
+def _no_picture(n_packets: int, n_declared: int | None) -> VideoError:
+    if n_packets == 0:
+        promise = f" of the {n_declared} that it declares" if n_declared else ""
+        return VideoError("no-frames", f"it holds not one frame to show{promise}")
+    return VideoError("no-frames", f"none of its {n_packets} frames can be decoded")
+
+
+def _first_picture(packet: Packet[VideoStream]) -> VideoFrame | None:
+    try:
+        return next(iter(packet.decode()), None)
+    except av.FFmpegError:
+        return None
+
+
+def _info(
+    container: InputContainer, stream: VideoStream, picture: VideoFrame, n_packets: int | None
+) -> VideoInfo:
+    context = stream.codec_context
+    # Displays turn by right angles only; the odd tag that says otherwise is rounded.
+    rotation_deg = round(picture.rotation / 90) * 90 % 360
+    width, height = picture.width, picture.height
+    if rotation_deg in (90, 270):
+        width, height = height, width
+    fps = stream.average_rate or stream.guessed_rate or ASSUMED_FPS
+    n_declared = _n_frames_declared(container, stream)
+    duration_s = container.duration / av.time_base if container.duration else None
+    if _name(container) == "avi" and stream.frames:  # FFmpeg's own value shrinks with the file
+        duration_s = float(stream.frames / fps)
+    if n_packets is None:
+        n_packets = n_declared or round((duration_s or 0) * fps)
+    return VideoInfo(
+        container=_name(container),
+        codec=context.codec.canonical_name,
+        pixel_format=picture.format.name,
+        width=width,
+        height=height,
+        rotation_deg=rotation_deg,
+        fps=fps,
+        n_packets=n_packets,
+        n_frames_declared=n_declared,
+        duration_s=duration_s,
+    )
+
+
+def _n_frames_declared(container: InputContainer, stream: VideoStream) -> int | None:
+    if stream.frames == 0 or _name(container) in TIMED:
+        return None
+    if _name(container) == "mov":  # its count includes what edit lists cut, its index says what
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    return stream.frames
+
+
+def _name(container: InputContainer) -> str:
+    return container.format.name.partition(",")[0]
+
+
+def _times_s(shown: list[int | None], stream: VideoStream) -> NDArray[np.float64]:
+    """Presentation times from the first frame's on; none where any is missing or taken twice."""
+    known = sorted({time for time in shown if time is not None})
+    if len(known) < len(shown) or stream.time_base is None:
+        return np.empty(0)
+    return (np.array(known, np.float64) - known[0]) * float(stream.time_base)

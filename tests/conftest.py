@@ -1,0 +1,89 @@
+"""Fixtures of several test files: the real data, and small videos that tests make themselves."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+N_BITS = 10  # numbers up to 1023
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The folder of real videos; its README.md says what each is."""
+    folder = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; VAD_TEST_DATA names the folder")
+    return folder
+
+
+@pytest.fixture
+def make_video(tmp_path):
+    """Write a video whose frames carry their number in their pixels; see `_write`."""
+
+    def make(name="video.mp4", n_frames=40, **settings):
+        path = tmp_path / name
+        _write(path, n_frames, **settings)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def read_numbers():
+    """Read the numbers back: rgb [frames, height, width, 3] -> list."""
+    return lambda rgb: [_number(image) for image in rgb]
+
+
+def _write(
+    path,
+    n_frames,
+    *,
+    size=(160, 96),  # stored, in pixels
+    fps=30,
+    codec="libx264",
+    pixel_format="yuv420p",
+    options=None,  # of the encoder
+    container_options=None,
+    times=None,  # of the frames, in 1/fps seconds
+    rotation_deg=0,  # counterclockwise, for the player to do; shown, the numbers are upright
+):
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=fps, options=options or {})
+        stream.width, stream.height = size
+        stream.pix_fmt = pixel_format
+        stream.codec_context.thread_count = 1
+        if rotation_deg:
+            stream.set_display_rotation(rotation_deg)
+        turns = rotation_deg // 90 % 4
+        shown = size if turns % 2 == 0 else size[::-1]
+        for number in range(n_frames):
+            image = np.ascontiguousarray(np.rot90(_picture(number, *shown), -turns))
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = number if times is None else times[number]
+            frame.time_base = Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def _picture(number, width, height):
+    """Above, the bits of the number, white or black; below, colours that move."""
+    rgb = np.zeros((height, width, 3), np.uint8)
+    cell = width // N_BITS
+    for bit in range(N_BITS):
+        if number >> bit & 1:
+            rgb[: height // 2, bit * cell : (bit + 1) * cell] = 255
+    ramp = (np.arange(width) + 4 * number) % 256
+    rgb[height // 2 :] = np.stack([ramp, ramp[::-1], (3 * ramp) % 256], axis=-1)
+    return rgb
+
+
+def _number(image):
+    cell = image.shape[1] // N_BITS
+    height = image.shape[0] // 2
+    bits = [image[4 : height - 4, bit * cell + 3 : (bit + 1) * cell - 3] for bit in range(N_BITS)]
+    return sum(int(pixels.mean() > 127) << bit for bit, pixels in enumerate(bits))
