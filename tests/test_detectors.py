@@ -20,14 +20,19 @@ SMALL = {name: {"width": 8} for name in ("mgfn", "s3r", "urdmu", "bnwvad")}
 
 
 def make(name: str) -> Detector:
+    """A small detector with weights off their start, where some blocks are idle or all alike."""
     torch.manual_seed(0)
-    return create_detector(
+    detector = create_detector(
         name,
         visual_dim=DIM,
         text_dim=TEXT_DIM,
         settings=SMALL.get(name),
         arrays={array: torch.rand(5, DIM) for array in DETECTORS[name].arrays},
     )
+    with torch.no_grad():
+        for weight in detector.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return detector
 
 
 def bags(videos: int, crops: int, snippets: int) -> tuple[Tensor, Tensor]:
