@@ -12,9 +12,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pairwise_distance
 
 from ..blocks.layers import BatchNorm, blank, conv
-from ..losses import Terms, abnormal_regularity, smoothness_sums, video_bce, weighted
+from ..losses import Terms, abnormal_regularity, group_mean, smoothness_sums, video_bce, weighted
 from ..selection import magnitude, top_k, vector_norm
 from .interface import Bags, Detector, Form, Output
 from .settings import MGFNSettings
@@ -184,11 +185,6 @@ class MGFN(Detector):
         return weighted(terms, weights)
 
 
-def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distance over the last axis, with the 1e-6 that torch adds to the difference."""
-    return vector_norm(a - b + 1e-6)
-
-
 def contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[str, Tensor | None]:
     """Videos of two classes at least `margin` apart, those of one class together.
 
@@ -197,12 +193,11 @@ def contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[str, Tenso
     """
     terms: dict[str, Tensor | None] = {"apart": None}
     if len(abnormal) and len(normal):
-        apart = distance(abnormal[:, None], normal[None])
+        apart = vector_norm(abnormal[:, None] - normal)
         terms["apart"] = (margin - apart).clamp(min=0).square().mean()
     for name, group in (("near_abnormal", abnormal), ("near_normal", normal)):
         first, second = torch.triu_indices(len(group), len(group), 1, device=group.device)
-        pairs = distance(group[first], group[second]).square()
-        terms[name] = pairs.mean() if len(pairs) else None
+        terms[name] = group_mean((group[first] - group[second]).square().sum(-1))
     return terms
 
 
@@ -211,10 +206,9 @@ def mirrored_contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[s
     are compared entry by entry, and within a class the first half of that list with the second,
     which at ten crops is every crop with its mirror image."""
     abnormal, normal = (norms.transpose(0, 1).flatten(0, 1) for norms in (abnormal, normal))
-    apart = (margin - distance(abnormal, normal)).clamp(min=0).square().mean()
+    apart = (margin - pairwise_distance(abnormal, normal)).clamp(min=0).square().mean()
     terms: dict[str, Tensor | None] = {"apart": apart}
     half = len(normal) // 2
     for name, group in (("near_abnormal", abnormal), ("near_normal", normal)):
-        pairs = distance(group[half : 2 * half], group[:half]).square()
-        terms[name] = pairs.mean() if half else None
+        terms[name] = group_mean(pairwise_distance(group[half : 2 * half], group[:half]).square())
     return terms
