@@ -1,0 +1,242 @@
+"""People of the demo's videos: how they are built, how they move, what they do.
+
+A person is a place, a heading and a pose at every time; `Script` is that function of time, and
+the behaviours at the end make scripts. Lengths in a body are shares of its height, angles are
+radians, 0 hangs straight down and positive swings forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .demo_drawing import WIDTH_PX, Color, Floats, Ground, lit, stroke
+from .demo_scenes import Scene
+
+WALKING_M_S, RUNNING_M_S = 1.35, 5.2
+THIGH, SHIN, ARM, FOREARM = 0.245, 0.245, 0.17, 0.16
+SKIN = ((224, 184, 158), (198, 150, 120), (140, 100, 78), (236, 202, 180))
+HAIR = ((40, 32, 28), (92, 66, 44), (28, 26, 28), (150, 120, 80), (120, 118, 116))
+TOPS = (
+    *((176, 58, 54), (52, 84, 140), (222, 214, 198), (66, 110, 78)),
+    *((196, 150, 62), (70, 70, 78), (132, 84, 128), (230, 230, 232)),
+)
+TROUSERS = ((48, 56, 78), (62, 60, 58), (96, 84, 68), (36, 36, 40), (104, 110, 122))
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """What the limbs do, one value a side (left, right)."""
+
+    thighs: tuple[float, float] = (0.0, 0.0)
+    knees: tuple[float, float] = (0.05, 0.05)
+    arms: tuple[float, float] = (0.05, -0.05)
+    elbows: tuple[float, float] = (0.15, 0.15)
+    lean: float = 0.0  # of the trunk, forward
+    pitch: float = 0.0  # of the whole body about its feet: pi / 2 lies on its face
+    lift: float = 0.0  # of the hips above where the legs carry them (a saddle)
+
+
+Moment = tuple[Ground, float, Pose]  # place, heading (0 to the right, pi / 2 away), pose
+Script = Callable[[float], Moment]  # of the time in seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who follows a script, and is there between two times."""
+
+    script: Script
+    between_s: tuple[float, float]
+    height_m: float
+    skin: Color
+    hair: Color
+    top: Color
+    trousers: Color
+
+    @classmethod
+    def random(
+        cls,
+        rng: np.random.Generator,
+        script: Script,
+        between_s: tuple[float, float] = (-math.inf, math.inf),
+    ) -> Person:
+        """Dress somebody."""
+        skin, hair, top, trousers = (c[rng.integers(len(c))] for c in (SKIN, HAIR, TOPS, TROUSERS))
+        height_m = float(rng.uniform(1.6, 1.86))
+        return cls(script, between_s, height_m, skin, hair, top, trousers)
+
+    def depth(self, time_s: float) -> float | None:
+        (_, z), _, _ = self.script(time_s)
+        return z if self.between_s[0] <= time_s < self.between_s[1] else None
+
+    def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
+        at, heading, pose = self.script(time_s)
+        if abs(at[0]) > 0.5 * WIDTH_PX / scene.camera.px_per_m(at[1]) + 2:
+            return  # out of the picture, shadow and all
+        _shadow(canvas, scene, at, tall_m=self.height_m * np.cos(pose.pitch), wide_m=0.2)
+        body = _joints(pose)
+        forward = np.array([np.cos(heading), np.sin(heading)])
+        aside = np.array([-forward[1], forward[0]])  # to the left
+        ground = np.asarray(at) + self.height_m * (body[:, :1] * forward + body[:, 1:2] * aside)
+        joints = scene.camera.project(
+            np.column_stack([ground, self.height_m * body[:, 2]])
+        ).tolist()
+        size = self.height_m * scene.camera.px_per_m(at[1])
+        left_is_far = float(aside @ np.asarray(at)) > 0
+
+        def bone(start: int, end: int, radius: float, color: Color, shade: float = 1.0) -> None:
+            seen = lit(color, scene.light, shade)
+            stroke(canvas, joints[start], joints[end], max(radius * size, 0.6), seen)
+
+        for far, first in ((True, 4 if left_is_far else 8), (False, 8 if left_is_far else 4)):
+            shade = 0.8 if far else 1.0
+            bone(first, first + 1, 0.045, self.trousers, shade)
+            bone(first + 1, first + 2, 0.034, self.trousers, shade * 0.95)
+            bone(first + 2, first + 3, 0.026, (44, 40, 38), shade)
+            if not far:  # the trunk goes between its far and its near limbs
+                bone(0, 1, 0.085, self.top)
+                bone(2, 2, 0.066, self.hair)
+                bone(3, 3, 0.052, self.skin)
+            arm = 12 if first == 4 else 15
+            bone(arm, arm + 1, 0.034, self.top, shade * 0.92)
+            bone(arm + 1, arm + 2, 0.026, self.skin, shade)
+
+
+def _joints(pose: Pose) -> Floats:
+    """Place a body's joints: [18, 3] forward, to the left, up from the feet, in body heights.
+
+    0 hips, 1 neck, 2 head, 3 face, 4-7 left hip to toe, 8-11 right hip to toe, 12-14 left
+    shoulder to hand, 15-17 right shoulder to hand
+    """
+    joints = np.zeros((18, 3))
+    shins = tuple(thigh - knee for thigh, knee in zip(pose.thighs, pose.knees, strict=True))
+    reach = [THIGH * np.cos(a) + SHIN * np.cos(b) for a, b in zip(pose.thighs, shins, strict=True)]
+    hips = max(reach) + 0.02 + pose.lift
+    up = np.array([np.sin(pose.lean), 0, np.cos(pose.lean)])
+    joints[0] = (0, 0, hips)
+    joints[1] = joints[0] + 0.29 * up
+    joints[2] = joints[0] + 0.42 * up
+    joints[3] = joints[2] + (0.022, 0, -0.012)
+    for side, leg, arm in ((0, 4, 12), (1, 8, 15)):
+        left = 1 if side == 0 else -1
+        joints[leg] = (0, 0.05 * left, hips)
+        joints[leg + 1] = joints[leg] + _swung(THIGH, pose.thighs[side])
+        joints[leg + 2] = joints[leg + 1] + _swung(SHIN, shins[side])
+        joints[leg + 3] = joints[leg + 2] + (0.06, 0, -0.005)
+        joints[arm] = joints[0] + 0.3 * up + (0, 0.1 * left, 0)
+        swing = pose.arms[side] + pose.lean
+        joints[arm + 1] = joints[arm] + _swung(ARM, swing) + (0, 0.025 * left, 0)
+        joints[arm + 2] = joints[arm + 1] + _swung(FOREARM, swing + pose.elbows[side])
+    cos, sin = np.cos(pose.pitch), np.sin(pose.pitch)
+    forward, height = joints[:, 0].copy(), joints[:, 2].copy()
+    joints[:, 0] = forward * cos + height * sin
+    joints[:, 2] = np.maximum(height * cos - forward * sin, 0.03)
+    return joints.astype(np.float32)
+
+
+def _swung(length: float, angle: float) -> Floats:
+    return np.array([length * np.sin(angle), 0, -length * np.cos(angle)])
+
+
+def _shadow(canvas: Floats, scene: Scene, at: Ground, *, tall_m: float, wide_m: float) -> None:
+    (u, z), (du, dz) = at, scene.shadow
+    end = (u + du * max(tall_m, 0.2), z + dz * max(tall_m, 0.2), 0)
+    foot, tip = scene.camera.project([(u, z, 0), end])
+    stroke(canvas, foot, tip, wide_m * scene.camera.px_per_m(z), (24, 24, 28), 0.34)
+
+
+def _stride(phase: float, vigour: float) -> Pose:
+    """Pose a moment of a step: vigour 0 walks, 1 runs."""
+    swing, bend, arm = 0.42 + 0.5 * vigour, 0.75 + 0.9 * vigour, 0.36 + 0.6 * vigour
+    phases = (phase, phase + np.pi)
+    return Pose(
+        thighs=(swing * np.sin(phases[0]) + 0.2 * vigour, swing * np.sin(phases[1]) + 0.2 * vigour),
+        knees=(
+            0.08 + bend * max(np.cos(phases[0]), 0) ** 1.5,
+            0.08 + bend * max(np.cos(phases[1]), 0) ** 1.5,
+        ),
+        arms=(-arm * np.sin(phases[0]), -arm * np.sin(phases[1])),
+        elbows=(0.25 + 1.2 * vigour, 0.25 + 1.2 * vigour),
+        lean=0.03 + 0.2 * vigour,
+        lift=0.03 * vigour * abs(np.sin(phase)),
+    )
+
+
+def go(
+    start: Ground, end: Ground, *, speed_m_s: float, start_s: float = 0.0, phase: float = 0.0
+) -> Script:
+    """Walk, or run above 3 m/s, on a line; at `start` at `start_s`, and beyond its ends too."""
+    (u0, z0), (u1, z1) = start, end
+    length, heading = float(np.hypot(u1 - u0, z1 - z0)), float(np.arctan2(z1 - z0, u1 - u0))
+    vigour = 1.0 if speed_m_s > 3 else 0.0
+    turns_per_m = 2 * np.pi / (1.45 + 1.1 * vigour)
+
+    def script(time_s: float) -> Moment:
+        gone_m = speed_m_s * (time_s - start_s)
+        share = gone_m / length
+        at = (u0 + share * (u1 - u0), z0 + share * (z1 - z0))
+        return at, heading, _stride(phase + gone_m * turns_per_m, vigour)
+
+    return script
+
+
+def chat(at: Ground, heading: float, *, tempo: float) -> Script:
+    """Stand and talk, with a gesture now and then."""
+
+    def script(time_s: float) -> Moment:
+        wave = np.sin(tempo * time_s) * max(np.sin(0.37 * tempo * time_s), 0)
+        pose = Pose(
+            arms=(0.1 + 0.5 * wave, 0.05), elbows=(0.4 + 0.9 * abs(wave), 0.2), lean=0.03 * wave
+        )
+        return at, heading, pose
+
+    return script
+
+
+def fight(before: Script, start_s: float, end_s: float, *, tempo: float) -> Script:
+    """Do as `before`, but lunge, punch and kick between the two times."""
+
+    def script(time_s: float) -> Moment:
+        (u, z), heading, pose = before(time_s)
+        if not start_s <= time_s < end_s:
+            return (u, z), heading, pose
+        beat = tempo * (time_s - start_s)
+        lunge = 0.22 + 0.3 * np.sin(0.8 * beat) + 0.1 * np.sin(2.1 * beat)
+        left, right = np.sin(2.3 * beat), np.sin(2.3 * beat + 2.4)
+        kick = max(np.sin(0.9 * beat), 0) ** 3
+        pose = Pose(
+            thighs=(0.35 + 1.1 * kick, -0.35),
+            knees=(0.5 - 0.3 * kick, 0.25),
+            arms=(1.4 + 0.6 * left, 1.4 + 0.6 * right),
+            elbows=(1.1 - left, 1.1 - right),
+            lean=0.2 + 0.3 * np.sin(1.3 * beat),
+        )
+        at = (u + lunge * np.cos(heading), z + lunge * np.sin(heading) + 0.15 * np.sin(1.7 * beat))
+        return at, heading, pose
+
+    return script
+
+
+def fall(before: Script, start_s: float, end_s: float) -> Script:
+    """Do as `before`, but lie on the ground between the two times: 0.5 s to fall, 0.9 s to rise."""
+
+    def script(time_s: float) -> Moment:
+        at, heading, pose = before(min(time_s, start_s) + max(time_s - end_s, 0.0))
+        if not start_s <= time_s < end_s:
+            return at, heading, pose
+        down = min((time_s - start_s) / 0.5, (end_s - time_s) / 0.9, 1.0)
+        struggle = np.sin(7 * (time_s - start_s)) * (down == 1.0)
+        reach = 2.4 * min(down * 2, 1.0)
+        pose = Pose(
+            thighs=(0.5 * down + 0.25 * struggle, 0.15 * down),
+            knees=(1.1 * down, 0.5 * down + 0.3 * struggle),
+            arms=(reach, reach - 0.5 + 0.2 * struggle),
+            elbows=(0.3, 0.5),
+            pitch=1.45 * down**1.6,
+        )
+        return at, heading, pose
+
+    return script

@@ -1,0 +1,270 @@
+"""The demo's data set: short surveillance-like videos, some with something wrong in them.
+
+Four fixed cameras look at people who walk and talk. In every second video something out of the
+ordinary is planted, and its frames are known exactly:
+
+    running    two people race through
+    fighting   two people who stood and talked come to blows
+    falling    somebody falls, lies on the ground and gets up
+    vehicle    a car, or indoors a bicycle, drives through the people
+    fire       a litter bin burns
+
+Everything follows from the seed. A normal video differs from an abnormal one in nothing but the
+event: the same places, crowds, clothes, light and lengths are drawn for both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import UsageError
+from vad.files import committed, write_text
+from vad.progress import meter
+
+from .demo_actors import Actor, Car, Cyclist, Fire
+from .demo_drawing import HEIGHT_PX, WIDTH_PX, Color, Floats, Line
+from .demo_people import RUNNING_M_S, WALKING_M_S, Person, chat, fall, fight, go
+from .demo_scenes import SCENES, Scene, background
+
+FPS = 25
+SHORTEST_S, LONGEST_S = 6.0, 8.4
+LEAST_VIDEOS = 6  # so that both classes are in both splits
+NOISE = 3.0  # of the sensor, standard deviation in 0..255
+NEAREST_M = 1.1  # who is nearer has left the picture below its border
+
+CAR_COLORS = ((150, 50, 46), (190, 192, 194), (62, 78, 108), (222, 218, 206), (58, 60, 64))
+GLYPHS = {  # 3 x 5 px: an octal digit a row, a bit a pixel
+    **{"0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711"},
+    **{"5": "74717", "6": "74757", "7": "71122", "8": "75757", "9": "75717"},
+    **{"C": "74447", "A": "75755", "M": "57755", ":": "02020", " ": "00000"},
+}
+
+Rng = np.random.Generator
+Event = tuple[list[Actor], float]  # who takes part, and when it is over, in seconds
+
+
+@dataclass(frozen=True, slots=True)
+class DemoData:
+    """Where the demo's videos, their labels and the frames of their events lie."""
+
+    videos: Path
+    labels: Path
+    segments: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One video of the plan; the event covers frames [start, end)."""
+
+    name: str
+    scene: Scene
+    category: str  # "normal" or a key of EVENTS
+    split: str
+    n_frames: int
+    crowd: tuple[Actor, ...]
+    cast: tuple[Actor, ...]  # of the event
+    event: tuple[int, int] | None
+
+
+def render_demo(
+    folder: Path, *, n_videos: int = 36, seed: int = 0, quiet: bool = False
+) -> DemoData:
+    """Render the videos and write labels.csv and segments.csv; every third video is for testing.
+
+    Raises UsageError for fewer than 6 videos.
+    """
+    data = DemoData(folder / "videos", folder / "labels.csv", folder / "segments.csv")
+    videos = plan(n_videos, seed)
+    with meter("render", n_videos, unit="videos", quiet=quiet) as progress:
+        for index, video in enumerate(videos):
+            pictures = frames(video, np.random.default_rng((seed, index, 1)))
+            encode(data.videos / f"{video.name}.mp4", pictures)
+            progress.advance()
+    labels, segments = ["video,label,category,split"], ["video,start_frame,end_frame,category"]
+    for video in videos:
+        labels.append(f"{video.name},{int(video.event is not None)},{video.category},{video.split}")
+        if video.event:
+            segments.append(f"{video.name},{video.event[0]},{video.event[1]},{video.category}")
+    write_text(data.segments, "\n".join(segments) + "\n")
+    write_text(data.labels, "\n".join(labels) + "\n")
+    return data
+
+
+def plan(n_videos: int, seed: int) -> list[Video]:
+    """Decide what every video shows, in the order of their names."""
+    if n_videos < LEAST_VIDEOS:
+        raise UsageError(f"{n_videos} videos are too few to learn from; make at least 6")
+    kinds = [("normal", i) for i in range((n_videos + 1) // 2)]
+    kinds += [(list(EVENTS)[i % len(EVENTS)], i) for i in range(n_videos // 2)]
+    order = np.random.default_rng((seed, n_videos)).permutation(n_videos)
+    videos: list[Video] = []
+    for index, (category, i) in enumerate(kinds[j] for j in order):
+        scene = SCENES[i % len(SCENES)]
+        number = 1 + sum(video.scene is scene for video in videos)
+        split = "test" if i % 3 == 2 else "train"
+        rng = np.random.default_rng((seed, index, 0))
+        videos.append(_cast(f"{scene.name}-{number:02d}", scene, category, split, rng))
+    return sorted(videos, key=lambda video: video.name)
+
+
+def _cast(name: str, scene: Scene, category: str, split: str, rng: Rng) -> Video:
+    """Put people into a scene, and the event that the category names."""
+    duration_s = SHORTEST_S + (LONGEST_S - SHORTEST_S) * rng.uniform() ** 3
+    n_frames, start = round(duration_s * FPS), round(duration_s * FPS * rng.uniform(0.15, 0.4))
+    crowd: list[Actor] = [_walker(scene, rng, duration_s) for _ in range(rng.integers(2, 5))]
+    if scene.traffic and rng.uniform() < 0.6:
+        enters_s = rng.uniform(-2, duration_s - 1)
+        leaves_s = enters_s + rng.uniform(3.2, 4.0)
+        crowd.append(Car(*_either_way(scene.traffic, rng), enters_s, leaves_s, _paint_job(rng)))
+    if rng.uniform() < 0.5 and category != "fighting":
+        crowd += _pair(scene, rng)
+    cast: list[Actor] = []
+    event = None
+    if category != "normal":
+        cast, end_s = EVENTS[category](scene, rng, start / FPS)
+        event = start, min(math.ceil(end_s * FPS), n_frames)
+    return Video(name, scene, category, split, n_frames, tuple(crowd), tuple(cast), event)
+
+
+def _either_way(line: Line, rng: Rng) -> Line:
+    return line if rng.uniform() < 0.5 else (line[1], line[0])
+
+
+def _paint_job(rng: Rng) -> Color:
+    return CAR_COLORS[rng.integers(len(CAR_COLORS))]
+
+
+def _lane(scene: Scene, rng: Rng) -> tuple[Line, float]:
+    """Choose a lane and a direction; the lane with its length in metres."""
+    start, end = _either_way(scene.lanes[rng.integers(len(scene.lanes))], rng)
+    return (start, end), float(np.hypot(end[0] - start[0], end[1] - start[1]))
+
+
+def _walker(scene: Scene, rng: Rng, duration_s: float) -> Person:
+    """Let somebody walk through at some time, who may be under way already."""
+    lane, length_m = _lane(scene, rng)
+    speed_m_s = WALKING_M_S * rng.uniform(0.85, 1.15)
+    start_s = rng.uniform(-0.8 * length_m / speed_m_s, 0.6 * duration_s)
+    phase = rng.uniform(0, 2 * np.pi)
+    return Person.random(rng, go(*lane, speed_m_s=speed_m_s, start_s=start_s, phase=phase))
+
+
+def _pair(scene: Scene, rng: Rng, quarrel_s: tuple[float, float] | None = None) -> list[Actor]:
+    """Let two people stand and talk, or fight while they quarrel."""
+    u, z = scene.spot
+    pair: list[Actor] = []
+    for side, heading in ((-0.42, 0.0), (0.42, np.pi)):
+        script = chat((u + side, z + rng.uniform(-0.1, 0.1)), heading, tempo=rng.uniform(2, 4))
+        if quarrel_s:
+            script = fight(script, *quarrel_s, tempo=rng.uniform(6.5, 8.5))
+        pair.append(Person.random(rng, script))
+    return pair
+
+
+def _running(scene: Scene, rng: Rng, start_s: float) -> Event:
+    lane, length_m = _lane(scene, rng)
+    speed_m_s, behind_s = RUNNING_M_S * rng.uniform(0.95, 1.1), rng.uniform(0.35, 0.5)
+    end_s = start_s + behind_s + length_m / speed_m_s
+    scripts = (
+        go(*lane, speed_m_s=speed_m_s, start_s=start_s + wait_s) for wait_s in (0.0, behind_s)
+    )
+    return [Person.random(rng, script, (start_s, end_s)) for script in scripts], end_s
+
+
+def _fighting(scene: Scene, rng: Rng, start_s: float) -> Event:
+    end_s = start_s + rng.uniform(2.2, 3.2)
+    return _pair(scene, rng, (start_s, end_s)), end_s
+
+
+def _falling(scene: Scene, rng: Rng, start_s: float) -> Event:
+    lane, length_m = _lane(scene, rng)
+    end_s = start_s + rng.uniform(2.4, 3.2)
+    entered_s = start_s - rng.uniform(0.3, 0.6) * length_m / WALKING_M_S
+    walk = go(*lane, speed_m_s=WALKING_M_S, start_s=entered_s)
+    return [Person.random(rng, fall(walk, start_s, end_s))], end_s
+
+
+def _vehicle(scene: Scene, rng: Rng, start_s: float) -> Event:
+    (start, end), length_m = _either_way(scene.drive, rng), 0.0
+    if scene.vehicle == "cyclist":
+        length_m = float(np.hypot(end[0] - start[0], end[1] - start[1]))
+        ride = go(start, end, speed_m_s=5.0, start_s=start_s)
+        return [Cyclist.random(rng, ride)], start_s + length_m / 5.0
+    end_s = start_s + rng.uniform(2.0, 2.6)
+    return [Car(start, end, start_s, end_s, _paint_job(rng))], end_s
+
+
+def _fire(scene: Scene, rng: Rng, start_s: float) -> Event:
+    end_s = start_s + rng.uniform(2.4, 3.4)
+    return [Fire(scene.bin, start_s, end_s, int(rng.integers(2**31)))], end_s
+
+
+EVENTS: dict[str, Callable[[Scene, Rng, float], Event]] = {
+    "running": _running,
+    "fighting": _fighting,
+    "falling": _falling,
+    "vehicle": _vehicle,
+    "fire": _fire,
+}
+
+
+def frames(video: Video, rng: Rng) -> Iterator[NDArray[np.uint8]]:
+    """Draw a video, frame by frame [240, 320, 3], with the noise and flicker of its camera."""
+    empty = _background(video.scene)
+    noise = rng.normal(0, NOISE, (HEIGHT_PX + 64, WIDTH_PX + 64)).astype(np.float32)
+    exposure, phase = rng.uniform(0.93, 1.06), rng.uniform(0, 2 * np.pi)
+    began_s = int(rng.integers(6 * 3600, 20 * 3600))
+    for index in range(video.n_frames):
+        time_s = index / FPS
+        canvas = empty.copy(order="K")
+        there = [(actor.depth(time_s), actor) for actor in video.crowd + video.cast]
+        seen = [(z, a) for z, a in there if z is not None and NEAREST_M < z < video.scene.end_m]
+        for _, actor in sorted(seen, key=lambda pair: -pair[0]):
+            actor.draw(canvas, video.scene, time_s)
+        flicker = 1 + 0.012 * np.sin(2.5 * time_s + phase) + rng.normal(0, 0.006)
+        top, left = rng.integers(0, 64, 2)
+        canvas *= np.float32(exposure * flicker)
+        canvas += noise[top : top + HEIGHT_PX, left : left + WIDTH_PX, None]
+        picture = canvas.clip(0, 255).astype(np.uint8, order="C")
+        _stamp(picture, SCENES.index(video.scene) + 1, began_s + int(time_s))
+        yield picture
+
+
+@cache
+def _background(scene: Scene) -> Floats:
+    return background(scene)
+
+
+def _stamp(picture: NDArray[np.uint8], camera: int, clock_s: int) -> None:
+    """Burn camera and time into the upper left corner, in letters of 6 x 10 px."""
+    hours, rest = divmod(clock_s, 3600)
+    text = f"CAM {camera:02d}  {hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+    rows = [[f"{int(GLYPHS[letter][row]):03b}0" for letter in text] for row in range(5)]
+    bits = np.array([[bit == "1" for bit in "".join(row)] for row in rows])
+    ink = bits.repeat(2, 0).repeat(2, 1)
+    corner = picture[6 : 6 + ink.shape[0], 8 : 8 + ink.shape[1]]
+    corner[~ink] = corner[~ink] // 4 * 3
+    corner[ink] = 236
+
+
+def encode(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> None:
+    """Write frames [height, width, 3] as an MP4 file: H.264 where this PyAV has it, else MPEG-4."""
+    h264 = "libx264" in av.codecs_available
+    with committed(path) as part, av.open(str(part), "w", format="mp4") as container:
+        stream = container.add_stream("libx264" if h264 else "mpeg4", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        if h264:
+            stream.options = {"preset": "veryfast", "crf": "23", "bf": "0", "threads": "1"}
+        else:
+            stream.bit_rate = 1_500_000
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))

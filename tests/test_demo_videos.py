@@ -1,0 +1,115 @@
+"""The demo's data set: what its tables say is what its videos show."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vad.errors import UsageError
+from vad.pipelines.demo_people import Script, fall, fight, go
+from vad.pipelines.demo_videos import EVENTS, DemoData, frames, plan, render_demo
+
+FEWEST = 6
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
+    return render_demo(tmp_path_factory.mktemp("demo"), n_videos=FEWEST, seed=3, quiet=True)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def decoded(path: Path) -> NDArray[np.uint8]:
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 25
+        pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    return np.stack(pictures)
+
+
+def test_videos_decode_to_the_frames_they_were_planned_with(demo: DemoData) -> None:
+    planned = {video.name: video.n_frames for video in plan(FEWEST, seed=3)}
+    found = {path.stem: decoded(path).shape for path in demo.videos.glob("*.mp4")}
+    assert found == {name: (n, 240, 320, 3) for name, n in planned.items()}
+    assert all(150 <= n <= 210 for n in planned.values())  # 6.0 to 8.4 s
+
+
+def test_every_abnormal_video_and_no_other_has_a_segment_inside_it(demo: DemoData) -> None:
+    labels = {row["video"]: row for row in rows(demo.labels)}
+    segments = {row["video"]: row for row in rows(demo.segments)}
+    assert labels.keys() == {path.stem for path in demo.videos.iterdir()}
+    assert segments.keys() == {name for name, row in labels.items() if row["label"] == "1"}
+    n_frames = {video.name: video.n_frames for video in plan(FEWEST, seed=3)}
+    for name, row in segments.items():
+        assert 0 < int(row["start_frame"]) < int(row["end_frame"]) <= n_frames[name]
+        assert row["category"] == labels[name]["category"] in EVENTS
+    assert all((row["category"] == "normal") == (row["label"] == "0") for row in labels.values())
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+    demo: DemoData, tmp_path: Path
+) -> None:
+    again = render_demo(tmp_path, n_videos=FEWEST, seed=3, quiet=True)
+    for path in (*sorted(demo.videos.iterdir()), demo.labels, demo.segments):
+        same = again.videos / path.name if path.parent == demo.videos else tmp_path / path.name
+        assert path.read_bytes() == same.read_bytes(), path.name
+    one, other = plan(FEWEST, seed=3)[0], plan(FEWEST, seed=4)[0]
+    first = [next(frames(video, np.random.default_rng(0))) for video in (one, other)]
+    assert (first[0] != first[1]).any()
+
+
+@pytest.mark.parametrize("n_videos", [6, 7, 20, 36])
+def test_both_classes_are_in_both_splits(n_videos: int) -> None:
+    videos = plan(n_videos, seed=0)
+    assert len({video.name for video in videos}) == len(videos) == n_videos
+    counts = Counter((video.split, video.event is not None) for video in videos)
+    assert set(counts) == {("train", True), ("train", False), ("test", True), ("test", False)}
+    assert abs(counts["test", True] - counts["test", False]) <= 1
+    assert counts["test", True] == n_videos // 2 // 3
+
+
+def test_the_usual_demo_has_24_and_12_videos_every_event_in_both_and_under_6000_frames() -> None:
+    videos = plan(36, seed=0)
+    assert Counter(video.split for video in videos) == {"train": 24, "test": 12}
+    for split in ("train", "test"):
+        seen = {v.category for v in videos if v.split == split}
+        assert seen == {"normal", *EVENTS}
+    places = [Counter(v.scene.name for v in videos if bool(v.event) is b) for b in (True, False)]
+    assert places[0] == places[1]  # a place tells nothing about the label
+    assert sum(video.n_frames for video in videos) < 6000
+
+
+@pytest.mark.parametrize("category", ["running", "vehicle", "fire"])
+def test_an_event_is_seen_in_its_frames_and_in_no_other(category: str) -> None:
+    """Without the cast of the event, its frames differ, and no others."""
+    video = next(v for v in plan(36, seed=0) if v.category == category)
+    assert video.event is not None
+    start, end = video.event
+    both = (frames(v, np.random.default_rng(0)) for v in (video, replace(video, cast=())))
+    differs = [(one != other).mean() for one, other in zip(*both, strict=True)]
+    assert max(differs[:start] + differs[end:]) == 0
+    assert np.mean(np.array(differs[start:end]) > 0.0005) > 0.9
+
+
+@pytest.mark.parametrize("behave", [fall, partial(fight, tempo=7.0)])
+def test_people_behave_before_and_after_an_event(behave: Callable[..., Script]) -> None:
+    before = go((-5.0, 9.0), (5.0, 9.0), speed_m_s=1.0)
+    script = behave(before, 2.0, 4.0)
+    assert script(1.9) == before(1.9)
+    assert script(3.0)[2] != before(3.0)[2]
+    assert script(4.5)[2] in (before(4.5)[2], before(2.5)[2])  # who fell goes on from there
+
+
+def test_too_few_videos_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="5 videos are too few to learn from; make at least 6"):
+        render_demo(tmp_path, n_videos=5)
+    assert list(tmp_path.iterdir()) == []
