@@ -173,6 +173,20 @@ def bnwvad() -> Shapes:
     return transformer() | under("normal_head", shapes)
 
 
+def pel4vad(t_step: int) -> Shapes:
+    attention: Shapes = {"self_attn.alpha": (), "loc_adj.w": (1,), "loc_adj.b": (1,)}
+    for name in "qkv":
+        attention |= layer(f"self_attn.{name}", 128, 1024)
+    attention |= layer("self_attn.o", 1024, 128) | norm("norm", 1024)
+    attention |= layer("linear1", 512, 1024, 1) | layer("linear2", 300, 512, 1)
+    shapes = under("self_attention", attention) | layer("classifier", 1, 300, t_step)
+    return shapes | {"logit_scale": ()}
+
+
+def pel4vad_sizes(**settings: Any) -> dict[str, Any]:
+    return {"visual_dim": 1024, "settings": settings}
+
+
 def tevad_sizes(dim: int, fusion: str) -> dict[str, Any]:
     return {"visual_dim": dim, "text_dim": 768, "settings": {"fusion": fusion}}
 
@@ -204,6 +218,14 @@ CATALOGUE: dict[str, tuple[str, Mapping[str, Any], Shapes, int, int]] = {
     "Sultani": ("sultani", {"visual_dim": 4096}, sultani(), 6, 2_114_113),
     "UR-DMU": ("urdmu", {"visual_dim": 1024}, urdmu(), 34, 6_492_929),
     "BN-WVAD": ("bnwvad", {"visual_dim": 1024}, bnwvad(), 40, 5_791_905),
+    "PEL4VAD UCF-Crime": ("pel4vad", pel4vad_sizes(), pel4vad(9), 20, 1_209_149),
+    "PEL4VAD XD-Violence": (
+        "pel4vad",
+        pel4vad_sizes(norm=False, t_step=3, window=9),
+        pel4vad(3),
+        20,
+        1_207_349,
+    ),
 }
 
 
@@ -225,7 +247,10 @@ def test_names_and_shapes_are_the_published_ones(weights: str) -> None:
 def test_published_weights_are_recognised(weights: str) -> None:
     name, sizes, shapes, _, _ = CATALOGUE[weights]
     with torch.device("meta"):
-        detector = from_published({key: torch.empty(shape) for key, shape in shapes.items()})
+        detector = from_published(
+            {key: torch.empty(shape) for key, shape in shapes.items()},
+            settings=sizes.get("settings"),
+        )
     expected = make(name, sizes)
     assert type(detector) is type(expected)
     assert detector.settings == expected.settings

@@ -3,6 +3,7 @@ a formula gives. Every network here must give the same."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vad.train.detectors import Detector, Output, create_detector
+from vad.train.detectors.pel4vad import PEL4VAD
 
 NORMAL_FIRST = torch.tensor([0.0, 0.0, 1.0, 1.0])
 
@@ -246,6 +248,25 @@ def test_bnwvad() -> None:
     assert terms["normal"].item() == near(10.1637354)
     assert (5 * terms["first"] + 20 * terms["second"]).item() == near(26.1364136)
     assert terms["total"].item() == near(36.3001480)
+
+
+def test_pel4vad() -> None:
+    detector = published("pel4vad", 1205.689466, visual_dim=1024)
+    visual = 0.5 * features(4, 1, 200, 1024)
+    visual[1, :, 150:], visual[3, :, 37:] = 0, 0  # padding, which the released network sees
+    labels, categories = torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0, 3, 0, 5])
+    sentences = features(4, 1, 2, 512)[:, 0].float()
+    assert isinstance(detector, PEL4VAD)
+    with torch.no_grad():
+        output = detector(visual.float())
+        assert output.scores[0, :4].tolist() == near([0.681953, 0.588429, 0.771528, 0.737643])
+        assert output.scores.mean().item() == near(0.532154)
+        output = replace(output, lengths=torch.tensor([200, 150, 200, 37]))
+        terms = detector.loss(output, labels, form="published")
+        prompt = detector.prompt_term(output, sentences, categories, "published")
+    assert terms["classification"].item() == near(0.8829920)
+    assert prompt.item() == near(0.8683577)
+    assert (terms["total"] + prompt).item() == near(1.7513497)
 
 
 def join(outputs: list[Output]) -> Output:

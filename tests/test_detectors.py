@@ -18,6 +18,8 @@ NAMES = sorted(DETECTORS)
 # Where the published network is large at any feature width.
 SMALL = {name: {"width": 8} for name in ("mgfn", "s3r", "urdmu", "bnwvad")}
 
+ARRAYS = {"dictionary": (5, DIM), "prompts": (2, 512)}
+
 
 def make(name: str) -> Detector:
     """A small detector with weights off their start, where some blocks are idle or all alike."""
@@ -27,7 +29,7 @@ def make(name: str) -> Detector:
         visual_dim=DIM,
         text_dim=TEXT_DIM,
         settings=SMALL.get(name),
-        arrays={array: torch.rand(5, DIM) for array in DETECTORS[name].arrays},
+        arrays={array: torch.rand(ARRAYS[array]) for array in DETECTORS[name].arrays},
     )
     with torch.no_grad():
         for weight in detector.parameters():

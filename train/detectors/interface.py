@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from vad.errors import UsageError
@@ -71,6 +72,7 @@ class Detector(nn.Module):
     def __init__(self, visual_dim: int, text_dim: int | None, settings: Settings) -> None:
         super().__init__()
         self.visual_dim, self.text_dim, self.settings = visual_dim, text_dim, settings
+        self._held: dict[str, int] = {}  # arrays beside the weights, and their widths
 
     def forward(
         self, visual: Tensor, text: Tensor | None = None, lengths: Tensor | None = None
@@ -102,6 +104,26 @@ class Detector(nn.Module):
         if form == "published":
             self._check_published(labels)
         return self.terms(output, labels, form)
+
+    def hold(self, name: str, array: ArrayLike | None, dim: int) -> None:
+        """Keep an array [rows, dim] beside the weights, as the buffer `name`.
+
+        It is saved with them, and loaded with whatever number of rows it has; published weights
+        come without. Raises UsageError for another shape.
+        """
+        values = None if array is None else torch.as_tensor(array, dtype=torch.float32)
+        if values is not None and (values.ndim != 2 or values.shape[1] != dim):
+            raise UsageError(f"{name} is an array [rows, {dim}], got {list(values.shape)}")
+        self.register_buffer(name, values)
+        self._held[name] = dim
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        device = next(self.parameters()).device
+        for name, dim in self._held.items():
+            array = state_dict.get(f"{prefix}{name}")
+            if array is not None and array.shape[1:] == (dim,):  # torch fills it, below
+                self.register_buffer(name, torch.empty_like(array, device=device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _check_published(self, labels: Tensor) -> None:
         if self.published_batch is None:

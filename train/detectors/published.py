@@ -13,6 +13,7 @@ from vad.errors import UsageError
 
 from . import create_detector
 from .interface import Detector
+from .settings import PEL4VADSettings
 
 # What training scripts wrap a state_dict in, beside the epoch and the optimiser's state.
 CONTAINERS = ("model_state_dict", "state_dict")
@@ -25,6 +26,7 @@ class Sizes:
     visual_dim: int
     text_dim: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()  # settings that the caller must give, for no shape tells them
 
 
 Weights = Mapping[str, Tensor]
@@ -63,6 +65,14 @@ def urdmu_sizes(weights: Weights) -> Sizes:
     return Sizes(dim, settings={"width": width, "slots": slots})
 
 
+def pel4vad_sizes(weights: Weights) -> Sizes:
+    """Feature width and reach of the classifier. The window of the attention leaves no trace."""
+    dim = weights["self_attention.linear1.weight"].shape[1]
+    t_step = weights["classifier.weight"].shape[2]
+    asked = () if t_step == PEL4VADSettings.t_step else ("window", "norm")
+    return Sizes(dim, settings={"t_step": t_step}, asked=asked)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """How one detector's weights are known."""
@@ -87,6 +97,7 @@ MARKS = (
     Mark("saa", "attn.attention.0.weight", by_shape("aggregate.conv_1.0.weight", width=True)),
     Mark("urdmu", "Amemory.memory_block", urdmu_sizes),
     Mark("bnwvad", "normal_head.bn1.weight", by_shape("embedding.conv_1.0.weight", width=True)),
+    Mark("pel4vad", "self_attention.loc_adj.w", pel4vad_sizes),
     Mark("mil", "fc2.weight", by_shape("fc1.weight"), rows=128),
     Mark("sultani", "fc2.weight", by_shape("fc1.weight"), rows=32),
 )
@@ -110,11 +121,17 @@ def load_published(
         sizes = mark.read(weights)
     except (KeyError, IndexError) as error:
         raise UsageError(f"these look like weights of {mark.name}, but lack {error}") from None
+    settings = settings or {}
+    if missing := [name for name in sizes.asked if name not in settings]:
+        raise UsageError(
+            f"these weights of {mark.name} do not tell the setting {' nor '.join(missing)}",
+            hint="give them in settings=, as they were trained with",
+        )
     detector = create_detector(
         mark.name,
         visual_dim=sizes.visual_dim,
         text_dim=sizes.text_dim,
-        settings={**sizes.settings, **(settings or {})},
+        settings={**sizes.settings, **settings},
         arrays=arrays,
     )
     try:

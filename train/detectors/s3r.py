@@ -7,8 +7,6 @@ those of github.com/louisYen/S3R (6835335) to 1e-4.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -61,13 +59,7 @@ class S3R(Detector):
     ) -> None:
         super().__init__(visual_dim, text_dim, settings)
         dim, width, p_drop = visual_dim, settings.width, settings.dropout
-        self.register_buffer("dictionary", None)
-        if dictionary is not None:
-            self.dictionary = torch.as_tensor(dictionary, dtype=torch.float32)
-            if self.dictionary.ndim != 2 or self.dictionary.shape[1] != dim:
-                raise UsageError(
-                    f"a dictionary is [atoms, {dim}], got {list(self.dictionary.shape)}"
-                )
+        self.hold("dictionary", dictionary, dim)
         self.en_normal = nn.ModuleDict({"en_normal_module": Recall(dim, width)})
         gate = nn.Sequential(
             nn.Flatten(),
@@ -113,14 +105,6 @@ class S3R(Detector):
         normal_scores = output.parts["normal_scores"]
         macro = video_bce(normal_scores, torch.zeros_like(normal_scores))
         return {**terms, "macro": macro, "total": terms["total"] + settings.macro * macro}
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Trained weights hold their dictionary, of any number of atoms; published ones do not."""
-        atoms = state_dict.get(f"{prefix}dictionary")
-        if atoms is not None and atoms.shape[1:] == (self.visual_dim,):
-            device = next(self.parameters()).device
-            self.dictionary = torch.empty_like(atoms, device=device)  # the next line fills it
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def embedding(dim: int, width: int, p_drop: float) -> Layers:

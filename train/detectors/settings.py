@@ -143,6 +143,24 @@ class BNWVADSettings:
     second: float = option(20.0, "weight of that of the second", minimum=0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PEL4VADSettings:
+    """PEL4VAD (Pu et al., TIP 2024). The defaults are those published for UCF-Crime.
+
+    XD-Violence: norm false, w 0.06, b 0.02, t_step 3, temperature 0.05. ShanghaiTech: window 5,
+    w 0.08, b 0.1, t_step 3, temperature 0.2, prompt 9.
+    """
+
+    window: int = option(9, "snippets of the local attention", minimum=1)
+    norm: bool = option(True, "take the root of what attention gathers, and normalise it")
+    w: float = option(0.6, "how fast nearness falls, at the start")
+    b: float = option(0.2, "how far nearness is shifted, at the start")
+    t_step: int = option(9, "snippets that the causal classifier sees", minimum=1)
+    dropout: float = option(0.1, "of the two layers after attention", minimum=0, maximum=0.99)
+    temperature: float = option(0.09, "of the comparison with prompts, at the start", minimum=1e-3)
+    prompt: float = option(1.0, "weight of the prompt term", minimum=0)
+
+
 Settings = (
     RTFMSettings
     | MGFNSettings
@@ -153,4 +171,5 @@ Settings = (
     | SultaniSettings
     | URDMUSettings
     | BNWVADSettings
+    | PEL4VADSettings
 )

@@ -13,6 +13,7 @@ from .settings import (
     ETEVADSettings,
     MGFNSettings,
     MILSettings,
+    PEL4VADSettings,
     RTFMSettings,
     S3RSettings,
     SAASettings,
@@ -91,6 +92,13 @@ DETECTORS: dict[str, Row] = {
         URDMUSettings,
         "what a memory of normal and one of abnormal snippets recall",
         "Zhou et al., AAAI 2023",
+    ),
+    "pel4vad": Row(
+        "pel4vad:PEL4VAD",
+        PEL4VADSettings,
+        "attention to the video and to a window, causal classifier, prompts at training",
+        "Pu et al., TIP 2024",
+        arrays=("prompts",),
     ),
     "bnwvad": Row(
         "bnwvad:BNWVAD",

@@ -1,0 +1,195 @@
+"""PEL4VAD: prompt-enhanced learning (Pu et al., TIP 2024, arXiv 2306.14451).
+
+An attention that sees the whole video and a window at once, a causal classifier, and at training
+the sentences of the anomaly classes, to which what is abnormal and what is normal in a video are
+drawn. Scores and loss equal those of github.com/yujiangpu20/PEL4VAD (eeb31f4) to 1e-4.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn.functional import gelu, kl_div, normalize, pad
+
+from vad.errors import UsageError
+
+from ..losses import Terms, video_bce, weighted
+from ..selection import magnitude, top_k, valid_snippets
+from .interface import Bags, Detector, Form, Output
+from .settings import PEL4VADSettings
+
+PROMPT_DIM = 512  # of CLIP's sentences, and of the snippets compared with them
+
+
+class Nearness(nn.Module):
+    """`exp(-|w (i - j)² - b|)` between snippets, with both parameters learnt."""
+
+    def __init__(self, w: float, b: float) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([w]))
+        self.b = nn.Parameter(torch.tensor([b]))
+
+    def forward(self, snippets: int) -> Tensor:
+        at = torch.arange(snippets, device=self.w.device)
+        return (-(self.w * (at[:, None] - at).square() - self.b).abs()).exp()
+
+
+class ContextAttention(nn.Module):
+    """One head that attends to the whole video and to a window, mixed by a learnt share."""
+
+    def __init__(self, dim: int, settings: PEL4VADSettings) -> None:
+        super().__init__()
+        self.window, self.norm = settings.window, settings.norm
+        self.alpha = nn.Parameter(torch.tensor(0.0))
+        self.q, self.k, self.v = (nn.Linear(dim, 128) for _ in range(3))
+        self.o = nn.Linear(128, dim)
+
+    def forward(self, x: Tensor, nearness: Tensor, mask: Tensor | None) -> Tensor:
+        query, key, value = self.q(x), self.k(x), self.v(x)
+        likeness = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1]) + nearness
+        if mask is not None:
+            likeness = likeness.masked_fill(~mask[:, None], -1e9)
+        local = likeness.masked_fill(~self._windows(x.shape[1], x.device), -1e9)
+        share = torch.sigmoid(self.alpha)
+        gathered = share * likeness.softmax(-1) @ value + (1 - share) * local.softmax(-1) @ value
+        if self.norm:  # over time: the released code leaves the library's default axis
+            roots = gathered.sign() * gathered.abs().clamp(min=1e-12).sqrt()
+            gathered = normalize(roots if mask is None else roots * mask[..., None], dim=1)
+        out: Tensor = self.o(gathered)
+        return out
+
+    def _windows(self, snippets: int, device: torch.device) -> Tensor:
+        """bool [snippets, snippets]: from half a window before, to as far as its size reaches."""
+        at = torch.arange(snippets, device=device)
+        offset = at - at[:, None] + self.window // 2
+        return (offset >= 0) & (offset < self.window)
+
+
+class ContextAggregation(nn.Module):
+    """Attention, then two layers a snippet: 512 channels to compare with prompts, 300 to score."""
+
+    def __init__(self, dim: int, settings: PEL4VADSettings) -> None:
+        super().__init__()
+        self.self_attn = ContextAttention(dim, settings)
+        self.linear1 = nn.Conv1d(dim, PROMPT_DIM, 1)
+        self.linear2 = nn.Conv1d(PROMPT_DIM, 300, 1)
+        self.norm = nn.LayerNorm(dim)
+        self.loc_adj = Nearness(settings.w, settings.b)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x [rows, snippets, dim] -> [rows, 512, snippets] and [rows, 300, snippets]."""
+        x = self.norm(x + self.self_attn(x, self.loc_adj(x.shape[1]), mask))
+        compared = self.dropout(gelu(self.linear1(x.transpose(1, 2))))
+        return compared, self.dropout(gelu(self.linear2(compared)))
+
+
+class PEL4VAD(Detector):
+    """Context aggregation and a causal classifier; a crop of a video is a sample.
+
+    `prompts [classes, 512]` are sentence features of the classes, the normal one first; they are
+    needed for training alone, and without them the prompt term is left out. The released code lets
+    padding into its attention; here it is kept out where `lengths` tell of it.
+    """
+
+    settings: PEL4VADSettings
+    prompts: Tensor | None
+    published_batch = "any"
+
+    def __init__(
+        self,
+        visual_dim: int,
+        text_dim: int | None,
+        settings: PEL4VADSettings,
+        prompts: ArrayLike | None = None,
+    ) -> None:
+        super().__init__(visual_dim, text_dim, settings)
+        self.hold("prompts", prompts, PROMPT_DIM)
+        self.self_attention = ContextAggregation(visual_dim, settings)
+        self.classifier = nn.Conv1d(300, 1, settings.t_step)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv1d | nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+
+    def run(self, bags: Bags) -> Output:
+        """Features [videos, crops, snippets, 512] and scores [videos, crops, snippets]."""
+        compared, hidden = self.self_attention(bags.visual.flatten(0, 1), bags.mask)
+        logits = self.classifier(pad(hidden, (self.settings.t_step - 1, 0)))[:, 0]
+        crop_scores = bags.unflatten(torch.sigmoid(logits))
+        features = bags.unflatten(compared.transpose(1, 2))
+        parts = {"features": features, "crop_scores": crop_scores}
+        magnitudes = bags.blank(magnitude(features))
+        return Output(bags.blank(crop_scores.mean(1)), magnitudes, bags.lengths, parts)
+
+    def loss(
+        self,
+        output: Output,
+        labels: Tensor,
+        form: Form = "paper",
+        categories: Tensor | None = None,
+    ) -> Terms:
+        """See `Detector.loss`; categories int [videos] say which prompt is each video's, 0 normal.
+
+        They may be left out where there is one prompt for all that is abnormal. Raises UsageError
+        where there are more and no categories.
+        """
+        terms = super().loss(output, labels, form)
+        if self.prompts is None:
+            return terms
+        if categories is None:
+            if len(self.prompts) != 2:
+                raise UsageError(
+                    f"with prompts of {len(self.prompts)} classes the loss needs the videos' "
+                    "categories",
+                    hint="give categories=, or prompts of two classes, normal and abnormal",
+                )
+            categories = labels.to(self.prompts.device, torch.int64)
+        sentences = self.prompts[torch.stack([torch.zeros_like(categories), categories], 1)]
+        prompt = self.prompt_term(output, sentences, categories, form)
+        total = terms["total"] + self.settings.prompt * prompt
+        return {**terms, "prompt": prompt, "total": total}
+
+    def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
+        """Classification by the highest score of normal videos, the 1/16 + 1 highest of others."""
+        scores, labels, lengths = self._rows(output, labels)
+        k = torch.where(labels > 0.5, lengths // 16 + 1, 1)
+        video_scores = top_k(scores, k, lengths).mean(scores)
+        return weighted({"classification": video_bce(video_scores, labels)}, {})
+
+    def prompt_term(
+        self, output: Output, sentences: Tensor, categories: Tensor, form: Form
+    ) -> Tensor:
+        """How far snippets are from the sentences of their class, as a Kullback-Leibler divergence.
+
+        sentences [videos, 2, 512], the normal one and that of the video's class. Every row gives
+        the mean of its features by score, to be near the sentence of its class; an abnormal one
+        also the mean by 1 - score, to be near the normal sentence. Padding counts in the released
+        form.
+        """
+        scores, categories, lengths = self._rows(output, categories)
+        features = output.parts["features"].flatten(0, 1)
+        sentences = sentences.repeat_interleave(output.parts["features"].shape[1], 0)
+        true = valid_snippets(lengths, scores.shape[1])
+        counted = true if form == "paper" else torch.ones_like(true)
+        by_score, by_rest = (
+            normalize(((10 * x).exp() - 1) * counted, p=1, dim=1)[:, None] @ features
+            for x in (scores, 1 - scores)
+        )
+        abnormal = categories > 0
+        rows = normalize(torch.cat([by_score[:, 0], by_rest[abnormal, 0]]), dim=-1)
+        own = torch.where(abnormal[:, None], sentences[:, 1], sentences[:, 0])
+        texts = normalize(torch.cat([own, sentences[abnormal, 0]]), dim=-1)
+        classes = torch.cat([categories, torch.zeros_like(categories[abnormal])])
+        logits = self.logit_scale.exp() * rows @ texts.T
+        same = (classes[:, None] == classes).to(logits)
+        return kl_div(logits.log_softmax(1), (10 * same).softmax(1), reduction="batchmean")
+
+    def _rows(self, output: Output, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Every crop as a sample: scores [rows, snippets], values [rows], lengths [rows]."""
+        scores = output.parts["crop_scores"]
+        values, lengths = (x.repeat_interleave(scores.shape[1]) for x in (values, output.lengths))
+        return scores.flatten(0, 1), values, lengths
