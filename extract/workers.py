@@ -16,7 +16,7 @@ from typing import Any
 from vad.errors import InternalError, VideoError
 from vad.grid import ClipGrid, Tail
 
-from .decoders import DecodeReport, DecoderName
+from .decoders import DecodeReport, DecoderName, check_decoder
 from .video import Limits
 from .worker import Clips, Decoded, Event, Failed, Opened, Worker
 
@@ -48,6 +48,7 @@ class DecoderPool:
     ) -> None:
         if n_workers < 1 or clips_per_block < 1:
             raise InternalError(f"{n_workers} workers, {clips_per_block} clips: at least one each")
+        check_decoder(decoder)
         self.n_workers = n_workers
         self.clips_per_block = clips_per_block
         self.time_limit_s = time_limit_s

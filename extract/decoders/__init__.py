@@ -85,12 +85,17 @@ def read_frames(
 
     Raises VideoError, in place of the report too, where the video turns out damaged or truncated.
     """
-    if decoder not in DECODERS:
-        raise UsageError(f"no decoder named {decoder!r}; there are: {', '.join(DECODERS)}")
+    check_decoder(decoder)
     for part in _choose(path, scan, decoder, limits):
         if isinstance(part, DecodeReport):
             _judge(part, scan, accept_truncated)
         yield part
+
+
+def check_decoder(name: str) -> None:
+    """Raises UsageError for a decoder that there is not."""
+    if name not in DECODERS:
+        raise UsageError(f"no decoder named {name!r}; there are: {', '.join(DECODERS)}")
 
 
 def _choose(
