@@ -75,6 +75,7 @@ def test_every_row_of_the_table_is_whole(card: Any) -> None:
         ({"name": "i3b"}, "no backbone named 'i3b'.*i3d, timesformer.*did you mean 'i3d'"),
         ({"recipe": "rtmf"}, "no recipe named 'rtmf'"),
         ({"recipe": "timesformer"}, "'timesformer' is not made for efficientnet-lite0"),
+        ({"device": "gpu"}, "no device named 'gpu'; use auto, cpu"),
         ({"crops": "nine"}, "no crop set named 'nine'; there are: ten, five, center"),
         ({"precision": "fp8"}, "no precision named 'fp8'; there are: auto, fp32, bf16, fp16"),
         ({"weights": "random:x"}, "random:SEED with a whole number, not 'random:x'"),
@@ -149,17 +150,32 @@ def test_random_weights_are_the_same_every_time() -> None:
         assert relative_error(other(views), one(views)) > 0.1
 
 
-def test_half_precision_only_where_it_points_the_same_way() -> None:
-    class Cancels(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (x + 4096) - 4096
+class Lifts(nn.Module):
+    """x + offset - offset: what is left of x shows how finely a type counts near the offset."""
 
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + self.offset) - self.offset
+
+
+@pytest.mark.parametrize(
+    ("offset", "used"),
+    [
+        (0, "bf16"),
+        (8, "fp16"),  # there bf16 counts in steps of 1/16: a cosine of 0.9995; fp16 in 1/128
+        (4096, "fp32"),  # there fp16 counts in steps of 4
+    ],
+)
+def test_half_precision_only_where_it_points_the_same_way(offset: float, used: str) -> None:
     probe = torch.rand(2, 500, generator=torch.Generator().manual_seed(0))
-    _, record = faithful_half(nn.Identity(), probe)
-    assert record["used"] == "bf16"
-    assert 0.9999 <= record["cosine"] <= 1
-    network = Cancels()
-    assert faithful_half(network, probe) == (network, {"used": "fp32"})
+    network = Lifts(offset)
+    chosen, record = faithful_half(network, probe)
+    assert record["used"] == used
+    assert (chosen is network) == (used == "fp32")
+    assert ("cosine" in record) == (used != "fp32")
 
 
 def test_auto_is_fp32_on_a_cpu() -> None:

@@ -5,7 +5,6 @@ network would have seen.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,6 @@ from vad.extract.recipes import RECIPES, Recipe, find_recipe
 Pixels = NDArray[Any]
 GREY = 1 / 255  # one grey level of input in 0..1
 
-DATA = Path(os.environ.get("VAD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 VIDEOS = [
     "fight/videos/s07_calm2.mp4",  # 320x240 becomes 341x256: its centre falls on half a pixel
     "ped2/videos/Test001.mp4",  # 360x240
@@ -37,11 +35,8 @@ VIDEOS = [
 ]
 
 
-def first_clip(name: str) -> NDArray[np.uint8]:
+def first_clip(path: Path) -> NDArray[np.uint8]:
     """uint8 [16, height, width, 3]"""
-    path = DATA / name
-    if not path.is_file():
-        pytest.skip(f"no video at {path}: set VAD_TEST_DATA")
     frames: list[Pixels] = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -153,6 +148,7 @@ def test_every_preset_is_in_the_table() -> None:
 @pytest.mark.parametrize(("name", "crops", "naive", "frames", "most"), TABLE)
 @pytest.mark.parametrize("video", VIDEOS)
 def test_a_network_sees_the_published_pixels(
+    data: Path,
     video: str,
     name: str,
     crops: str,
@@ -160,7 +156,7 @@ def test_a_network_sees_the_published_pixels(
     frames: list[int],
     most: float,
 ) -> None:
-    recipe, clip = RECIPES[name], first_clip(video)
+    recipe, clip = RECIPES[name], first_clip(data / video)
     assert (recipe.crops, list(recipe.frames)) == (crops, frames)
     few = replace(recipe, frames=recipe.frames[-1::-7])  # of the frames, to save time
     expected = np.stack([np.stack(naive(clip[i])) for i in frames[-1::-7]], axis=1)
@@ -170,8 +166,8 @@ def test_a_network_sees_the_published_pixels(
     assert np.abs(got - expected).mean() <= most * 0.01 + 1e-7
 
 
-def test_portrait_video_has_its_short_side_across() -> None:
-    clip = np.ascontiguousarray(first_clip("fight/videos/s07_calm2.mp4").swapaxes(1, 2))
+def test_portrait_video_has_its_short_side_across(data: Path) -> None:
+    clip = np.ascontiguousarray(first_clip(data / VIDEOS[0]).swapaxes(1, 2))
     got = seen(replace(RECIPES["rtfm"], frames=(0,)), clip, "ten")[:, 0]
     assert np.abs(got - np.stack(rtfm(clip[0]))).max() <= GREY / 0.225 * 1.0001
 

@@ -51,10 +51,12 @@ def create_backbone(
         )
     crops = crops or preset.crops
     preset.crop_names(crops)  # a wrong name is told before a long load
-    import torch
+    from vad.device import choose_device
 
     from .backbone import Backbone
 
+    if isinstance(device, str):
+        device = choose_device(device)
     load: Load = import_module(f".{card.module}", __package__).load
     network = load(weights or card.weights[0].name, preset, offline=offline)
-    return Backbone(name, network, crops=crops, device=torch.device(device), precision=precision)
+    return Backbone(name, network, crops=crops, device=device, precision=precision)
