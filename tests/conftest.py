@@ -27,6 +27,7 @@ def make_video(tmp_path):
 
     def make(name="video.mp4", n_frames=40, **settings):
         path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, n_frames, **settings)
         return path
 
