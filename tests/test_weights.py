@@ -299,6 +299,23 @@ def test_a_timesformer_that_is_not_there_is_told(
         load_timesformer("gone.pyth", TIMESFORMER)
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "config.json is not a configuration: Expecting property"),
+        ('{"hidden_size": "wide"}', "config.json is not a configuration: .*hidden_size"),
+        ('{"model_type": "bert"}', "config.json is not of a TimeSformer"),
+        ('{"attention_type": "space_only"}', "not of a TimeSformer with divided space-time"),
+        ("{}", "no TimeSformer in a known naming: it has a; known are"),
+    ],
+)
+def test_a_folder_of_something_else_is_told(tmp_path: Path, config: str, message: str) -> None:
+    torch.save({"a": torch.ones(1)}, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(UsageError, match=message):
+        load_timesformer(str(tmp_path), TIMESFORMER)
+
+
 # --- what does not fit
 
 

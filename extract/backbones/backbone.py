@@ -17,7 +17,7 @@ from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
 
 from ..crops import crop_boxes, cut, normalise, resize
-from ..recipes import find_by_name
+from ..recipes import ALL_FRAMES, find_by_name
 from .network import Network
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -83,7 +83,8 @@ class Backbone:
 
     def _extract(self, clips: torch.Tensor, features: torch.Tensor) -> None:
         """Features of as many clips as fit the buffer, all crops of them."""
-        frames = clips[:, list(self.recipe.frames)]
+        taken = self.recipe.frames
+        frames = clips if taken == ALL_FRAMES else clips[:, list(taken)]
         resized = torch.stack([resize(clip, self.recipe) for clip in frames])
         boxes = crop_boxes(self.recipe, self._crop_set, resized.shape[2], resized.shape[3])
         for start in range(0, len(boxes), self._crops_at_once):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import EntryNotFoundError, StrictDataclassError
 from torch import nn
 from torch.nn import functional as F
 from transformers import TimesformerConfig, TimesformerModel
@@ -138,7 +139,10 @@ def _find(weights: str, offline: bool) -> tuple[Path, TimesformerConfig | None]:
 
 
 def _read_config(path: Path) -> TimesformerConfig:
-    config = TimesformerConfig.from_json_file(path)
+    try:
+        config = TimesformerConfig.from_json_file(path)
+    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
+        raise UsageError(f"{path} is not a configuration: {first_line(error)}") from error
     if config.model_type != "timesformer" or config.attention_type != "divided_space_time":
         raise UsageError(f"{path} is not of a TimeSformer with divided space-time attention")
     return config
@@ -147,7 +151,6 @@ def _read_config(path: Path) -> TimesformerConfig:
 def _from_hub(repository: str, names: tuple[str, ...], offline: bool) -> Path:
     """The first of the files that the repository has, from the cache or the hub."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
 
     reason = ""
     for name in names:
