@@ -181,12 +181,11 @@ def write(path: Path, state: State) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["i3d.pth", "i3d.pkl"])
-def test_fair_i3d_gives_its_published_features(
-    tmp_path: Path, fair: tuple[State, State, torch.Tensor], name: str
+def test_tushar_i3d_gives_its_published_features(
+    tmp_path: Path, fair: tuple[State, State, torch.Tensor]
 ) -> None:
-    tushar, caffe2, expected = fair
-    path = write(tmp_path / name, caffe2 if name.endswith(".pkl") else tushar)
+    tushar, _, expected = fair
+    path = write(tmp_path / "i3d_r50_kinetics.pth", tushar)
     network = load_i3d(str(path), RTFM)
     assert network.layout == ("fair-32x2" if len(tushar) == 267 else "fair-32x2-nonlocal")
     assert network.weights["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -194,13 +193,27 @@ def test_fair_i3d_gives_its_published_features(
         assert_same(network.module(VIEWS), expected)
 
 
-@pytest.mark.parametrize("name", ["I3D_8x8_R50.pyth", "i3d.safetensors"])
-def test_pytorchvideo_i3d_gives_its_published_features(tmp_path: Path, name: str) -> None:
+def test_names_of_caffe2_stand_for_the_same_tensors(fair: tuple[State, State, Any]) -> None:
+    tushar, caffe2 = (to_our_names(state, "") for state in fair[:2])
+    assert tushar[0] == caffe2[0]
+    assert tushar[1].keys() == caffe2[1].keys()
+    assert all(tushar[1][name] is caffe2[1][name] for name in tushar[1])
+
+
+def test_caffe2_i3d_gives_its_published_features(tmp_path: Path) -> None:
+    tushar, caffe2 = random_i3d(nonlocal_blocks=False)
+    path = write(tmp_path / "i3d_baseline_32x2_IN_pretrain_400k.pkl", caffe2)
+    with torch.inference_mode():
+        expected = tushar_i3d(tushar, VIEWS.permute(0, 4, 1, 2, 3))
+        assert_same(load_i3d(str(path), RTFM).module(VIEWS), expected)
+
+
+def test_pytorchvideo_i3d_gives_its_published_features(tmp_path: Path) -> None:
     from pytorchvideo.models import hub  # after vad, which silences what it imports
 
     public = hub.i3d_r50(pretrained=False).eval()
     fill_randomly(public, 1)
-    path = write(tmp_path / name, public.state_dict())
+    path = write(tmp_path / "I3D_8x8_R50.pyth", public.state_dict())
     network = load_i3d(str(path), RTFM)
     assert network.layout == "pytorchvideo-8x8"
     with torch.inference_mode():

@@ -37,7 +37,8 @@ def create_backbone(
 ) -> Backbone:
     """Load a backbone, ready to be called.
 
-    weights: a known name, a file, or random:SEED; recipe: a preset that fits the backbone; crops:
+    weights: a known name, a file or random:SEED; for i3d also LAYOUT:FILE, where LAYOUT is the
+    known name whose network the file is for. recipe: a preset that fits the backbone; crops:
     ten, five or center. None takes the default of the table, and of the recipe.
     precision: fp32, bf16, fp16 or auto. offline: open no connection, say how to get the file.
     Raises UsageError for a name that does not exist and for weights that do not fit.
