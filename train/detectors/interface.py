@@ -109,7 +109,7 @@ class Detector(nn.Module):
         """Keep an array [rows, dim] beside the weights, as the buffer `name`.
 
         It is saved with them, and loaded with whatever number of rows it has; published weights
-        come without. Raises UsageError for another shape.
+        come without, then the one given here stays. Raises UsageError for another shape.
         """
         values = None if array is None else torch.as_tensor(array, dtype=torch.float32)
         if values is not None and (values.ndim != 2 or values.shape[1] != dim):
@@ -120,8 +120,10 @@ class Detector(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         device = next(self.parameters()).device
         for name, dim in self._held.items():
-            array = state_dict.get(f"{prefix}{name}")
-            if array is not None and array.shape[1:] == (dim,):  # torch fills it, below
+            array = state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
+            if array is None:
+                del state_dict[f"{prefix}{name}"]
+            elif array.shape[1:] == (dim,):  # torch fills it, below
                 self.register_buffer(name, torch.empty_like(array, device=device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 

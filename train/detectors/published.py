@@ -137,7 +137,8 @@ def load_published(
     try:
         detector.load_state_dict(weights)
     except RuntimeError as error:  # torch lists missing, left-over and misshapen keys
-        raise UsageError(f"these look like weights of {mark.name}, but: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UsageError(f"these look like weights of {mark.name}, but: {reason}") from None
     return detector.eval()
 
 
