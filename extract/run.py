@@ -244,13 +244,7 @@ class _Job:
         self.times.append(times)
 
     def commit(self, report: DecodeReport, tail: Tail) -> None:
-        """Store the video. Raises VideoError if it is too short for a single snippet."""
-        if not self.times:
-            raise VideoError(
-                "too-short",
-                f"{report.n_frames} frames make no snippet",
-                hint="use --tail repeat-last",
-            )
+        """Store the video."""
         stat = self.source.path.stat()
         record = VideoRecord(
             source=str(self.source.path),

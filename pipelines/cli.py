@@ -22,7 +22,7 @@ from .commands import demo, doctor, evaluate, extract, inspect, models, score, t
 
 app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=False)
 for module in (extract, train, evaluate, score, demo, inspect, models, doctor):
-    app.command()(module.command)
+    app.command(module.__name__.rpartition(".")[2])(module.command)
 
 
 def _show_version(asked: bool) -> None:
@@ -40,15 +40,13 @@ def common(
     ] = False,
 ) -> None:
     """Weakly supervised video anomaly detection: raw video in, a score for every frame out."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("vad")
-    log.handlers[:] = [handler]
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.getLogger("vad").setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 def main() -> None:
     """Run the command line; every error ends as one line and an exit code."""
+    log = logging.getLogger("vad")
+    log.handlers[:] = [logging.StreamHandler(sys.stderr)]
     try:
         app()
     except VadError as error:
@@ -60,6 +58,8 @@ def main() -> None:
     except Exception as error:
         line = f"internal error, {type(error).__name__}: {error}; vad --debug COMMAND shows where"
         _fail(line, InternalError.exit_code)
+    finally:
+        log.handlers.clear()
 
 
 def _fail(line: str, code: int) -> None:

@@ -61,7 +61,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     flag = f"--{option.name.replace('_', '-')}"
     choices = list(option.choices)
     info = typer.Option(
-        f"{flag}/--no-{flag[2:]}" if option.kind is bool else flag,
+        flag,
         help=option.help,
         show_default=str(option.default) if option.default is not None else False,
         metavar="|".join(choices) or None,

@@ -63,7 +63,7 @@ def _decode(decoder: str) -> str:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
             container.mux(stream.encode())
         n_clips = 0
-        with DecoderPool(1, clips_per_block=1, decoder=decoder) as pool:
+        with DecoderPool(1, clips_per_block=1, tail="drop", decoder=decoder) as pool:
             for event in pool.decode([path]):
                 if isinstance(event, Failed):
                     raise event.error

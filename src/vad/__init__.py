@@ -10,6 +10,7 @@
 Stages and their libraries are imported when they are first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from vad.pipelines.score import score as score
 
 __version__ = "0.1.0"
+
+# Threads of a parallel loop that wait for each other shall sleep: by default they spin, and where
+# decoders or other programs want the cores too, a forward pass on a CPU takes seven times as long.
+# It is read when torch is loaded, which must not be before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _LAZY = {
     "evaluate": "vad.infer.evaluation",
