@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vad.train.detectors import create_detector
+from vad.train.detectors import Output, create_detector
 from vad.train.detectors.bnwvad import BNWVAD
 from vad.train.detectors.mgfn import contrast, mirrored_contrast
 from vad.train.losses import (
@@ -138,7 +138,52 @@ def test_released_mgfn_contrasts_crops_of_the_same_video() -> None:
 def test_bnwvad_pairs_the_farthest_of_both_classes() -> None:
     detector = create_detector("bnwvad", visual_dim=4, settings={"width": 4})
     assert isinstance(detector, BNWVAD)
-    distances = torch.tensor([[4.0, 0.0, 6.0, 1.0, 2.0], [1.0, 5.0, 2.0, 6.0, 3.0]])
-    value = detector._triplet(distances, torch.tensor([5, 5]), torch.tensor([False, True]))
-    # 2 of 5 abnormal snippets, 5 and 6, against 6 and 4: max(0, 1 + 6 - 5), max(0, 1 + 4 - 6)
-    assert value == pytest.approx((2 + 0) / 2)
+    normal = [[4.0, 0.0, 1.0, 1.0, 1.0], [6.0, 5.0, 0.0, 0.0, 0.0]]
+    abnormal = [[1.0, 5.0, 2.5, 6.0, 3.0], [1.0, 1.0, 1.0, 2.0, 1.0]]
+    labels = torch.tensor([False, False, True, True])
+    value = detector._triplet(torch.tensor(normal + abnormal), torch.full((4,), 5), labels)
+    # abnormal: the 4 farthest of 10, and 1 of 5 in either: 5, 2.5, 6, 3 and 2
+    # normal, dealt one by one: 4, 6, 1, 5, 1
+    losses = [0, 1 + 6 - 2.5, 0, 1 + 5 - 3, 0]
+    assert value == pytest.approx(sum(losses) / 5)
+
+
+ATTENTION = [0.9, 0.5, 0.1, 0.3]  # low up to 0.1 + 0.2 (0.9 - 0.1) = 0.26: the third
+CLASSES = [0.8, 0.6, 0.4, 0.2]  # attended: 0.72 0.3 0.04 0.06
+
+
+@pytest.mark.parametrize(
+    ("label", "n_steps", "expected"),
+    [
+        (
+            1.0,
+            0,
+            {
+                "scores": -math.log(0.8),
+                "attended": -math.log(0.72),
+                "suppressed": -math.log(0.4),
+                "suppressed_attended": -math.log(0.04),
+                "guide_abnormal": (0.01 + 0.01 + 0.09 + 0.01) / 4,
+                "norm": (0.9 + 0.5 + 0.1 + 0.3) / 4,
+                "smoothness": (0.04 + 0.04 + 0.04) / 4 + (0.42**2 + 0.26**2 + 0.02**2) / 4,
+                "sparsity": 2.0 / 4 + 1.12 / 4,
+            },
+        ),
+        (1.0, 401, {"guide_abnormal": (0.01 + 0.25 + 0.01 + 0.09) / 4}),  # towards 1 1 0 0
+        (0.0, 0, {"guide_normal": (0.81 + 0.25 + 0.01 + 0.09) / 4, "attended": -math.log(0.28)}),
+    ],
+)
+def test_saa_by_hand(label: float, n_steps: int, expected: dict[str, float]) -> None:
+    detector = create_detector("saa", visual_dim=4).eval()
+    detector.get_buffer("aggregate.conv_1.2.num_batches_tracked").fill_(n_steps)
+    parts = {"attention": tensor(*ATTENTION)[None, None], "classes": tensor(*CLASSES)[None, None]}
+    output = Output(tensor(*CLASSES)[None], tensor(*CLASSES)[None], torch.tensor([4]), parts)
+    terms = detector.loss(output, tensor(label))
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value, rel=1e-5), name
+    if len(expected) == 8:
+        weights = [0.8, 0.8, 0.2, 0.2, 1.0, 0.8, 0.01, 0.01]
+        total = sum(
+            weight * value for weight, value in zip(weights, expected.values(), strict=True)
+        )
+        assert terms["total"].item() == pytest.approx(total, rel=1e-5)
