@@ -16,7 +16,7 @@ import numpy as np
 from .demo_drawing import WIDTH_PX, Color, Floats, Ground, lit, stroke
 from .demo_scenes import Scene
 
-WALKING_M_S, RUNNING_M_S = 1.35, 5.2
+WALKING_M_S, RUNNING_M_S, CYCLING_M_S = 1.35, 5.2, 5.0
 THIGH, SHIN, ARM, FOREARM = 0.245, 0.245, 0.17, 0.16
 SKIN = ((224, 184, 158), (198, 150, 120), (140, 100, 78), (236, 202, 180))
 HAIR = ((40, 32, 28), (92, 66, 44), (28, 26, 28), (150, 120, 80), (120, 118, 116))
@@ -36,7 +36,6 @@ class Pose:
     arms: tuple[float, float] = (0.05, -0.05)
     elbows: tuple[float, float] = (0.15, 0.15)
     lean: float = 0.0  # of the trunk, forward
-    pitch: float = 0.0  # of the whole body about its feet: pi / 2 lies on its face
     lift: float = 0.0  # of the hips above where the legs carry them (a saddle)
 
 
@@ -76,7 +75,7 @@ class Person:
         at, heading, pose = self.script(time_s)
         if abs(at[0]) > 0.5 * WIDTH_PX / scene.camera.px_per_m(at[1]) + 2:
             return  # out of the picture, shadow and all
-        _shadow(canvas, scene, at, tall_m=self.height_m * np.cos(pose.pitch), wide_m=0.2)
+        _shadow(canvas, scene, at, tall_m=self.height_m, wide_m=0.2)
         body = _joints(pose)
         forward = np.array([np.cos(heading), np.sin(heading)])
         aside = np.array([-forward[1], forward[0]])  # to the left
@@ -130,10 +129,6 @@ def _joints(pose: Pose) -> Floats:
         swing = pose.arms[side] + pose.lean
         joints[arm + 1] = joints[arm] + _swung(ARM, swing) + (0, 0.025 * left, 0)
         joints[arm + 2] = joints[arm + 1] + _swung(FOREARM, swing + pose.elbows[side])
-    cos, sin = np.cos(pose.pitch), np.sin(pose.pitch)
-    forward, height = joints[:, 0].copy(), joints[:, 2].copy()
-    joints[:, 0] = forward * cos + height * sin
-    joints[:, 2] = np.maximum(height * cos - forward * sin, 0.03)
     return joints.astype(np.float32)
 
 
@@ -143,8 +138,7 @@ def _swung(length: float, angle: float) -> Floats:
 
 def _shadow(canvas: Floats, scene: Scene, at: Ground, *, tall_m: float, wide_m: float) -> None:
     (u, z), (du, dz) = at, scene.shadow
-    end = (u + du * max(tall_m, 0.2), z + dz * max(tall_m, 0.2), 0)
-    foot, tip = scene.camera.project([(u, z, 0), end])
+    foot, tip = scene.camera.project([(u, z, 0), (u + du * tall_m, z + dz * tall_m, 0)])
     stroke(canvas, foot, tip, wide_m * scene.camera.px_per_m(z), (24, 24, 28), 0.34)
 
 
@@ -215,28 +209,6 @@ def fight(before: Script, start_s: float, end_s: float, *, tempo: float) -> Scri
             lean=0.2 + 0.3 * np.sin(1.3 * beat),
         )
         at = (u + lunge * np.cos(heading), z + lunge * np.sin(heading) + 0.15 * np.sin(1.7 * beat))
-        return at, heading, pose
-
-    return script
-
-
-def fall(before: Script, start_s: float, end_s: float) -> Script:
-    """Do as `before`, but lie on the ground between the two times: 0.5 s to fall, 0.9 s to rise."""
-
-    def script(time_s: float) -> Moment:
-        at, heading, pose = before(min(time_s, start_s) + max(time_s - end_s, 0.0))
-        if not start_s <= time_s < end_s:
-            return at, heading, pose
-        down = min((time_s - start_s) / 0.5, (end_s - time_s) / 0.9, 1.0)
-        struggle = np.sin(7 * (time_s - start_s)) * (down == 1.0)
-        reach = 2.4 * min(down * 2, 1.0)
-        pose = Pose(
-            thighs=(0.5 * down + 0.25 * struggle, 0.15 * down),
-            knees=(1.1 * down, 0.5 * down + 0.3 * struggle),
-            arms=(reach, reach - 0.5 + 0.2 * struggle),
-            elbows=(0.3, 0.5),
-            pitch=1.45 * down**1.6,
-        )
         return at, heading, pose
 
     return script

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,8 +48,9 @@ class Scene:
     end_m: float = 25.0  # whoever walks on from here is out of sight
 
 
+@cache
 def background(scene: Scene) -> Floats:
-    """Paint a scene without people, [240, 320, 3]: always the same picture."""
+    """Paint a scene without people, [240, 320, 3]: always the same picture, not to be drawn on."""
     camera = replace(scene.camera, scale=OVERSAMPLING)
     rows, columns = HEIGHT_PX * OVERSAMPLING, WIDTH_PX * OVERSAMPLING
     canvas = np.zeros((rows, columns, 3), np.float32)
@@ -191,9 +193,6 @@ def _paint_street(canvas: Floats, camera: Camera) -> None:
         _tree(canvas, camera, (side, depth), tall_m=3.4, seed=10 + index)
     draw_car(canvas, camera, (-3.2, 16.6), 0.0, (74, 92, 120))
     draw_car(canvas, camera, (8.2, 16.6), 0.0, (150, 148, 140))
-    for side in (-6.4, 6.8):
-        foot, top = camera.project([(side, 10.9, 0), (side, 10.9, 5.5)])
-        stroke(canvas, foot, top, 0.07 * camera.px_per_m(10.9), (70, 74, 76))
 
 
 def _paint_car_park(canvas: Floats, camera: Camera) -> None:
@@ -202,10 +201,9 @@ def _paint_car_park(canvas: Floats, camera: Camera) -> None:
         canvas, z > 0, (104, 106, 110), 4 * _grain(u, z, size_m=0.12) + 4 * _grain(u, z, size_m=2.3)
     )
     bays = (z > 14) & (z < 19) & _lines(u, every_m=2.5, wide_m=0.12)
-    edge = np.abs(z - 6.9) < 0.06
     arrow = (np.abs(z - 10.4) < 0.08) & (np.abs(u + 1) < 1.2)
     tip = (np.abs(z - 10.4) < (u - 0.2) * -0.8 + 0.5) & (u > 0.2) & (u < 0.85)
-    _mix(canvas, bays | edge | arrow | tip, (206, 206, 198), 5 * _grain(u, z, size_m=0.2))
+    _mix(canvas, bays | arrow | tip, (206, 206, 198), 5 * _grain(u, z, size_m=0.2))
     right, down = camera.rays()
     side, up = np.broadcast_arrays(right * 20.5, camera.height_m - down * 20.5)
     _mix(canvas, up > 0, (182, 196, 208), 2 * up)
@@ -220,7 +218,7 @@ def _paint_car_park(canvas: Floats, camera: Camera) -> None:
 
 def _paint_corridor(canvas: Floats, camera: Camera) -> None:
     right, down = camera.rays()
-    wall_m, ceiling_m, end_m = 1.7, 3.1, 17.0
+    wall_m, ceiling_m, end_m = 1.8, 3.9, 12.5
     z_wall = wall_m / np.maximum(np.abs(right), 1e-4)
     z_floor = camera.height_m / np.maximum(down, 1e-4)
     z_ceiling = (ceiling_m - camera.height_m) / np.maximum(-down, 1e-4)
@@ -252,10 +250,10 @@ def _across(camera: Camera, left_z: float, right_z: float, margin_m: float = 0.5
     return (-left, left_z), (right, right_z)
 
 
-_PLAZA = Camera(horizon_px=30, focal_px=260, height_m=5.0)
-_CORRIDOR = Camera(horizon_px=62, focal_px=230, height_m=2.7)
-_STREET = Camera(horizon_px=20, focal_px=250, height_m=5.5)
-_CAR_PARK = Camera(horizon_px=12, focal_px=240, height_m=5.8)
+_PLAZA = Camera(horizon_px=24, focal_px=310, height_m=5.0)
+_CORRIDOR = Camera(horizon_px=56, focal_px=260, height_m=3.6)
+_STREET = Camera(horizon_px=6, focal_px=300, height_m=5.5)
+_CAR_PARK = Camera(horizon_px=-4, focal_px=295, height_m=5.8)
 _HALF_CAR_M = 2.3
 
 SCENES = (
@@ -277,12 +275,12 @@ SCENES = (
         paint=_paint_corridor,
         light=(0.98, 1.01, 0.97),
         shadow=(0.1, 0.1),
-        lanes=(((-0.2, 1.1), (-0.3, 15.5)), ((0.8, 1.1), (0.5, 15.5))),
+        lanes=(((-0.2, 2.2), (-0.3, 11.9)), ((0.8, 2.2), (0.5, 11.9))),
         spot=(-0.95, 6.0),
         bin=(1.3, 7.4),
         vehicle="cyclist",
-        drive=((0.3, 15.5), (0.4, 1.1)),
-        end_m=15.6,
+        drive=((0.3, 11.9), (0.4, 2.2)),
+        end_m=12.0,
     ),
     Scene(
         name="street",
@@ -296,7 +294,7 @@ SCENES = (
             _across(_STREET, 10.1, 10.1),
         ),
         spot=(-1.6, 7.7),
-        bin=(4.6, 10.7),
+        bin=(4.4, 10.3),
         vehicle="car",
         drive=_across(_STREET, 8.9, 9.3, _HALF_CAR_M),
         traffic=_across(_STREET, 13.0, 13.0, _HALF_CAR_M),
@@ -312,7 +310,7 @@ SCENES = (
             _across(_CAR_PARK, 10.2, 10.6),
             _across(_CAR_PARK, 11.9, 11.7),
         ),
-        spot=(-2.4, 11.6),
+        spot=(-1.8, 7.9),
         bin=(3.4, 12.8),
         vehicle="car",
         drive=_across(_CAR_PARK, 9.6, 9.6, _HALF_CAR_M),
