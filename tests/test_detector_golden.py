@@ -3,13 +3,13 @@ a formula gives. Every network here must give the same."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vad.train.detectors import Detector, Output, create_detector
@@ -29,18 +29,17 @@ def fill(module: nn.Module) -> float:
     """Give every weight a value that depends on its place alone; returns the sum of all floats."""
     total = 0.0
     for j, (name, entry) in enumerate(sorted(module.state_dict().items())):
-        if not entry.is_floating_point():
+        if entry.is_floating_point():
+            entry.copy_(_values(name, j, entry.shape).view_as(entry))
+            total += entry.sum(dtype=torch.float64).item()
+        else:
             entry.zero_()
-            continue
-        values = _values(name, j, tuple(entry.shape)).astype(np.float32)
-        entry.copy_(torch.from_numpy(values.reshape(entry.shape)))
-        total += float(values.sum(dtype=np.float64))
     return total
 
 
-def _values(name: str, j: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _values(name: str, j: int, shape: torch.Size) -> Tensor:
     """offset + scale w, with w = 2 frac(43758.5453 sin(12.9898 (i + 1) + 78.233 (j + 1))) - 1."""
-    size = int(np.prod(shape, dtype=np.int64))
+    size = shape.numel()
     if name.endswith("running_var"):
         offset, scale = 1.0, 0.5
     elif not shape:
@@ -48,18 +47,12 @@ def _values(name: str, j: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     elif name.endswith(".b") and len(shape) == 3:
         offset, scale = 0.0, 0.1
     elif len(shape) >= 2 and not name.endswith(".g"):
-        offset, scale = 0.0, 1.4 * np.sqrt(3 / (size / shape[0]))
+        offset, scale = 0.0, 1.4 * math.sqrt(3 / (size / shape[0]))
     else:
         offset, scale = (1.0, 0.2) if name.endswith((".g", "weight")) else (0.0, 0.1)
-    v = np.arange(1, size + 1, dtype=np.float64)
-    v *= 12.9898  # in place: the largest network has 81 million
-    v += 78.233 * (j + 1)
-    np.sin(v, out=v)
-    v *= 43758.5453
-    v -= np.floor(v)
-    v *= 2 * scale
-    v += offset - scale
-    return v
+    v = torch.arange(1, size + 1, dtype=torch.float64)
+    v.mul_(12.9898).add_(78.233 * (j + 1)).sin_().mul_(43758.5453)  # in place: up to 12 million
+    return v.sub_(v.floor()).mul_(2 * scale).add_(offset - scale)
 
 
 def published(name: str, total: float, **sizes: Any) -> Detector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ from vad.train.detectors.saa import SAA
 from vad.train.detectors.tevad import TEVAD
 
 DIM, TEXT_DIM = 16, 8
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads only wait for one another in networks this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def make(name: str, arrays: Any = None, **settings: Any) -> Detector:
