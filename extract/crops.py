@@ -95,6 +95,7 @@ def crop_boxes(recipe: Recipe, crops: str, height_px: int, width_px: int) -> lis
         "bottom-left": (bottom, 0),
         "bottom-right": (bottom, right),
         "center": (half(bottom / 2), half(right / 2)),
+        "whole": (0, 0),
     }
     boxes = []
     for name in recipe.crop_names(crops):

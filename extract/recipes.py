@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args
 
@@ -31,7 +31,7 @@ from vad.grid import CLIP_FRAMES, Tail
 
 Named = TypeVar("Named")
 
-CropSet = Literal["ten", "five", "center"]
+CropSet = Literal["ten", "five", "center", "whole"]  # whole: the picture squashed to a square
 CROP_SETS: tuple[str, ...] = get_args(CropSet)
 
 Filter = Literal[
@@ -73,10 +73,14 @@ class Recipe:
         """
         if crops not in CROP_SETS:
             raise UsageError(f"no crop set named {crops!r}; there are: {', '.join(CROP_SETS)}")
-        if crops == "center":
-            return ("center",)
+        if crops in ("center", "whole"):
+            return (crops,)
         mirrored = tuple(f"{name}{MIRRORED}" for name in self.order)
         return self.order + mirrored if crops == "ten" else self.order
+
+    def taking(self, crops: str) -> Recipe:
+        """The recipe for a crop set: for the whole picture, the resize is to the crop."""
+        return replace(self, resize_px=(self.crop_px, self.crop_px)) if crops == "whole" else self
 
     def record(self) -> dict[str, Any]:
         """Every field, as JSON would give it back."""
@@ -151,7 +155,7 @@ _PRESETS = (
     Recipe(
         "efficientnet-lite0",
         resize_px=224,
-        crops="center",
+        crops="whole",
         mean=127.0,
         std=128.0,
     ),

@@ -18,7 +18,7 @@ class ExtractSettings:
     recipe: str | None = option(
         None, "preset of resize, crop order and normalisation; by default that of the weights"
     )
-    crops: Literal["ten", "five", "center"] | None = option(
+    crops: Literal["ten", "five", "center", "whole"] | None = option(
         None, "parts of the picture that are described; by default as the backbone says"
     )
     tail: Literal["repeat-last", "loop", "drop"] | None = option(

@@ -79,7 +79,7 @@ def _settings_of(chosen: Run, settings: dict[str, Any]) -> ExtractSettings:
         "backbone": made["backbone"],
         "weights": made["weights"].get("name"),
         "recipe": made["recipe"]["name"],
-        "crops": {1: "center", 5: "five", 10: "ten"}[len(made["crops"])],
+        "crops": made["crop_set"],
         "tail": made["tail"],
         "dtype": made["dtype"],
     }

@@ -21,7 +21,6 @@ from vad.extract.backbones.backbone import faithful_half
 from vad.extract.backbones.efficientnet import (
     EfficientNetLite0,
     SamePadConv2d,
-    class_names,
     clip_feature,
 )
 from vad.extract.backbones.efficientnet import load as load_lite0
@@ -93,9 +92,9 @@ def test_what_does_not_exist_is_told(arguments: dict[str, Any], message: str) ->
 def test_clips_become_features() -> None:
     backbone = create_backbone("efficientnet-lite0", weights="random:0", crops="five")
     features = backbone(some_clips(1))
-    assert (backbone.name, backbone.dim) == ("efficientnet-lite0", 2560)
+    assert (backbone.name, backbone.dim) == ("efficientnet-lite0", 1504)
     assert backbone.crops == ("top-left", "top-right", "bottom-left", "bottom-right", "center")
-    assert features.shape == (1, 5, 2560)
+    assert features.shape == (1, 5, 1504)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
     center = create_backbone("efficientnet-lite0", weights="random:0", crops="center")
@@ -109,7 +108,7 @@ def test_clips_may_be_read_only_tensors_or_none() -> None:
     np.testing.assert_array_equal(backbone(torch.from_numpy(clips)), expected)
     clips.setflags(write=False)
     np.testing.assert_array_equal(backbone(clips), expected)
-    assert backbone(clips[:0]).shape == (0, 1, 2560)
+    assert backbone(clips[:0]).shape == (0, 1, 1504)
 
 
 @pytest.mark.parametrize(
@@ -189,21 +188,27 @@ def test_auto_is_fp32_on_a_cpu() -> None:
 @pytest.mark.parametrize(("photograph", "label"), [("china", "palace"), ("flower", "daisy")])
 def test_lite0_names_what_a_photograph_shows(photograph: str, label: str) -> None:
     from sklearn.datasets import load_sample_image
+    from torchvision.models import EfficientNet_B0_Weights
 
     image = Image.fromarray(load_sample_image(f"{photograph}.jpg"))
     clip = np.broadcast_to(np.asarray(image), (1, 16, image.height, image.width, 3))
     backbone = create_backbone("efficientnet-lite0")
-    features = backbone(clip)
-    assert isinstance(backbone.network, EfficientNetLite0)
-    chances = backbone.network.classify(features)[0, 0]
-    assert class_names()[int(chances.argmax())] == label
-    assert abs(chances.sum() - 1) < 1e-5
-    assert np.abs(features[0, 0, 1280:]).max() < 1e-5  # nothing moves
+    net = backbone.network
+    assert isinstance(net, EfficientNetLite0)
+    pixels = torch.from_numpy(np.asarray(image.resize((224, 224)))).float()[None]
+    pooled, _ = net.maps((pixels.permute(0, 3, 1, 2) - 127) / 128)
+    names = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
+    assert names[int(net._fc(pooled).argmax())] == label
+    assert np.abs(backbone(clip)).max() < 1e-5  # nothing moves
 
 
-def test_a_clip_feature_is_the_mean_and_the_mean_change() -> None:
+def test_a_clip_feature_is_how_the_clip_changes_and_moves() -> None:
     pooled = torch.tensor([[[1.0, 5.0], [3.0, 5.0], [2.0, 8.0]]])  # 3 frames of 2 numbers
-    assert clip_feature(pooled).tolist() == [[2.0, 6.0, 1.5, 1.5]]
+    middle = torch.tensor([0.0, 0.0, 3.0, 4.0, 4.0, 4.0]).reshape(1, 3, 1, 1, 2)  # 2 places
+    changes, moves = [1.5, 1.5], [np.std([0, 3, 4]) / 2 + np.std([0, 4, 4]) / 2]
+    moves_most = [2.0]  # (3 + 1) / 2 and (4 + 0) / 2
+    expected = torch.tensor([[*changes, *moves, *moves_most]], dtype=torch.float32)
+    torch.testing.assert_close(clip_feature(pooled, middle), expected)
 
 
 def test_same_padding_puts_the_odd_zero_after() -> None:

@@ -245,7 +245,10 @@ def test_names_of_crops_stand_in_the_order_of_the_features() -> None:
     assert recipe.crop_names("five") == five
     assert recipe.crop_names("ten") == (*five, *(f"{name}-mirrored" for name in five))
     assert recipe.crop_names("center") == ("center",)
-    with pytest.raises(UsageError, match="no crop set named 'tne'; there are: ten, five, center"):
+    assert recipe.crop_names("whole") == ("whole",)
+    with pytest.raises(
+        UsageError, match="no crop set named 'tne'; there are: ten, five, center, whole"
+    ):
         recipe.crop_names("tne")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Fit:
     optimizer: torch.optim.Adam
     epoch: int = 0  # epochs done
     best_epoch: int = 0
-    best: tuple[float, ...] = ()  # higher is better
+    best: float = -math.inf  # higher is better
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -52,7 +53,7 @@ class Fit:
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{index}.{n}": t for n, t in moments.items()}
         tensors["epochs"] = torch.tensor([self.epoch, self.best_epoch])
-        tensors["value"] = torch.tensor(self.best, dtype=torch.float64)
+        tensors["best"] = torch.tensor(self.best, dtype=torch.float64)
         save_tensors(path, tensors)
 
     def load(self, path: Path) -> None:
@@ -72,7 +73,7 @@ class Fit:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.best_weights = with_prefix(tensors, "best.")
         self.epoch, self.best_epoch = (int(n) for n in tensors["epochs"])
-        self.best = tuple(tensors["value"].tolist())
+        self.best = tensors["best"].item()
 
 
 def fit(
@@ -89,7 +90,8 @@ def fit(
     """Train for the epochs that `state` has not seen, and keep the weights of the best.
 
     Randomness is seeded epoch by epoch, so a resumed training equals one that was never stopped.
-    Without validation videos the last epoch is the best.
+    The best has the lowest loss on the validation videos, the later one of equals; of a handful of
+    videos the loss tells more than a ranking. Without validation videos it is the last epoch.
     """
     device = next(state.detector.parameters()).device
     saved = time.monotonic()
@@ -98,8 +100,8 @@ def fit(
             row = _train_epoch(state, train, scaling, settings, device)
             figures = validate(state.detector, validation, scaling, settings, device)
             state.epoch += 1
-            quality = _quality(figures) if validation else (float(state.epoch),)
-            if not state.best or quality >= state.best:
+            quality = -figures["validation/loss"] if validation else float(state.epoch)
+            if quality >= state.best:
                 state.best, state.best_epoch = quality, state.epoch
                 weights = state.detector.state_dict()
                 state.best_weights = {n: t.detach().clone() for n, t in weights.items()}
@@ -124,8 +126,9 @@ def _train_epoch(
     sums: dict[str, float] = {}
     n_steps = 0
     for index in balanced_batches(train.labels, settings.batch, random):
-        visual, labels = train.take(index, device)
-        terms = state.detector.loss(state.detector(scaling(visual)), labels, settings.form)
+        visual, lengths, labels = train.take(index, device)
+        output = state.detector(scaling(visual), lengths=lengths)
+        terms = state.detector.loss(output, labels, settings.form)
         state.optimizer.zero_grad()
         terms["total"].backward()
         state.optimizer.step()
@@ -169,15 +172,10 @@ def validate(
     losses, peaks = [], []
     for start in range(0, len(bags), settings.batch):
         index = np.arange(start, min(start + settings.batch, len(bags)))
-        visual, labels = bags.take(index, device)
-        output = detector(scaling(visual))
+        visual, lengths, labels = bags.take(index, device)
+        output = detector(scaling(visual), lengths=lengths)
         terms = detector.loss(output, labels, "paper")
         losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())
     auc = roc_auc_score(bags.labels, np.concatenate(peaks))
     return {"validation/loss": float(np.mean(losses)), "validation/video_auc": float(auc)}
-
-
-def _quality(figures: Mapping[str, float]) -> tuple[float, ...]:
-    """What a better epoch has more of: video-level AUC, then less loss."""
-    return figures["validation/video_auc"], -figures["validation/loss"]

@@ -33,6 +33,7 @@ from .split import Split, split_videos
 
 log = logging.getLogger("vad")
 
+COMPONENTS_A_VIDEO = 2  # of the features, as many as a training video can be asked to tell apart
 STATE, PLAN = "state.safetensors", "plan.json"  # of an unfinished run
 
 
@@ -103,12 +104,22 @@ def train_run(
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
     going_on = _goes_on(out, plan, resume=resume)
 
-    bags = load_bags(store, name, split.train + split.validation, settings.segments, quiet=quiet)
+    bags = load_bags(
+        store,
+        name,
+        split.train + split.validation,
+        settings.segments,
+        stretch=settings.form == "published",
+        quiet=quiet,
+    )
     train_bags, validation_bags = bags.split(len(split.train))
     device = choose_device(settings.device)
     scaling = _scaling(train_bags, settings).to(device)
     torch.manual_seed(settings.seed)
-    detector = create_detector(settings.detector, visual_dim=bags.visual.shape[-1], settings=own)
+    plan["detector"]["visual_dim"] = scaling.dim or bags.visual.shape[-1]
+    detector = create_detector(
+        settings.detector, visual_dim=plan["detector"]["visual_dim"], settings=own
+    )
     state = Fit.begin(detector.to(device), settings)
     if going_on:
         state.load(out / STATE)
@@ -190,7 +201,14 @@ def _goes_on(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
 
 
 def _scaling(bags: Bags, settings: TrainSettings) -> Scaling:
-    return Scaling.standardise(bags.visual) if settings.scale == "standardise" else Scaling()
+    if settings.scale == "none":
+        return Scaling()
+    rows = bags.rows()
+    scaling = Scaling.standardise(rows)
+    n = settings.components or COMPONENTS_A_VIDEO * len(bags)
+    if settings.scale == "standardise" or n >= rows.shape[1]:
+        return scaling
+    return scaling.with_components(rows, n)
 
 
 def _finish(

@@ -10,35 +10,50 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+SPREAD_FLOOR = 0.1  # of the mean deviation, so that features that hardly vary stay small
+CLIP = 5.0  # deviations: one wild snippet shall not rule the others
+
 
 @dataclass(frozen=True)
 class Scaling:
-    """(x - shift) / scale, a value a feature. Without tensors, features stay as they are."""
+    """clip((x - shift) / scale) @ basis. Without tensors, features stay as they are."""
 
     shift: Tensor | None = None  # [dim]
     scale: Tensor | None = None  # [dim]
+    basis: Tensor | None = None  # [dim, components]
 
     @classmethod
-    def standardise(cls, visual: NDArray[np.float32]) -> Scaling:
-        """To mean 0 and deviation 1 over the bags, [videos, crops, segments, dim].
+    def standardise(cls, rows: NDArray[np.float32]) -> Scaling:
+        """To mean 0 and deviation about 1; rows [rows, dim] of the training bags."""
+        mean, deviation = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
+        floor = SPREAD_FLOOR * deviation.mean() + 1e-6
+        return cls(_tensor(mean), _tensor(deviation + floor))
 
-        A feature that never changes is only shifted.
+    def with_components(self, rows: NDArray[np.float32], n: int) -> Scaling:
+        """After standardising, only the n principal components, their mean square brought to 1.
+
+        rows [rows, dim] of the training bags. n is at most what the rows span. A few videos cannot
+        tell which of a thousand features matter; they can for the directions that vary together.
         """
-        n = visual[..., 0].size
-        mean = sum(bag.sum((0, 1), dtype=np.float64) for bag in visual) / n
-        variance = sum(((bag - mean) ** 2).sum((0, 1)) for bag in visual) / n
-        deviation = np.sqrt(variance)
-        deviation[deviation < 1e-6] = 1.0
-        return cls(_tensor(mean), _tensor(deviation))
+        scaled = self(torch.from_numpy(rows)).double()
+        n = min(n, *scaled.shape)
+        _, values, axes = torch.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
+        size = values[:n].square().sum().div(n * len(rows)).sqrt()
+        return Scaling(self.shift, self.scale, (axes[:n].T / size).float())
+
+    @property
+    def dim(self) -> int | None:
+        """Width of the scaled features, where it differs from that of the features."""
+        return None if self.basis is None else self.basis.shape[1]
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Scaling:
         """The scaling that `tensors` describes."""
-        return cls(tensors.get("shift"), tensors.get("scale"))
+        return cls(tensors.get("shift"), tensors.get("scale"), tensors.get("basis"))
 
     def tensors(self) -> dict[str, Tensor]:
         """What to store."""
-        named = {"shift": self.shift, "scale": self.scale}
+        named = {"shift": self.shift, "scale": self.scale, "basis": self.basis}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def to(self, device: torch.device) -> Scaling:
@@ -49,8 +64,9 @@ class Scaling:
         """features [..., dim], scaled."""
         if self.shift is None or self.scale is None:
             return features
-        return (features - self.shift) / self.scale
+        scaled = ((features - self.shift) / self.scale).clamp(-CLIP, CLIP)
+        return scaled if self.basis is None else scaled @ self.basis
 
 
 def _tensor(values: NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy(np.asarray(values, np.float32))
+    return torch.from_numpy(values.astype(np.float32))

@@ -20,12 +20,15 @@ class TrainSettings:
     fold: str | None = option(None, "hold out this fold of the labels as the test set")
     seed: int = option(0, "of the split, the weights and the batches", minimum=0)
     segments: int = option(32, "segments a video is pooled to", minimum=1)
-    epochs: int = option(100, "passes over the larger class", minimum=1)
+    epochs: int = option(60, "passes over the larger class", minimum=1)
     batch: int = option(32, "videos of each class in a step", minimum=1)
     lr: float = option(1e-3, "learning rate of Adam", minimum=0)
     weight_decay: float = option(5e-3, "of Adam", minimum=0)
-    scale: Literal["none", "standardise"] = option(
-        "standardise", "features as they are, or to mean 0 and deviation 1 over the training videos"
+    scale: Literal["none", "standardise", "components"] = option(
+        "components", "of features: as they are, mean 0 and deviation 1, or principal components"
+    )
+    components: int | None = option(
+        None, "principal components; by default twice the training videos", minimum=1
     )
     form: Literal["paper", "published"] = option(
         "paper", "loss as the paper has it, or as its authors' code computes it"

@@ -39,7 +39,7 @@ def create_backbone(
 
     weights: a known name, a file or random:SEED; for i3d also LAYOUT:FILE, where LAYOUT is the
     known name whose network the file is for. recipe: a preset that fits the backbone; crops:
-    ten, five or center. None takes the default of the table, and of the recipe.
+    ten, five, center or whole. None takes the default of the table, and of the recipe.
     precision: fp32, bf16, fp16 or auto. offline: open no connection, say how to get the file.
     Raises UsageError for a name that does not exist and for weights that do not fit.
     """
@@ -59,5 +59,6 @@ def create_backbone(
     if isinstance(device, str):
         device = choose_device(device)
     load: Load = import_module(f".{card.module}", __package__).load
-    network = load(weights or card.weights[0].name, preset, offline=offline)
+    taken = preset.taking(crops)
+    network = load(weights or card.weights[0].name, taken, offline=offline)
     return Backbone(name, network, crops=crops, device=device, precision=precision)

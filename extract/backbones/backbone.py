@@ -57,6 +57,7 @@ class Backbone:
             "weights": network.weights,
             "layout": network.layout,
             "recipe": self.recipe.record(),
+            "crop_set": crops,
             "crops": list(self.crops),
             "precision": chosen,
             "versions": {library: version(library) for library in network.libraries},

@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,6 +24,8 @@ from .network import Network, fold
 from .table import BACKBONES
 
 POOLED_DIM = 1280
+MIDDLE = 11  # blocks before the map halfway: 16 pixels of the input to a position
+MIDDLE_DIM = 112
 NORM_EPS = 1e-3
 IMAGES_ON_CPU = 4  # that go through the network together: more fall out of the cache
 
@@ -41,14 +41,21 @@ _STAGES = (
 )
 
 
-def clip_feature(pooled: torch.Tensor) -> torch.Tensor:
-    """What a clip looks like and how it changes.
+def clip_feature(pooled: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
+    """How a clip changes and moves. What it looks like is left out: with video labels alone, a
+    detector learns the places of the abnormal videos from it.
 
-    pooled [clips, frames, 1280] -> [clips, 2560]: the mean over the frames, and the mean absolute
-    difference between one frame and the next.
+    pooled [clips, frames, 1280], the head's features averaged over the picture; middle [clips,
+    frames, 112, rows, columns], the map halfway -> [clips, 1504]:
+
+        1280  mean absolute difference of the pooled features of successive frames
+         112  deviation of the map over the frames, averaged over the picture: how much moves
+         112  mean absolute difference of the map, where it is largest: how much one thing moves
     """
-    change = pooled.diff(dim=1).abs().mean(1)
-    return torch.cat((pooled.mean(1), change), 1)
+    changes = pooled.diff(dim=1).abs().mean(1)
+    moves = middle.std(1, correction=0).mean((2, 3))
+    moves_most = middle.diff(dim=1).abs().mean(1).amax((2, 3))
+    return torch.cat((changes, moves, moves_most), 1)
 
 
 class SamePadConv2d(nn.Conv2d):
@@ -97,7 +104,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Frames to clip features, with the ImageNet classifier beside them."""
+    """Frames to clip features; the ImageNet classifier is kept beside them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,36 +122,23 @@ class EfficientNetLite0(nn.Module):
         self._bn1 = nn.BatchNorm2d(POOLED_DIM, NORM_EPS)
         self._fc = nn.Linear(POOLED_DIM, 1000)
 
-    def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB [images, 3, height, width] -> [images, 1280]."""
-        x = _relu6(self._bn0(self._conv_stem(images)))
-        x = _relu6(self._bn1(self._conv_head(self._blocks(x))))
-        return x.mean((2, 3))
+    def maps(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The pooled features and the map halfway.
+
+        Normalised RGB [images, 3, height, width] -> [images, 1280], [images, 112, rows, columns]
+        """
+        middle = self._blocks[:MIDDLE](_relu6(self._bn0(self._conv_stem(images))))
+        x = _relu6(self._bn1(self._conv_head(self._blocks[MIDDLE:](middle))))
+        return x.mean((2, 3)), middle
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB [views, frames, height, width, 3] -> [views, 2560]."""
+        """Normalised RGB [views, frames, height, width, 3] -> [views, 1504]."""
         images = views.flatten(0, 1).permute(0, 3, 1, 2)
         at_once = IMAGES_ON_CPU if images.device.type == "cpu" else len(images)
-        pooled = torch.cat([self.pooled(some) for some in torch.split(images, at_once)])
-        return clip_feature(pooled.reshape(*views.shape[:2], POOLED_DIM))
-
-    @torch.inference_mode()
-    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """ImageNet probabilities of clips: the classifier is linear, so the clip's mean will do.
-
-        features [..., 2560] -> [..., 1000], summing to 1
-        """
-        mean = torch.from_numpy(np.ascontiguousarray(features[..., :POOLED_DIM], np.float32))
-        weight, bias = self._fc.weight.float().cpu(), self._fc.bias.float().cpu()
-        return F.linear(mean, weight, bias).softmax(-1).numpy()
-
-
-def class_names() -> list[str]:
-    """The 1,000 ImageNet classes in the order of the classifier."""
-    from torchvision.models import EfficientNet_B0_Weights
-
-    names: list[str] = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
-    return names
+        maps = [self.maps(some) for some in torch.split(images, at_once)]
+        pooled, middle = (torch.cat(part) for part in zip(*maps, strict=True))
+        shape = views.shape[:2]
+        return clip_feature(pooled.unflatten(0, shape), middle.unflatten(0, shape))
 
 
 def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
@@ -162,7 +156,7 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
     fold(module, _conv_norm_pairs(module))
     return Network(
         module,
-        dim=2 * POOLED_DIM,
+        dim=POOLED_DIM + 2 * MIDDLE_DIM,
         recipe=recipe,
         weights={"name": weights, **record},
         layout="efficientnet-lite0",

@@ -88,7 +88,7 @@ _CARDS = (
     BackboneCard(
         "efficientnet-lite0",
         module="efficientnet",
-        dim=2560,
+        dim=1504,
         says="EfficientNet-Lite0 on ImageNet, frame by frame, and how it changes: needs no network",
         weights=(
             KnownWeights(

@@ -9,8 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from vad.extract.decoders import DecoderName
 
 LIBRARIES = ("torch", "torchvision", "pytorchvideo", "decord", "av", "transformers", "zarr")
 CHECKS: dict[str, Callable[[], str]] = {}  # filled below, in the order they run
@@ -47,7 +51,7 @@ def _temporary_folder() -> str:
         return f"{Path(folder).parent} can be written"
 
 
-def _decode(decoder: str) -> str:
+def _decode(decoder: DecoderName) -> str:
     import av
     import numpy as np
 

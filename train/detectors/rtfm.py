@@ -43,6 +43,7 @@ class RTFM(Detector):
         self.fc3 = nn.Linear(128, 1)
         self.dropout = nn.Dropout(settings.dropout)
         xavier(self)
+        nn.init.constant_(self.Aggregate.conv_5.get_parameter("2.weight"), settings.gain)
 
     def run(self, bags: Bags) -> Output:
         """Features [videos, crops, snippets, dim] and their scores."""
@@ -72,13 +73,17 @@ def feature_magnitude_terms(
 ) -> Terms:
     """RTFM's loss: classification, magnitude, smoothness and sparsity of abnormal videos.
 
-    A video's score is the mean score of the k snippets of the largest magnitude. In the paper's
+    A video's score is the mean score of the k snippets of the largest magnitude (in the paper's
+    form, of a share of its snippets where the settings say so). In the paper's
     form the magnitude of a video is the mean norm of those k, RTFM sets every abnormal video
     against every normal one by a hinge, and the other two terms are taken video by video. For the
     released form, see `losses.magnitude_squared` and `flattened_regularity`.
     """
     p_drop = settings.dropout if training else 0.0
-    selection = top_k(output.magnitudes, settings.k, output.lengths, p_drop)
+    k: int | Tensor = settings.k
+    if settings.share and form == "paper":
+        k = (settings.share * output.lengths).ceil().long()
+    selection = top_k(output.magnitudes, k, output.lengths, p_drop)
     abnormal = labels > 0.5
     terms: dict[str, Tensor | None] = {
         "classification": video_bce(selection.mean(output.scores), labels)

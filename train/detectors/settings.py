@@ -17,6 +17,9 @@ class MagnitudeSettings:
 
     dropout: float = option(0.7, "of features, head and candidates", minimum=0, maximum=0.99)
     k: int = option(3, "snippets that speak for a video", minimum=1)
+    share: float = option(
+        0.0, "share of a video's snippets that speaks for it; 0: k of them", minimum=0, maximum=1
+    )
     margin: float = option(100.0, "magnitude wanted between the classes", minimum=0)
     alpha: float = option(1e-4, "weight of the magnitude term", minimum=0)
     smooth: float = option(8e-4, "weight of the smoothness term", minimum=0)
@@ -25,9 +28,17 @@ class MagnitudeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RTFMSettings(MagnitudeSettings):
-    """RTFM (Tian et al., ICCV 2021)."""
+    """RTFM (Tian et al., ICCV 2021).
+
+    Two defaults differ from the published k=3 (share=0) and gain=1, for the sake of small data
+    sets: a quarter of a video speaks for it, and the temporal network starts as the identity.
+    """
 
     width: int = option(512, "channels of a branch of the temporal network", minimum=1)
+    share: float = option(
+        0.25, "share of a video's snippets that speaks for it; 0: k of them", minimum=0, maximum=1
+    )
+    gain: float = option(0.0, "of what the temporal network adds, at the start", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
