@@ -12,6 +12,7 @@ from vad.infer.scoring import score_stored
 from vad.store import FeatureStore, VideoRecord
 from vad.train.bags import segment_mean
 from vad.train.checkpoint import Run
+from vad.train.detectors.table import DETECTORS
 from vad.train.fit import balanced_batches
 from vad.train.run import train
 
@@ -134,12 +135,30 @@ def test_the_chosen_epoch_is_the_best_on_validation(run):
     assert losses[run.card["selection"]["epoch"] - 1] == min(losses)
 
 
+def scores_alike(store, trained, loaded):
+    for one, two in zip(score_stored(store, trained), score_stored(store, loaded), strict=True):
+        assert one.snippets.tolist() == two.snippets.tolist()
+        assert len(two.frames) == store.record(two.video).n_frames
+
+
 def test_an_opened_run_scores_as_the_trained_one(data, run):
-    store = FeatureStore.open(data / "features.zarr")
-    opened = Run.open(run.path)
-    for trained, loaded in zip(score_stored(store, run), score_stored(store, opened), strict=True):
-        assert trained.snippets.tolist() == loaded.snippets.tolist()
-        assert len(loaded.frames) == store.record(loaded.video).n_frames
+    scores_alike(FeatureStore.open(data / "features.zarr"), run, Run.open(run.path))
+
+
+VISUAL = sorted(name for name, row in DETECTORS.items() if not row.text)
+
+
+@pytest.mark.parametrize("detector", VISUAL)
+def test_every_visual_detector_trains_is_saved_and_scores(data, tmp_path, detector):
+    store = data / "features.zarr"
+    settings = {"detector": detector, "epochs": 1, "batch": 4, "quiet": True, "components": 16}
+    trained = train(store, data / "labels.csv", tmp_path / detector, **settings)
+    scores_alike(FeatureStore.open(store), trained, Run.open(tmp_path / detector))
+
+
+def test_a_detector_that_reads_text_is_refused(data, tmp_path):
+    with pytest.raises(UsageError, match="tevad reads text, and vad train gives visual features"):
+        train(data / "features.zarr", data / "labels.csv", tmp_path / "run", detector="tevad")
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data, run, tmp_path):

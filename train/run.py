@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import vad
 from vad.config import build, options
@@ -23,7 +25,8 @@ from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
 from .checkpoint import CARD, SCHEMA, WEIGHTS, Run, save_tensors
-from .detectors import create_detector, find_row
+from .detectors import DETECTORS, create_detector, find_row
+from .dictionary import make_dictionary
 from .fit import Fit, fit
 from .history import History
 from .metrics import best_threshold
@@ -70,6 +73,12 @@ def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, A
     general = {n: v for n, v in given.items() if n in known}
     chosen = build(TrainSettings, general, where="train")
     row = find_row(chosen.detector)
+    if row.text:
+        readers = ", ".join(name for name, other in DETECTORS.items() if not other.text)
+        raise UsageError(
+            f"{chosen.detector} reads text, and vad train gives visual features only",
+            hint=f"choose one of: {readers}",
+        )
     own = {n: v for n, v in given.items() if n not in known}
     if wrong := set(own) - set(options(row.settings)):
         names = ", ".join(sorted(options(row.settings)))
@@ -118,7 +127,10 @@ def train_run(
     torch.manual_seed(settings.seed)
     plan["detector"]["visual_dim"] = scaling.dim or bags.visual.shape[-1]
     detector = create_detector(
-        settings.detector, visual_dim=plan["detector"]["visual_dim"], settings=own
+        settings.detector,
+        visual_dim=plan["detector"]["visual_dim"],
+        settings=own,
+        arrays=_arrays(settings.detector, train_bags, scaling),
     )
     state = Fit.begin(detector.to(device), settings)
     if going_on:
@@ -209,6 +221,15 @@ def _scaling(bags: Bags, settings: TrainSettings) -> Scaling:
     if settings.scale == "standardise" or n >= rows.shape[1]:
         return scaling
     return scaling.with_components(rows, n)
+
+
+def _arrays(detector: str, bags: Bags, scaling: Scaling) -> dict[str, NDArray[np.float32]]:
+    """What a detector is given besides features: S3R a dictionary of the normal training videos."""
+    if "dictionary" not in find_row(detector).arrays:
+        return {}
+    normal = np.flatnonzero(bags.labels == 0)
+    videos = (bags.visual[i][:, : bags.lengths[i]].transpose(1, 0, 2) for i in normal)
+    return {"dictionary": make_dictionary(scaling.of_array(video) for video in videos)}
 
 
 def _finish(

@@ -67,6 +67,12 @@ class Scaling:
         scaled = ((features - self.shift) / self.scale).clamp(-CLIP, CLIP)
         return scaled if self.basis is None else scaled @ self.basis
 
+    def of_array(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same for an array, on the device of the scaling."""
+        device = None if self.shift is None else self.shift.device
+        scaled: NDArray[np.float32] = self(torch.from_numpy(features.copy()).to(device)).cpu().numpy()
+        return scaled
+
 
 def _tensor(values: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))

@@ -34,7 +34,8 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         variance, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
-        return (x - mean) / (variance.sqrt() + 1e-5) * self.g + self.b
+        deviation = variance.clamp_min(1e-24).sqrt()  # at padding: a root of 0 has no gradient
+        return (x - mean) / (deviation + 1e-5) * self.g + self.b
 
 
 class Glance(nn.Module):
