@@ -39,6 +39,7 @@ class Pose:
     lift: float = 0.0  # of the hips above where the legs carry them (a saddle)
 
 
+Joint = tuple[float, float, float]  # forward, to the left, up
 Moment = tuple[Ground, float, Pose]  # place, heading (0 to the right, pi / 2 away), pose
 Script = Callable[[float], Moment]  # of the time in seconds
 
@@ -76,7 +77,7 @@ class Person:
         if abs(at[0]) > 0.5 * WIDTH_PX / scene.camera.px_per_m(at[1]) + 2:
             return  # out of the picture, shadow and all
         _shadow(canvas, scene, at, tall_m=self.height_m, wide_m=0.2)
-        body = _joints(pose)
+        body = np.array(_joints(pose))
         forward = np.array([np.cos(heading), np.sin(heading)])
         aside = np.array([-forward[1], forward[0]])  # to the left
         ground = np.asarray(at) + self.height_m * (body[:, :1] * forward + body[:, 1:2] * aside)
@@ -95,45 +96,45 @@ class Person:
             bone(first, first + 1, 0.045, self.trousers, shade)
             bone(first + 1, first + 2, 0.034, self.trousers, shade * 0.95)
             bone(first + 2, first + 3, 0.026, (44, 40, 38), shade)
-            if not far:  # the trunk goes between its far and its near limbs
+            if not far:  # the trunk hides the far limbs and lies under the near arm
                 bone(0, 1, 0.085, self.top)
                 bone(2, 2, 0.066, self.hair)
-                bone(3, 3, 0.052, self.skin)
+                if forward[1] < 0.5:  # from behind there is no face
+                    bone(3, 3, 0.052, self.skin)
             arm = 12 if first == 4 else 15
             bone(arm, arm + 1, 0.034, self.top, shade * 0.92)
             bone(arm + 1, arm + 2, 0.026, self.skin, shade)
 
 
-def _joints(pose: Pose) -> Floats:
-    """Place a body's joints: [18, 3] forward, to the left, up from the feet, in body heights.
+def _joints(pose: Pose) -> list[Joint]:
+    """Place a body's 18 joints, in body heights from the point between its feet.
 
     0 hips, 1 neck, 2 head, 3 face, 4-7 left hip to toe, 8-11 right hip to toe, 12-14 left
     shoulder to hand, 15-17 right shoulder to hand
     """
-    joints = np.zeros((18, 3))
-    shins = tuple(thigh - knee for thigh, knee in zip(pose.thighs, pose.knees, strict=True))
-    reach = [THIGH * np.cos(a) + SHIN * np.cos(b) for a, b in zip(pose.thighs, shins, strict=True)]
-    hips = max(reach) + 0.02 + pose.lift
-    up = np.array([np.sin(pose.lean), 0, np.cos(pose.lean)])
-    joints[0] = (0, 0, hips)
-    joints[1] = joints[0] + 0.29 * up
-    joints[2] = joints[0] + 0.42 * up
-    joints[3] = joints[2] + (0.022, 0, -0.012)
-    for side, leg, arm in ((0, 4, 12), (1, 8, 15)):
-        left = 1 if side == 0 else -1
-        joints[leg] = (0, 0.05 * left, hips)
-        joints[leg + 1] = joints[leg] + _swung(THIGH, pose.thighs[side])
-        joints[leg + 2] = joints[leg + 1] + _swung(SHIN, shins[side])
-        joints[leg + 3] = joints[leg + 2] + (0.06, 0, -0.005)
-        joints[arm] = joints[0] + 0.3 * up + (0, 0.1 * left, 0)
+    shins = (pose.thighs[0] - pose.knees[0], pose.thighs[1] - pose.knees[1])
+    legs = zip(pose.thighs, shins, strict=True)
+    hips = max(THIGH * math.cos(a) + SHIN * math.cos(b) for a, b in legs) + 0.02 + pose.lift
+    forward, up = math.sin(pose.lean), math.cos(pose.lean)
+    trunk = [(length * forward, 0.0, hips + length * up) for length in (0.0, 0.29, 0.42)]
+    joints = [*trunk, (trunk[2][0] + 0.022, 0.0, trunk[2][2] - 0.012)]
+    for side, aside in ((0, 0.05), (1, -0.05)):
+        bones = ((THIGH, pose.thighs[side]), (SHIN, shins[side]), (0.06, math.pi / 2))
+        joints += _chain((0.0, aside, hips), bones)
+    for side, aside in ((0, 0.115), (1, -0.115)):
         swing = pose.arms[side] + pose.lean
-        joints[arm + 1] = joints[arm] + _swung(ARM, swing) + (0, 0.025 * left, 0)
-        joints[arm + 2] = joints[arm + 1] + _swung(FOREARM, swing + pose.elbows[side])
-    return joints.astype(np.float32)
+        shoulder = (0.3 * forward, aside, hips + 0.3 * up)
+        joints += _chain(shoulder, ((ARM, swing), (FOREARM, swing + pose.elbows[side])))
+    return joints
 
 
-def _swung(length: float, angle: float) -> Floats:
-    return np.array([length * np.sin(angle), 0, -length * np.cos(angle)])
+def _chain(start: Joint, bones: tuple[tuple[float, float], ...]) -> list[Joint]:
+    """Hang bones, each a length and an angle, one on the other."""
+    joints = [start]
+    for length, angle in bones:
+        forward, aside, up = joints[-1]
+        joints.append((forward + length * math.sin(angle), aside, up - length * math.cos(angle)))
+    return joints
 
 
 def _shadow(canvas: Floats, scene: Scene, at: Ground, *, tall_m: float, wide_m: float) -> None:
@@ -145,17 +146,20 @@ def _shadow(canvas: Floats, scene: Scene, at: Ground, *, tall_m: float, wide_m: 
 def _stride(phase: float, vigour: float) -> Pose:
     """Pose a moment of a step: vigour 0 walks, 1 runs."""
     swing, bend, arm = 0.42 + 0.5 * vigour, 0.75 + 0.9 * vigour, 0.36 + 0.6 * vigour
-    phases = (phase, phase + np.pi)
+    phases = (phase, phase + math.pi)
     return Pose(
-        thighs=(swing * np.sin(phases[0]) + 0.2 * vigour, swing * np.sin(phases[1]) + 0.2 * vigour),
-        knees=(
-            0.08 + bend * max(np.cos(phases[0]), 0) ** 1.5,
-            0.08 + bend * max(np.cos(phases[1]), 0) ** 1.5,
+        thighs=(
+            swing * math.sin(phases[0]) + 0.2 * vigour,
+            swing * math.sin(phases[1]) + 0.2 * vigour,
         ),
-        arms=(-arm * np.sin(phases[0]), -arm * np.sin(phases[1])),
+        knees=(
+            0.08 + bend * max(math.cos(phases[0]), 0) ** 1.5,
+            0.08 + bend * max(math.cos(phases[1]), 0) ** 1.5,
+        ),
+        arms=(-arm * math.sin(phases[0]), -arm * math.sin(phases[1])),
         elbows=(0.25 + 1.2 * vigour, 0.25 + 1.2 * vigour),
         lean=0.03 + 0.2 * vigour,
-        lift=0.03 * vigour * abs(np.sin(phase)),
+        lift=0.03 * vigour * abs(math.sin(phase)),
     )
 
 
@@ -164,9 +168,9 @@ def go(
 ) -> Script:
     """Walk, or run above 3 m/s, on a line; at `start` at `start_s`, and beyond its ends too."""
     (u0, z0), (u1, z1) = start, end
-    length, heading = float(np.hypot(u1 - u0, z1 - z0)), float(np.arctan2(z1 - z0, u1 - u0))
+    length, heading = math.hypot(u1 - u0, z1 - z0), math.atan2(z1 - z0, u1 - u0)
     vigour = 1.0 if speed_m_s > 3 else 0.0
-    turns_per_m = 2 * np.pi / (1.45 + 1.1 * vigour)
+    turns_per_m = 2 * math.pi / (1.45 + 1.1 * vigour)
 
     def script(time_s: float) -> Moment:
         gone_m = speed_m_s * (time_s - start_s)
@@ -181,7 +185,7 @@ def chat(at: Ground, heading: float, *, tempo: float) -> Script:
     """Stand and talk, with a gesture now and then."""
 
     def script(time_s: float) -> Moment:
-        wave = np.sin(tempo * time_s) * max(np.sin(0.37 * tempo * time_s), 0)
+        wave = math.sin(tempo * time_s) * max(math.sin(0.37 * tempo * time_s), 0)
         pose = Pose(
             arms=(0.1 + 0.5 * wave, 0.05), elbows=(0.4 + 0.9 * abs(wave), 0.2), lean=0.03 * wave
         )
@@ -198,17 +202,20 @@ def fight(before: Script, start_s: float, end_s: float, *, tempo: float) -> Scri
         if not start_s <= time_s < end_s:
             return (u, z), heading, pose
         beat = tempo * (time_s - start_s)
-        lunge = 0.22 + 0.3 * np.sin(0.8 * beat) + 0.1 * np.sin(2.1 * beat)
-        left, right = np.sin(2.3 * beat), np.sin(2.3 * beat + 2.4)
-        kick = max(np.sin(0.9 * beat), 0) ** 3
+        lunge = 0.22 + 0.3 * math.sin(0.8 * beat) + 0.1 * math.sin(2.1 * beat)
+        left, right = math.sin(2.3 * beat), math.sin(2.3 * beat + 2.4)
+        kick = max(math.sin(0.9 * beat), 0) ** 3
         pose = Pose(
             thighs=(0.35 + 1.1 * kick, -0.35),
             knees=(0.5 - 0.3 * kick, 0.25),
             arms=(1.4 + 0.6 * left, 1.4 + 0.6 * right),
             elbows=(1.1 - left, 1.1 - right),
-            lean=0.2 + 0.3 * np.sin(1.3 * beat),
+            lean=0.2 + 0.3 * math.sin(1.3 * beat),
         )
-        at = (u + lunge * np.cos(heading), z + lunge * np.sin(heading) + 0.15 * np.sin(1.7 * beat))
+        at = (
+            u + lunge * math.cos(heading),
+            z + lunge * math.sin(heading) + 0.15 * math.sin(1.7 * beat),
+        )
         return at, heading, pose
 
     return script

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import av
@@ -226,15 +227,19 @@ def frames(video: Video, rng: Rng) -> Iterator[NDArray[np.uint8]]:
 
 
 def _stamp(picture: NDArray[np.uint8], camera: int, clock_s: int) -> None:
-    """Burn camera and time into the upper left corner, in letters of 6 x 10 px."""
+    """Burn camera and time into the upper left corner."""
     hours, rest = divmod(clock_s, 3600)
-    text = f"CAM {camera:02d}  {hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+    ink = _ink(f"CAM {camera:02d}  {hours:02d}:{rest // 60:02d}:{rest % 60:02d}")
+    corner = picture[6 : 6 + ink.shape[0], 8 : 8 + ink.shape[1]]
+    corner[...] = np.where(ink[..., None], 236, corner // 4 * 3)
+
+
+@cache
+def _ink(text: str) -> NDArray[np.bool_]:
+    """Give the pixels of a text in letters of 6 x 10 px."""
     rows = [[f"{int(GLYPHS[letter][row]):03b}0" for letter in text] for row in range(5)]
     bits = np.array([[bit == "1" for bit in "".join(row)] for row in rows])
-    ink = bits.repeat(2, 0).repeat(2, 1)
-    corner = picture[6 : 6 + ink.shape[0], 8 : 8 + ink.shape[1]]
-    corner[~ink] = corner[~ink] // 4 * 3
-    corner[ink] = 236
+    return bits.repeat(2, 0).repeat(2, 1)
 
 
 def encode(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> None:
