@@ -78,15 +78,23 @@ class Run:
     def score(self, visual: NDArray[Any]) -> NDArray[np.float32]:
         """Snippet scores of one video.
 
-        visual [snippets, crops, dim] as stored -> [snippets] in [0, 1], the mean over crops
+        visual [snippets, crops, dim] as stored -> [snippets] in [0, 1], the mean over crops and
+        over the neighbours that the run's `smoothing` says
         """
         device = next(self.detector.parameters()).device
         bag = torch.from_numpy(visual.astype(np.float32)).to(device).transpose(0, 1)[None]
         bag = self.scaling(bag)
         parts = bag.split(1, dim=1) if bag.shape[2] > LONG_SNIPPETS else (bag,)
         scores = torch.stack([self.detector(part).scores[0] for part in parts]).mean(0)
-        result: NDArray[np.float32] = scores.float().cpu().numpy()
-        return result
+        return smooth(scores.float().cpu().numpy(), self.card["training"]["smoothing"])
+
+
+def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Mean of every score [snippets] and those within `reach` of it; fewer at the ends."""
+    window = np.ones(2 * reach + 1)
+    sums = np.convolve(scores, window)[reach : reach + len(scores)]
+    counts = np.convolve(np.ones(len(scores)), window)[reach : reach + len(scores)]
+    return np.asarray(sums / counts, np.float32)
 
 
 def read_card(path: Path) -> dict[str, Any]:

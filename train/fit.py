@@ -24,6 +24,7 @@ from .history import History
 from .scaling import Scaling
 from .settings import TrainSettings
 
+WARMUP = 0.5  # share of the epochs before a network is ripe to be chosen
 SAVE_EVERY_S = 60.0  # how much work a killed run loses
 
 
@@ -90,8 +91,9 @@ def fit(
     """Train for the epochs that `state` has not seen, and keep the weights of the best.
 
     Randomness is seeded epoch by epoch, so a resumed training equals one that was never stopped.
-    The best has the lowest loss on the validation videos, the later one of equals; of a handful of
-    videos the loss tells more than a ranking. Without validation videos it is the last epoch.
+    The best ranks the validation videos best; of equals it is the latest. The first half does not
+    count: a handful of videos may be ranked well by a network that has learnt nothing yet. Without
+    validation videos the last epoch is the best.
     """
     device = next(state.detector.parameters()).device
     saved = time.monotonic()
@@ -100,8 +102,8 @@ def fit(
             row = _train_epoch(state, train, scaling, settings, device)
             figures = validate(state.detector, validation, scaling, settings, device)
             state.epoch += 1
-            quality = -figures["validation/loss"] if validation else float(state.epoch)
-            if quality >= state.best:
+            quality = figures["validation/video_auc"] if validation else float(state.epoch)
+            if quality >= state.best and state.epoch > WARMUP * settings.epochs:
                 state.best, state.best_epoch = quality, state.epoch
                 weights = state.detector.state_dict()
                 state.best_weights = {n: t.detach().clone() for n, t in weights.items()}

@@ -68,7 +68,11 @@ def train(
 
 
 def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
-    """Settings of the training, and those of the detector, from names of both kinds."""
+    """Settings of the training, and those of the detector, from names of both kinds.
+
+    What is not given of the detector's is as its table row suggests for small data sets, or, with
+    form "published", as published.
+    """
     known = options(TrainSettings)
     general = {n: v for n, v in given.items() if n in known}
     chosen = build(TrainSettings, general, where="train")
@@ -86,7 +90,8 @@ def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, A
             f"neither vad train nor {chosen.detector} has a setting {min(wrong)!r}",
             hint=f"{chosen.detector} has: {names}; for the others: vad train --help",
         )
-    return chosen, asdict(build(row.settings, own, where=chosen.detector))
+    start = row.small if chosen.form == "paper" else {}
+    return chosen, asdict(build(row.settings, start, own, where=chosen.detector))
 
 
 def train_run(

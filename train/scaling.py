@@ -70,7 +70,9 @@ class Scaling:
     def of_array(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The same for an array, on the device of the scaling."""
         device = None if self.shift is None else self.shift.device
-        scaled: NDArray[np.float32] = self(torch.from_numpy(features.copy()).to(device)).cpu().numpy()
+        scaled: NDArray[np.float32] = (
+            self(torch.from_numpy(features.copy()).to(device)).cpu().numpy()
+        )
         return scaled
 
 

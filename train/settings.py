@@ -20,7 +20,7 @@ class TrainSettings:
     fold: str | None = option(None, "hold out this fold of the labels as the test set")
     seed: int = option(0, "of the split, the weights and the batches", minimum=0)
     segments: int = option(32, "segments a video is pooled to", minimum=1)
-    epochs: int = option(60, "passes over the larger class", minimum=1)
+    epochs: int = option(30, "passes over the larger class", minimum=1)
     batch: int = option(32, "videos of each class in a step", minimum=1)
     lr: float = option(1e-3, "learning rate of Adam", minimum=0)
     weight_decay: float = option(5e-3, "of Adam", minimum=0)
@@ -28,10 +28,13 @@ class TrainSettings:
         "components", "of features: as they are, mean 0 and deviation 1, or principal components"
     )
     components: int | None = option(
-        None, "principal components; by default twice the training videos", minimum=1
+        None, "principal components; by default two a training video", minimum=1
     )
     form: Literal["paper", "published"] = option(
         "paper", "loss as the paper has it, or as its authors' code computes it"
+    )
+    smoothing: int = option(
+        1, "neighbours on either side that a snippet's score is averaged with", minimum=0
     )
     allow_random: bool = option(False, "train on features of random weights, for tests")
     device: str = option("auto", "auto, cpu, cuda or cuda:1")

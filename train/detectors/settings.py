@@ -28,17 +28,10 @@ class MagnitudeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RTFMSettings(MagnitudeSettings):
-    """RTFM (Tian et al., ICCV 2021).
-
-    Two defaults differ from the published k=3 (share=0) and gain=1, for the sake of small data
-    sets: a quarter of a video speaks for it, and the temporal network starts as the identity.
-    """
+    """RTFM (Tian et al., ICCV 2021)."""
 
     width: int = option(512, "channels of a branch of the temporal network", minimum=1)
-    share: float = option(
-        0.25, "share of a video's snippets that speaks for it; 0: k of them", minimum=0, maximum=1
-    )
-    gain: float = option(0.0, "of what the temporal network adds, at the start", minimum=0)
+    gain: float = option(1.0, "of what the temporal network adds, at the start", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
