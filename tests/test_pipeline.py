@@ -126,7 +126,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(vad, mixed, tmp_path
 def fight(tmp_path_factory, data):
     """A run trained on the shortest real videos, with the folder of their videos."""
     folder = tmp_path_factory.mktemp("fight")
-    rows = list(csv.DictReader((data / "fight" / "labels.csv").open()))
+    rows = list(csv.DictReader((data / "fight" / "labels.csv").read_text().splitlines()))
     chosen = sorted(rows, key=lambda r: int(r["frames"]))
     chosen = [
         *[r for r in chosen if r["label"] == "0"][:4],
@@ -152,7 +152,7 @@ def test_scores_have_a_row_for_every_frame_and_agree_in_all_files(vad, fight, tm
     assert code == 0
     assert video.stem in out
     n_frames = FeatureStore.open(fight / "features.zarr").record(video.stem).n_frames
-    rows = list(csv.DictReader((tmp_path / f"{video.stem}.csv").open()))
+    rows = list(csv.DictReader((tmp_path / f"{video.stem}.csv").read_text().splitlines()))
     written = json.loads((tmp_path / f"{video.stem}.json").read_text())
     array = np.load(tmp_path / f"{video.stem}.npy")
     assert len(rows) == len(written["frames"]) == len(array) == n_frames

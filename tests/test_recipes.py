@@ -122,8 +122,8 @@ def timesformer(frame: Pixels) -> list[Pixels]:
 
 
 def lite0(frame: Pixels) -> list[Pixels]:
-    crops = TenCrop(224)(Resize(224)(Image.fromarray(frame)))
-    return [(np.asarray(crops[4], np.float64) - 127) / 128]
+    squashed = Image.fromarray(frame).resize((224, 224), Image.Resampling.BILINEAR)
+    return [(np.asarray(squashed, np.float64) - 127) / 128]
 
 
 ALL, SECOND = list(range(16)), [0, 2, 4, 6, 8, 10, 12, 14]
@@ -137,7 +137,7 @@ TABLE = [
     ("xd", "five", lambda frame: center_first(frame)[:5], ALL, GREY / 0.5),
     ("pytorchvideo", "center", pytorchvideo, [0, 2, 4, 6, 8, 10, 12, 15], 1e-4),
     ("timesformer", "center", timesformer, SECOND, GREY / 0.225),
-    ("efficientnet-lite0", "center", lite0, ALL, 1 / 128),
+    ("efficientnet-lite0", "whole", lite0, ALL, 1 / 128),
 ]
 
 
@@ -156,7 +156,7 @@ def test_a_network_sees_the_published_pixels(
     frames: list[int],
     most: float,
 ) -> None:
-    recipe, clip = RECIPES[name], first_clip(data / video)
+    recipe, clip = RECIPES[name].taking(crops), first_clip(data / video)
     assert (recipe.crops, list(recipe.frames)) == (crops, frames)
     few = replace(recipe, frames=recipe.frames[-1::-7])  # of the frames, to save time
     expected = np.stack([np.stack(naive(clip[i])) for i in frames[-1::-7]], axis=1)

@@ -38,7 +38,7 @@ class Scaling:
         scaled = self(torch.from_numpy(rows)).double()
         n = min(n, *scaled.shape)
         _, values, axes = torch.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
-        size = values[:n].square().sum().div(n * len(rows)).sqrt()
+        size = values[:n].square().sum().div(n * len(rows)).sqrt().clamp_min(1e-6)
         return Scaling(self.shift, self.scale, (axes[:n].T / size).float())
 
     @property
