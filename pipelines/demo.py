@@ -30,12 +30,20 @@ class Demo:
 def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
     """Render the videos into `folder`, then run every stage on them."""
     log.info("1/5 render surveillance-like videos, some with a planted anomaly")
-    data = render_demo(folder / "data", seed=seed)
+    data = render_demo(folder / "data", seed=seed, quiet=quiet)
     log.info("2/5 extract features")
     store = folder / "features.zarr"
     extract(data.videos, store, quiet=quiet)
     log.info("3/5 train rtfm from video labels")
-    run = train(store, data.labels, folder / "runs" / "rtfm", overwrite=True, quiet=quiet)
+    run = train(
+        store,
+        data.labels,
+        folder / "runs" / "rtfm",
+        overwrite=True,
+        quiet=quiet,
+        epochs=60,
+        validation=0,  # of 24 videos none can be spared to choose an epoch: the last one it is
+    )
     log.info("4/5 evaluate on the test videos")
     evaluation = evaluate(run.path, data.segments)
     files = save(evaluation, folder / "evaluation")
