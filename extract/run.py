@@ -7,7 +7,6 @@ Decoding runs ahead in its own processes; this process computes, and commits eve
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Iterable
@@ -33,6 +32,7 @@ from .failures import Failures
 from .settings import ExtractSettings
 from .sources import Source, find_sources
 from .video import Limits, VideoInfo, probe
+from .weights import sha256_of
 from .workers import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
 
 log = logging.getLogger("vad")
@@ -297,12 +297,6 @@ def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:
     return (
         stat.st_mtime_ns == record.source_mtime_ns or sha256_of(source.path) == record.source_sha256
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tail(backbone: Backbone, settings: ExtractSettings) -> Tail:

@@ -109,7 +109,7 @@ def fit(
                 state.best_weights = {n: t.detach().clone() for n, t in weights.items()}
             history.add({"epoch": state.epoch, **row, **figures})
             progress.advance()
-            progress.note(f"loss {row['train/total']:.4f}, best epoch {state.best_epoch}")
+            progress.note(f"loss {row['train/loss/total']:.4f}, best epoch {state.best_epoch}")
             if time.monotonic() - saved > SAVE_EVERY_S:
                 state.save(state_path)
                 saved = time.monotonic()
@@ -136,8 +136,8 @@ def _train_epoch(
         state.optimizer.step()
         n_steps += 1
         for name, term in terms.items():
-            sums[f"train/{name}"] = sums.get(f"train/{name}", 0.0) + term.item()
-    return {name: total / n_steps for name, total in sums.items()}
+            sums[name] = sums.get(name, 0.0) + term.item()
+    return {f"train/loss/{name}": total / n_steps for name, total in sums.items()}
 
 
 def balanced_batches(
