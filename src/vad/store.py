@@ -7,12 +7,13 @@
         times                     [frames] float64, presentation time of every frame in seconds
         visual/<name>             [snippets, crops, dim] float16 (or float32), zstd
         text/<name>               [snippets, dim]
+        captions/<name>           [snippets] utf-8
       .scratch/                   drafts of running processes
 
 A video appears whole or not at all: it is written in `.scratch` and renamed in. An array that
 joins a video later is renamed in the same way. Every array carries, in its own attributes,
-`provenance` (the settings that made it), `sha256` (of its bytes in C order) and, written last,
-`complete`.
+`provenance` (the settings that made it), `sha256` (of its bytes in C order, see `bytes_of`) and,
+written last, `complete`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
 # Provenance that informs, but makes no two arrays differ. Half precision is only ever chosen where
 # its features agree with those of full precision.
 INFORMATION = {"vad", "versions", "precision"}
+KINDS = ("visual", "text", "captions")  # of the arrays of a video
 
 _drafts = itertools.count()
 
@@ -146,7 +148,7 @@ class FeatureStore:
         folder = self._folder(video_id)
         return sorted(
             f"{kind}/{entry.name}"
-            for kind in ("visual", "text")
+            for kind in KINDS
             if (folder / kind).is_dir()
             for entry in os.scandir(folder / kind)
             if entry.is_dir()
@@ -164,7 +166,8 @@ class FeatureStore:
         return np.asarray(times, np.float64)
 
     def read(self, video_id: str, name: str) -> NDArray[Any]:
-        """One array as stored: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim]."""
+        """One array as stored: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim],
+        `captions/...` [snippets] of str."""
         array = zarr.open_array(str(self._array(video_id, name)), mode="r")
         if not array.attrs.get("complete"):
             raise InternalError(f"{name} of {video_id!r} in {self.path} was never completed")
@@ -196,7 +199,7 @@ class FeatureStore:
         return first[1] if first else None
 
     def resolve(self, kind: str, name: str | None) -> str:
-        """The full name of an array of a kind (`visual`, `text`); without `name`, the only one."""
+        """The full name of an array of a kind (see `KINDS`); without `name`, the only one."""
         found = sorted({n for i in self.ids() for n in self.names(i) if n.startswith(f"{kind}/")})
         if name is None and len(found) == 1:
             return found[0]
@@ -262,8 +265,9 @@ class Draft:
         self._columns: dict[str, _Column] = {}
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
-        """Add rows, in order, to an array: `visual/...` [n, crops, dim], `text/...` [n, dim]."""
-        if not np.isfinite(rows).all():
+        """Add rows, in order, to an array: `visual/...` [n, crops, dim], `text/...` [n, dim],
+        `captions/...` [n] of str."""
+        if not _is_text(rows) and not np.isfinite(rows).all():
             raise VideoError(
                 "not-finite",
                 f"{name} is not finite in {rows.dtype}",
@@ -333,7 +337,7 @@ class _Column:
             str(path),
             shape=(0, *shape),
             chunks=(CHUNK_ROWS if shape else 65536, *shape),
-            dtype=like.dtype,
+            dtype=str if _is_text(like) else like.dtype,
             compressors=ZstdCodec(level=1),
         )
         self._sha256 = hashlib.sha256()
@@ -341,7 +345,8 @@ class _Column:
         self._n_rows = 0
 
     def append(self, rows: NDArray[Any]) -> None:
-        if rows.shape[1:] != self._array.shape[1:] or rows.dtype != self._array.dtype:
+        same_type = _is_text(rows) or rows.dtype == self._array.dtype
+        if rows.shape[1:] != self._array.shape[1:] or not same_type:
             raise InternalError(
                 f"rows {list(rows.shape)} {rows.dtype} do not continue "
                 f"{list(self._array.shape)} {self._array.dtype}"
@@ -364,9 +369,21 @@ class _Column:
         rows = np.concatenate(self._pending)
         self._array.resize((self._n_rows + n, *self._array.shape[1:]))
         self._array[self._n_rows : self._n_rows + n] = rows[:n]
-        self._sha256.update(np.ascontiguousarray(rows[:n]).tobytes())
+        self._sha256.update(bytes_of(rows[:n]))
         self._n_rows += n
         self._pending = [rows[n:]] if n < n_pending else []
+
+
+def bytes_of(rows: NDArray[Any]) -> bytes:
+    """What the checksum of an array is taken of: its bytes in C order; of captions, the lines of
+    a utf-8 text."""
+    if _is_text(rows):
+        return "".join(f"{row}\n" for row in rows).encode()
+    return np.ascontiguousarray(rows).tobytes()
+
+
+def _is_text(rows: NDArray[Any]) -> bool:
+    return rows.dtype.kind in "OTU"  # of objects, of variable and of fixed length
 
 
 def _move_away(target: Path, scratch: Path) -> None:
