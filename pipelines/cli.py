@@ -18,10 +18,10 @@ import typer
 import vad
 from vad.errors import InternalError, VadError
 
-from .commands import demo, doctor, evaluate, extract, inspect, models, score, train
+from .commands import demo, doctor, evaluate, extract, inspect, models, score, train, verify
 
 app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=False)
-for module in (extract, train, evaluate, score, demo, inspect, models, doctor):
+for module in (extract, train, evaluate, score, demo, inspect, verify, models, doctor):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

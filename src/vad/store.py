@@ -13,7 +13,7 @@
 A video appears whole or not at all: it is written in `.scratch` and renamed in. An array that
 joins a video later is renamed in the same way. Every array carries, in its own attributes,
 `provenance` (the settings that made it), `sha256` (of its bytes in C order, see `bytes_of`) and,
-written last, `complete`.
+written last, `complete`; every `zarr.json` of a video is sealed (see `vad.seal`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from zarr.codecs import ZstdCodec
 
 from .errors import InternalError, UsageError, VideoError
 from .grid import ClipGrid, Tail
+from .seal import seal
 
 SCHEMA = 1
 CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
@@ -293,6 +294,7 @@ class Draft:
             if not (parent / "zarr.json").exists():
                 zarr.create_group(str(parent))
             written.close(dict(provenance[name]))
+        seal(self.folder)
         try:
             self._publish(record)
         finally:

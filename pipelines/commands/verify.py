@@ -1,0 +1,46 @@
+"""`vad verify`: is a store still what was written?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import Json, Quiet
+
+
+def command(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="feature store")] = Path(
+        "features.zarr"
+    ),
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="move bad videos out; the next vad extract redoes them"),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Check every byte of a feature store against its checksums."""
+    from vad.verify import verify
+
+    report = verify(store, repair=repair, quiet=quiet or as_json)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+        raise typer.Exit(report.exit_code)
+    for fault in report.faults:
+        typer.echo(
+            f"{fault.video}{' ' * bool(fault.array)}{fault.array}: {fault.kind}: {fault.what}"
+        )
+    for video, path in report.moved.items():
+        typer.echo(f"moved {video} to {path}")
+    typer.echo(
+        f"{report.n_videos} videos, {report.n_arrays} arrays, {report.n_bytes / 1e6:,.1f} MB: "
+        + (f"{len(report.bad_videos)} bad" if report.faults else "all as written")
+    )
+    if report.moved:
+        typer.echo("now extract them again: vad extract VIDEOS", err=True)
+    elif report.faults:
+        typer.echo(f"move them out: vad verify {store} --repair", err=True)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,227 @@
+"""Is a store still what was written? Checksums, lengths and settings of every video.
+
+What is compared, and with what:
+
+    metadata (zarr.json)   its seal, written with it; the folder's name
+    values of an array     the sha256 in its metadata, read chunk by chunk
+    rows of an array       the clip grid of the video's frames
+    provenance             that of the other videos: a store never mixes settings
+
+`repair` moves videos with faults to `<store>/.quarantine`: nothing is deleted, and the next
+`vad extract` makes them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import numpy as np
+import zarr
+
+from .grid import CLIP_FRAMES
+from .progress import meter
+from .seal import SealError, read_sealed
+from .store import CHUNK_ROWS, INFORMATION, FeatureStore, VideoRecord, bytes_of, differences, key_of
+
+N_THREADS = min(8, os.cpu_count() or 1)  # hashing and decompression let other threads run
+QUARANTINE = ".quarantine"
+
+FaultKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length", "mixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with one video."""
+
+    video: str
+    array: str  # such as `visual/i3d`; empty where it is the video's own metadata
+    kind: FaultKind
+    what: str
+
+
+@dataclass
+class Report:
+    """What was checked, and what was found."""
+
+    store: Path
+    n_videos: int = 0
+    n_arrays: int = 0
+    n_bytes: int = 0  # of values, uncompressed
+    faults: list[Fault] = field(default_factory=list)
+    moved: dict[str, Path] = field(default_factory=dict)  # where `repair` put a video
+
+    @property
+    def bad_videos(self) -> list[str]:
+        return sorted({fault.video for fault in self.faults})
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a video is bad and still in the store."""
+        return 3 if set(self.bad_videos) - set(self.moved) else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "schema": "vad.verify/1",
+            "store": str(self.store),
+            "n_videos": self.n_videos,
+            "n_arrays": self.n_arrays,
+            "n_bytes": self.n_bytes,
+            "bad_videos": self.bad_videos,
+            "faults": [asdict(fault) for fault in self.faults],
+            "moved": {video: str(path) for video, path in self.moved.items()},
+        }
+
+
+def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> Report:
+    """Check every video of a store; with `repair`, move those with faults out.
+
+    Holds one chunk of one array a thread in memory. It may run while a store is written to.
+    Raises UsageError where there is no store.
+    """
+    opened = FeatureStore.open(store)
+    folders = sorted(e.name for e in os.scandir(opened.path) if _is_video(e))
+    report = Report(opened.path)
+    made_by: dict[str, dict[str, list[str]]] = {}  # the videos by array, by settings
+    folder_of: dict[str, Path] = {}
+    with (
+        ThreadPoolExecutor(N_THREADS) as threads,
+        meter("verify", len(folders), unit="videos", quiet=quiet) as progress,
+    ):
+        for checked in threads.map(lambda name: _check_twice(opened.path / name), folders):
+            progress.advance()
+            if checked is None:
+                continue
+            report.n_videos += 1
+            folder_of[checked.video] = checked.folder
+            report.n_arrays += len(checked.provenance)
+            report.n_bytes += checked.n_bytes
+            report.faults += checked.faults
+            for array, provenance in checked.provenance.items():
+                made_by.setdefault(array, {}).setdefault(provenance, []).append(checked.video)
+    for array, videos_by_settings in sorted(made_by.items()):
+        report.faults += _mixed(array, videos_by_settings)
+    if repair:
+        for video in report.bad_videos:
+            report.moved[video] = _move_out(folder_of[video])
+    return report
+
+
+@dataclass
+class _Checked:
+    """What one video's folder showed."""
+
+    folder: Path
+    video: str
+    n_bytes: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    provenance: dict[str, str] = field(default_factory=dict)  # as JSON, by array
+
+    def add(self, array: str, kind: FaultKind, what: str) -> None:
+        self.faults.append(Fault(self.video, array, kind, what))
+
+
+def _is_video(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def _check_twice(folder: Path) -> _Checked | None:
+    """A fault counts if it is there twice: a video may just have been replaced by its next version.
+
+    None if the video left the store meanwhile.
+    """
+    checked = _check(folder)
+    if checked.faults:
+        checked = _check(folder)
+    return checked if folder.exists() else None
+
+
+def _check(folder: Path) -> _Checked:
+    checked = _Checked(folder, unquote(folder.name))
+    try:
+        attributes = read_sealed(folder / "zarr.json")["attributes"]
+        if key_of(attributes["id"]) != folder.name:
+            checked.add("", "metadata", f"it is that of {attributes['id']!r}")
+            return checked
+        checked.video = attributes["id"]
+        record = VideoRecord(**{f.name: attributes[f.name] for f in fields(VideoRecord)})
+    except (OSError, KeyError, TypeError, SealError) as error:
+        checked.add("", "metadata", _words(error))
+        return checked
+    n_snippets = record.grid.n_snippets(record.n_frames)
+    _check_array(checked, folder, "times", record.n_frames)
+    arrays = []
+    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "times"):
+        try:
+            read_sealed(kind / "zarr.json")
+        except (OSError, SealError) as error:
+            checked.add(kind.name, "metadata", _words(error))
+        arrays += [f"{kind.name}/{path.name}" for path in sorted(kind.iterdir()) if path.is_dir()]
+    for name in arrays:
+        _check_array(checked, folder, name, n_snippets)
+    if not arrays:
+        checked.add("", "incomplete", "it has no array")
+    return checked
+
+
+def _check_array(checked: _Checked, folder: Path, name: str, n_rows: int) -> None:
+    try:
+        attributes = read_sealed(folder / name / "zarr.json")["attributes"]
+        if not attributes.get("complete"):
+            checked.add(name, "incomplete", "it was never completed")
+            return
+        if name != "times":
+            settings = {n: v for n, v in attributes["provenance"].items() if n not in INFORMATION}
+            checked.provenance[name] = json.dumps(settings, sort_keys=True)
+        array = zarr.open_array(str(folder / name), mode="r")
+        if array.shape[0] != n_rows:
+            checked.add(name, "length", f"it has {array.shape[0]} rows, its video makes {n_rows}")
+            return
+        step = CHUNK_ROWS * CLIP_FRAMES if array.ndim == 1 else CHUNK_ROWS
+        digest = hashlib.sha256()
+        for start in range(0, n_rows, step):
+            content = bytes_of(np.asarray(array[start : start + step]))
+            digest.update(content)
+            checked.n_bytes += len(content)
+        if digest.hexdigest() != attributes["sha256"]:
+            checked.add(name, "checksum", "its values are not those that were written")
+    except (OSError, KeyError, SealError) as error:
+        checked.add(name, "metadata", _words(error))
+    except Exception as error:  # a codec or zarr may raise anything over damaged bytes
+        checked.add(name, "unreadable", f"{type(error).__name__}: {error}".partition("\n")[0])
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "its zarr.json is missing"
+    if isinstance(error, KeyError):
+        return f"its zarr.json says no {error.args[0]!r}"
+    return str(error)
+
+
+def _mixed(array: str, videos_by_settings: dict[str, list[str]]) -> Iterator[Fault]:
+    """Faults of the videos whose settings are not those of most."""
+    most, *others = sorted(videos_by_settings.items(), key=lambda item: -len(item[1]))
+    for settings, videos in others:
+        names = ", ".join(differences(json.loads(most[0]), json.loads(settings)))
+        for video in videos:
+            what = f"made with other settings than {most[1][0]!r}: {names}"
+            yield Fault(video, array, "mixed", what)
+
+
+def _move_out(folder: Path) -> Path:
+    """Take a video's folder out of its store, to a name that is free."""
+    quarantine = folder.parent / QUARANTINE
+    quarantine.mkdir(exist_ok=True)
+    numbered = (quarantine / f"{folder.name}~{number}" for number in itertools.count(1))
+    target = next(path for path in numbered if not path.exists())
+    return folder.rename(target)
