@@ -18,11 +18,26 @@ import typer
 import vad
 from vad.errors import InternalError, VadError
 
-from .commands import demo, doctor, evaluate, extract, inspect, models, score, train, verify
+from .commands import (
+    demo,
+    doctor,
+    evaluate,
+    export,
+    extract,
+    import_features,
+    inspect,
+    models,
+    score,
+    train,
+    verify,
+)
 
 app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=False)
-for module in (extract, train, evaluate, score, demo, inspect, verify, models, doctor):
+for module in (extract, train, evaluate, score, demo, inspect, verify, export, models, doctor):
     app.command(module.__name__.rpartition(".")[2])(module.command)
+importing = typer.Typer(no_args_is_help=True, help="Bring in what others published.")
+importing.command("features")(import_features.command)
+app.add_typer(importing, name="import")
 
 
 def _show_version(asked: bool) -> None:

@@ -21,6 +21,7 @@ Reason = Literal[
     "too-large",  # its pictures have more pixels than allowed
     "timeout",  # the decoder stopped answering
     "crashed",  # the decoder process died
+    "mismatch",  # its features have another length than its frames, or than its other features
     "not-finite",  # its features overflow the stored type, or are not numbers
 ]
 REASONS: tuple[str, ...] = get_args(Reason)

@@ -45,7 +45,7 @@ SCHEMA = 1
 CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
 # Provenance that informs, but makes no two arrays differ. Half precision is only ever chosen where
 # its features agree with those of full precision.
-INFORMATION = {"vad", "versions", "precision"}
+INFORMATION = {"vad", "versions", "precision", "assumed"}
 KINDS = ("visual", "text", "captions")  # of the arrays of a video
 
 _drafts = itertools.count()

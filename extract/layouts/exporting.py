@@ -1,0 +1,58 @@
+"""`vad export STORE`: features of a store as files that other projects read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vad.errors import UsageError
+from vad.files import write_text
+from vad.labels import match, read_labels
+from vad.progress import meter
+from vad.store import FeatureStore
+
+from .table import find_layout
+
+
+def export_features(
+    store: str | Path,
+    layout: str,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    labels: str | Path | None = None,
+    split: str | None = None,
+    listed: str | Path | None = None,
+    quiet: bool = False,
+) -> list[Path]:
+    """Write the features of stored videos, float32, in a published layout; returns the files.
+
+    name: of the array, if the store has several. labels: a labels file; only videos that it names
+    are written, abnormal ones first, as projects expect that take the place in the list for the
+    label. split: of the labels, only its videos. listed: a file that shall list the files, an
+    absolute path a line. Raises UsageError for wrong input.
+    """
+    chosen, opened = find_layout(layout), FeatureStore.open(store)
+    array = opened.resolve(chosen.kind, name)
+    videos = [video for video in opened.ids() if array in opened.names(video)]
+    if labels:
+        named = match(read_labels(labels), videos, where=labels)
+        named = [label for label in named if split is None or label.split == split]
+        videos = [label.video for label in sorted(named, key=lambda label: -label.label)]
+    elif split:
+        raise UsageError(f"--split {split} is of a labels file", hint="name it with --labels")
+    if not videos:
+        raise UsageError(f"{labels} has no video of the split {split!r}")
+    folder = Path(out)
+    files: list[Path] = []
+    with meter("export", len(videos), unit="videos", quiet=quiet) as progress:
+        for video in videos:
+            if not (folder / video).resolve().is_relative_to(folder.resolve()):
+                raise UsageError(f"{video!r} would be written outside {folder}")
+            features = opened.read(video, array).astype(np.float32)
+            files += chosen.write(folder, video, features)
+            progress.advance()
+    if listed:
+        write_text(Path(listed), "".join(f"{path.resolve()}\n" for path in files))
+    return files

@@ -1,0 +1,141 @@
+"""Which files of features a command means, whose videos they are, and which layout they have."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vad.errors import UsageError
+
+from .layout import Layout
+from .table import LAYOUTS, find_layout
+
+Crops = dict[int, Path]  # files of one video by the crop that they hold
+LINE = re.compile(r"(.+?\.(?:npy|pth?|txt))(?:[\s,].*)?", re.IGNORECASE)  # a label may follow
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """Files of one layout, by video."""
+
+    layout: Layout
+    videos: dict[str, Crops]
+    missing: dict[str, str] = field(default_factory=dict)  # listed, but not here: video, line
+
+
+def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles:
+    """The files of features in folders, or those of them that lists name.
+
+    An input is a folder, searched with the folders in it, a file, or `@list.txt` with a path a
+    line. Lists come with paths of other machines: where a path does not exist, the file of the
+    same video in the folders given is meant. A label after the path is not read.
+    Raises UsageError if there is no file, if files are of several layouts, or if two speak of the
+    same crop of the same video.
+    """
+    names = [str(i) for i in inputs]
+    files, lines = _all_files(names)
+    where = ", ".join(names) or "nothing"
+    chosen = detect(files, where) if layout == "auto" else find_layout(layout)
+    videos: dict[str, Crops] = {}
+    for name in sorted(files):
+        if chosen.claims(name, files):
+            video, crop = chosen.split(name)
+            other = videos.setdefault(video, {}).setdefault(crop, files[name])
+            if other != files[name]:
+                raise UsageError(f"{other} and {files[name]} both hold {_what(video, crop)}")
+    if not videos:
+        raise UsageError(
+            f"no file of layout {chosen.name} in {where}", hint=f"it reads {chosen.says}"
+        )
+    return _listed(chosen, videos, lines) if lines else FoundFiles(chosen, videos)
+
+
+def detect(files: Mapping[str, Path], where: str) -> Layout:
+    """The layout that the names of files show. Raises UsageError if they show none, or several."""
+    examples: dict[str, str] = {}
+    for name in sorted(files):
+        layout = next((row for row in LAYOUTS.values() if row.claims(name, files)), None)
+        if layout:
+            examples.setdefault(layout.name, name)
+    if len(examples) > 1:
+        examples.pop("c3d-text", None)  # beside arrays, a text is a note or a list
+    if len(examples) == 1:
+        return LAYOUTS[next(iter(examples))]
+    if not examples:
+        raise UsageError(
+            f"no features in {where}", hint="files of features end in .npy, .pt, .pth or .txt"
+        )
+    seen = ", ".join(f"{layout} ({name})" for layout, name in examples.items())
+    raise UsageError(f"{where} holds files of several layouts: {seen}", hint="choose with --layout")
+
+
+def _all_files(inputs: list[str]) -> tuple[dict[str, Path], list[str]]:
+    """Files by their name below the folder given, and the lines of the lists."""
+    files: dict[str, Path] = {}
+    lines: list[str] = []
+    for name in inputs:
+        path = Path(name)
+        if name.startswith("@"):
+            found = _lines(Path(name[1:]))
+            lines += found
+            here = [(Path(line).name, Path(line)) for line in found if Path(line).is_file()]
+        elif path.is_dir():
+            here = [(file.relative_to(path).as_posix(), file) for file in _below(path)]
+        elif path.is_file():
+            here = [(path.name, path)]
+        else:
+            raise UsageError(f"no file or folder {name}")
+        for below, file in here:
+            other = files.setdefault(below, file)
+            if os.path.realpath(other) != os.path.realpath(file):
+                raise UsageError(f"{other} and {file} are both called {below}")
+    return files, lines
+
+
+def _listed(layout: Layout, videos: dict[str, Crops], lines: list[str]) -> FoundFiles:
+    """The files that the lines of a list mean, in their order."""
+    by_stem: dict[str, list[str]] = {}
+    for video in videos:
+        by_stem.setdefault(video.rpartition("/")[2], []).append(video)
+    wanted: dict[str, Crops] = {}
+    missing: dict[str, str] = {}
+    for line in lines:
+        stem, crop = layout.split(Path(line.replace("\\", "/")).name)
+        fits = by_stem.get(stem, [])
+        if len(fits) > 1:
+            raise UsageError(f"{line} could be {fits[0]!r} or {fits[1]!r}")
+        if fits and crop in videos[fits[0]]:
+            wanted.setdefault(fits[0], {})[crop] = videos[fits[0]][crop]
+        else:
+            missing[fits[0] if fits else stem] = line
+    if not wanted:
+        raise UsageError(
+            f"of the {len(lines)} files that the list names, such as {lines[0]}, none is here",
+            hint="name the folder that holds them, too",
+        )
+    return FoundFiles(layout, {v: c for v, c in wanted.items() if v not in missing}, missing)
+
+
+def _below(root: Path) -> Iterable[Path]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the list {path} cannot be read: {error}") from None
+    found = [LINE.fullmatch(line.strip()) for line in text.splitlines()]
+    lines = [line[1] for line in found if line]
+    if not lines:
+        raise UsageError(f"{path} lists no file of features")
+    return lines
+
+
+def _what(video: str, crop: int) -> str:
+    return f"crop {crop} of {video!r}" if crop else repr(video)

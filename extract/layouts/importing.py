@@ -1,0 +1,235 @@
+"""`vad import features`: files of features in, a store out.
+
+Published features come without their videos: of those nothing is known but what is given here.
+The frames of a video come from `--frames`, or from the store if it holds the video already; else
+16 a snippet are assumed. The record of the video says so, and so does every array (`assumed`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vad
+from vad.errors import UsageError, VideoError
+from vad.grid import CLIP_FRAMES
+from vad.progress import meter
+from vad.store import FeatureStore, VideoRecord, differences
+
+from ..failures import Failures
+from ..run import Outcome
+from ..sources import Source
+from .finding import Crops, FoundFiles, find_files
+from .layout import Layout
+from .lengths import fit, read_frames, record_of, tail_of
+from .names import check_labels
+from .shapes import Axes, Shape, common_shape
+
+BLOCK_ROWS = 512  # snippets read at once: 42 MB of ten-crop 2048-d float32
+
+log = logging.getLogger("vad")
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a video as they lie in its files, read a block at a time."""
+
+    arrays: list[NDArray[Any]]  # one; or one for each crop, [snippets, dim]
+    crop_axis: int | None
+    index: NDArray[np.int64]  # [snippets] the rows to take, in order
+
+    def blocks(self, dtype: str, *, text: bool) -> Iterator[NDArray[Any]]:
+        """[n, crops, dim], or [n, dim] of text, in order."""
+        for start in range(0, len(self.index), BLOCK_ROWS):
+            rows = self.index[start : start + BLOCK_ROWS]
+            if self.crop_axis is None:
+                block = np.stack([array[rows] for array in self.arrays], axis=1)
+            else:
+                block = np.moveaxis(self.arrays[0], self.crop_axis, 1)[rows]
+            with np.errstate(over="ignore"):  # told by the store, with what to do
+                block = np.ascontiguousarray(block, dtype)
+            yield block[:, 0] if text else block
+
+
+def import_features(
+    paths: Iterable[str | Path] | str | Path,
+    store: str | Path = "features.zarr",
+    *,
+    layout: str = "auto",
+    name: str | None = None,
+    labels: str | Path | None = None,
+    frames: str | Path | None = None,
+    fps: float = 30.0,
+    axes: Axes = "auto",
+    dtype: str | None = None,
+    origin: str = "",
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Bring published features into a store; what is stored already is skipped.
+
+    layout: one of `LAYOUTS`, or auto. name: of the array, by default as the layout says. labels:
+    a labels file that must not contradict what names of videos tell. frames: a CSV
+    `video,frames`. fps: assumed for the times. axes: of [snippets, crops, dim], where shapes leave
+    it open. dtype: float16 or float32, by default as in the files. origin: words for the record.
+    Raises UsageError for wrong input; a file that cannot be used fails its video alone.
+    """
+    found = find_files([paths] if isinstance(paths, str | Path) else paths, layout)
+    lengths = read_frames(Path(frames), found.videos) if frames else {}
+    if labels:
+        check_labels(Path(labels), found.videos)
+    outcome = Outcome()
+    outcome.failed |= {
+        video: VideoError("unreadable", f"{line} is in the list, but not in the folders given")
+        for video, line in found.missing.items()
+    }
+    shapes, stored_as = _survey(found, outcome)
+    crop_axis, n_crops, dim = common_shape(shapes, axes)
+    if found.layout.kind == "text" and crop_axis is not None:
+        raise UsageError(f"text is [snippets, dim], {next(iter(shapes))} has crops")
+    if crop_axis is None:
+        n_crops = _n_crops(found, outcome)
+    if dtype not in (None, "float16", "float32"):
+        raise UsageError(f"features are stored as float16 or float32, not {dtype}")
+    array = f"{found.layout.kind}/{name or found.layout.array}"
+    provenance = {
+        "imported": found.layout.name,
+        "origin": origin,
+        "dim": dim,
+        "crops": n_crops,
+        "clip_frames": CLIP_FRAMES,
+        "dtype": dtype or stored_as,
+        "vad": vad.__version__,
+    }
+    task = _Task(FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps)
+    task.check(overwrite)
+    failures = Failures(task.store.path)
+    task.store.sweep()
+    todo = {video: crops for video, crops in found.videos.items() if video not in outcome.failed}
+    with meter("import", len(todo), unit="videos", quiet=quiet) as progress:
+        for video, crops in todo.items():
+            try:
+                done = task.take(video, crops, lengths.get(video))
+                (outcome.done if done else outcome.skipped).append(video)
+            except VideoError as error:
+                outcome.failed[video] = error
+            progress.advance()
+    for video, error in outcome.failed.items():
+        path = next(iter(found.videos.get(video, {}).values()), Path(found.missing.get(video, "")))
+        failures.add(Source(video, path), error)
+        log.warning("%s: %s (%s)", video, error, error.reason)
+    failures.forget(set(outcome.done + outcome.skipped))
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is the same for all videos of one import."""
+
+    store: FeatureStore
+    layout: Layout
+    array: str
+    provenance: dict[str, Any]
+    crop_axis: int | None
+    fps: float
+
+    def check(self, overwrite: bool) -> None:
+        """UsageError if the store holds an array of this name that is made otherwise."""
+        before = self.store.provenance(self.array)
+        if before and (differing := differences(self.provenance, before)) and not overwrite:
+            words = "; ".join(f"{n}: {a!r} now, {b!r} there" for n, (a, b) in differing.items())
+            raise UsageError(
+                f"{self.store.path} holds {self.array} made with other settings ({words})",
+                hint="choose another --name, another --store, or --overwrite",
+            )
+
+    def take(self, video: str, crops: Crops, n_frames: int | None) -> bool:
+        """Store one video; False if it is stored as it is."""
+        arrays = [self.layout.open(crops[k]) for k in sorted(crops)]
+        axis = 0 if self.crop_axis == 1 or self.crop_axis is None else 1
+        counts = {array.shape[axis] for array in arrays}
+        if len(counts) > 1:
+            raise VideoError("mismatch", f"its crops have {sorted(counts)} snippets")
+        record, index, assumed = self._place(video, crops, counts.pop(), n_frames)
+        features = Features(arrays, self.crop_axis, index)
+        dtype, text = self.provenance["dtype"], self.layout.kind == "text"
+        if self._is_stored(video, record, features.blocks(dtype, text=text)):
+            return False
+        draft = self.store.draft(video)
+        try:
+            for block in features.blocks(dtype, text=text):
+                draft.append(self.array, block)
+            times = np.arange(record.n_frames) / record.fps
+            if video in self.store and self.store.record(video) == record:
+                times = self.store.times(video)
+            draft.commit(record, times, {self.array: {**self.provenance, "assumed": assumed}})
+        finally:
+            draft.discard()
+        return True
+
+    def _place(
+        self, video: str, crops: Crops, n_rows: int, n_frames: int | None
+    ) -> tuple[VideoRecord, NDArray[np.int64], list[str]]:
+        """The video's record, the row of every snippet, and what of it is assumed."""
+        if video in self.store and set(self.store.names(video)) - {self.array}:
+            record = self.store.record(video)
+            n_snippets = record.grid.n_snippets(record.n_frames)
+            return record, fit(n_rows, n_snippets, self.layout), self._assumed(video)
+        assumed = ["fps"] if n_frames else ["fps", "frames"]
+        n_frames = n_frames or n_rows * CLIP_FRAMES
+        tail, index = tail_of(n_rows, n_frames, self.layout)
+        return record_of(crops[min(crops)], n_frames, self.fps, tail), index, assumed
+
+    def _assumed(self, video: str) -> list[str]:
+        """What the other arrays of a stored video assume."""
+        others = (n for n in self.store.names(video) if n != self.array)
+        made = (self.store.attributes(video, n)["provenance"] for n in others)
+        return next((m["assumed"] for m in made if "assumed" in m), [])
+
+    def _is_stored(self, video: str, record: VideoRecord, blocks: Iterator[NDArray[Any]]) -> bool:
+        if video not in self.store or self.array not in self.store.names(video):
+            return False
+        before, stored = self.store.record(video), self.store.attributes(video, self.array)
+        if (before.n_frames, before.fps) != (record.n_frames, record.fps):
+            return False
+        if differences(stored["provenance"], self.provenance):
+            return False
+        digest = hashlib.sha256()
+        for block in blocks:
+            digest.update(block.tobytes())
+        return bool(stored["sha256"] == digest.hexdigest())
+
+
+def _survey(found: FoundFiles, outcome: Outcome) -> tuple[dict[str, Shape], str]:
+    """The shape of every file that can be read, and the type that holds them all."""
+    shapes: dict[str, Shape] = {}
+    dtypes = set()
+    for video, crops in found.videos.items():
+        try:
+            arrays = {str(path): found.layout.open(path) for path in crops.values()}
+        except VideoError as error:
+            outcome.failed[video] = error
+            continue
+        shapes |= {name: array.shape for name, array in arrays.items()}
+        dtypes |= {array.dtype for array in arrays.values()}
+    if not shapes:
+        raise next(iter(outcome.failed.values()))
+    return shapes, "float16" if dtypes == {np.dtype(np.float16)} else "float32"
+
+
+def _n_crops(found: FoundFiles, outcome: Outcome) -> int:
+    """Crops of most videos that have one file a crop; videos that lack some fail."""
+    usual = max(max(crops) + 1 for crops in found.videos.values())
+    for video, crops in found.videos.items():
+        absent = sorted(set(range(usual)) - set(crops))
+        if absent and video not in outcome.failed:
+            listed = ", ".join(map(str, absent))
+            outcome.failed[video] = VideoError("unreadable", f"it lacks crop {listed} of {usual}")
+    return usual

@@ -1,0 +1,76 @@
+"""`vad import features`: published features to a feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import Quiet, Store
+
+
+def command(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATHS...", help="folders, files or @lists of features")
+    ],
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--layout", help="auto, rtfm, tevad-text, crop-files, numpy, torch or c3d-text"
+        ),
+    ] = "auto",
+    store: Store = Path("features.zarr"),
+    name: Annotated[
+        str | None, typer.Option("--name", help="of the array; by default as the layout says")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="CSV", help="must not contradict the names of videos"),
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            "--frames", metavar="CSV", help="video,frames; else 16 frames a snippet are assumed"
+        ),
+    ] = None,
+    fps: Annotated[float, typer.Option("--fps", min=0.01, help="assumed frame rate")] = 30.0,
+    axes: Annotated[
+        str,
+        typer.Option(
+            "--axes", help="auto, snippets-crops or crops-snippets: order of the first two axes"
+        ),
+    ] = "auto",
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float16 or float32; by default as in the files")
+    ] = None,
+    origin: Annotated[
+        str, typer.Option("--origin", help="where the features come from, for the record")
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace features made with other settings")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring features that others published into a store; stored videos are skipped."""
+    from vad.extract.layouts import import_features
+
+    outcome = import_features(
+        paths,
+        store,
+        layout=layout,
+        name=name,
+        labels=labels,
+        frames=frames,
+        fps=fps,
+        axes=axes,
+        dtype=dtype,
+        origin=origin,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    typer.echo(
+        f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
+        + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")
+    )
+    raise typer.Exit(outcome.exit_code)
