@@ -8,6 +8,7 @@ from typing import Any
 from vad.errors import UsageError
 from vad.store import FeatureStore, differences
 from vad.train.checkpoint import Run
+from vad.train.streams import read_streams
 
 from .scores import VideoScores
 
@@ -19,13 +20,12 @@ def score_stored(
 
     Raises UsageError where the features are not those that the run was trained on.
     """
-    name = run.card["features"]["visual"]
     for video_id in store.ids() if video_ids is None else video_ids:
         check_features(store, run, video_id)
         yield VideoScores(
             video=video_id,
             record=store.record(video_id),
-            snippets=run.score(store.read(video_id, name)),
+            snippets=run.score(**read_streams(store, run.names, video_id)),
             times=store.times(video_id),
             threshold=run.threshold,
             detector=run.name,
@@ -35,11 +35,14 @@ def score_stored(
 def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
     """UsageError unless a video's features were made as the run's training features were."""
     features: dict[str, Any] = run.card["features"]
-    stored = store.attributes(video_id, features["visual"])["provenance"]
-    if differing := differences(features["provenance"], stored):
-        field, (wanted, found) = next(iter(differing.items()))
-        raise UsageError(
-            f"{run.path} was trained on {features['visual']} with {field} {wanted!r}, "
-            f"{video_id!r} in {store.path} has {found!r}",
-            hint="extract the videos as the training videos were extracted",
-        )
+    for kind, name in run.names.items():
+        trained = features["provenance" if kind == "visual" else f"{kind}_provenance"]
+        stored = store.attributes(video_id, name)["provenance"]
+        if differing := differences(trained, stored):
+            field, (wanted, found) = next(iter(differing.items()))
+            made = "extract" if kind == "visual" else "caption"
+            raise UsageError(
+                f"{run.path} was trained on {name} with {field} {wanted!r}, "
+                f"{video_id!r} in {store.path} has {found!r}",
+                hint=f"{made} the videos as the training videos were",
+            )

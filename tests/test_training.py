@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import zarr
 
+from vad.config import options
 from vad.errors import UsageError
 from vad.infer.evaluation import evaluate, save
 from vad.infer.scoring import score_stored
@@ -19,12 +21,14 @@ from vad.train.run import train
 DIM = 8
 QUICK = {"epochs": 30, "width": 8, "lr": 0.01, "dropout": 0.2, "batch": 4, "quiet": True}
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
+SAID_BY = {"encoder": "test", "vad": "0"}
 
 
-def write_video(store, name, n_snippets, anomalous, random, n_crops=2):
-    """Features of noise; anomalous snippets are shifted."""
-    features = random.normal(size=(n_snippets, n_crops, DIM))
+def write_video(store, name, n_snippets, anomalous, random, kinds=("visual", "text")):
+    """Two crops and one text, of noise; anomalous snippets are shifted."""
+    features = random.normal(size=(n_snippets, 3, DIM))
     features[anomalous] += 3
+    features = features.astype(np.float16)
     n_frames = n_snippets * 16 - 5
     record = VideoRecord(
         source=f"{name}.mp4",
@@ -44,8 +48,12 @@ def write_video(store, name, n_snippets, anomalous, random, n_crops=2):
         tail="repeat-last",
     )
     draft = store.draft(name)
-    draft.append("visual/test", features.astype(np.float16))
-    draft.commit(record, np.arange(n_frames) / 25, {"visual/test": MADE_BY})
+    if "visual" in kinds:
+        draft.append("visual/test", features[:, :2])
+    if "text" in kinds:
+        draft.append("text/said", features[:, 2])
+    provenance = {"visual/test": MADE_BY, "text/said": SAID_BY}
+    draft.commit(record, np.arange(n_frames) / 25, provenance)
 
 
 @pytest.fixture(scope="module")
@@ -154,20 +162,72 @@ def test_an_opened_run_scores_as_the_trained_one(data, run):
     scores_alike(FeatureStore.open(data / "features.zarr"), run, Run.open(run.path))
 
 
-VISUAL = sorted(name for name, row in DETECTORS.items() if not row.text)
+STREAMS = {
+    "visual": {"visual": "test"},
+    "text": {"text": "said"},
+    "both": {"visual": "test", "text": "said"},
+}
+ALONE = {"visual": {"fusion": "visual"}, "text": {"fusion": "text"}, "both": {}}
 
 
-@pytest.mark.parametrize("detector", VISUAL)
-def test_every_visual_detector_trains_is_saved_and_scores(data, tmp_path, detector):
-    store = data / "features.zarr"
-    settings = {"detector": detector, "epochs": 1, "batch": 4, "quiet": True, "components": 16}
-    trained = train(store, data / "labels.csv", tmp_path / detector, **settings)
-    scores_alike(FeatureStore.open(store), trained, Run.open(tmp_path / detector))
+@pytest.mark.parametrize("streams", ["text", "both"])
+def test_training_on_text_finds_the_anomalous_frames(data, tmp_path, streams):
+    train(data / "features.zarr", data / "labels.csv", tmp_path / "r", **QUICK, **STREAMS[streams])
+    figures = evaluate(tmp_path / "r", data / "segments.csv").figures
+    assert figures["abnormal_only"]["auc"] > 0.9
 
 
-def test_a_detector_that_reads_text_is_refused(data, tmp_path):
-    with pytest.raises(UsageError, match="tevad reads text, and vad train gives visual features"):
-        train(data / "features.zarr", data / "labels.csv", tmp_path / "run", detector="tevad")
+def store_of(folder, kinds):
+    store = FeatureStore.create(folder / "features.zarr")
+    for index, anomalous in enumerate([slice(0, 0), slice(0, 2)] * 4):
+        write_video(store, f"v{index}", 6, anomalous, np.random.default_rng(index), kinds)
+    labels = [f"v{index},{index % 2}" for index in range(8)]
+    (folder / "labels.csv").write_text("\n".join(["video,label", *labels]))
+    return store, folder / "labels.csv"
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.parametrize("detector", sorted(DETECTORS))
+def test_every_detector_trains_is_saved_and_scores(tmp_path, detector, streams):
+    store, labels = store_of(tmp_path, ("visual", "text"))
+    own = {"width": 8} if "width" in options(DETECTORS[detector].settings) else {}
+    own |= ALONE[streams] if DETECTORS[detector].text else {}
+    settings = {"detector": detector, "epochs": 1, "components": 4, **STREAMS[streams], **own}
+    trained = train(store.path, labels, tmp_path / "run", quiet=True, **settings)
+    assert trained.names == {kind: f"{kind}/{name}" for kind, name in STREAMS[streams].items()}
+    scores_alike(store, trained, Run.open(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "detector", "read"),
+    [
+        (("visual",), "rtfm", {"visual": "visual/test"}),
+        (("text",), "rtfm", {"text": "text/said"}),  # text alone, where there is nothing else
+        (("visual", "text"), "rtfm", {"visual": "visual/test"}),
+        (("visual", "text"), "tevad", {"visual": "visual/test", "text": "text/said"}),
+    ],
+)
+def test_what_is_read_by_default(tmp_path, kinds, detector, read):
+    store, labels = store_of(tmp_path, kinds)
+    run = train(store.path, labels, tmp_path / "r", detector=detector, epochs=1, quiet=True)
+    assert run.names == read
+    assert run.card["features"]["provenance"] == (MADE_BY if "visual" in read else None)
+    assert run.card["features"]["text_provenance"] == (SAID_BY if "text" in read else None)
+
+
+def test_text_that_is_not_there_is_asked_for(tmp_path):
+    store, labels = store_of(tmp_path, ("visual",))
+    for wanted in ({"detector": "tevad"}, {"text": "minilm"}):
+        with pytest.raises(UsageError, match="holds no text features; make some first: vad cap"):
+            train(store.path, labels, tmp_path / "r", **wanted)
+
+
+def test_streams_that_differ_in_snippets_name_the_video(tmp_path):
+    store, labels = store_of(tmp_path, ("visual", "text"))
+    array = zarr.open_array(str(store.path / "v5" / "text" / "said"))
+    array.resize((5, DIM))
+    with pytest.raises(UsageError, match="of 'v5' .* differ in snippets: visual/test has 6, text"):
+        train(store.path, labels, tmp_path / "r", detector="tevad", quiet=True)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data, run, tmp_path):

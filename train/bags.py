@@ -7,7 +7,7 @@ memory-mapped file beside it, named by what is in it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vad.errors import UsageError
 from vad.files import committed
 from vad.labels import Label
-from vad.progress import meter
+from vad.progress import Meter, meter
 from vad.store import FeatureStore
+
+from .streams import Names, read_streams, shapes_of
 
 MOST_ROWS = 20_000  # that statistics are taken of
 
@@ -42,34 +45,49 @@ def segment_mean(features: NDArray[np.floating], n_segments: int) -> NDArray[np.
 class Bags:
     """Videos as bags of segments, with their labels."""
 
-    visual: NDArray[np.float32]  # [videos, crops, segments, dim], perhaps memory-mapped
+    streams: Mapping[str, NDArray[np.float32]]  # [videos, crops, segments, dim] by kind, on disk
     lengths: NDArray[np.int64]  # [videos], segments before the padding
     labels: NDArray[np.float32]  # [videos], 1 abnormal
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Some of the bags on a device: visual [videos, crops, segments, dim], lengths, labels."""
-        longest = int(self.lengths[index].max())
-        parts = (self.visual[index][:, :, :longest], self.lengths[index], self.labels[index])
-        visual, lengths, labels = (torch.from_numpy(part).to(device) for part in parts)
-        return visual, lengths, labels
+    @property
+    def widths(self) -> dict[str, int]:
+        """Feature width of every stream."""
+        return {kind: stream.shape[-1] for kind, stream in self.streams.items()}
 
-    def rows(self) -> NDArray[np.float32]:
-        """Segments of all videos and crops, [rows, dim], without the padding.
+    def take(
+        self, index: NDArray[np.int64], device: torch.device
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Some of the bags on a device: streams [videos, crops, segments, dim], lengths, labels."""
+        longest = int(self.lengths[index].max())
+        streams = {
+            kind: torch.from_numpy(stream[index][:, :, :longest]).to(device)
+            for kind, stream in self.streams.items()
+        }
+        lengths, labels = (torch.from_numpy(x[index]) for x in (self.lengths, self.labels))
+        return streams, lengths.to(device), labels.to(device)
+
+    def rows(self, kind: str) -> NDArray[np.float32]:
+        """Segments of all videos and crops of one stream, [rows, dim], without the padding.
 
         Of large sets it is every n-th, so that statistics of them fit in memory.
         """
-        _, crops, _, dim = self.visual.shape
+        stream = self.streams[kind]
+        _, crops, _, dim = stream.shape
         step = -(-int(self.lengths.sum()) * crops // MOST_ROWS)
-        bags = zip(self.visual, self.lengths, strict=True)
+        bags = zip(stream, self.lengths, strict=True)
         return np.concatenate([bag[:, :length].reshape(-1, dim)[::step] for bag, length in bags])
 
     def split(self, n: int) -> tuple[Bags, Bags | None]:
         """The first `n` bags, and the others if there are any."""
         first, rest = (
-            Bags(self.visual[part], self.lengths[part], self.labels[part])
+            Bags(
+                {kind: stream[part] for kind, stream in self.streams.items()},
+                self.lengths[part],
+                self.labels[part],
+            )
             for part in (slice(n), slice(n, None))
         )
         return first, rest if len(rest) else None
@@ -77,7 +95,7 @@ class Bags:
 
 def load_bags(
     store: FeatureStore,
-    name: str,
+    names: Names,
     labels: Sequence[Label],
     n_segments: int,
     *,
@@ -87,38 +105,62 @@ def load_bags(
     """The bags of labelled videos, in their order, packed now or before.
 
     A video of fewer snippets than segments keeps its snippets and is padded, or, with `stretch`,
-    has them repeated as published training does.
+    has them repeated as published training does. Raises UsageError, naming a video, where the
+    streams of a video differ in snippets, or a stream has another shape than in the first video.
     """
-    key = hashlib.sha256(f"{name} {n_segments} {stretch}".encode())
-    for label in labels:
-        key.update(f"{label.video} {store.attributes(label.video, name)['sha256']}".encode())
-    path = store.path / ".cache" / f"bags-{key.hexdigest()[:24]}.npy"
-    if not path.exists():
-        _pack(path, store, name, labels, n_segments, stretch=stretch, quiet=quiet)
-    visual = np.load(path, mmap_mode="r")
-    snippets = [store.attributes(label.video, name)["shape"][0] for label in labels]
+    shapes = _same_shapes(store, names, [label.video for label in labels])
+    snippets = [next(iter(shape.values()))[0] for shape in shapes]
     lengths = np.full(len(labels), n_segments) if stretch else np.minimum(snippets, n_segments)
-    return Bags(visual, lengths, np.array([label.label for label in labels], np.float32))
+    streams = {}
+    for kind, name in names.items():
+        key = hashlib.sha256(f"{name} {n_segments} {stretch}".encode())
+        for label in labels:
+            key.update(f"{label.video} {store.attributes(label.video, name)['sha256']}".encode())
+        path = store.path / ".cache" / f"bags-{key.hexdigest()[:24]}.npy"
+        if not path.exists():
+            shape = (len(labels), shapes[0][kind][1], n_segments, shapes[0][kind][2])
+            with (
+                committed(path) as part,
+                meter("pack", len(labels), unit="videos", quiet=quiet) as m,
+            ):
+                _pack(part, shape, store, {kind: name}, labels, m, stretch=stretch)
+        streams[kind] = np.load(path, mmap_mode="r")
+    return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
+
+
+def _same_shapes(
+    store: FeatureStore, names: Names, videos: Sequence[str]
+) -> list[dict[str, tuple[int, int, int]]]:
+    shapes = [shapes_of(store, names, video) for video in videos]
+    for video, shape in zip(videos, shapes, strict=True):
+        for kind, name in names.items():
+            (_, *first), (_, *other) = shapes[0][kind], shape[kind]
+            if first != other:
+                raise UsageError(
+                    f"{name} of {videos[0]!r} and {video!r} in {store.path} have different crops "
+                    f"and width: {first} and {other}",
+                    hint="extract them again into one new store",
+                )
+    return shapes
 
 
 def _pack(
     path: Path,
+    shape: tuple[int, ...],
     store: FeatureStore,
-    name: str,
+    names: Names,
     labels: Sequence[Label],
-    n_segments: int,
+    done: Meter,
     *,
     stretch: bool,
-    quiet: bool,
 ) -> None:
-    _, crops, dim = store.attributes(labels[0].video, name)["shape"]
-    shape = (len(labels), crops, n_segments, dim)
-    with committed(path) as part, meter("pack", len(labels), unit="videos", quiet=quiet) as done:
-        packed = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-        for row, label in enumerate(labels):
-            features = store.read(label.video, name)
-            if stretch or len(features) > n_segments:
-                features = segment_mean(features, n_segments)
-            packed[row, :, : len(features)] = features.transpose(1, 0, 2)
-            done.advance()
-        packed.flush()
+    """Write the bags of one stream, [videos, crops, segments, dim]."""
+    packed = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    n_segments = shape[2]
+    for row, label in enumerate(labels):
+        (features,) = read_streams(store, names, label.video).values()
+        if stretch or len(features) > n_segments:
+            features = segment_mean(features, n_segments)
+        packed[row, :, : len(features)] = features.transpose(1, 0, 2)
+        done.advance()
+    packed.flush()

@@ -24,13 +24,15 @@ from torch import Tensor
 
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.files import committed
+from vad.files import committed, write_json
 
 from .detectors import Detector, create_detector
 from .scaling import Scaling
+from .streams import KINDS, Inputs
 
 SCHEMA = "vad.run/1"
 WEIGHTS, CARD = "detector.safetensors", "card.json"
+PREFIXES = {"visual": "scaling.", "text": "text_scaling."}  # of the tensors of a stream's scaling
 LONG_SNIPPETS = 1024  # longer videos are scored a crop at a time: attention grows with the square
 
 
@@ -38,9 +40,9 @@ class Run:
     """A trained detector with its card, ready to score. Use `open`."""
 
     def __init__(
-        self, path: Path, card: dict[str, Any], detector: Detector, scaling: Scaling
+        self, path: Path, card: dict[str, Any], detector: Detector, inputs: Inputs
     ) -> None:
-        self.path, self.card, self.detector, self.scaling = path, card, detector.eval(), scaling
+        self.path, self.card, self.detector, self.inputs = path, card, detector.eval(), inputs
 
     @classmethod
     def open(cls, path: str | Path, device: str = "cpu") -> Run:
@@ -61,8 +63,20 @@ class Run:
             reason = " ".join(str(error).split())
             raise UsageError(f"{path / WEIGHTS} does not fit {path / CARD}: {reason}") from None
         chosen = choose_device(device)
-        scaling = Scaling.from_tensors(with_prefix(tensors, "scaling."))
-        return cls(path, card, detector.to(chosen), scaling.to(chosen))
+        scalings = {
+            kind: Scaling.from_tensors(with_prefix(tensors, PREFIXES[kind]))
+            for kind in names_of(card)
+        }
+        inputs = Inputs(scalings, apart=detector.text_dim is not None)
+        return cls(path, card, detector.to(chosen), inputs.to(chosen))
+
+    def save(self) -> None:
+        """Write weights and card; the card comes last, a folder with one is a finished run."""
+        tensors = {f"detector.{n}": t for n, t in self.detector.state_dict().items()}
+        for kind, scaling in self.inputs.scalings.items():
+            tensors |= {f"{PREFIXES[kind]}{n}": t for n, t in scaling.tensors().items()}
+        save_tensors(self.path / WEIGHTS, tensors)
+        write_json(self.path / CARD, self.card)
 
     @property
     def name(self) -> str:
@@ -74,19 +88,34 @@ class Run:
         """The score from which a frame is flagged, chosen on the validation videos."""
         return float(self.card["threshold"])
 
-    @torch.inference_mode()
-    def score(self, visual: NDArray[Any]) -> NDArray[np.float32]:
-        """Snippet scores of one video.
+    @property
+    def names(self) -> dict[str, str]:
+        """The arrays of a store that it reads, by kind: {"visual": "visual/i3d"}."""
+        return names_of(self.card)
 
-        visual [snippets, crops, dim] as stored -> [snippets] in [0, 1], the mean over crops and
-        over the neighbours that the run's `smoothing` says
+    @torch.inference_mode()
+    def score(
+        self, visual: NDArray[Any] | None = None, text: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Snippet scores of one video, from the streams that the run was trained on.
+
+        visual [snippets, crops, dim] and text [snippets, dim] as stored -> [snippets] in [0, 1],
+        the mean over crops and over the neighbours that the run's `smoothing` says. Raises
+        UsageError where a stream is missing.
         """
-        device = next(self.detector.parameters()).device
-        bag = torch.from_numpy(visual.astype(np.float32)).to(device).transpose(0, 1)[None]
-        bag = self.scaling(bag)
-        parts = bag.split(1, dim=1) if bag.shape[2] > LONG_SNIPPETS else (bag,)
-        scores = torch.stack([self.detector(part).scores[0] for part in parts]).mean(0)
+        given = {"visual": visual, "text": text if text is None else text.reshape(len(text), 1, -1)}
+        streams = {kind: given[kind] for kind in self.names if given[kind] is not None}
+        if len(streams) < len(self.names):
+            raise UsageError(f"{self.path} reads {' and '.join(self.names.values())}")
+        features, sentences = self.inputs.of_arrays(streams)
+        parts = features.split(1, dim=1) if features.shape[2] > LONG_SNIPPETS else (features,)
+        scores = torch.stack([self.detector(part, sentences).scores[0] for part in parts]).mean(0)
         return smooth(scores.float().cpu().numpy(), self.card["training"]["smoothing"])
+
+
+def names_of(card: Mapping[str, Any]) -> dict[str, str]:
+    """The arrays that the run of a card reads, by kind."""
+    return {kind: name for kind in KINDS if (name := card["features"].get(kind))}
 
 
 def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:

@@ -21,8 +21,8 @@ from .bags import Bags
 from .checkpoint import load_tensors, save_tensors, with_prefix
 from .detectors import Detector
 from .history import History
-from .scaling import Scaling
 from .settings import TrainSettings
+from .streams import Inputs
 
 WARMUP = 0.5  # share of the epochs before a network is ripe to be chosen
 SAVE_EVERY_S = 60.0  # how much work a killed run loses
@@ -81,7 +81,7 @@ def fit(
     state: Fit,
     train: Bags,
     validation: Bags | None,
-    scaling: Scaling,
+    inputs: Inputs,
     settings: TrainSettings,
     *,
     history: History,
@@ -99,8 +99,8 @@ def fit(
     saved = time.monotonic()
     try:
         while state.epoch < settings.epochs:
-            row = _train_epoch(state, train, scaling, settings, device)
-            figures = validate(state.detector, validation, scaling, settings, device)
+            row = _train_epoch(state, train, inputs, settings, device)
+            figures = validate(state.detector, validation, inputs, settings, device)
             state.epoch += 1
             quality = figures["validation/video_auc"] if validation else float(state.epoch)
             if quality >= state.best and state.epoch > WARMUP * settings.epochs:
@@ -119,7 +119,7 @@ def fit(
 
 
 def _train_epoch(
-    state: Fit, train: Bags, scaling: Scaling, settings: TrainSettings, device: torch.device
+    state: Fit, train: Bags, inputs: Inputs, settings: TrainSettings, device: torch.device
 ) -> dict[str, float]:
     """One pass over the larger class; the mean of every loss term."""
     torch.manual_seed(settings.seed * 1_000_003 + state.epoch)
@@ -128,8 +128,8 @@ def _train_epoch(
     sums: dict[str, float] = {}
     n_steps = 0
     for index in balanced_batches(train.labels, settings.batch, random):
-        visual, lengths, labels = train.take(index, device)
-        output = state.detector(scaling(visual), lengths=lengths)
+        streams, lengths, labels = train.take(index, device)
+        output = state.detector(*inputs(streams), lengths)
         terms = state.detector.loss(output, labels, settings.form)
         state.optimizer.zero_grad()
         terms["total"].backward()
@@ -163,7 +163,7 @@ def balanced_batches(
 def validate(
     detector: Detector,
     bags: Bags | None,
-    scaling: Scaling,
+    inputs: Inputs,
     settings: TrainSettings,
     device: torch.device,
 ) -> dict[str, float]:
@@ -174,8 +174,8 @@ def validate(
     losses, peaks = [], []
     for start in range(0, len(bags), settings.batch):
         index = np.arange(start, min(start + settings.batch, len(bags)))
-        visual, lengths, labels = bags.take(index, device)
-        output = detector(scaling(visual), lengths=lengths)
+        streams, lengths, labels = bags.take(index, device)
+        output = detector(*inputs(streams), lengths)
         terms = detector.loss(output, labels, "paper")
         losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())

@@ -24,8 +24,8 @@ from vad.progress import meter
 from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
-from .checkpoint import CARD, SCHEMA, WEIGHTS, Run, save_tensors
-from .detectors import DETECTORS, create_detector, find_row
+from .checkpoint import CARD, SCHEMA, Run
+from .detectors import create_detector, find_row
 from .dictionary import make_dictionary
 from .fit import Fit, fit
 from .history import History
@@ -33,6 +33,7 @@ from .metrics import best_threshold
 from .scaling import Scaling
 from .settings import TrainSettings
 from .split import Split, split_videos
+from .streams import KINDS, Inputs, Names, choose_streams, read_streams, shapes_of
 
 log = logging.getLogger("vad")
 
@@ -77,12 +78,6 @@ def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, A
     general = {n: v for n, v in given.items() if n in known}
     chosen = build(TrainSettings, general, where="train")
     row = find_row(chosen.detector)
-    if row.text:
-        readers = ", ".join(name for name, other in DETECTORS.items() if not other.text)
-        raise UsageError(
-            f"{chosen.detector} reads text, and vad train gives visual features only",
-            hint=f"choose one of: {readers}",
-        )
     own = {n: v for n, v in given.items() if n not in known}
     if wrong := set(own) - set(options(row.settings)):
         names = ", ".join(sorted(options(row.settings)))
@@ -106,43 +101,59 @@ def train_run(
     quiet: bool,
 ) -> Run:
     """Train with settings that are built already; see `train`."""
+    if (out / CARD).exists() and not overwrite:
+        raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
     store = FeatureStore.open(store_path)
-    name = store.resolve("visual", settings.visual)
-    stored = [i for i in store.ids() if name in store.names(i)]
+    given = {"visual": settings.visual, "text": settings.text}
+    names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
+    stored = [i for i in store.ids() if set(names.values()) <= set(store.names(i))]
     labels = match(read_labels(labels_path), stored, where=labels_path)
     split = split_videos(
         labels, validation=settings.validation, seed=settings.seed, fold=settings.fold
     )
-    plan = _plan(store, name, labels_path, split, settings, own)
-    if (out / CARD).exists() and not overwrite:
-        raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
-    going_on = _goes_on(out, plan, resume=resume)
-
+    features = _features(store, names, split, settings)
     bags = load_bags(
         store,
-        name,
+        names,
         split.train + split.validation,
         settings.segments,
         stretch=settings.form == "published",
         quiet=quiet,
     )
     train_bags, validation_bags = bags.split(len(split.train))
-    device = choose_device(settings.device)
-    scaling = _scaling(train_bags, settings).to(device)
+    inputs = _inputs(train_bags, settings)
+    visual_dim, text_dim = inputs.dims(bags.widths)
+    plan = {
+        "schema": SCHEMA,
+        "vad": vad.__version__,
+        "detector": {
+            "name": settings.detector,
+            "visual_dim": visual_dim,
+            "text_dim": text_dim,
+            "settings": dict(own),
+        },
+        "training": asdict(settings),
+        "features": features,
+        "data": {"labels": str(labels_path)}
+        | {part: _listed(getattr(split, part)) for part in ("train", "validation", "test")},
+    }
+    going_on = _goes_on(out, plan, resume=resume)
     torch.manual_seed(settings.seed)
-    plan["detector"]["visual_dim"] = scaling.dim or bags.visual.shape[-1]
     detector = create_detector(
         settings.detector,
-        visual_dim=plan["detector"]["visual_dim"],
+        visual_dim=visual_dim,
+        text_dim=text_dim,
         settings=own,
-        arrays=_arrays(settings.detector, train_bags, scaling),
+        arrays=_arrays(settings.detector, train_bags, inputs),
     )
+    device = choose_device(settings.device)
     state = Fit.begin(detector.to(device), settings)
     if going_on:
         state.load(out / STATE)
         log.info("going on after epoch %d", state.epoch)
     else:
         write_json(out / PLAN, plan)
+    inputs = inputs.to(device)
     n_epochs = settings.epochs - state.epoch
     with (
         History(out, state.epoch) as history,
@@ -152,7 +163,7 @@ def train_run(
             state,
             train_bags,
             validation_bags,
-            scaling,
+            inputs,
             settings,
             history=history,
             state_path=out / STATE,
@@ -160,41 +171,32 @@ def train_run(
         )
         chosen = next(r for r in history.rows if r["epoch"] == state.best_epoch)
     detector.load_state_dict(state.best_weights)
-    run = Run(out, plan, detector, scaling)
-    return _finish(run, store, name, split, chosen)
+    return _finish(Run(out, plan, detector, inputs), store, split, chosen)
 
 
-def _plan(
-    store: FeatureStore,
-    name: str,
-    labels_path: Path,
-    split: Split,
-    settings: TrainSettings,
-    own: Mapping[str, Any],
+def _features(
+    store: FeatureStore, names: Names, split: Split, settings: TrainSettings
 ) -> dict[str, Any]:
-    """What of the card is known before training: the run resumes only if this is the same."""
-    provenance = store.provenance(name) or {}
-    shapes = {tuple(store.attributes(label.video, name)["shape"][1:]) for label in split.train}
-    crops, dim = next(iter(shapes))
-    if provenance["weights"].get("random") and not settings.allow_random:
-        raise UsageError(
-            f"{store.path} holds features of random weights, which mean nothing",
-            hint="extract with real weights, or --allow-random in a test",
-        )
+    """What the card says of the features: which arrays, how wide, and what made them."""
+    shapes = shapes_of(store, names, split.train[0].video)
+    made = {kind: store.provenance(name) for kind, name in names.items()}
+    for provenance in made.values():
+        weights = (provenance or {}).get("weights")
+        if isinstance(weights, dict) and weights.get("random") and not settings.allow_random:
+            raise UsageError(
+                f"{store.path} holds features of random weights, which mean nothing",
+                hint="extract with real weights, or --allow-random in a test",
+            )
+    _, crops, dim = shapes.get("visual", (0, 1, None))
     return {
-        "schema": SCHEMA,
-        "vad": vad.__version__,
-        "detector": {
-            "name": settings.detector,
-            "visual_dim": dim,
-            "text_dim": None,
-            "settings": dict(own),
-        },
-        "training": asdict(settings),
-        "features": {"store": str(store.path), "visual": name, "crops": crops, "dim": dim}
-        | {"provenance": provenance},
-        "data": {"labels": str(labels_path)}
-        | {part: _listed(getattr(split, part)) for part in ("train", "validation", "test")},
+        "store": str(store.path),
+        "visual": names.get("visual"),
+        "crops": crops,
+        "dim": dim,
+        "provenance": made.get("visual"),
+        "text": names.get("text"),
+        "text_dim": shapes["text"][2] if "text" in shapes else None,
+        "text_provenance": made.get("text"),
     }
 
 
@@ -217,33 +219,41 @@ def _goes_on(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
     return True
 
 
-def _scaling(bags: Bags, settings: TrainSettings) -> Scaling:
+def _inputs(bags: Bags, settings: TrainSettings) -> Inputs:
+    scalings = {kind: _scaling(bags.rows(kind), len(bags), settings) for kind in bags.streams}
+    return Inputs(scalings, apart=find_row(settings.detector).text and len(scalings) == len(KINDS))
+
+
+def _scaling(rows: NDArray[np.float32], n_videos: int, settings: TrainSettings) -> Scaling:
     if settings.scale == "none":
         return Scaling()
-    rows = bags.rows()
     scaling = Scaling.standardise(rows)
-    n = settings.components or COMPONENTS_A_VIDEO * len(bags)
+    n = settings.components or COMPONENTS_A_VIDEO * n_videos
     if settings.scale == "standardise" or n >= rows.shape[1]:
         return scaling
     return scaling.with_components(rows, n)
 
 
-def _arrays(detector: str, bags: Bags, scaling: Scaling) -> dict[str, NDArray[np.float32]]:
+def _arrays(detector: str, bags: Bags, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
     """What a detector is given besides features: S3R a dictionary of the normal training videos."""
     if "dictionary" not in find_row(detector).arrays:
         return {}
-    normal = np.flatnonzero(bags.labels == 0)
-    videos = (bags.visual[i][:, : bags.lengths[i]].transpose(1, 0, 2) for i in normal)
-    return {"dictionary": make_dictionary(scaling.of_array(video) for video in videos)}
+    cpu = torch.device("cpu")
+    videos = []
+    for index in np.flatnonzero(bags.labels == 0):
+        streams, _, _ = bags.take(np.array([index]), cpu)
+        videos.append(inputs(streams)[0][0].transpose(0, 1).numpy())
+    return {"dictionary": make_dictionary(videos)}
 
 
-def _finish(
-    run: Run, store: FeatureStore, name: str, split: Split, chosen: Mapping[str, float]
-) -> Run:
+def _finish(run: Run, store: FeatureStore, split: Split, chosen: Mapping[str, float]) -> Run:
     """Choose the threshold on the validation videos, and write weights and card."""
     threshold = 0.5
     if split.validation:
-        peaks = [run.score(store.read(label.video, name)).max() for label in split.validation]
+        peaks = [
+            run.score(**read_streams(store, run.names, label.video)).max()
+            for label in split.validation
+        ]
         threshold = best_threshold([label.label for label in split.validation], peaks)
     run.card = {
         **run.card,
@@ -256,10 +266,7 @@ def _finish(
         },
         "threshold": threshold,
     }
-    tensors = {f"detector.{n}": t for n, t in run.detector.state_dict().items()}
-    tensors |= {f"scaling.{n}": t for n, t in run.scaling.tensors().items()}
-    save_tensors(run.path / WEIGHTS, tensors)
-    write_json(run.path / CARD, run.card)  # last: a folder with a card is a finished run
+    run.save()
     for left in (STATE, PLAN):
         (run.path / left).unlink(missing_ok=True)
     return run

@@ -46,6 +46,11 @@ class Scaling:
         """Width of the scaled features, where it differs from that of the features."""
         return None if self.basis is None else self.basis.shape[1]
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where its tensors are; None without any."""
+        return None if self.shift is None else self.shift.device
+
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Scaling:
         """The scaling that `tensors` describes."""
@@ -66,14 +71,6 @@ class Scaling:
             return features
         scaled = ((features - self.shift) / self.scale).clamp(-CLIP, CLIP)
         return scaled if self.basis is None else scaled @ self.basis
-
-    def of_array(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same for an array, on the device of the scaling."""
-        device = None if self.shift is None else self.shift.device
-        scaled: NDArray[np.float32] = (
-            self(torch.from_numpy(features.copy()).to(device)).cpu().numpy()
-        )
-        return scaled
 
 
 def _tensor(values: NDArray[np.float64]) -> Tensor:

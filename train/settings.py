@@ -14,6 +14,7 @@ class TrainSettings:
 
     detector: str = option("rtfm", "detector to train")
     visual: str | None = option(None, "visual features to train on; by default the only ones")
+    text: str | None = option(None, "text features to train on, alone or with the visual ones")
     validation: float = option(
         0.2, "share of the training videos that is held back", minimum=0, maximum=0.9
     )

@@ -11,6 +11,7 @@ Nothing here imports torch before a detector is made: the command line lists the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def create_detector(
         raise UsageError(f"{name} takes no array named {min(unknown)!r}")
     if visual_dim < 1:
         raise UsageError(f"visual_dim must be at least 1, got {visual_dim}")
-    if row.text and text_dim is None:
+    if text_dim is None and len(row.kinds(asdict(chosen))) > 1:
         raise UsageError(
             f"{name} reads text features besides the visual ones",
             hint="caption the store first (`vad caption`) and name its text array",

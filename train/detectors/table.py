@@ -36,6 +36,13 @@ class Row:
     small: Mapping[str, Any] = field(default_factory=dict)  # settings that suit a few dozen videos
     arrays: tuple[str, ...] = ()  # arrays it is given at creation, beside settings
 
+    def kinds(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """The kinds of features that it cannot do without; none: it reads either, or both."""
+        if not self.text:
+            return ()
+        alone = settings.get("fusion")
+        return (alone,) if alone in ("visual", "text") else ("visual", "text")
+
 
 DETECTORS: dict[str, Row] = {
     "rtfm": Row(

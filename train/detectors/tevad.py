@@ -13,8 +13,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vad.errors import InternalError
-
 from ..blocks.layers import Layers, Masked, blank, conv, mean_over_time, score_head, xavier
 from ..blocks.temporal import TemporalNetwork, conv_relu_norm
 from ..losses import Terms, class_magnitude
@@ -28,25 +26,27 @@ class TEVAD(Detector):
     """Two temporal networks, a fusion, and RTFM's head.
 
     The branches of a temporal network are a quarter as wide as its features. Both networks are
-    there in every mode of fusion, as in the published weights.
+    there in every mode of fusion, as in the published weights. Only a detector that is made
+    without `text_dim`, to read one kind of features alone (fusion "visual" or "text"), has one.
     """
 
     settings: TEVADSettings
 
     def __init__(self, visual_dim: int, text_dim: int | None, settings: TEVADSettings) -> None:
         super().__init__(visual_dim, text_dim, settings)
-        if text_dim is None:
-            raise InternalError("TEVAD was made without the width of its text features")
-        joint_dim = visual_dim + text_dim
-        fused_dim = {"concat": joint_dim, "add_up": joint_dim, "visual": visual_dim}
         self.Aggregate = self.temporal_network(visual_dim)
-        self.Aggregate_text = self.temporal_network(text_dim)
-        if settings.fusion in ("add", "product"):
-            self.fc0 = nn.Linear(visual_dim, text_dim)
-        if settings.fusion == "add_up":
-            self.fc_vis = nn.Linear(visual_dim, joint_dim)
-            self.fc_text = nn.Linear(text_dim, joint_dim)
-        self.fc1 = nn.Linear(fused_dim.get(settings.fusion, text_dim), 512)
+        fused_dim = visual_dim
+        if text_dim is not None:
+            joint_dim = visual_dim + text_dim
+            fused_dims = {"concat": joint_dim, "add_up": joint_dim, "visual": visual_dim}
+            fused_dim = fused_dims.get(settings.fusion, text_dim)
+            self.Aggregate_text = self.temporal_network(text_dim)
+            if settings.fusion in ("add", "product"):
+                self.fc0 = nn.Linear(visual_dim, text_dim)
+            if settings.fusion == "add_up":
+                self.fc_vis = nn.Linear(visual_dim, joint_dim)
+                self.fc_text = nn.Linear(text_dim, joint_dim)
+        self.fc1 = nn.Linear(fused_dim, 512)
         self.fc2 = nn.Linear(512, 128)
         self.fc3 = nn.Linear(128, 1)
         self.dropout = nn.Dropout(settings.dropout)
@@ -58,17 +58,16 @@ class TEVAD(Detector):
 
     def run(self, bags: Bags) -> Output:
         """Fused features [videos, crops, snippets, dim] and their scores."""
-        if bags.text is None:
-            raise InternalError("TEVAD ran without text features")
         visual = self.Aggregate(bags.channels(bags.visual), bags.mask)
-        visual = self.dropout(bags.unflatten(visual.transpose(1, 2)))
-        text = bags.text  # once a video: its crops share it
-        if self.settings.aggregate_text:
-            text = self.Aggregate_text(text.transpose(1, 2), bags.valid).transpose(1, 2)
-        text = text[:, None].expand(*visual.shape[:3], -1)
-        if self.settings.aggregate_text:
-            text = self.dropout(text)
-        features = self.fuse(visual, text)
+        features = self.dropout(bags.unflatten(visual.transpose(1, 2)))
+        if bags.text is not None:
+            text = bags.text  # once a video: its crops share it
+            if self.settings.aggregate_text:
+                text = self.Aggregate_text(text.transpose(1, 2), bags.valid).transpose(1, 2)
+            text = text[:, None].expand(*features.shape[:3], -1)
+            if self.settings.aggregate_text:
+                text = self.dropout(text)
+            features = self.fuse(features, text)
         scores = score_head(features, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
         magnitudes = bags.blank(magnitude(features))
         return Output(bags.blank(scores), magnitudes, bags.lengths, {"features": features})
