@@ -158,7 +158,7 @@ def scan(path: Path, limits: Limits) -> Scan:
                 break
         if picture is None:
             raise _no_picture(len(shown), _n_frames_declared(container, stream))
-        info = _info(container, stream, picture, len(shown) if whole else None)
+        info = describe(container, stream, picture, len(shown) if whole else None)
         return Scan(
             info=info,
             whole=whole,
@@ -183,7 +183,7 @@ def stamp(item: Packet[VideoStream] | VideoFrame, container: str) -> int | None:
 
 @contextmanager
 def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open the best video stream of a file, for one thread. Raises VideoError."""
+    """Open the best video stream of a file. Raises VideoError."""
     _check_file(path)
     options = {
         "format_whitelist": FORMATS,
@@ -195,22 +195,27 @@ def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, Vid
     except (av.FFmpegError, OSError) as error:
         raise _not_opened(path) from error
     with container:
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise VideoError("not-a-video", "it holds no video stream")
-        context = stream.codec_context
-        if context is None:
-            raise VideoError("no-frames", "its video codec is unknown")
-        if context.width * context.height > limits.max_pixels:
-            raise VideoError(
-                "too-large",
-                f"its pictures are {context.width}x{context.height} = "
-                f"{context.width * context.height:,} pixels; the limit is {limits.max_pixels:,}",
-                hint=f"--max-pixels {context.width * context.height}",
-            )
-        context.options = {"max_pixels": str(limits.max_pixels)}  # headers lie, and sizes change
-        context.thread_count = 1
-        yield container, stream
+        yield container, video_stream(container, limits)
+
+
+def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
+    """The best video stream of an open container, for one thread. Raises VideoError."""
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        raise VideoError("not-a-video", "it holds no video stream")
+    context = stream.codec_context
+    if context is None:
+        raise VideoError("no-frames", "its video codec is unknown")
+    if context.width * context.height > limits.max_pixels:
+        raise VideoError(
+            "too-large",
+            f"its pictures are {context.width}x{context.height} = "
+            f"{context.width * context.height:,} pixels; the limit is {limits.max_pixels:,}",
+            hint=f"--max-pixels {context.width * context.height}",
+        )
+    context.options = {"max_pixels": str(limits.max_pixels)}  # headers lie, and sizes change
+    context.thread_count = 1
+    return stream
 
 
 def _check_file(path: Path) -> None:
@@ -253,9 +258,10 @@ def _first_picture(packet: Packet[VideoStream]) -> VideoFrame | None:
         return None
 
 
-def _info(
+def describe(
     container: InputContainer, stream: VideoStream, picture: VideoFrame, n_packets: int | None
 ) -> VideoInfo:
+    """What an open video declares, and its first picture shows."""
     context = stream.codec_context
     # Displays turn by right angles only; the odd tag that says otherwise is rounded.
     rotation_deg = round(picture.rotation / 90) * 90 % 360

@@ -25,7 +25,7 @@ def read_with_pyav(
     path: Path, info: VideoInfo, limits: Limits, *, note: str = ""
 ) -> Iterator[Block | DecodeReport]:
     """Decode a video: its frames in blocks, then the report with `note` in it."""
-    painter, clock = _Painter(info), _Clock(info)
+    painter, clock = Painter(info), Clock(info)
     n_frames = n_bad = 0
     rgb, times = painter.canvas(), np.empty(CLIP_FRAMES)
     with open_video(path, limits) as (container, stream):
@@ -57,7 +57,7 @@ def read_with_pyav(
     )
 
 
-class _Painter:
+class Painter:
     """Turns decoded pictures into RGB of one size, upright.
 
     One converter is kept for the whole video and told to use one thread: PyAV's default call
@@ -84,7 +84,7 @@ class _Painter:
         return np.rot90(converted.to_ndarray(), self._quarter_turns)
 
 
-class _Clock:
+class Clock:
     """Presentation times counted from the first frame, in a sequence that only goes forward.
 
     A frame without a time, or with one that is not later than its predecessor's (recordings
