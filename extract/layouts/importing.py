@@ -103,7 +103,7 @@ def import_features(
         "imported": found.layout.name,
         "origin": origin,
         "dim": dim,
-        "crops": n_crops,
+        **({"crops": n_crops} if found.layout.kind == "visual" else {}),
         "clip_frames": CLIP_FRAMES,
         "dtype": dtype or stored_as,
         "vad": vad.__version__,

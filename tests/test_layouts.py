@@ -1,0 +1,421 @@
+"""Features as others publish them: told apart, brought in, handed out again unchanged."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from vad.errors import UsageError
+from vad.extract.layouts import LAYOUTS, export_features, import_features
+from vad.store import FeatureStore
+
+DIM = 6
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Write files of random features into a folder: name -> array that a store must hold."""
+    folder = tmp_path / "published"
+    rng = np.random.default_rng(0)
+
+    def write(shapes):
+        written = {}
+        for name, shape in shapes.items():
+            array = rng.random(shape, np.float32)
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith(".npy"):
+                np.save(path, array)
+            elif name.endswith(".txt"):
+                np.savetxt(path, array, "%.9g")
+            else:
+                torch.save(torch.from_numpy(array), path)
+            written[name] = array
+        return written
+
+    write.folder = folder
+    return write
+
+
+@pytest.fixture
+def stored(tmp_path, published):
+    """Import the folder: the outcome, and the store."""
+
+    def run(*paths, **settings):
+        target = tmp_path / "s.zarr"
+        outcome = import_features(list(paths) or [published.folder], target, quiet=True, **settings)
+        return outcome, FeatureStore.open(target)
+
+    return run
+
+
+# --- recognised, and read
+
+
+@pytest.mark.parametrize(
+    ("shapes", "layout", "array", "videos"),
+    [
+        (
+            {"a_i3d.npy": (3, 10, DIM), "sub/b_i3d.npy": (10, 10, DIM)},
+            "rtfm",
+            "visual/i3d",
+            {"a": (3, 10, DIM), "sub/b": (10, 10, DIM)},
+        ),
+        ({"a_i3d.npy": (7, 5, DIM)}, "rtfm", "visual/i3d", {"a": (7, 5, DIM)}),
+        (
+            {"a.npy": (10, 3, DIM), "b.npy": (10, 10, DIM)},  # crops first, by the other file
+            "numpy",
+            "visual/features",
+            {"a": (3, 10, DIM), "b": (10, 10, DIM)},
+        ),
+        ({"a.npy": (4, DIM)}, "numpy", "visual/features", {"a": (4, 1, DIM)}),
+        ({"a.pt": (4, 5, DIM)}, "torch", "visual/features", {"a": (4, 5, DIM)}),
+        ({"a.b_emb.npy": (4, DIM)}, "tevad-text", "text/simcse", {"a.b": (4, DIM)}),
+        (
+            {f"a__#1_label_A__{k}.npy": (4, DIM) for k in range(5)},
+            "crop-files",
+            "visual/i3d",
+            {"a__#1_label_A": (4, 5, DIM)},
+        ),
+        (
+            {"a.npy": (4, DIM), "a__1.npy": (4, DIM)},  # crop 0 without a number
+            "crop-files",
+            "visual/i3d",
+            {"a": (4, 2, DIM)},
+        ),
+        ({"a.txt": (32, DIM)}, "c3d-text", "visual/c3d", {"a": (32, 1, DIM)}),
+        (
+            {"a_i3d.npy": (7, 5, DIM), "read me.txt": (1, 1)},
+            "rtfm",
+            "visual/i3d",
+            {"a": (7, 5, DIM)},
+        ),
+    ],
+)
+def test_layouts_are_told_by_names_and_axes_by_shapes(
+    published, stored, shapes, layout, array, videos
+):
+    published(shapes)
+    outcome, store = stored()
+    assert (outcome.done, outcome.failed) == (sorted(videos), {})
+    for video, shape in videos.items():
+        features = store.read(video, array)
+        assert features.shape == shape
+        assert features.dtype == np.float32
+    assert store.provenance(array)["imported"] == layout
+
+
+def test_every_number_is_in_its_place(published, stored):
+    tall = published({"a.npy": (10, 3, DIM)})["a.npy"]
+    _, store = stored(name="t")
+    assert np.array_equal(store.read("a", "visual/t"), tall.transpose(1, 0, 2))
+
+
+def test_crop_k_is_file_k(published, stored):
+    files = published({f"a__{k}.npy": (4, DIM) for k in range(10)})
+    _, store = stored()
+    for k in range(10):
+        assert np.array_equal(store.read("a", "visual/i3d")[:, k], files[f"a__{k}.npy"])
+
+
+AMBIGUOUS = [{"a.npy": (10, 10, DIM)}, {"a.npy": (5, 10, DIM)}, {"a.npy": (1, 5, DIM)}]
+
+
+@pytest.mark.parametrize("shapes", AMBIGUOUS)
+def test_what_shapes_leave_open_is_asked(published, stored, shapes):
+    array = published(shapes)["a.npy"]
+    with pytest.raises(UsageError, match="--axes snippets-crops or --axes crops-snippets"):
+        stored()
+    _, store = stored(axes="snippets-crops")
+    assert np.array_equal(store.read("a", "visual/features"), array)
+    _, store = stored(axes="crops-snippets", overwrite=True)
+    assert np.array_equal(store.read("a", "visual/features"), array.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "settings", "message"),
+    [
+        ({"a.npy": (4, 6), "b.npy": (4, 6), "c.npy": (4, 7)}, {}, "the width of .*c.npy is 7"),
+        (
+            {"a.npy": (4, 10, 6), "b.npy": (6, 10, 6), "c.npy": (7, 5, 6)},
+            {},
+            "number of crops of .*c.npy is 5, that of 2 of 3 files, such as .*a.npy, is 10",
+        ),
+        ({"a.npy": (4, 6), "b.npy": (4, 10, 6)}, {}, "number of axes of"),
+        ({"a.npy": (4, 3, 6), "b.npy": (7, 3, 6)}, {}, "3 crops on axis 1, where there are 1, 5"),
+        ({"a_i3d.npy": (4, 6), "a_emb.npy": (4, 6)}, {}, "several layouts: .*choose with --layout"),
+        ({"a.npy": (4, 6), "a__0.npy": (4, 6), "a__1.npy": (4, 6)}, {}, "both hold 'a'"),
+        ({"a.npy": (4, 6)}, {"layout": "rtfm"}, "no file of layout rtfm in"),
+        ({"a.npy": (4, 6)}, {"layout": "rtfn"}, "no layout named 'rtfn'; .*did you mean 'rtfm'"),
+        ({"a_emb.npy": (4, 10, 6)}, {}, "text is .snippets, dim., .*a_emb.npy has crops"),
+        ({"a.npy": (4, 6)}, {"axes": "tcd"}, "axes are auto, snippets-crops or crops-snippets"),
+        ({"a.npy": (4, 6)}, {"dtype": "int8"}, "float16 or float32, not int8"),
+    ],
+)
+def test_sets_that_do_not_fit_together_are_refused(
+    published, stored, tmp_path, shapes, settings, message
+):
+    published(shapes)
+    with pytest.raises(UsageError, match=message):
+        stored(**settings)
+    assert not (tmp_path / "s.zarr").exists()
+
+
+# --- files that cannot be used: their video fails, the others are stored
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, (str(self.proof),)
+
+
+def bad_files(folder, proof):
+    np.save(folder / "objects.npy", np.array([Evil(proof)], object), allow_pickle=True)
+    (folder / "pickle.npy").write_bytes(pickle.dumps(Evil(proof)))
+    (folder / "half.npy").write_bytes((folder / "good.npy").read_bytes()[:-20])
+    (folder / "empty.npy").touch()
+    np.save(folder / "whole.npy", np.ones((4, DIM), int))
+    np.save(folder / "vector.npy", np.ones(DIM, np.float32))
+    np.save(folder / "nan.npy", np.full((4, DIM), np.nan, np.float32))
+
+
+def test_bad_files_fail_alone_and_none_runs_code(published, stored, tmp_path):
+    published({"good.npy": (4, DIM)})
+    bad_files(published.folder, tmp_path / "it ran")
+    outcome, store = stored()
+    assert outcome.done == store.ids() == ["good"]
+    assert outcome.exit_code == 3
+    messages = {video: f"{e.reason}: {e}" for video, e in outcome.failed.items()}
+    for video, words in {
+        "objects": "Python objects, which may run code; where you trust it, convert it",
+        "pickle": "Python objects, which may run code",
+        "half": "no whole .npy file",
+        "empty": "no whole .npy file",
+        "whole": "holds int64, features are floating-point",
+        "vector": r"is [6]; features are [snippets, dim]",
+        "nan": "not-finite: ",
+    }.items():
+        assert words in messages.pop(video)
+    assert not messages
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("content", ["a pickle", "a dictionary", "no file"])
+def test_torch_files_hold_one_tensor_and_nothing_that_runs(published, stored, tmp_path, content):
+    published({"good.pt": (4, DIM)})
+    path = published.folder / "bad.pt"
+    if content == "no file":
+        path.write_bytes(b"PK\x03\x04 cut")
+    else:
+        torch.save(Evil(tmp_path / "it ran") if content == "a pickle" else {"a": 1}, path)
+    outcome, _ = stored()
+    assert (outcome.done, list(outcome.failed)) == (["good"], ["bad"])
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_video_that_lacks_a_crop_fails(published, stored):
+    published({f"{v}__{k}.npy": (4, DIM) for v in "ab" for k in range(5) if (v, k) != ("b", 3)})
+    outcome, _ = stored()
+    assert outcome.done == ["a"]
+    assert str(outcome.failed["b"]) == "it lacks crop 3 of 5"
+
+
+# --- lists
+
+
+def test_a_list_of_another_machine_chooses_by_name(published, stored, tmp_path):
+    published({f"{v}_i3d.npy": (4, 5, DIM) for v in "abc"})
+    lines = tmp_path / "set.list"
+    lines.write_text("/home/x/c_i3d.npy 1\nD:\\x\\a_i3d.npy\n/home/x/gone_i3d.npy,Normal\n")
+    outcome, _ = stored(published.folder, f"@{lines}")
+    assert outcome.done == ["c", "a"]
+    assert "gone_i3d.npy is in the list, but not in" in str(outcome.failed["gone"])
+
+
+def test_a_list_of_files_that_are_here_needs_no_folder(published, stored, tmp_path):
+    published({f"{v}__{k}.npy": (4, DIM) for v in "ab" for k in range(5)})
+    lines = tmp_path / "set.list"
+    lines.write_text("".join(f"{published.folder}/b__{k}.npy\n" for k in range(5)))
+    outcome, _ = stored(f"@{lines}")
+    assert outcome.done == ["b"]
+
+
+def test_a_list_without_its_files_says_what_is_missing(published, stored, tmp_path):
+    published({"a_i3d.npy": (4, 5, DIM)})
+    (tmp_path / "set.list").write_text("/home/x/b_i3d.npy\n")
+    with pytest.raises(UsageError, match="/home/x/b_i3d.npy, none is here; name the folder"):
+        stored(published.folder, f"@{tmp_path / 'set.list'}")
+
+
+# --- frames
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "csv", "n_frames", "tail", "assumed"),
+    [
+        (4, None, 64, "repeat-last", ["fps", "frames"]),
+        (4, 64, 64, "repeat-last", ["fps"]),
+        (4, 50, 50, "repeat-last", ["fps"]),  # ceil
+        (4, 79, 79, "drop", ["fps"]),  # floor
+    ],
+)
+def test_frames_come_from_the_csv_or_are_16_a_snippet(
+    published, stored, tmp_path, n_rows, csv, n_frames, tail, assumed
+):
+    published({"sub/a_i3d.npy": (n_rows, 5, DIM)})
+    if csv:
+        (tmp_path / "frames.csv").write_text(f"video,frames\na,{csv}\n")
+    _, store = stored(frames=tmp_path / "frames.csv" if csv else None, fps=25.0)
+    record = store.record("sub/a")
+    assert (record.n_frames, record.tail, record.fps) == (n_frames, tail, 25.0)
+    assert record.grid.n_snippets(record.n_frames) == n_rows
+    assert store.times("sub/a") == pytest.approx(np.arange(n_frames) / 25)
+    assert store.attributes("sub/a", "visual/i3d")["provenance"]["assumed"] == assumed
+
+
+def test_frames_that_do_not_fit_are_told(published, stored, tmp_path):
+    published({"a.npy": (4, DIM), "b.npy": (4, DIM)})
+    (tmp_path / "frames.csv").write_text("video,frames\na,80\nb,64\n")
+    outcome, _ = stored(frames=tmp_path / "frames.csv")
+    assert outcome.done == ["b"]
+    assert outcome.failed["a"].reason == "mismatch"
+    assert "it has 4 snippets, but 80 frames make 5, or 5 without" in str(outcome.failed["a"])
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        ("video,length\na,3\n", "no CSV with the columns video,frames"),
+        ("video,frames\nz,3\n", "names none"),
+    ],
+)
+def test_a_frames_file_that_is_none_is_told(published, stored, tmp_path, csv, message):
+    published({"a.npy": (4, DIM)})
+    (tmp_path / "frames.csv").write_text(csv)
+    with pytest.raises(UsageError, match=message):
+        stored(frames=tmp_path / "frames.csv")
+
+
+def test_segments_lie_on_the_snippets_that_they_speak_of(published, stored, tmp_path):
+    rows = published({"a.txt": (32, DIM)})["a.txt"]
+    (tmp_path / "frames.csv").write_text(f"video,frames\na,{16 * 64 - 3}\n")
+    _, store = stored(frames=tmp_path / "frames.csv")
+    assert np.array_equal(store.read("a", "visual/c3d")[:, 0], np.repeat(rows, 2, axis=0))
+
+
+# --- beside what is stored
+
+
+@pytest.mark.parametrize("n_text", [3, 4, 5])
+def test_text_joins_the_visual_features_of_its_video(published, stored, n_text):
+    files = published({"a_i3d.npy": (4, 5, DIM), "a_emb.npy": (n_text, DIM)})
+    stored(layout="rtfm")
+    _, store = stored(layout="tevad-text")
+    assert store.names("a") == ["text/simcse", "visual/i3d"]
+    emb = files["a_emb.npy"]  # one too many is cut, one missing repeats the last
+    assert np.array_equal(store.read("a", "text/simcse"), emb[[0, 1, 2, min(3, n_text - 1)]])
+
+
+def test_text_of_another_video_is_refused(published, stored):
+    published({"a_i3d.npy": (4, 5, DIM), "a_emb.npy": (6, DIM)})
+    stored(layout="rtfm")
+    outcome, store = stored(layout="tevad-text")
+    assert "it has 6 snippets here, 4 in the store" in str(outcome.failed["a"])
+    assert store.names("a") == ["visual/i3d"]
+
+
+def test_a_second_import_does_only_what_is_new(published, stored):
+    published({"a.npy": (4, DIM), "b.npy": (4, DIM)})
+    stored()
+    published({"b.npy": (4, DIM), "c.npy": (4, DIM)})
+    outcome, _ = stored()
+    assert (outcome.done, outcome.skipped) == (["b", "c"], ["a"])
+
+
+def test_other_features_under_the_same_name_are_refused(published, stored):
+    published({"a.npy": (4, DIM)})
+    stored()
+    with pytest.raises(UsageError, match="dtype: 'float16' now, 'float32' there.*--overwrite"):
+        stored(dtype="float16")
+    outcome, store = stored(dtype="float16", overwrite=True)
+    assert store.read("a", "visual/features").dtype == np.float16
+    assert outcome.done == ["a"]
+
+
+# --- labels
+
+
+@pytest.mark.parametrize(
+    ("video", "right"),
+    [
+        ("Abuse028_x264", 1),
+        ("Normal_Videos_003_x264", 0),
+        ("Normal_Videos586_x264", 0),
+        ("A.Beautiful.Mind.2001__#00-25-20_00-29-20_label_A", 0),
+        ("v=x__#1_label_B2-G-0", 1),
+    ],
+)
+def test_labels_must_agree_with_the_names(published, stored, tmp_path, video, right):
+    published({f"{video}_i3d.npy": (4, 5, DIM)})
+    for label in (1 - right, right):
+        (tmp_path / "labels.csv").write_text(f"video,label\n{video},{label}\n")
+        if label == right:
+            stored(labels=tmp_path / "labels.csv")
+        else:
+            with pytest.raises(UsageError, match=f"labels .* {label}, its name says {right}"):
+                stored(labels=tmp_path / "labels.csv")
+
+
+# --- and out again
+
+
+@pytest.mark.parametrize(
+    ("layout", "shapes"),
+    [
+        ("rtfm", {"a_i3d.npy": (4, 10, DIM), "sub/b_i3d.npy": (7, 10, DIM)}),
+        ("crop-files", {f"a__{k}.npy": (4, DIM) for k in range(10)}),
+        ("tevad-text", {"a_emb.npy": (4, DIM)}),
+        ("numpy", {"a.npy": (4, 5, DIM), "b.npy": (6, 5, DIM)}),
+        ("torch", {"a.pt": (4, 5, DIM)}),
+        ("c3d-text", {"a.txt": (32, DIM)}),
+    ],
+)
+def test_what_comes_in_goes_out_unchanged(published, stored, tmp_path, layout, shapes):
+    files = published(shapes)
+    _, store = stored(layout=layout)
+    out = tmp_path / "out"
+    written = export_features(store.path, layout, out, listed=tmp_path / "files.list", quiet=True)
+    assert sorted(p.relative_to(out).as_posix() for p in written) == sorted(files)
+    for name, array in files.items():
+        found = LAYOUTS[layout].open(out / name)
+        assert np.array_equal(found, array)
+        assert found.dtype == np.float32
+    assert (tmp_path / "files.list").read_text().split() == [str(p) for p in written]
+
+
+def test_lists_name_abnormal_videos_first(published, stored, tmp_path):
+    published({f"{v}_i3d.npy": (4, 5, DIM) for v in "abcd"})
+    _, store = stored()
+    labels = tmp_path / "labels.csv"
+    labels.write_text("video,label,split\na,0,train\nb,1,train\nc,0,test\nd,1,train\n")
+    written = export_features(
+        store.path, "rtfm", tmp_path / "out", labels=labels, split="train", quiet=True
+    )
+    assert [p.name for p in written] == ["b_i3d.npy", "d_i3d.npy", "a_i3d.npy"]
+
+
+def test_ten_crops_do_not_fit_one_file_of_text(published, stored, tmp_path):
+    published({"a_i3d.npy": (4, 10, DIM)})
+    _, store = stored()
+    with pytest.raises(
+        UsageError, match="c3d-text files hold one crop, 'a' has 10; --layout numpy"
+    ):
+        export_features(store.path, "c3d-text", tmp_path / "out", quiet=True)
