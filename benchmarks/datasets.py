@@ -1,0 +1,41 @@
+"""The data sets of `detect.py`: each is a function that makes a store, and a row of `DATA_SETS`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vad.extract.run import extract
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a detector is trained and measured on."""
+
+    store: Path
+    labels: Path  # with folds, each is held out once; else their `split` says what is for testing
+    segments: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of training, what the data ask for
+
+
+# Where the store is to be made, if it is not there yet -> the data set.
+Prepare = Callable[[Path], DataSet]
+
+
+def videos_of(name: str) -> Prepare:
+    """A folder of real videos with labels, extracted with the embedded backbone."""
+
+    def prepare(store: Path) -> DataSet:
+        extract(DATA / name / "videos", store)
+        return DataSet(store, DATA / name / "labels.csv", DATA / name / "segments.csv")
+
+    return prepare
+
+
+DATA_SETS: dict[str, Prepare] = {"ped2": videos_of("ped2"), "fight": videos_of("fight")}
