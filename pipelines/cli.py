@@ -26,6 +26,7 @@ from .commands import (
     extract,
     import_features,
     inspect,
+    labels,
     models,
     score,
     train,
@@ -33,7 +34,19 @@ from .commands import (
 )
 
 app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=False)
-for module in (extract, train, evaluate, score, demo, inspect, verify, export, models, doctor):
+for module in (
+    labels,
+    extract,
+    train,
+    evaluate,
+    score,
+    demo,
+    inspect,
+    verify,
+    export,
+    models,
+    doctor,
+):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 importing = typer.Typer(no_args_is_help=True, help="Bring in what others published.")
 importing.command("features")(import_features.command)

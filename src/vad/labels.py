@@ -10,16 +10,18 @@ name alone (`x` for `cam1/x`) is accepted where only one video has it.
 from __future__ import annotations
 
 import csv
+import io
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .files import write_text
 
 log = logging.getLogger("vad")
 
@@ -46,6 +48,8 @@ class Segment:
     category: str = ""
 
 
+LABELS = [field.name for field in fields(Label)]
+SEGMENTS = [field.name for field in fields(Segment)]
 Named = TypeVar("Named", Label, Segment)
 
 
@@ -53,7 +57,7 @@ def read_labels(path: str | Path) -> list[Label]:
     """Read a labels file; UsageError names the line of the first mistake."""
     labels: list[Label] = []
     seen: set[str] = set()
-    for where, row in _rows(Path(path), ("video", "label")):
+    for where, row in read_rows(Path(path), ("video", "label")):
         if row["label"] not in ("0", "1"):
             raise UsageError(
                 f"{where}: label is {row['label']!r}; write 0 (normal) or 1 (abnormal)"
@@ -71,7 +75,7 @@ def read_labels(path: str | Path) -> list[Label]:
 def read_segments(path: str | Path) -> list[Segment]:
     """Read a segments file; UsageError names the line of the first mistake."""
     segments = []
-    for where, row in _rows(Path(path), ("video", "start_frame", "end_frame")):
+    for where, row in read_rows(Path(path), ("video", "start_frame", "end_frame")):
         try:
             start, end = int(row["start_frame"]), int(row["end_frame"])
         except ValueError:
@@ -82,28 +86,37 @@ def read_segments(path: str | Path) -> list[Segment]:
     return segments
 
 
-def match(named: Iterable[Named], ids: Iterable[str], *, where: str | Path) -> list[Named]:
-    """Give labels or segments the ids of the store, and leave out those of videos it lacks.
+def match(
+    named: Iterable[Named], ids: Iterable[str], *, where: str | Path, complete: bool = False
+) -> list[Named]:
+    """Give labels or segments the ids of the store, in their order, without videos that it lacks.
 
-    UsageError if a name fits several stored videos, or if none of the names is stored.
+    UsageError if a name fits several stored videos, if two labels are of one video, if none of the
+    names is stored, or, where they must be `complete`, if one of them is not.
     """
     named, ids = list(named), list(ids)
     stems: dict[str, list[str]] = {}
     for video_id in ids:
         stems.setdefault(video_id.rsplit("/", 1)[-1], []).append(video_id)
     stored = set(ids)
-    matched, missing = [], []
+    matched: list[Named] = []
+    missing: list[str] = []
+    labelled: dict[str, str] = {}
     for item in named:
-        fits = [item.video] if item.video in stored else stems.get(item.video, [])
+        names = (item.video, item.video.rpartition(".")[0])  # as stored, or with its suffix
+        fits = next((f for n in names if (f := [n] if n in stored else stems.get(n))), [])
         if len(fits) > 1:
             raise UsageError(
                 f"{where}: {item.video!r} could be {fits[0]!r} or {fits[1]!r}",
                 hint="write the name as the store has it",
             )
-        if fits:
-            matched.append(replace(item, video=fits[0]))
-        else:
+        if not fits:
             missing.append(item.video)
+            continue
+        if isinstance(item, Label) and labelled.setdefault(fits[0], item.video) != item.video:
+            both = f"{labelled[fits[0]]!r} and {item.video!r}"
+            raise UsageError(f"{where}: {both} are one stored video, {fits[0]!r}")
+        matched.append(replace(item, video=fits[0]))
     if not matched:
         raise UsageError(
             f"{where} names no stored video (it names {missing[0]!r}, the store holds {ids[0]!r})"
@@ -114,8 +127,36 @@ def match(named: Iterable[Named], ids: Iterable[str], *, where: str | Path) -> l
     if missing:
         unique = list(dict.fromkeys(missing))
         shown = ", ".join(unique[:3]) + (", ..." if len(unique) > 3 else "")
-        log.warning("%s: %d videos are not in the store: %s", where, len(unique), shown)
+        text = f"{where}: {len(unique)} videos are not in the store: {shown}"
+        if complete:
+            raise UsageError(text, hint="extract them, or give a list without them: --labels CSV")
+        log.warning("%s", text)
     return matched
+
+
+def intervals_of(truth: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The runs `[start, end)` of true in a mask [frames]."""
+    edges = np.flatnonzero(np.diff(truth, prepend=False, append=False))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def write_labels(path: Path, labels: Iterable[Label]) -> None:
+    """Write a labels file, with the columns that have something in them."""
+    rows = [asdict(label) for label in labels]
+    _write(path, rows, [n for n in LABELS if n in ("video", "label") or any(r[n] for r in rows)])
+
+
+def write_segments(path: Path, segments: Iterable[Segment]) -> None:
+    """Write a segments file."""
+    _write(path, [asdict(segment) for segment in segments], SEGMENTS)
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def frame_truth(video: str, n_frames: int, segments: Iterable[Segment]) -> NDArray[np.bool_]:
@@ -135,7 +176,8 @@ def frame_truth(video: str, n_frames: int, segments: Iterable[Segment]) -> NDArr
     return truth
 
 
-def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+def read_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file by column, each with `file, line n` to name it by."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="", strict=True)

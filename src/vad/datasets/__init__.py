@@ -1,0 +1,111 @@
+"""Public data sets, and one's own: their lists and annotations as labels and segments.
+
+    read_dataset("ucf-crime", "UCF_Crime/")                    labels and segments of 1,900 videos
+    read_dataset("xd-violence", "XD/", test="list/xd_i3d_test.txt", interval="half-open")
+
+One file a data set, with a function `read`, and a row here. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+from . import folder, ped2, shanghaitech, table, ucf_crime, xd_violence
+from .annotated import Annotated as Annotated
+from .annotated import Given
+from .intervals import INTERVALS, Interval
+
+
+@dataclass(frozen=True)
+class Row:
+    """A data set: how it is read, and how the parts of it are called in its own release."""
+
+    about: str
+    read: Callable[[Given], Annotated]
+    interval: Interval = "half-open"
+    train: tuple[str, ...] = ()  # the first of these that is in the folder
+    test: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+
+
+DATASETS: dict[str, Row] = {
+    "ucf-crime": Row(
+        "the official lists and Temporal_Anomaly_Annotation.txt",
+        ucf_crime.read,
+        "inclusive",
+        train=("Anomaly_Train.txt",),
+        test=("Anomaly_Test.txt",),
+        annotations=(
+            "Temporal_Anomaly_Annotation.txt",
+            "Temporal_Anomaly_Annotation_for_Testing_Videos.txt",
+        ),
+    ),
+    "xd-violence": Row(
+        "lists or folders of the videos, whose names label them, and annotations.txt",
+        xd_violence.read,
+        train=("train", "1-1004", "xd_train.txt"),
+        test=("test", "test_videos", "xd_test.txt", "test_frames.csv"),
+        annotations=("annotations.txt",),
+    ),
+    "shanghaitech": Row(
+        "the weakly supervised lists and the frame masks",
+        shanghaitech.read,
+        train=("SH_Train.txt",),
+        test=("SH_Test.txt",),
+        annotations=("test_frame_masks.npz", "test_frame_mask", "testing/test_frame_mask"),
+    ),
+    "ped2": Row("UCSD Ped2, weakly supervised split; no file is needed", ped2.read, "one-based"),
+    "folder": Row(
+        "videos in folders: normal/ and one for every kind of anomaly",
+        folder.read,
+        annotations=("segments.csv",),
+    ),
+    "csv": Row("a table: a line a video or an event, in frames or seconds", table.read),
+}
+
+
+def read_dataset(
+    name: str,
+    path: str | Path | None = None,
+    *,
+    train: str | Path | None = None,
+    test: str | Path | None = None,
+    annotations: str | Path | None = None,
+    interval: str | None = None,
+    fps: float | None = None,
+) -> Annotated:
+    """Read a data set of `DATASETS`.
+
+    path is its folder (for `csv`, the file); train, test and annotations are parts that lie
+    elsewhere or have other names. Raises UsageError for input that is missing, malformed or
+    contradicts itself, naming the line or video.
+    """
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=1)
+        raise UsageError(
+            f"no data set {name!r}; there are: {', '.join(DATASETS)}",
+            hint=f"did you mean {near[0]}?" if near else "for your own videos: folder or csv",
+        )
+    if interval is not None and interval not in INTERVALS:
+        raise UsageError(f"no interval {interval!r}; there are: {', '.join(INTERVALS)}")
+    row, root = DATASETS[name], None if path is None else Path(path)
+    if root is not None and not root.exists():
+        raise UsageError(f"no file or folder {root}")
+    known = {part: getattr(row, part) for part in ("train", "test", "annotations")}
+    parts = {"train": train, "test": test, "annotations": annotations}
+    found = {
+        part: Path(given) if given is not None else _first(root, known[part])
+        for part, given in parts.items()
+    }
+    chosen: Interval = next((i for i in INTERVALS if i == interval), row.interval)
+    return row.read(Given(folder=root, interval=chosen, fps=fps, **found))
+
+
+def _first(folder: Path | None, names: tuple[str, ...]) -> Path | None:
+    if folder is None:
+        return None
+    return next((folder / name for name in names if (folder / name).exists()), None)

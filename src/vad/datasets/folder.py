@@ -1,0 +1,43 @@
+"""Videos of one's own, sorted into folders: `[train|validation|test/]KIND/video.mp4`.
+
+A folder with "normal" in its name ("Normal_Videos", not "abnormal") holds normal videos; every
+other folder is a kind of anomaly.
+"""
+
+from __future__ import annotations
+
+from ..errors import UsageError
+from ..labels import Label, read_segments
+from .annotated import Annotated, Given
+from .lists import VIDEO
+
+SPLITS = {"train": "train", "training": "train", "val": "validation", "validation": "validation"}
+SPLITS |= {"test": "test", "testing": "test"}
+
+
+def read(given: Given) -> Annotated:
+    """Labels by folder, videos named as `vad extract FOLDER` names them; segments from a CSV."""
+    root = given.require("folder")
+    names = sorted(
+        VIDEO.sub("", file.relative_to(root).as_posix())
+        for file in root.rglob("*")
+        if VIDEO.search(file.name) and not file.name.startswith(".")
+    )
+    if not names:
+        raise UsageError(f"no video below {root}")
+    annotations = given.annotations
+    return Annotated(
+        [_label(name) for name in names], read_segments(annotations) if annotations else []
+    )
+
+
+def _label(name: str) -> Label:
+    *above, kind, _ = ("", *name.split("/"))
+    if not kind or kind.lower() in SPLITS:
+        raise UsageError(
+            f"{name!r} lies in no folder of a kind",
+            hint="sort the videos into folders: normal/ and one for every kind of anomaly",
+        )
+    split = next((SPLITS[part.lower()] for part in above if part.lower() in SPLITS), "")
+    normal = "normal" in kind.lower() and "abnormal" not in kind.lower()
+    return Label(name, int(not normal), "normal" if normal else kind, split)
