@@ -19,6 +19,7 @@ import vad
 from vad.errors import InternalError, VadError
 
 from .commands import (
+    compare,
     demo,
     doctor,
     evaluate,
@@ -43,6 +44,7 @@ for module in (
     demo,
     inspect,
     verify,
+    compare,
     export,
     models,
     doctor,

@@ -1,0 +1,94 @@
+"""`vad compare`: are these the same features?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..options import Json
+
+if TYPE_CHECKING:
+    from vad.extract.compare import Comparison
+
+DIFFERENT = 1  # exit code, as of cmp and diff
+SHOWN = 5  # videos in the table
+
+
+def command(
+    a: Annotated[Path, typer.Argument(metavar="A", help="store, or file or folder of features")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="store, or file or folder of features")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="array of the stores: i3d, or text/minilm")
+    ] = None,
+    axes: Annotated[
+        str, typer.Option("--axes", help="of files: auto, snippets-crops or crops-snippets")
+    ] = "auto",
+    least: Annotated[
+        float, typer.Option("--least", help="cosine from which on features are the same")
+    ] = 0.999,
+    as_json: Json = False,
+) -> None:
+    """Say whether two sets of features are the same: exit code 0 if so, 1 if not."""
+    from vad.extract.compare import compare
+
+    found = compare(a, b, name=name, axes=axes, least=least)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+    else:
+        typer.echo("\n".join(_lines(found)))
+    raise typer.Exit(0 if found.same else DIFFERENT)
+
+
+def _lines(found: Comparison) -> list[str]:
+    (crops_a, dim_a), (crops_b, dim_b) = found.shapes
+    lines = [
+        f"A       {found.names[0]}: {crops_a} crops, {dim_a}-d",
+        f"B       {found.names[1]}: {crops_b} crops, {dim_b}-d",
+        f"recipe  {_recipe(found)}",
+    ]
+    for field, (ours, theirs) in {**found.differing, **found.informing}.items():
+        lines.append(f"        {field}: {ours} in A, {theirs} in B")
+    lines.append(
+        f"videos  {len(found.videos)} compared, {len(found.only[0])} only in A, "
+        f"{len(found.only[1])} only in B"
+    )
+    return (
+        lines + _numbers(found) + ["the same features" if found.same else "not the same features"]
+    )
+
+
+def _recipe(found: Comparison) -> str:
+    if found.same_recipe is None:
+        return "not known of both: only numbers are compared"
+    return "the same" if found.same_recipe else f"{len(found.differing)} fields differ"
+
+
+def _numbers(found: Comparison) -> list[str]:
+    from vad.infer.scores import timecode
+
+    if found.shapes[0] != found.shapes[1]:
+        return ["        crops or widths differ: there is no cosine between them"]
+    worst = found.lowest
+    if worst is None:
+        return []
+    mean = sum(v.mean for v in found.videos) / len(found.videos)
+    norms = [sum(v.norms[side] for v in found.videos) / len(found.videos) for side in (0, 1)]
+    lines = [
+        f"cosine  mean {mean:.6f}, lowest {worst.lowest:.6f} (the same from {found.least} on)",
+        f"norm    mean {norms[0]:.4g} in A, {norms[1]:.4g} in B",
+    ]
+    if found.crop_order:
+        order = ", ".join(map(str, found.crop_order))
+        lines.append(f"crops   those of B fit better in the order {order}")
+    lines.append("worst videos")
+    for v in sorted(found.videos, key=lambda v: v.lowest)[:SHOWN]:
+        ours, theirs = v.n_snippets
+        length = f"{ours} snippets" if ours == theirs else f"{ours} and {theirs} snippets"
+        lines.append(
+            f"        {v.video}: {length}, mean {v.mean:.6f}, lowest {v.lowest:.6f} in snippet "
+            f"{v.worst_snippet} at {timecode(v.worst_s)}, crop {v.worst_crop}"
+        )
+    return lines
