@@ -132,7 +132,8 @@ def test_decisions_agree_with_scikit_learn(threshold: float) -> None:
 def test_a_small_test_set_by_hand() -> None:
     truth = [bools([0, 0, 0, 0]), bools([0, 1, 1, 0]), bools([0, 0])]
     scores = [[0.1, 0.6, 0.1, 0.1], [0.3, 0.9, 0.5, 0.2], [0.0, 0.2]]
-    figures = evaluate(truth, scores, [0, 1, 0], threshold=0.7)
+    times_s = [np.arange(len(one) + 1) / 2 for one in truth]  # two frames a second
+    figures = evaluate(truth, scores, [0, 1, 0], threshold=0.7, times_s=times_s)
     assert figures["counts"] == {
         "n_videos": 3,
         "n_abnormal_videos": 1,

@@ -59,7 +59,7 @@ def command(
     if found.segments:
         write_segments(out / "segments.csv", found.segments)
     splits = {split: found.count(split) for split in dict.fromkeys(x.split for x in found.labels)}
-    n_kinds = len({label.category for label in found.labels if label.label})
+    n_kinds = len({kind for x in found.labels if x.label for kind in x.category.split("+")})
     if as_json:
         counts = {
             split or "all": dict(zip(("n_videos", "n_abnormal"), n, strict=True))

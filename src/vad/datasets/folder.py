@@ -7,7 +7,7 @@ other folder is a kind of anomaly.
 from __future__ import annotations
 
 from ..errors import UsageError
-from ..labels import Label, read_segments
+from ..labels import Label, match, read_segments
 from .annotated import Annotated, Given
 from .lists import VIDEO
 
@@ -25,10 +25,16 @@ def read(given: Given) -> Annotated:
     )
     if not names:
         raise UsageError(f"no video below {root}")
-    annotations = given.annotations
-    return Annotated(
-        [_label(name) for name in names], read_segments(annotations) if annotations else []
-    )
+    labels = [_label(name) for name in names]
+    if all(label.label for label in labels):
+        raise UsageError(
+            f"none of the folders in {root} holds normal videos",
+            hint="call the folder of the normal videos `normal`",
+        )
+    if given.annotations is None:
+        return Annotated(labels, [])
+    segments = match(read_segments(given.annotations), names, where=given.annotations)
+    return Annotated(labels, segments)
 
 
 def _label(name: str) -> Label:

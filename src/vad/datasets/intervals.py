@@ -5,7 +5,8 @@
     inclusive   [s, e]  frames from 0, the end is the last frame (RTFM on UCF-Crime)
     one-based   [s, e]  frames from 1, the end is the last frame (Sultani; UCSD's MATLAB files)
 
-On UCF-Crime the first two differ by 162 frames of 84 thousand, one a segment.
+On UCF-Crime the first two differ by 154 of 84 thousand frames: one for every segment that ends
+before its video does.
 """
 
 from __future__ import annotations
