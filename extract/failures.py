@@ -6,8 +6,12 @@ done: the next run tries again, and a video that is stored by then leaves the li
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Container
+import os
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vad.errors import VideoError
@@ -30,21 +34,40 @@ class Failures:
             "reason": error.reason,
             "message": str(error),
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        with self._alone(), self.path.open("a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # a full disk cut the last line off
+                    file.write(b"\n")
+            file.write(json.dumps(entry).encode() + b"\n")
 
     def read(self) -> dict[str, dict[str, str]]:
-        """The last failure of every video, by id."""
+        """The last failure of every video, by id; a line that a full disk cut off is left out."""
         if not self.path.exists():
             return {}
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        entries = [json.loads(line) for line in lines if line.endswith("}")]
-        return {e["video"]: e for e in entries}
+        entries = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                entries[entry["video"]] = entry
+        return entries
 
     def forget(self, stored: Container[str]) -> None:
         """Drop the videos that are stored by now, and all but the last failure of the others."""
-        left = [e for video, e in self.read().items() if video not in stored]
-        if left:
-            write_text(self.path, "".join(json.dumps(e) + "\n" for e in left))
-        else:
-            self.path.unlink(missing_ok=True)
+        with self._alone():
+            left = [e for video, e in self.read().items() if video not in stored]
+            if left:
+                write_text(self.path, "".join(json.dumps(e) + "\n" for e in left))
+            else:
+                self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other runs on this store from changing the list meanwhile."""
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vad
+from vad.claims import Claims
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES, Tail
 from vad.progress import Meter, meter
+from vad.shard import Shard
 from vad.store import Draft, FeatureStore, VideoRecord, differences
 
 from .backbones import create_backbone
@@ -31,11 +33,14 @@ from .backbones.backbone import Backbone
 from .failures import Failures
 from .settings import ExtractSettings
 from .sources import Source, find_sources
+from .turns import Turn
 from .video import Limits, VideoInfo, probe
 from .weights import sha256_of
 from .workers import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
 
 log = logging.getLogger("vad")
+
+POLL_S = 1.0  # between two looks at what another run is doing
 
 
 @dataclass
@@ -59,6 +64,7 @@ class Plan:
     stored: list[str]  # ids of videos that need nothing
     array: str  # name of the array in the store
     provenance: dict[str, Any]
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,10 +120,12 @@ def make_plan(
     *,
     overwrite: bool = False,
 ) -> Plan:
-    """Sort the sources into stored and to do.
+    """Sort the sources, of which there may be a shard only, into stored and to do.
 
     Raises UsageError if the store holds features of the same name made with other settings.
     """
+    shard = Shard.parse(settings.shard)
+    sources = [source for source in sources if source.id in shard]
     array = f"visual/{backbone.name}"
     provenance = {
         **backbone.provenance,
@@ -127,7 +135,7 @@ def make_plan(
         "vad": vad.__version__,
     }
     if not (Path(store) / "zarr.json").exists():
-        return Plan(sources, [], array, provenance)
+        return Plan(sources, [], array, provenance, overwrite)
     opened = FeatureStore.open(store)
     before = opened.provenance(array)
     if before and (differing := differences(provenance, before)) and not overwrite:
@@ -138,7 +146,8 @@ def make_plan(
         )
     stored = [] if overwrite else [s.id for s in sources if _is_stored(opened, s, array)]
     known = set(stored)
-    return Plan([s for s in sources if s.id not in known], stored, array, provenance)
+    todo = [s for s in sources if s.id not in known]
+    return Plan(todo, stored, array, provenance, overwrite)
 
 
 def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:
@@ -195,35 +204,48 @@ def run(
     )
     with (
         pool,
+        Claims(store.path) as claims,
         ThreadPoolExecutor(1) as hashing,
         meter("extract", len(plan.todo), unit="videos", quiet=quiet) as progress,
     ):
-        jobs: dict[int, _Job] = {}
-        try:
-            for event in pool.decode([s.path for s in plan.todo]):
-                source = plan.todo[event.index]
-                try:
-                    if isinstance(event, Opened):
-                        digest = hashing.submit(sha256_of, source.path)
-                        draft = store.draft(source.id)
-                        jobs[event.index] = _Job(plan, source, event.info, draft, digest)
-                    elif isinstance(event, Failed):
-                        raise event.error
-                    elif event.index not in jobs:
-                        continue  # it failed in this process; its decoder did not know
-                    elif isinstance(event, Clips):
-                        features = backbone(event.rgb).astype(settings.dtype)
-                        jobs[event.index].add(features, event.times)
-                        progress.note(source.id)
-                    elif isinstance(event, Decoded):
-                        jobs.pop(event.index).commit(event.report, _tail(backbone, settings))
-                        outcome.done.append(source.id)
-                        progress.advance()
-                except VideoError as error:
-                    _fail(jobs.pop(event.index, None), source, error, outcome, failures, progress)
-        finally:
-            for job in jobs.values():
-                job.draft.discard()
+        todo = plan.todo
+        while todo:
+            turn = Turn(
+                todo, claims, lambda s: not plan.overwrite and _is_stored(store, s, plan.array)
+            )
+            jobs: dict[int, _Job] = {}
+            try:
+                for event in pool.decode(turn.paths()):
+                    source = turn.mine[event.index]
+                    try:
+                        if isinstance(event, Opened):
+                            digest = hashing.submit(sha256_of, source.path)
+                            draft = store.draft(source.id)
+                            jobs[event.index] = _Job(plan, source, event.info, draft, digest)
+                        elif isinstance(event, Failed):
+                            raise event.error
+                        elif event.index not in jobs:
+                            continue  # it failed in this process; its decoder did not know
+                        elif isinstance(event, Clips):
+                            features = backbone(event.rgb).astype(settings.dtype)
+                            jobs[event.index].add(features, event.times)
+                            progress.note(source.id)
+                        elif isinstance(event, Decoded):
+                            jobs.pop(event.index).commit(event.report, _tail(backbone, settings))
+                            claims.release(source.id)
+                            outcome.done.append(source.id)
+                            progress.advance()
+                    except VideoError as error:
+                        job = jobs.pop(event.index, None)
+                        _fail(job, source, error, outcome, failures, progress)
+                        claims.release(source.id)
+            finally:
+                for job in jobs.values():
+                    job.draft.discard()
+            outcome.skipped += [s.id for s in turn.stored]
+            progress.advance(len(turn.stored))
+            todo = turn.others
+            time.sleep(POLL_S if todo else 0)
     failures.forget(set(store.ids()))
     return outcome
 

@@ -35,4 +35,5 @@ class ExtractSettings:
     time_limit: float = option(60.0, "seconds a decoder may stay silent", minimum=1)
     max_pixels: int = option(4096 * 2304, "largest picture that is decoded, in pixels", minimum=1)
     offline: bool = option(False, "open no connection: use weights that are here already")
+    shard: str | None = option(None, "I/N: do this share of the videos only, counted from 1")
     accept_truncated: bool = option(False, "keep videos that end earlier than they declare")
