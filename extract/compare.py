@@ -25,6 +25,7 @@ from .layouts.shapes import Axes, common_shape
 
 LEAST_COSINE = 0.999  # of one crop of one snippet, for features to count as the same
 BLOCK_ROWS = 512  # snippets compared at once
+INFORMING = INFORMATION | {"dtype"}  # fields that should change no number by more than rounding
 CLEARLY = 1e-4  # by which another order of the crops must fit better, to be worth telling
 
 Floats = NDArray[np.float32]
@@ -83,22 +84,24 @@ def compare(
     b: str | Path,
     *,
     name: str | None = None,
+    layout: str = "auto",
     axes: Axes = "auto",
     least: float = LEAST_COSINE,
 ) -> Comparison:
     """Compare two sides, each a feature store, a file of features or a folder of such files.
 
-    name: of the array in stores, `i3d` or `text/minilm`; without it the only one. axes: of files
-    whose shapes leave open which axis is that of the crops. Raises UsageError if the sides have
-    nothing to compare.
+    Videos are matched by name, but two sides of one video each are taken for the same one.
+    name: of the array in stores, `i3d` or `text/minilm`; without it the only one. layout, axes: of
+    files, where names or shapes leave them open. Raises UsageError if the sides have nothing to
+    compare.
     """
-    one, two = (_side(Path(path), name, axes) for path in (a, b))
+    one, two = (_side(Path(path), name, layout, axes) for path in (a, b))
     pairs = _pairs(one.videos, two.videos)
     differing, informing, same_recipe = _recipes(one.provenance, two.provenance)
     if not pairs and same_recipe is None:
         raise UsageError(
-            f"{a} and {b} share no video (there is {next(iter(one.videos))!r} and "
-            f"{next(iter(two.videos))!r}), and no two recipes to compare"
+            f"{a} and {b} have no video in common (there are {one.videos[0]!r} and "
+            f"{two.videos[0]!r}), and no two recipes to compare"
         )
     shapes = (one.shape, two.shape)
     videos, order = [], None
@@ -162,8 +165,8 @@ class _Files:
 
     provenance = None
 
-    def __init__(self, path: Path, axes: Axes) -> None:
-        found = find_files([path])
+    def __init__(self, path: Path, layout: str, axes: Axes) -> None:
+        found = find_files([path], layout)
         self.name = f"{path} ({found.layout.name})"
         self.videos = sorted(found.videos)
         try:
@@ -191,9 +194,9 @@ class _Files:
 _Side = _Stored | _Files
 
 
-def _side(path: Path, name: str | None, axes: Axes) -> _Side:
+def _side(path: Path, name: str | None, layout: str, axes: Axes) -> _Side:
     if not (path / "zarr.json").exists():
-        return _Files(path, axes)
+        return _Files(path, layout, axes)
     store = FeatureStore.open(path)
     kinds = {n.split("/")[0] for video in store.ids() for n in store.names(video)}
     kind = "text" if kinds == {"text"} else "visual"
@@ -204,6 +207,8 @@ def _side(path: Path, name: str | None, axes: Axes) -> _Side:
 
 def _pairs(ours: list[str], theirs: list[str]) -> list[tuple[str, str]]:
     """Videos of both sides: by their ids, else by the last part where only one has it."""
+    if len(ours) == len(theirs) == 1:
+        return [(ours[0], theirs[0])]
     by_stem: dict[str, list[str]] = {}
     for video in theirs:
         by_stem.setdefault(video.rpartition("/")[2], []).append(video)
@@ -227,7 +232,7 @@ def _recipes(
     one, two = flatten(ours), flatten(theirs)
     pairs = {n: (one.get(n), two.get(n)) for n in sorted(one.keys() | two.keys())}
     differing = {n: pair for n, pair in pairs.items() if pair[0] != pair[1]}
-    informing = {n: pair for n, pair in differing.items() if n.split(".")[0] in INFORMATION}
+    informing = {n: pair for n, pair in differing.items() if n.split(".")[0] in INFORMING}
     recipe = {n: pair for n, pair in differing.items() if n not in informing}
     return recipe, informing, not recipe
 

@@ -23,6 +23,9 @@ def command(
     name: Annotated[
         str | None, typer.Option("--name", help="array of the stores: i3d, or text/minilm")
     ] = None,
+    layout: Annotated[
+        str, typer.Option("--layout", help="of files; see vad import features --help")
+    ] = "auto",
     axes: Annotated[
         str, typer.Option("--axes", help="of files: auto, snippets-crops or crops-snippets")
     ] = "auto",
@@ -34,7 +37,7 @@ def command(
     """Say whether two sets of features are the same: exit code 0 if so, 1 if not."""
     from vad.extract.compare import compare
 
-    found = compare(a, b, name=name, axes=axes, least=least)
+    found = compare(a, b, name=name, layout=layout, axes=axes, least=least)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
     else:
