@@ -70,7 +70,7 @@ def test_names_are_matched_whole_or_by_a_unique_last_part(caplog):
     with caplog.at_level(logging.WARNING, logger="vad"):
         matched = match([Label("b", 1), Label("c", 0), Label("gone", 0)], ids, where="labels.csv")
     assert [label.video for label in matched] == ["cam2/b", "c"]
-    assert "1 videos are not in the store: gone" in caplog.text
+    assert "1 videos are not in the store: 'gone'" in caplog.text
     with pytest.raises(UsageError, match="'a' could be 'cam1/a' or 'cam2/a'"):
         match([Label("a", 1)], ids, where="labels.csv")
 

@@ -102,7 +102,7 @@ def fit(
             row = _train_epoch(state, train, inputs, settings, device)
             figures = validate(state.detector, validation, inputs, settings, device)
             state.epoch += 1
-            quality = figures["validation/video_auc"] if validation else float(state.epoch)
+            quality = figures[f"{settings.select}/video_auc"] if validation else float(state.epoch)
             if quality >= state.best and state.epoch > WARMUP * settings.epochs:
                 state.best, state.best_epoch = quality, state.epoch
                 weights = state.detector.state_dict()
@@ -180,4 +180,5 @@ def validate(
         losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())
     auc = roc_auc_score(bags.labels, np.concatenate(peaks))
-    return {"validation/loss": float(np.mean(losses)), "validation/video_auc": float(auc)}
+    names = (f"{settings.select}/loss", f"{settings.select}/video_auc")
+    return dict(zip(names, (float(np.mean(losses)), float(auc)), strict=True))

@@ -107,20 +107,24 @@ def train_run(
     given = {"visual": settings.visual, "text": settings.text}
     names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
     stored = [i for i in store.ids() if set(names.values()) <= set(store.names(i))]
-    labels = match(read_labels(labels_path), stored, where=labels_path)
     split = split_videos(
-        labels, validation=settings.validation, seed=settings.seed, fold=settings.fold
+        match(read_labels(labels_path), stored, where=labels_path, missing="keep"),
+        validation=settings.validation,
+        seed=settings.seed,
+        fold=settings.fold,
+        select=settings.select,
+        stored=set(stored),
     )
     features = _features(store, names, split, settings)
     bags = load_bags(
         store,
         names,
-        split.train + split.validation,
+        split.train + split.judges,
         settings.segments,
         stretch=settings.form == "published",
         quiet=quiet,
     )
-    train_bags, validation_bags = bags.split(len(split.train))
+    train_bags, judge_bags = bags.split(len(split.train))
     inputs = _inputs(train_bags, settings)
     visual_dim, text_dim = inputs.dims(bags.widths)
     plan = {
@@ -162,7 +166,7 @@ def train_run(
         fit(
             state,
             train_bags,
-            validation_bags,
+            judge_bags,
             inputs,
             settings,
             history=history,
@@ -247,20 +251,19 @@ def _arrays(detector: str, bags: Bags, inputs: Inputs) -> dict[str, NDArray[np.f
 
 
 def _finish(run: Run, store: FeatureStore, split: Split, chosen: Mapping[str, float]) -> Run:
-    """Choose the threshold on the validation videos, and write weights and card."""
+    """Choose the threshold on the videos that judge, and write weights and card."""
     threshold = 0.5
-    if split.validation:
+    if split.judges:
         peaks = [
-            run.score(**read_streams(store, run.names, label.video)).max()
-            for label in split.validation
+            run.score(**read_streams(store, run.names, label.video)).max() for label in split.judges
         ]
-        threshold = best_threshold([label.label for label in split.validation], peaks)
+        threshold = best_threshold([label.label for label in split.judges], peaks)
     run.card = {
         **run.card,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "n_parameters": sum(p.numel() for p in run.detector.parameters()),
         "selection": {
-            "on": "validation" if split.validation else "nothing: the last epoch",
+            "on": split.select if split.judges else "nothing: the last epoch",
             "epoch": int(chosen["epoch"]),
             "figures": {n: v for n, v in chosen.items() if n != "epoch"},
         },

@@ -18,6 +18,9 @@ class TrainSettings:
     validation: float = option(
         0.2, "share of the training videos that is held back", minimum=0, maximum=0.9
     )
+    select: Literal["validation", "test"] = option(
+        "validation", "videos that choose epoch and threshold; test is said on every result"
+    )
     fold: str | None = option(None, "hold out this fold of the labels as the test set")
     seed: int = option(0, "of the split, the weights and the batches", minimum=0)
     segments: int = option(32, "segments a video is pooled to", minimum=1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -19,16 +20,30 @@ class Split:
     train: list[Label]
     validation: list[Label]
     test: list[Label]
+    select: Literal["validation", "test"] = "validation"
+
+    @property
+    def judges(self) -> list[Label]:
+        """The videos that choose the epoch and the threshold."""
+        return self.test if self.select == "test" else self.validation
 
 
 def split_videos(
-    labels: Sequence[Label], *, validation: float, seed: int, fold: str | None = None
+    labels: Sequence[Label],
+    *,
+    validation: float,
+    seed: int,
+    fold: str | None = None,
+    select: Literal["validation", "test"] = "validation",
+    stored: Container[str] | None = None,
 ) -> Split:
     """Split labelled videos by their `split` column, or hold out one fold.
 
     A share `validation` of the training videos is drawn for validation, stratified by category
     (or label), whole sources at a time; a `split` of `val` or `validation` is used instead where
-    the file has one. Without a `split` column and a fold, no video is for testing.
+    the file has one. Without a `split` column and a fold, no video is for testing. Where the test
+    videos select, none is drawn: all others train. Only `stored` videos train and validate; the
+    test videos are all of them, so that none is left out unseen.
 
     Raises UsageError for unknown splits or folds, and where training or validation would lack
     normal or abnormal videos.
@@ -49,14 +64,19 @@ def split_videos(
         test = [label for label in labels if label.split == "test"]
         rest = [label for label in labels if label.split in ("", "train")]
         chosen = [label for label in labels if label.split in ("val", "validation")]
-    if not chosen and validation > 0:
+    if stored is not None:
+        rest = [label for label in rest if label.video in stored]
+        chosen = [label for label in chosen if label.video in stored]
+    if not chosen and validation > 0 and select == "validation":
         chosen = draw(rest, validation, seed)
     left = {label.video for label in chosen}
     train = [label for label in rest if label.video not in left]
     _require_both("training", train)
     if chosen:
         _require_both("validation", chosen)
-    return Split(train, chosen, test)
+    if select == "test":
+        _require_both("test", test)
+    return Split(train, chosen, test, select)
 
 
 def draw(labels: Sequence[Label], share: float, seed: int) -> list[Label]:
@@ -85,12 +105,21 @@ def draw(labels: Sequence[Label], share: float, seed: int) -> list[Label]:
 
 
 def _shares(labels: Sequence[Label], share: float) -> Counter[str]:
-    sizes = Counter(map(_stratum, labels))
-    wanted = Counter({stratum: round(share * n) for stratum, n in sizes.items()})
+    """How many videos of every stratum: its rounded share, and of each label the rounded share.
+
+    UCF-Crime at 10 %: 48 videos of abuse give 5, 45 of arrest 4, ...: 81 of 810 abnormal ones.
+    Where many small strata all round down, those that lose most give one more.
+    """
+    wanted: Counter[str] = Counter()
     for value in (0, 1):
-        strata = Counter(_stratum(label) for label in labels if label.label == value)
-        if strata and not any(wanted[stratum] for stratum in strata):
-            wanted[strata.most_common(1)[0][0]] = 1
+        sizes = Counter(_stratum(label) for label in labels if label.label == value)
+        rounded = Counter({stratum: round(share * n) for stratum, n in sizes.items()})
+        total = max(1, round(share * sizes.total())) if sizes else 0
+        while (short := total - rounded.total()) != 0:
+            loss = {s: share * n - rounded[s] for s, n in sizes.items()}
+            step = 1 if short > 0 else -1
+            rounded[max(loss, key=lambda s: (step * loss[s], sizes[s]))] += step
+        wanted += rounded
     return wanted
 
 

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,12 +87,17 @@ def read_segments(path: str | Path) -> list[Segment]:
 
 
 def match(
-    named: Iterable[Named], ids: Iterable[str], *, where: str | Path, complete: bool = False
+    named: Iterable[Named],
+    ids: Iterable[str],
+    *,
+    where: str | Path,
+    missing: Literal["drop", "keep", "refuse"] = "drop",
 ) -> list[Named]:
-    """Give labels or segments the ids of the store, in their order, without videos that it lacks.
+    """Give labels or segments the ids of the store, in their order.
 
-    UsageError if a name fits several stored videos, if two labels are of one video, if none of the
-    names is stored, or, where they must be `complete`, if one of them is not.
+    Those of videos that it lacks are dropped, with a warning, or kept as they are, or refused.
+    UsageError if a name fits several stored videos, if two labels are of one video, or if none of
+    the names is stored.
     """
     named, ids = list(named), list(ids)
     stems: dict[str, list[str]] = {}
@@ -100,7 +105,7 @@ def match(
         stems.setdefault(video_id.rsplit("/", 1)[-1], []).append(video_id)
     stored = set(ids)
     matched: list[Named] = []
-    missing: list[str] = []
+    lacking: list[str] = []
     labelled: dict[str, str] = {}
     for item in named:
         names = (item.video, item.video.rpartition(".")[0])  # as stored, or with its suffix
@@ -111,24 +116,26 @@ def match(
                 hint="write the name as the store has it",
             )
         if not fits:
-            missing.append(item.video)
+            lacking.append(item.video)
+            if missing == "keep":
+                matched.append(item)
             continue
         if isinstance(item, Label) and labelled.setdefault(fits[0], item.video) != item.video:
             both = f"{labelled[fits[0]]!r} and {item.video!r}"
             raise UsageError(f"{where}: {both} are one stored video, {fits[0]!r}")
         matched.append(replace(item, video=fits[0]))
-    if not matched:
+    if len(lacking) == len(named):
         raise UsageError(
-            f"{where} names no stored video (it names {missing[0]!r}, the store holds {ids[0]!r})"
-            if missing and ids
+            f"{where} names no stored video (it names {lacking[0]!r}, the store holds {ids[0]!r})"
+            if lacking and ids
             else f"{where} names no stored video",
             hint="see the ids with: vad inspect STORE",
         )
-    if missing:
-        unique = list(dict.fromkeys(missing))
-        shown = ", ".join(unique[:3]) + (", ..." if len(unique) > 3 else "")
+    if lacking:
+        unique = list(dict.fromkeys(lacking))
+        shown = ", ".join(map(repr, unique[:3])) + (", ..." if len(unique) > 3 else "")
         text = f"{where}: {len(unique)} videos are not in the store: {shown}"
-        if complete:
+        if missing == "refuse":
             raise UsageError(text, hint="extract them, or give a list without them: --labels CSV")
         log.warning("%s", text)
     return matched
