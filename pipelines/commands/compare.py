@@ -58,15 +58,18 @@ def _lines(found: Comparison) -> list[str]:
         f"videos  {len(found.videos)} compared, {len(found.only[0])} only in A, "
         f"{len(found.only[1])} only in B"
     )
-    return (
-        lines + _numbers(found) + ["the same features" if found.same else "not the same features"]
-    )
+    return [*lines, *_numbers(found), _verdict(found)]
 
 
 def _recipe(found: Comparison) -> str:
     if found.same_recipe is None:
         return "not known of both: only numbers are compared"
-    return "the same" if found.same_recipe else f"{len(found.differing)} fields differ"
+    return "the same" if found.same_recipe else f"differs in {', '.join(found.differing)}"
+
+
+def _verdict(found: Comparison) -> str:
+    what = "features" if found.videos else "recipe"
+    return f"the same {what}" if found.same else f"not the same {what}"
 
 
 def _numbers(found: Comparison) -> list[str]:
@@ -86,6 +89,9 @@ def _numbers(found: Comparison) -> list[str]:
     if found.crop_order:
         order = ", ".join(map(str, found.crop_order))
         lines.append(f"crops   those of B fit better in the order {order}")
+    longer = [v for v in found.videos if v.n_snippets[0] != v.n_snippets[1]]
+    if longer:
+        lines.append(f"length  {len(longer)} videos have another number of snippets")
     lines.append("worst videos")
     for v in sorted(found.videos, key=lambda v: v.lowest)[:SHOWN]:
         ours, theirs = v.n_snippets
