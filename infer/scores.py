@@ -1,35 +1,52 @@
-"""Scores of a video: snippets as the detector gave them, frames by the clip grid."""
+"""Scores of a video: snippets as the detector gave them, frames and events made of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import vad
-from vad.errors import InternalError
+from vad.errors import InternalError, UsageError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord
+
+from .events import Event, EventRule, find_events
+from .footage import Footage
+from .propagation import Propagation
 
 SCHEMA = "vad.scores/1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VideoScores:
     """What a detector says of one video.
 
     snippets [snippets] and `frames` [frames] are in [0, 1], higher is more anomalous; times
-    [frames] are the presentation times in seconds from the first frame.
+    [frames] are the presentation times in seconds from the first frame. `frames` and `events`
+    are made when they are first asked for; `dataclasses.replace` gives the same scores read by
+    another threshold or rule.
     """
 
     video: str
     record: VideoRecord
     snippets: NDArray[np.float32]
     times: NDArray[np.float64]
-    threshold: float  # chosen on the validation videos of the run
+    threshold: float  # from which on a frame is flagged
     detector: str  # the run that scored it
+    threshold_from: str = "run"  # chosen when the run was trained; or `given` by the person
+    propagation: Propagation = field(default_factory=Propagation)
+    rule: EventRule = field(default_factory=EventRule)
+    captions: Sequence[str] = ()  # what is seen, a sentence a snippet; empty where not known
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # of the run and its features
+    footage: Footage | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         n = self.record.grid.n_snippets(self.record.n_frames)
@@ -38,27 +55,90 @@ class VideoScores:
                 f"{self.video}: {len(self.snippets)} scores and {len(self.times)} times for "
                 f"{self.record.n_frames} frames in {n} snippets"
             )
+        if len(self.captions) not in (0, n):
+            raise InternalError(f"{self.video}: {len(self.captions)} captions, {n} snippets")
 
-    @property
+    @cached_property
     def frames(self) -> NDArray[np.float32]:
         """A score for every frame of the video, [frames]."""
-        frames: NDArray[np.float32] = self.record.grid.spread(self.snippets, self.record.n_frames)
-        return frames
+        record = self.record
+        return self.propagation.spread(
+            self.snippets, record.n_frames, grid=record.grid, fps=record.fps
+        )
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """Where the frames reach the threshold, by the rule; each with its caption, if any."""
+        found = find_events(
+            self.frames,
+            self.times,
+            self.record.duration_s,
+            threshold=self.threshold,
+            rule=self.rule,
+        )
+        return [dataclasses.replace(e, caption=self.caption_at(e.peak_frame)) for e in found]
 
     @property
     def peak(self) -> float:
         """The score of the video: its highest."""
-        return float(self.snippets.max())
+        return float(self.frames.max())
 
     @property
     def peak_s(self) -> float:
         """When the highest score begins, in seconds."""
-        return float(self.times[int(self.snippets.argmax()) * CLIP_FRAMES])
+        return float(self.times[int(self.frames.argmax())])
+
+    def caption_at(self, frame: int) -> str:
+        """What is seen around a frame; empty where there are no captions."""
+        if not self.captions:
+            return ""
+        snippet = self.record.grid.snippet_of(frame)
+        return self.captions[min(snippet, len(self.captions) - 1)]
+
+    def save(self, folder: str | Path = "scores", formats: Iterable[str] = ("json",)) -> list[Path]:
+        """Write `<folder>/<video id>.<format>` for every format; the paths written.
+
+        Formats are those of `vad score --format`. Raises UsageError for one that is not known, or
+        that needs the video where the video is gone.
+        """
+        from .writers import save
+
+        return save(self, Path(folder), formats)
+
+    def plot(self, path: str | Path | None = None) -> Path:
+        """Draw the curve as a PNG file, by default `<video id>.png` here; the path written."""
+        from .writers import path_of
+        from .writers.curve_png import write
+
+        path = Path(path) if path else path_of(self, Path(), "png")
+        write(path, self)
+        return path
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, by the schema `vad.scores/1`."""
-        record = self.record
-        snippets = []
+        """Everything as plain values, by the schema `vad.scores/1`; `from_dict` reads it."""
+        return {
+            "schema": SCHEMA,
+            "generator": f"vad {vad.__version__}",
+            "video": self.video,
+            **asdict(self.record),
+            "clip_frames": CLIP_FRAMES,
+            "detector": self.detector,
+            "threshold": self.threshold,
+            "threshold_from": self.threshold_from,
+            "propagation": _fields(self.propagation, Propagation),
+            "rule": _fields(self.rule, EventRule),
+            "peak": exact(self.peak),
+            "events": [event_dict(event) for event in self.events],
+            "snippets": self._snippet_dicts(),
+            "frames": [
+                {"frame": frame, "seconds": seconds, "timecode": timecode(seconds), "score": score}
+                for frame, seconds, score in self.rows()
+            ],
+            "provenance": dict(self.provenance),
+        }
+
+    def _snippet_dicts(self) -> list[dict[str, Any]]:
+        record, snippets = self.record, []
         for index, score in enumerate(self.snippets):
             start, stop = record.grid.frames_of(index, record.n_frames)
             start_s, end_s = record.grid.seconds(index, self.times, record.duration_s)
@@ -69,41 +149,79 @@ class VideoScores:
                     "end_frame": stop,
                     "start_s": round(start_s, 6),
                     "end_s": round(end_s, 6),
-                    "score": rounded(score),
+                    "score": exact(score),
                 }
+                | ({"caption": self.captions[index]} if self.captions else {})
             )
-        return {
-            "schema": SCHEMA,
-            "generator": f"vad {vad.__version__}",
-            "video": self.video,
-            "source": record.source,
-            "n_frames": record.n_frames,
-            "fps": record.fps,
-            "duration_s": record.duration_s,
-            "width": record.width,
-            "height": record.height,
-            "clip_frames": CLIP_FRAMES,
-            "tail": record.tail,
-            "detector": self.detector,
-            "threshold": self.threshold,
-            "peak": rounded(self.peak),
-            "snippets": snippets,
-            "frames": [
-                {"frame": frame, "seconds": seconds, "timecode": timecode(seconds), "score": score}
-                for frame, seconds, score in self.rows()
-            ],
-        }
+        return snippets
 
     def rows(self) -> list[tuple[int, float, float]]:
         """Frame, seconds and score, a row a frame."""
         times = (round(float(t), 6) for t in self.times)
-        scores = (rounded(s) for s in self.frames)
+        scores = (exact(s) for s in self.frames)
         return [(i, t, s) for i, (t, s) in enumerate(zip(times, scores, strict=True))]
 
 
-def rounded(score: float | np.floating[Any]) -> float:
-    """A score as files show it: six digits, about what single precision holds."""
-    return round(float(score), 6)
+def from_dict(values: Mapping[str, Any]) -> VideoScores:
+    """Scores from what `to_dict` gave: the same frames and events. Raises KeyError, TypeError."""
+    return VideoScores(
+        video=values["video"],
+        record=VideoRecord(**{f.name: values[f.name] for f in fields(VideoRecord)}),
+        snippets=np.array([s["score"] for s in values["snippets"]], np.float32),
+        times=np.array([f["seconds"] for f in values["frames"]], np.float64),
+        threshold=values["threshold"],
+        detector=values["detector"],
+        threshold_from=values["threshold_from"],
+        propagation=Propagation(**values["propagation"]),
+        rule=EventRule(**values["rule"]),
+        captions=tuple(s["caption"] for s in values["snippets"] if "caption" in s),
+        provenance=values["provenance"],
+    )
+
+
+def read_scores(path: str | Path) -> VideoScores:
+    """Scores from the JSON file that `vad score` wrote. Raises UsageError where it is none."""
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{path} does not hold scores of schema {SCHEMA}",
+            hint="give a file that vad score --format json wrote",
+        )
+    try:
+        return from_dict(values)
+    except (KeyError, TypeError, ValueError, InternalError) as error:
+        raise UsageError(f"{path} is damaged, or of another version of vad: {error}") from None
+
+
+def event_dict(event: Event) -> dict[str, Any]:
+    """An event as plain values: frames, seconds and timecodes."""
+    return {
+        "start_frame": event.start_frame,
+        "end_frame": event.end_frame,
+        "start_s": event.start_s,
+        "end_s": event.end_s,
+        "start_timecode": timecode(event.start_s),
+        "end_timecode": timecode(event.end_s),
+        "peak": exact(event.peak),
+        "peak_frame": event.peak_frame,
+        "peak_s": event.peak_s,
+        "mean": exact(event.mean),
+        "caption": event.caption,
+    }
+
+
+def _fields(value: Any, cls: type) -> dict[str, Any]:
+    """The settings that a class declares, of an instance of it or of a class derived from it."""
+    return {f.name: getattr(value, f.name) for f in fields(cls)}
+
+
+def exact(score: float | np.floating[Any]) -> float:
+    """A score as files show it: the shortest decimal number that is this float32 and no other."""
+    return float(str(np.float32(score)))
 
 
 def timecode(seconds: float) -> str:

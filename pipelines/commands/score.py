@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..options import Quiet
+from vad.infer.formats import FORMATS, parse_formats
+from vad.infer.settings import ScoreSettings, parse_threshold
+
+from ..options import Quiet, takes
 
 
+@takes(ScoreSettings, "score")
 def command(
-    videos: Annotated[
-        list[str], typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt")
-    ],
     detector: Annotated[Path, typer.Option("--detector", metavar="RUN", help="trained run")],
+    settings: dict[str, Any],
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt"),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="for the files")] = Path(
         "scores"
     ),
     formats: Annotated[
-        str, typer.Option("--format", "-f", help="csv, json, npy, png; several with commas")
+        str, typer.Option("--format", "-f", help=f"several with commas: {', '.join(FORMATS)}")
     ] = "csv,json,png",
+    threshold: Annotated[
+        str, typer.Option("--threshold", metavar="T|auto", help="auto: the one of the run")
+    ] = "auto",
+    clips: Annotated[bool, typer.Option("--save-clips", help="every event as a video")] = False,
     store: Annotated[
-        Path | None, typer.Option("--store", help="keep the features here, and use those it has")
+        Path | None,
+        typer.Option(
+            "--store",
+            help="keep the features here, and use those it has; without VIDEOS, score all it has",
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
     weights: Annotated[
@@ -31,26 +45,29 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Score every frame of videos between 0 (ordinary) and 1 (anomalous)."""
-    from vad.extract.run import Outcome
-    from vad.infer.scores import timecode
-    from vad.infer.writers import check_formats, save
-    from vad.pipelines.score import score_videos
+    from vad.errors import UsageError
+    from vad.pipelines.results import Results
+    from vad.pipelines.score import score_store, score_videos
 
-    wanted = check_formats(formats.replace(",", " ").split())
-    outcome = Outcome()
-    for scores in score_videos(
-        videos,
-        detector,
-        outcome=outcome,
-        store=store,
-        quiet=quiet,
-        device=device,
-        weights=weights,
-    ):
-        paths = save(scores, out, wanted)
-        mark = "ANOMALOUS" if scores.peak >= scores.threshold else "ordinary"
-        typer.echo(
-            f"{scores.video}: {mark}, highest {scores.peak:.3f} at {timecode(scores.peak_s)} "
-            f"(threshold {scores.threshold:.3f}); {', '.join(map(str, paths))}"
-        )
-    raise typer.Exit(outcome.exit_code)
+    wanted, limit = parse_formats(formats), parse_threshold(threshold)
+    if not videos and not store:
+        raise UsageError("nothing to score", hint="name videos, or a --store")
+    failed = 0
+    with Results(out, wanted, clips=clips) as results:
+        if videos:
+            outcome = score_videos(
+                videos,
+                detector,
+                each=results.add,
+                store=store,
+                threshold=limit,
+                quiet=quiet,
+                device=device,
+                weights=weights,
+                **settings,
+            )
+            failed = outcome.exit_code
+        elif store:
+            for scores in score_store(store, detector, threshold=limit, device=device, **settings):
+                results.add(scores)
+    raise typer.Exit(failed)

@@ -1,0 +1,133 @@
+"""Frame scores to events: when something happened, from when to when, and how sure that is.
+
+    score   ___----^^^^--____^^^___      ^ at the threshold or above, - at `low` or above
+    found      |---------|   |-|         an event has a ^, and lasts while there is - or ^
+    merged     |---------------|         where the gap is at most `merge_gap`
+    padded   |-------------------|       by `pad_before` and `pad_after`
+
+Events that are shorter than `min_event` before they are padded are left out. Padding makes events
+that meet into one. All rules are in seconds, so that they mean the same at every frame rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.config import option
+from vad.errors import InternalError, UsageError
+
+Floats = NDArray[np.floating]
+Span = tuple[int, int]  # frames [start, end)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventRule:
+    """What counts as one event, besides the threshold."""
+
+    low: float | None = option(
+        None, "an event goes on while scores reach this; by default the threshold", minimum=0
+    )
+    min_event: float = option(0.5, "shortest event, in seconds", minimum=0)
+    merge_gap: float = option(1.0, "events no further apart are one, in seconds", minimum=0)
+    pad_before: float = option(0.0, "seconds added before every event", minimum=0)
+    pad_after: float = option(0.0, "seconds added after every event", minimum=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Consecutive frames `[start_frame, end_frame)` that are anomalous."""
+
+    start_frame: int
+    end_frame: int
+    start_s: float  # when its first frame is shown
+    end_s: float  # when its last frame has been shown
+    peak: float  # its highest score
+    peak_frame: int
+    peak_s: float
+    mean: float  # of the scores of its frames
+    caption: str = ""  # what is seen at the peak, where that is known
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+def find_events(
+    scores: Floats,
+    times: Floats,
+    duration_s: float,
+    *,
+    threshold: float,
+    rule: EventRule | None = None,
+) -> list[Event]:
+    """The events of a video, in order.
+
+    scores and times [frames]; a frame is shown from its time until the next one's, the last one
+    until `duration_s`. Raises UsageError if `low` is above the threshold.
+    """
+    rule = rule or EventRule()
+    low = threshold if rule.low is None else rule.low
+    if low > threshold:
+        raise UsageError(
+            f"--low {low:g} is above the threshold {threshold:g}", hint="give a lower one"
+        )
+    if len(scores) != len(times):
+        raise InternalError(f"{len(scores)} scores, but {len(times)} times")
+    # To the microsecond, as files have them, so that the events are the same when read from one.
+    edges = np.round(np.append(times, max(duration_s, times[-1])), 6)
+    found = [s for s in _spans(scores >= low) if (scores[s[0] : s[1]] >= threshold).any()]
+    merged = _merged(found, edges, rule.merge_gap)
+    long = [(a, b) for a, b in merged if _span_s((a, b), edges) >= rule.min_event]
+    padded = [_padded(span, edges, rule) for span in long]
+    return [_event(span, scores, edges) for span in _merged(padded, edges, 0)]
+
+
+def _spans(marked: NDArray[np.bool_]) -> list[Span]:
+    """The runs of True."""
+    changes = np.flatnonzero(np.diff(marked, prepend=False, append=False))
+    return [(int(a), int(b)) for a, b in changes.reshape(-1, 2)]
+
+
+def _span_s(span: Span, edges: Floats) -> float:
+    return round(float(edges[span[1]] - edges[span[0]]), 6)
+
+
+def _merged(spans: Sequence[Span], edges: Floats, gap_s: float) -> list[Span]:
+    """Join spans that are at most `gap_s` apart."""
+    merged: list[Span] = []
+    for start, end in spans:
+        if merged and _span_s((merged[-1][1], start), edges) <= gap_s:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _padded(span: Span, edges: Floats, rule: EventRule) -> Span:
+    """The frames shown, if only in part, in the padded time."""
+    last = len(edges) - 1
+    first_s = np.round(edges[span[0]] - rule.pad_before, 6)
+    last_s = np.round(edges[span[1]] + rule.pad_after, 6)
+    start = int(np.searchsorted(edges, first_s, side="right")) - 1
+    end = int(np.searchsorted(edges, last_s, side="left"))
+    return max(0, min(start, span[0])), min(last, max(end, span[1]))
+
+
+def _event(span: Span, scores: Floats, edges: Floats) -> Event:
+    start, end = span
+    inside = scores[start:end]
+    peak = start + int(inside.argmax())
+    return Event(
+        start_frame=start,
+        end_frame=end,
+        start_s=float(edges[start]),
+        end_s=float(edges[end]),
+        peak=float(scores[peak]),
+        peak_frame=peak,
+        peak_s=float(edges[peak]),
+        mean=float(np.mean(inside, dtype=np.float64)),
+    )

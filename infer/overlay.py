@@ -1,0 +1,151 @@
+"""The overlay: a video with its score curve, its score and its events drawn below and around it.
+
++---------------------------+
+|  the picture, framed in   |
+|  red while an event lasts |
++------+--------------------+
+| 0.93 |  _/\\____|____/\\_    |   score, bar and clock; the whole curve, what was shown
+| 0:12 |                    |   bright, what comes dim, the threshold dashed
++------+--------------------+
+"""
+
+from __future__ import annotations
+
+import bisect
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from matplotlib.font_manager import findfont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from vad.files import committed
+
+from .film import Film, Sound, even
+from .footage import Footage, Picture
+from .scores import VideoScores, timecode
+
+Colour = tuple[int, int, int]
+GROUND: Colour = (19, 22, 27)
+INK: Colour = (232, 234, 237)
+QUIET: Colour = (130, 137, 147)
+CALM: Colour = (86, 156, 214)  # scores below the threshold
+ALARM: Colour = (255, 107, 74)  # and from it on
+DIM = 0.38  # of the brightness: what is still to come
+
+
+def write_overlay(path: Path, scores: VideoScores, footage: Footage) -> None:
+    """Write the video with its scores as MP4: every frame at its time, and the sound.
+
+    Raises VideoError where the video cannot be read again.
+    """
+    record = scores.record
+    strip = Strip(scores, record.width)
+    size = record.width, record.height + strip.height_px
+    with committed(path) as part, footage.opened() as (container, video):
+        film = Film(part, size=size, fps=record.fps, sound=Sound(container, video))
+        with film:
+            for number, picture in enumerate(footage.pictures()):
+                film.add(strip.below(picture, number), float(scores.times[number]))
+            film.hear(record.duration_s)
+
+
+class Strip:
+    """The part of the overlay below the picture, and what is drawn on the picture itself."""
+
+    def __init__(self, scores: VideoScores, width_px: int) -> None:
+        self._scores = scores
+        self.height_px = even(min(150, max(54, width_px * 0.13)))
+        self._text_px = max(10, round(self.height_px * 0.27))
+        pad = max(4, self.height_px // 10)
+        self._block_px = round(self._text_px * 4.4) + 2 * pad  # score, bar and clock
+        self._plot_px = max(2, width_px - self._block_px - pad)
+        self._pad_px, self._width_px = pad, width_px
+        self._starts = [event.start_frame for event in scores.events]
+        self._bright = self._drawn()
+        self._dim = (GROUND + (self._bright.astype(np.float32) - GROUND) * DIM).astype(np.uint8)
+
+    def below(self, picture: Picture, number: int) -> Picture:
+        """The picture of a frame, and under it the strip: [height + height_px, width, 3]."""
+        strip = self._dim.copy()
+        shown = self._x(float(self._scores.times[number]))
+        strip[:, :shown] = self._bright[:, :shown]
+        strip[self._pad_px : -self._pad_px, shown : shown + max(1, self._width_px // 640)] = INK
+        strip[:, : self._block_px] = self._block(number)
+        whole = np.concatenate([picture, strip])
+        if caption := self._event_caption(number):
+            self._mark(whole[: len(picture)], caption)
+        return whole
+
+    def _x(self, time_s: float) -> int:
+        share = time_s / max(self._scores.record.duration_s, 1e-6)
+        return self._block_px + min(self._plot_px - 1, int(share * self._plot_px))
+
+    def _y(self, score: float) -> int:
+        return self._pad_px + round((1 - score) * (self.height_px - 2 * self._pad_px - 1))
+
+    def _drawn(self) -> NDArray[np.uint8]:
+        """The curve of the whole video: a column has the highest score of its time."""
+        strip = np.full((self.height_px, self._width_px, 3), GROUND, np.uint8)
+        heights = np.zeros(self._width_px)
+        columns = np.array([self._x(t) for t in self._scores.times])
+        np.maximum.at(heights, columns, self._scores.frames)
+        gaps = np.setdiff1d(np.arange(columns[0], self._block_px + self._plot_px), columns)
+        nearest = columns[np.searchsorted(columns, gaps) - 1]  # of a video shorter than the strip
+        heights[gaps] = heights[nearest]
+        bottom = self._y(0) + 1
+        for x in range(self._block_px, self._block_px + self._plot_px):
+            colour = ALARM if heights[x] >= self._scores.threshold else CALM
+            strip[self._y(heights[x]) : bottom, x] = colour
+        threshold = self._y(min(1.0, self._scores.threshold))
+        plot = np.arange(self._block_px, self._block_px + self._plot_px)
+        strip[threshold, plot[plot % 8 < 4]] = QUIET
+        return strip
+
+    def _block(self, number: int) -> NDArray[np.uint8]:
+        """Score, bar and clock at the left."""
+        image = Image.new("RGB", (self._block_px, self.height_px), GROUND)
+        draw, pad = ImageDraw.Draw(image), self._pad_px
+        score = float(self._scores.frames[number])
+        colour = ALARM if score >= self._scores.threshold else CALM
+        draw.text((pad, pad), f"{score:.2f}", colour, _font(round(self._text_px * 1.3)))
+        clock = timecode(float(self._scores.times[number]))[:-2].removeprefix("00:")
+        draw.text((pad, self.height_px - pad), clock, QUIET, _font(self._text_px), anchor="ls")
+        right, bar = self._block_px - pad - 1, max(3, self._text_px // 3)
+        draw.rectangle((right - bar, self._y(1), right, self._y(0)), fill=_faded(QUIET))
+        draw.rectangle((right - bar, self._y(score), right, self._y(0)), fill=colour)
+        return np.asarray(image)
+
+    def _event_caption(self, number: int) -> str:
+        """What is written on the picture of a frame; empty where no event is."""
+        index = bisect.bisect_right(self._starts, number) - 1
+        if index < 0 or number >= self._scores.events[index].end_frame:
+            return ""
+        return f"event {index + 1}  {self._scores.caption_at(number)}".rstrip()
+
+    def _mark(self, picture: Picture, caption: str) -> None:
+        """Draw the frame and the caption of an event on the picture."""
+        edge = max(2, self._width_px // 200)
+        for side in (picture[:edge], picture[-edge:], picture[:, :edge], picture[:, -edge:]):
+            side[:] = ALARM
+        font = _font(self._text_px)
+        words, room = " ".join(caption.split()), self._width_px - 6 * edge
+        while len(words) > 1 and font.getlength(words) > room:
+            words = words[:-2].rstrip() + "…"
+        height = min(len(picture), round(self._text_px * 1.7))
+        label = Image.new(
+            "RGB", (min(self._width_px, int(font.getlength(words)) + 6 * edge), height)
+        )
+        ImageDraw.Draw(label).text((3 * edge, height / 2), words, INK, font, anchor="lm")
+        picture[:height, : label.width] = np.asarray(label)
+
+
+def _faded(colour: Colour) -> Colour:
+    red, green, blue = (round(g + (c - g) * DIM) for c, g in zip(colour, GROUND, strict=True))
+    return red, green, blue
+
+
+@lru_cache(maxsize=8)
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(findfont("DejaVu Sans"), size_px)

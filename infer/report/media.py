@@ -1,0 +1,70 @@
+"""Small copies of a video for its report: one to play, and one picture an event."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..film import Film, Sound, shrunk
+from ..footage import Picture
+from ..scores import VideoScores
+
+PREVIEW_PX, THUMBNAIL_PX = 640, 320  # the longer side
+PREVIEW_QUALITY = 28  # x264's constant rate factor: some 1 MB a minute of a quiet camera
+SOUND_BPS = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What is shown of a video; empty where it could not be read, or does not fit."""
+
+    preview: bytes = b""  # MP4
+    poster: bytes = b""  # JPEG of the highest score
+    thumbnails: tuple[bytes, ...] = ()  # JPEG of the peak of every event
+
+
+def make_media(scores: VideoScores, most_bytes: int) -> Media:
+    """Read a video once and make its pictures, and its copy if that has at most `most_bytes`.
+
+    Raises VideoError where the file is there, but cannot be read or is no longer what was scored.
+    """
+    footage, record = scores.footage, scores.record
+    if footage is None:
+        return Media()
+    wanted = {int(scores.frames.argmax()), *(event.peak_frame for event in scores.events)}
+    thumbnails: dict[int, bytes] = {}
+    size = shrunk((record.width, record.height), PREVIEW_PX)
+    file = io.BytesIO()
+    with footage.opened() as (container, video):
+        film = Film(
+            file,
+            size=size,
+            fps=record.fps,
+            quality=PREVIEW_QUALITY,
+            sound=Sound(container, video),
+            sound_bps=SOUND_BPS,
+        )
+        with film:
+            for number, picture in enumerate(footage.pictures()):
+                if file.tell() <= most_bytes:
+                    film.add(picture, float(scores.times[number]))
+                if number in wanted:
+                    thumbnails[number] = _jpeg(picture)
+            film.hear(record.duration_s)
+    preview = file.getvalue()
+    return Media(
+        preview=preview if len(preview) <= most_bytes else b"",
+        poster=thumbnails[int(scores.frames.argmax())],
+        thumbnails=tuple(thumbnails[event.peak_frame] for event in scores.events),
+    )
+
+
+def _jpeg(picture: Picture) -> bytes:
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()

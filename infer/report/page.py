@@ -1,0 +1,269 @@
+"""The HTML of the report. Everything that comes from outside passes through `escape` or `_data`.
+
+The page allows itself its own style and script, by their hashes, and data that it carries; a
+browser refuses all else, whatever a name or a caption might try.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+import vad
+
+from ..scores import VideoScores, timecode
+from .media import Media
+
+MOST_STEPS = 6000  # of a curve; more cannot be told apart, even magnified
+
+
+def head(videos: Sequence[VideoScores]) -> str:
+    """Everything before the first video."""
+    style, script = _resource("report.css"), _resource("report.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "img-src data:; media-src blob: file: 'self'; base-uri 'none'; form-action 'none'"
+    )
+    first = videos[0]
+    title = first.video if len(videos) == 1 else f"{len(videos)} videos"
+    n_events = sum(len(scores.events) for scores in videos)
+    made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="vad {vad.__version__}">
+<title>{escape(title)} &ndash; anomaly report</title>
+<style>{style}</style>
+<header>
+<p class="brand">Anomaly report</p>
+<h1><bdi>{escape(title)}</bdi></h1>
+<p class="lede">{_events(n_events)} where the score of <b>{escape(first.detector)}</b> reaches
+{first.threshold:.3f}. Made {made}.</p>
+</header>
+<main>
+"""
+
+
+def overview(videos: Sequence[VideoScores]) -> str:
+    """A row for every video: its curve, its highest score, its events."""
+    rows = []
+    for number, scores in enumerate(videos, start=1):
+        rows.append(
+            f'<li><a href="#video-{number}"><span class="name"><bdi>{escape(scores.video)}</bdi>'
+            f'</span>{_curve(scores, "spark")}<span class="number">{scores.peak:.2f}</span>'
+            f'<span class="count">{_events(len(scores.events))}</span></a></li>\n'
+        )
+    return f'<nav aria-label="Videos"><ol class="overview">\n{"".join(rows)}</ol></nav>\n'
+
+
+def section(number: int, scores: VideoScores, media: Media, address: str) -> str:
+    """One video: player, curve, events, provenance."""
+    record = scores.record
+    facts = (
+        f"{timecode(record.duration_s)[:-4]} · {record.width}&times;{record.height} · "
+        f"{record.fps:.4g} frames a second"
+    )
+    return f"""<section id="video-{number}" class="video" aria-labelledby="name-{number}">
+<div class="title"><h2 id="name-{number}"><bdi>{escape(scores.video)}</bdi></h2>
+<p>{facts} · {_events(len(scores.events))}</p></div>
+<div class="stage">
+{_player(number, media, address)}
+<div class="chart">
+<p class="readout"><output class="score" aria-label="score">{scores.peak:.2f}</output>
+<span class="meter"><span class="fill"></span><span class="mark"></span></span>
+<output class="clock" aria-label="time">0:00.0</output></p>
+<div class="plot" role="slider" tabindex="0" aria-label="Position in the video, in seconds"
+ aria-valuemin="0" aria-valuemax="{record.duration_s:.1f}" aria-valuenow="0">
+{_curve(scores, "curve")}<span class="head"></span><span class="hint"></span>
+</div>
+<div class="axis" aria-hidden="true"></div>
+<p class="tools"><button class="in" title="Magnify (+)">+</button><button class="out"
+ title="Reduce (-)">&minus;</button><button class="all" title="Whole video (0)">All</button>
+<span class="saying"></span></p>
+</div>
+</div>
+{_event_table(scores, media)}
+{_provenance(scores)}
+<script type="application/json" class="data">{_data(_numbers(scores))}</script>
+</section>
+"""
+
+
+def foot() -> str:
+    """Everything after the last video."""
+    keys = (
+        ("space", "play or pause"),
+        ("← →", "a second (shift: five)"),
+        (", .", "a frame"),
+        ("n p", "next, previous event"),
+        ("+ - 0", "magnify, reduce, whole video"),
+    )
+    listed = "".join(f"<li><kbd>{key}</kbd> {words}</li>" for key, words in keys)
+    return f"""</main>
+<footer><ul class="keys">{listed}</ul>
+<p>Scores are statements of likelihood about pictures, not about people: a person should look before
+anyone acts on one. Made by vad {vad.__version__}.</p>
+<noscript><p>Without JavaScript the page shows curves and events, but plays no video.</p></noscript>
+</footer>
+<script>{_resource("report.js")}</script>
+"""
+
+
+def _player(number: int, media: Media, address: str) -> str:
+    poster = f' poster="{_image(media.poster)}"' if media.poster else ""
+    video = f'<video controls playsinline preload="metadata"{poster}'
+    if media.preview:
+        copy = base64.b64encode(media.preview).decode("ascii")
+        return (
+            f'<div class="player">{video}></video></div>\n'
+            f'<script type="text/plain" class="preview">{copy}</script>'
+        )
+    if address:
+        return (
+            f'<div class="player">{video} src="{escape(address)}"></video>'
+            "<p>Too long to be part of this page: it plays from its own file.</p></div>"
+        )
+    return '<div class="player gone"><p>The video was not there when this page was made.</p></div>'
+
+
+def _curve(scores: VideoScores, kind: str) -> str:
+    """The curve as SVG: 1000 wide, 100 high, stretched by the page; its shape and its fill."""
+    starts, heights = _steps(scores)
+    end_s = max(scores.record.duration_s, 1e-6)
+    x = np.append(starts, end_s) / end_s * 1000
+    y = 100 - heights * 100
+    line = f"M0 {y[0]:.2f}" + "".join(
+        f"H{a:.2f}V{b:.2f}" for a, b in zip(x[1:], [*y[1:], y[-1]], strict=True)
+    )
+    limit = 100 - min(1.0, scores.threshold) * 100
+    shades = "".join(
+        f'<rect class="event" x="{e.start_s / end_s * 1000:.2f}" y="0" '
+        f'width="{max(0.5, (e.end_s - e.start_s) / end_s * 1000):.2f}" height="100"/>'
+        for e in scores.events
+    )
+    return (
+        f'<svg class="{kind}" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">'
+        f'{shades}<path class="area" d="{line}V100H0Z"/><path class="line" d="{line}"/>'
+        f'<line class="limit" x1="0" x2="1000" y1="{limit:.2f}" y2="{limit:.2f}"/></svg>'
+    )
+
+
+def _steps(scores: VideoScores) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Where the score changes, in seconds, and to what; of too many, the highest of each few."""
+    frames, times = scores.frames, scores.times
+    changes = np.flatnonzero(np.diff(frames, prepend=-1.0))
+    every = -(-len(changes) // MOST_STEPS)
+    starts = changes[::every]
+    return times[starts], np.maximum.reduceat(frames, starts)
+
+
+def _event_table(scores: VideoScores, media: Media) -> str:
+    if not scores.events:
+        return '<p class="calm">No score reaches the threshold.</p>'
+    captioned = any(event.caption for event in scores.events)
+    rows = []
+    for index, event in enumerate(scores.events):
+        picture = (
+            f'<img src="{_image(media.thumbnails[index])}" alt="" loading="lazy">'
+            if media.thumbnails
+            else ""
+        )
+        times = f"{event.start_s:.1f}&ndash;{event.end_s:.1f} s"
+        caption = f"<td><bdi>{escape(event.caption)}</bdi></td>" if captioned else ""
+        rows.append(
+            f'<tr data-event="{index}"><td><button class="go" aria-label="Event {index + 1}, '
+            f'{times}">{picture}<span>{index + 1}</span></button></td>'
+            f'<td class="number when">{times}<small>{timecode(event.start_s)}</small></td>'
+            f'<td class="number"><b>{event.peak:.2f}</b><small>at {event.peak_s:.1f} s</small></td>'
+            f"{caption}"
+            f'<td class="number quiet">{event.start_frame}&ndash;{event.end_frame - 1}</td></tr>\n'
+        )
+    return (
+        '<div class="scroll"><table class="events"><thead><tr><th>Event</th><th>When</th>'
+        f"<th>Score</th>{'<th>What is seen</th>' if captioned else ''}<th>Frames</th></tr></thead>"
+        f"<tbody>\n{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _provenance(scores: VideoScores) -> str:
+    record, rule, how = scores.record, scores.rule, scores.propagation
+    low = "" if rule.low is None else f", going on from {rule.low:g}"
+    smoothing = how.propagation + (f", {how.sigma:g} s" if how.propagation == "gaussian" else "")
+    told = {
+        "video": f"{record.source} ({record.source_bytes:,} bytes)",
+        "sha256": record.source_sha256,
+        "decoded": f"{record.n_frames} frames of {record.codec} in {record.container}, "
+        f"by {record.decoder}",
+        "threshold": f"{scores.threshold:.6g}, "
+        + ("that of the run" if scores.threshold_from == "run" else "given"),
+        "events": f"at least {rule.min_event:g} s, joined over {rule.merge_gap:g} s, padded "
+        f"{rule.pad_before:g} s before and {rule.pad_after:g} s after{low}",
+        "frames": smoothing,
+        **{str(name): value for name, value in scores.provenance.items()},
+        "vad": vad.__version__,
+    }
+    return f"<details><summary>How this was made</summary>{_list(told)}</details>"
+
+
+def _list(values: Mapping[str, Any]) -> str:
+    """Nested settings as nested definition lists."""
+    items = "".join(
+        f"<dt>{escape(str(name))}</dt><dd>"
+        f"{_list(value) if isinstance(value, Mapping) else escape(_words(value))}</dd>"
+        for name, value in values.items()
+    )
+    return f"<dl>{items}</dl>"
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _numbers(scores: VideoScores) -> dict[str, Any]:
+    """What the script of the page needs."""
+    starts, heights = _steps(scores)
+    return {
+        "duration": scores.record.duration_s,
+        "fps": scores.record.fps,
+        "threshold": scores.threshold,
+        "starts": [round(float(s), 3) for s in starts],
+        "scores": [round(float(h), 4) for h in heights],
+        "peak": scores.peak_s,
+        "events": [
+            {"start": e.start_s, "end": e.end_s, "caption": e.caption} for e in scores.events
+        ],
+    }
+
+
+def _data(value: Any) -> str:
+    """JSON that cannot end the script element it is in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("&", "\\u0026")
+
+
+def _image(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+
+
+def _events(n: int) -> str:
+    return f"{n or 'no'} event{'' if n == 1 else 's'}"
+
+
+def _resource(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -1,0 +1,58 @@
+"""Events again, from scores that were written: other thresholds and rules, without the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from vad.config import build
+from vad.errors import UsageError
+from vad.infer.events import EventRule
+from vad.infer.propagation import Propagation
+from vad.infer.scores import VideoScores, read_scores
+from vad.infer.settings import ScoreSettings
+
+from .footage import footage_of
+
+
+def reread(
+    inputs: Iterable[str | Path], *, threshold: float | None = None, **settings: Any
+) -> Iterator[VideoScores]:
+    """Scores from their JSON files, or folders of these, read by other settings.
+
+    `settings` are those of `ScoreSettings`; what is not given stays as it was. Raises UsageError
+    where a file holds no scores.
+    """
+    build(ScoreSettings, settings, where="events")  # every mistake, before any work
+    for path in _files(inputs):
+        scores = read_scores(path)
+        before = {
+            field.name: getattr(part, field.name)
+            for part, cls in ((scores.propagation, Propagation), (scores.rule, EventRule))
+            for field in fields(cls)
+        }
+        reading = build(ScoreSettings, before, settings, where="events")
+        yield dataclasses.replace(
+            scores,
+            threshold=scores.threshold if threshold is None else threshold,
+            threshold_from=scores.threshold_from if threshold is None else "given",
+            propagation=reading,
+            rule=reading,
+            footage=footage_of(scores.record),
+        )
+
+
+def _files(inputs: Iterable[str | Path]) -> Iterator[Path]:
+    for path in map(Path, inputs):
+        if not path.is_dir():
+            yield path
+            continue
+        found = [p for p in sorted(path.glob("*.json")) if not p.name.endswith(".labelstudio.json")]
+        if not found:
+            raise UsageError(
+                f"{path} holds no JSON file", hint="vad score --format json makes them"
+            )
+        yield from found

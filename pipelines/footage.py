@@ -1,0 +1,64 @@
+"""The pictures of a scored video again, through the decoders that extraction uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import VideoError
+from vad.extract.video import Limits, open_video
+from vad.extract.workers import Clips, DecoderPool, Failed
+from vad.infer.footage import Footage
+from vad.store import VideoRecord
+
+CLIPS_PER_BLOCK = 2  # few: pictures are used one by one
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video file that was scored; see `vad.infer.footage.Footage`."""
+
+    path: Path
+    n_frames: int
+    limits: Limits
+
+    def pictures(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame, [height, width, 3]; decoded in another process, a few clips ahead."""
+        n_shown = 0
+        with DecoderPool(
+            1,
+            clips_per_block=CLIPS_PER_BLOCK,
+            tail="repeat-last",  # so that no frame is left out
+            limits=self.limits,
+            accept_truncated=True,  # it was accepted when it was scored
+        ) as pool:
+            for event in pool.decode([self.path]):
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, Clips):
+                    rgb = event.rgb.reshape(-1, *event.rgb.shape[2:])[: len(event.times)]
+                    n_shown += len(rgb)
+                    yield from rgb
+        if n_shown != self.n_frames:
+            raise VideoError(
+                "truncated" if n_shown < self.n_frames else "damaged",
+                f"{self.path} has {n_shown} frames, {self.n_frames} were scored",
+                hint="it has changed: score it again",
+            )
+
+    def opened(self) -> AbstractContextManager[tuple[Any, Any]]:
+        """The open container and its video stream."""
+        return open_video(self.path, self.limits)
+
+
+def footage_of(record: VideoRecord, *, max_pixels: int | None = None) -> Footage | None:
+    """The file that a record speaks of; None where it is not there any more."""
+    path = Path(record.source)
+    limits = Limits(max_pixels=max_pixels) if max_pixels else Limits()
+    return VideoFile(path, record.n_frames, limits) if path.is_file() else None
