@@ -23,13 +23,16 @@ from .commands import (
     demo,
     doctor,
     evaluate,
+    events,
     export,
     extract,
+    import_detector,
     import_features,
     inspect,
     labels,
     models,
     score,
+    stream,
     train,
     verify,
 )
@@ -41,6 +44,8 @@ for module in (
     train,
     evaluate,
     score,
+    events,
+    stream,
     demo,
     inspect,
     verify,
@@ -52,6 +57,7 @@ for module in (
     app.command(module.__name__.rpartition(".")[2])(module.command)
 importing = typer.Typer(no_args_is_help=True, help="Bring in what others published.")
 importing.command("features")(import_features.command)
+importing.command("detector")(import_detector.command)
 app.add_typer(importing, name="import")
 
 

@@ -28,5 +28,8 @@ def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     packed = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     kernel = {f"vad/{p.name}" for p in (ROOT / "src" / "vad").glob("*.py")} | {"vad/py.typed"}
-    stages = {f"vad/{p.relative_to(ROOT)}" for s in STAGES for p in (ROOT / s).rglob("*.py")}
+    kinds = ("*.py", "*.css", "*.js")
+    stages = {
+        f"vad/{p.relative_to(ROOT)}" for s in STAGES for k in kinds for p in (ROOT / s).rglob(k)
+    }
     assert packed == kernel | stages
