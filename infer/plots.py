@@ -158,6 +158,74 @@ def plot_score_distribution(
     _save(figure, path)
 
 
+def plot_thresholds(
+    path: Path,
+    sweep: Sequence[Mapping[str, float | None]],
+    *,
+    title: str = "What every threshold would give",
+    threshold: float | None = None,
+) -> None:
+    """Draw precision, recall, F1 and false alarms over the threshold.
+
+    sweep as `vad.train.metrics.sweep` gives it; `threshold` is the one of the run.
+    """
+    if not sweep:
+        raise UsageError("the sweep of thresholds is empty: there is nothing to draw")
+    figure, axes = _figure(title, height_px=560)
+    levels = np.array([row["threshold"] for row in sweep], float)
+    shown = (
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("f1", "F1"),
+        ("false_alarm_rate", "false alarms, normal videos"),
+    )
+    for (key, label), (color, dash) in zip(shown, _styles(), strict=False):
+        values = np.array([row[key] for row in sweep], float)  # None becomes a gap
+        axes.plot(levels, values, color=color, ls=dash, lw=1.8, label=label)
+    if threshold is not None:
+        label = f"threshold {threshold:.3g}"
+        axes.axvline(threshold, color=INK, ls=":", lw=1.5, label=label)
+    highest = max(levels.max(), threshold or 0.0)
+    axes.set(xlabel="threshold", ylabel="frames (%)", ylim=(-0.01, 1.02))
+    axes.set_xlim(0, 1 if highest > 0.5 else highest * 1.1 or 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    _legend(axes)
+    _save(figure, path)
+
+
+def plot_categories(
+    path: Path,
+    figures: Mapping[str, Mapping[str, float | None]],
+    *,
+    title: str = "AUC of every kind of anomaly, beside all normal videos",
+) -> None:
+    """Draw a bar for every kind and run: run -> kind -> figure from 0 to 1, None for no bar."""
+    kinds = list(dict.fromkeys(kind for of_run in figures.values() for kind in of_run))
+    if not kinds:
+        raise UsageError("there are no kinds of anomaly to draw")
+    figure, axes = _figure(title, height_px=160 + (18 * len(figures) + 16) * len(kinds))
+    places = np.arange(len(kinds), dtype=float)
+    height = 0.8 / len(figures)
+    for index, ((name, of_run), (color, _)) in enumerate(
+        zip(figures.items(), _styles(), strict=False)
+    ):
+        values = np.array([of_run.get(kind) for kind in kinds], float)
+        offset = (index - (len(figures) - 1) / 2) * height
+        bars = axes.barh(places + offset, np.nan_to_num(values), height * 0.9, color=color)
+        bars.set_label(_plain(name, 30))
+        for place, value in zip(places + offset, values, strict=True):
+            text = "none" if np.isnan(value) else f"{value:.2f}"
+            shift = 0.0 if np.isnan(value) else value
+            axes.text(shift + 0.01, place, text, va="center", color=INK, fontsize=8)
+    axes.set_yticks(places, [_plain(kind, 40) for kind in kinds])
+    axes.set(xlim=(0, 1.08), xlabel="AUC", ylim=(len(kinds) - 0.4, -0.6))
+    axes.axvline(0.5, color=PALE, lw=1, ls=(0, (2, 3)))
+    axes.grid(axis="y", visible=False)
+    if len(figures) > 1:
+        _legend(axes)
+    _save(figure, path)
+
+
 def plot_confusion(
     path: Path, counts: Mapping[str, int], *, title: str = "Frames by truth and flag"
 ) -> None:

@@ -1,8 +1,9 @@
-"""`vad evaluate`: a run against the frame truth."""
+"""`vad evaluate`: runs against the frame truth, alone, pooled over folds, or side by side."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,20 @@ from ..options import Json
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of vad train")],
     segments: Annotated[
-        Path, typer.Option("--segments", metavar="CSV", help="video,start_frame,end_frame")
-    ] = Path("segments.csv"),
+        Path | None,
+        typer.Option(
+            "--segments",
+            metavar="CSV",
+            help="video,start_frame,end_frame; by default segments.csv",
+            show_default=False,
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth", metavar="NPY", help="someone's array, 0 or 1 a frame, videos in list order"
+        ),
+    ] = None,
     store: Annotated[
         Path | None, typer.Option("--store", help="feature store; by default the one trained on")
     ] = None,
@@ -23,28 +36,51 @@ def command(
         Path | None, typer.Option("--labels", help="videos; by default those of the run")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, validation or test")] = "test",
+    pooled: Annotated[
+        bool, typer.Option("--pool", help="the runs are the folds of one set: one result")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="folder; by default RUN/evaluation-SPLIT")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="folder; by default RUN/evaluation-SPLIT, of several runs comparison-SPLIT "
+            "(with --pool folds-SPLIT) beside them",
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure runs on videos whose anomalous frames are known."""
-    from vad.errors import UsageError
-    from vad.infer.evaluation import evaluate, save
-    from vad.infer.tables import metrics_table
+    """Measure runs on videos whose anomalous frames are known.
 
-    if out and len(runs) > 1:
-        raise UsageError("--out takes the files of one run", hint="evaluate the runs one by one")
-    evaluations = []
-    for run in runs:
-        evaluation = evaluate(run, segments, store=store, labels=labels, split=split, device=device)
-        folder = out or run / f"evaluation-{split}"
-        save(evaluation, folder)
-        typer.echo(f"{run}: metrics.json and plots in {folder}", err=True)
-        evaluations.append(evaluation.to_dict())
-    if as_json:
-        found = evaluations[0] if len(evaluations) == 1 else evaluations
-        typer.echo(json.dumps(found, allow_nan=False))
+    Prints a table, and writes metrics.json, plots and evaluation.html.
+    """
+    from vad.infer.evaluation import check_comparable, evaluate, pool, save
+    from vad.infer.exhibits import save_comparison
+    from vad.infer.tables import metrics_table, worst_table
+
+    if truth is None and segments is None:
+        segments = Path("segments.csv")
+    found = [
+        evaluate(run, segments, truth=truth, store=store, labels=labels, split=split, device=device)
+        for run in runs
+    ]
+    beside = Path(os.path.commonpath([run.resolve().parent for run in runs]))
+    if pooled:
+        found = [pool(found)]
+        save(found[0], folder := out or beside / f"folds-{split}")
+    elif len(runs) == 1:
+        save(found[0], folder := out or runs[0] / f"evaluation-{split}")
     else:
-        typer.echo(metrics_table(evaluations))
+        check_comparable(found)
+        folder = out or beside / f"comparison-{split}"
+        for run, evaluation in zip(runs, found, strict=True):
+            save(evaluation, run / f"evaluation-{split}")
+        save_comparison(found, folder)
+    figures = [evaluation.to_dict() for evaluation in found]
+    if as_json:
+        typer.echo(json.dumps(figures[0] if len(figures) == 1 else figures, allow_nan=False))
+    else:
+        typer.echo(metrics_table(figures))
+        if len(figures) == 1 and (worst := worst_table(figures[0])):
+            typer.echo(worst)
+    typer.echo(f"{folder}: metrics.json, plots, evaluation.html", err=True)

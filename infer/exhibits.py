@@ -1,0 +1,133 @@
+"""The files of an evaluation: figures as JSON, plots, and a page that shows all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.files import write_json
+from vad.labels import intervals_of
+from vad.store import key_of
+from vad.train.history import read_history
+
+from . import plots
+from .page import write_page
+from .scores import VideoScores
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+
+MOST_CURVES = 40  # drawn as PNG files, those with the worst mistakes; the page shows every video
+
+
+def save(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write `metrics.json`, the plots and `evaluation.html` of one result; the paths written."""
+    figures = evaluation.to_dict()
+    metrics = folder / "metrics.json"
+    write_json(metrics, figures)
+    drawn = _joint_plots([evaluation], folder) + _own_plots(evaluation, figures, folder)
+    page = write_page(folder / "evaluation.html", [evaluation], [figures], drawn)
+    worst = _worst_first(evaluation, figures)[:MOST_CURVES]
+    curves = [
+        _save_curve(folder / "videos", evaluation.scores[i], evaluation.truth[i]) for i in worst
+    ]
+    return [metrics, page, *drawn, *curves]
+
+
+def save_comparison(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
+    """Write `metrics.json` (a list), plots and a page of results side by side."""
+    figures = [evaluation.to_dict() for evaluation in evaluations]
+    metrics = folder / "metrics.json"
+    write_json(metrics, figures)
+    drawn = _joint_plots(evaluations, folder)
+    page = write_page(folder / "evaluation.html", evaluations, figures, drawn)
+    return [metrics, page, *drawn]
+
+
+def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What tells results apart: names where they differ, else paths; with what must be said."""
+    names = [evaluation.name for evaluation in evaluations]
+    if len(set(names)) < len(names):
+        names = [str(evaluation.path) for evaluation in evaluations]
+    stamps = [evaluation.stamp for evaluation in evaluations]
+    return [f"{n} ({s})" if s else n for n, s in zip(names, stamps, strict=True)]
+
+
+def _joint_plots(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
+    """ROC, precision-recall and kinds of anomaly: a curve or bar for every result."""
+    names = names_of(evaluations)
+    truth = np.concatenate(evaluations[0].truth)
+    order = [label.video for label in evaluations[0].labels]
+    scores = {}
+    for name, evaluation in zip(names, evaluations, strict=True):
+        by_video = {s.video: s.frames for s in evaluation.scores}
+        scores[name] = np.concatenate([by_video[video] for video in order])
+    drawn = []
+    if truth.any() and not truth.all():
+        plots.plot_roc(folder / "roc.png", truth, scores)
+        plots.plot_pr(folder / "pr.png", truth, scores)
+        drawn += [folder / "roc.png", folder / "pr.png"]
+    kinds = {
+        name: {kind: found["auc"] for kind, found in evaluation.figures["categories"].items()}
+        for name, evaluation in zip(names, evaluations, strict=True)
+    }
+    if any(len(found) > 1 for found in kinds.values()):
+        plots.plot_categories(folder / "categories.png", kinds)
+        drawn.append(folder / "categories.png")
+    return drawn
+
+
+def _own_plots(evaluation: Evaluation, figures: dict[str, Any], folder: Path) -> list[Path]:
+    """Plots of one result alone."""
+    truth = np.concatenate(evaluation.truth)
+    scores = np.concatenate([s.frames for s in evaluation.scores])
+    threshold = figures["threshold"] if isinstance(figures["threshold"], float) else None
+    stamp = f" ({evaluation.stamp})" if evaluation.stamp else ""
+    paths = {n: folder / f"{n}.png" for n in ("thresholds", "scores", "confusion", "training")}
+    plots.plot_thresholds(
+        paths["thresholds"],
+        figures["sweep"],
+        threshold=threshold,
+        title=f"What every threshold would give{stamp}",
+    )
+    plots.plot_score_distribution(
+        paths["scores"],
+        truth,
+        scores,
+        threshold=threshold,
+        title=f"Scores of normal and anomalous frames{stamp}",
+    )
+    counts = figures["at_threshold"]["confusion"]
+    plots.plot_confusion(paths["confusion"], counts, title=f"Frames by truth and flag{stamp}")
+    run = evaluation.runs[0]
+    history = read_history(run.path / "history.csv") if len(evaluation.runs) == 1 else []
+    if history:
+        epoch = run.card["selection"]["epoch"]
+        plots.plot_training(paths["training"], history, chosen_epoch=epoch)
+    return [path for name, path in paths.items() if name != "training" or history]
+
+
+def _worst_first(evaluation: Evaluation, figures: dict[str, Any]) -> list[int]:
+    """Videos of the listed mistakes, then the others in their order."""
+    worst = figures["worst"]["false_alarms"] + figures["worst"]["misses"]
+    wrong = {moment["video"] for moment in worst}
+    index = range(len(evaluation.labels))
+    return sorted(index, key=lambda i: evaluation.labels[i].video not in wrong)
+
+
+def _save_curve(folder: Path, scores: VideoScores, truth: NDArray[np.bool_]) -> Path:
+    path = folder / f"{key_of(scores.video)}.png"
+    ends = np.append(scores.times, scores.record.duration_s)
+    plots.plot_curve(
+        path,
+        scores.times,
+        scores.frames,
+        title=scores.video,
+        threshold=scores.threshold,
+        truth=[(ends[start], ends[end]) for start, end in intervals_of(truth)],
+    )
+    return path

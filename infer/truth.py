@@ -1,0 +1,157 @@
+"""The frame truth of an evaluation: made of annotations, or someone else's array, checked.
+
+An array of the public repositories (`gt-ucf.npy`) is one number a frame, the videos one after the
+other in the order of some list, often in whole clips of 16. Nothing in it says which video is
+where. So it is laid over the videos in the order of the labels, and refused at the first that
+cannot be: a normal one with anomalous frames, an abnormal one without, one where it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import UsageError
+from vad.grid import CLIP_FRAMES
+from vad.labels import Label, Segment, frame_truth
+from vad.store import VideoRecord
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """The first video that an array cannot be the truth of, and why."""
+
+    video: str
+    why: str
+
+
+def truth_of_segments(
+    labels: Sequence[Label],
+    records: Sequence[VideoRecord],
+    segments: Sequence[Segment],
+    where: str | Path,
+) -> list[Bools]:
+    """Anomalous frames of every video, bool [frames], from annotations and the frames stored.
+
+    Raises UsageError where a label and the segments contradict each other, naming the video.
+    """
+    truth = []
+    for label, record in zip(labels, records, strict=True):
+        one = frame_truth(label.video, record.n_frames, segments)
+        if why := _contradiction(label, one):
+            raise UsageError(f"{where}: {label.video!r} {why}")
+        truth.append(one)
+    return truth
+
+
+def truth_of_file(
+    labels: Sequence[Label],
+    records: Sequence[VideoRecord],
+    path: str | Path,
+    segments: Sequence[Segment] | None = None,
+) -> list[Bools]:
+    """Anomalous frames of every video, bool [frames], cut out of one array for all of them.
+
+    Its length must be that of the stored frames, or of the stored snippets times 16. Where segments
+    are given too, both must agree up to the ends of events, where conventions differ by a frame.
+    Raises UsageError naming the first video that disagrees, and the order that would fit, if any.
+    """
+    array = _read(Path(path))
+    videos = list(zip(labels, records, strict=True))
+    n_frames = sum(r.n_frames for r in records)
+    n_padded = sum(map(_in_clips, records))
+    in_clips = len(array) == n_padded != n_frames
+    cut = _cut(array, videos, in_clips=in_clips, segments=segments)
+    if not isinstance(cut, Misfit):
+        return cut
+    hint = "build the truth from annotations: --segments CSV"
+    for name, order in _orders(labels).items():
+        other = [videos[i] for i in order]
+        if not isinstance(_cut(array, other, in_clips=in_clips, segments=segments), Misfit):
+            hint = f"it fits the videos {name}: give them in that order with --labels CSV"
+    raise UsageError(
+        f"{path} is not the truth of these videos: {cut.video!r} {cut.why} (it has {len(array):,} "
+        f"entries, the videos {n_frames:,} frames, {n_padded:,} in whole clips)",
+        hint=hint,
+    )
+
+
+def _read(path: Path) -> Bools:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no array of NumPy: {error}") from None
+    flat = np.squeeze(array)
+    if flat.ndim != 1 or not np.isin(flat, (0, 1)).all():
+        raise UsageError(
+            f"{path} has shape {list(array.shape)} and type {array.dtype}; "
+            "one 0 or 1 for every frame is needed"
+        )
+    return np.asarray(flat, bool)
+
+
+def _cut(
+    array: Bools,
+    videos: Sequence[tuple[Label, VideoRecord]],
+    *,
+    in_clips: bool,
+    segments: Sequence[Segment] | None,
+) -> list[Bools] | Misfit:
+    truth: list[Bools] = []
+    start = 0
+    for label, record in videos:
+        length = _in_clips(record) if in_clips else record.n_frames
+        one = array[start : start + length]
+        if len(one) < length:
+            return Misfit(label.video, f"has {length:,} frames, but only {len(one):,} are left")
+        if why := _contradiction(label, one):
+            return Misfit(label.video, why)
+        start += length
+        tail = max(0, record.n_frames - length)  # frames of a dropped tail: as the last one
+        one = np.pad(one[: record.n_frames], (0, tail), mode="edge")
+        if segments is not None and (why := _disagreement(label, one, segments)):
+            return Misfit(label.video, why)
+        truth.append(one)
+    if start < len(array):
+        return Misfit(videos[-1][0].video, f"is the last, and {len(array) - start:,} more follow")
+    return truth
+
+
+def _in_clips(record: VideoRecord) -> int:
+    return record.grid.n_snippets(record.n_frames) * CLIP_FRAMES
+
+
+def _contradiction(label: Label, truth: Bools) -> str:
+    """Why these cannot be the frames of that video; empty if they can."""
+    if truth.any() and not label.label:
+        return f"is labelled normal, but {int(truth.sum()):,} of its frames are anomalous"
+    if label.label and not truth.any():
+        return "is labelled abnormal, but none of its frames is anomalous"
+    return ""
+
+
+def _disagreement(label: Label, truth: Bools, segments: Sequence[Segment]) -> str:
+    annotated = frame_truth(label.video, len(truth), segments)
+    n_ends = 2 * sum(segment.video == label.video for segment in segments)
+    n_other = int((annotated != truth).sum())
+    return f"differs from its segments in {n_other:,} frames" if n_other > n_ends else ""
+
+
+def _orders(labels: Sequence[Label]) -> dict[str, list[int]]:
+    """Orders that public lists have."""
+    index = range(len(labels))
+    return {
+        "sorted by name": sorted(index, key=lambda i: labels[i].video),
+        "abnormal ones first": sorted(index, key=lambda i: -labels[i].label),
+        "abnormal ones first, sorted by name": sorted(
+            index, key=lambda i: (-labels[i].label, labels[i].video)
+        ),
+    }
