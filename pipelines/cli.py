@@ -22,6 +22,7 @@ from .commands import (
     compare,
     demo,
     doctor,
+    download,
     evaluate,
     events,
     export,
@@ -52,6 +53,7 @@ for module in (
     compare,
     export,
     models,
+    download,
     doctor,
 ):
     app.command(module.__name__.rpartition(".")[2])(module.command)

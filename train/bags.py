@@ -58,14 +58,24 @@ class Bags:
         return {kind: stream.shape[-1] for kind, stream in self.streams.items()}
 
     def take(
-        self, index: NDArray[np.int64], device: torch.device
+        self,
+        index: NDArray[np.int64],
+        device: torch.device,
+        n_crops: int | None = None,
+        random: np.random.Generator | None = None,
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Some of the bags on a device: streams [videos, crops, segments, dim], lengths, labels."""
+        """Some of the bags on a device: streams [videos, crops, segments, dim], lengths, labels.
+
+        With `n_crops`, only so many of the crops, drawn by `random`, the same for all the videos.
+        """
         longest = int(self.lengths[index].max())
-        streams = {
-            kind: torch.from_numpy(stream[index][:, :, :longest]).to(device)
-            for kind, stream in self.streams.items()
-        }
+        streams = {}
+        for kind, stream in self.streams.items():
+            crops = np.arange(stream.shape[1])
+            if n_crops is not None and random is not None:
+                crops = random.permutation(crops)[:n_crops]
+            part = stream[index[:, None], crops, :longest]
+            streams[kind] = torch.from_numpy(part).to(device)
         lengths, labels = (torch.from_numpy(x[index]) for x in (self.lengths, self.labels))
         return streams, lengths.to(device), labels.to(device)
 

@@ -128,11 +128,13 @@ def _train_epoch(
     sums: dict[str, float] = {}
     n_steps = 0
     for index in balanced_batches(train.labels, settings.batch, random):
-        streams, lengths, labels = train.take(index, device)
+        streams, lengths, labels = train.take(index, device, settings.crops, random)
         output = state.detector(*inputs(streams), lengths)
         terms = state.detector.loss(output, labels, settings.form)
         state.optimizer.zero_grad()
         terms["total"].backward()
+        if settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(state.detector.parameters(), settings.clip)
         state.optimizer.step()
         n_steps += 1
         for name, term in terms.items():

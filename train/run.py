@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 import vad
-from vad.config import build, options
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import write_json
@@ -25,7 +24,9 @@ from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
 from .checkpoint import CARD, SCHEMA, Run
-from .detectors import create_detector, find_row
+from .choices import split_settings
+from .detectors import Detector, create_detector, find_row
+from .detectors.published import fill
 from .dictionary import make_dictionary
 from .fit import Fit, fit
 from .history import History
@@ -34,6 +35,7 @@ from .scaling import Scaling
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import KINDS, Inputs, Names, choose_streams, read_streams, shapes_of
+from .weights import read_weights, recognised
 
 log = logging.getLogger("vad")
 
@@ -68,27 +70,6 @@ def train(
     )
 
 
-def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
-    """Settings of the training, and those of the detector, from names of both kinds.
-
-    What is not given of the detector's is as its table row suggests for small data sets, or, with
-    form "published", as published.
-    """
-    known = options(TrainSettings)
-    general = {n: v for n, v in given.items() if n in known}
-    chosen = build(TrainSettings, general, where="train")
-    row = find_row(chosen.detector)
-    own = {n: v for n, v in given.items() if n not in known}
-    if wrong := set(own) - set(options(row.settings)):
-        names = ", ".join(sorted(options(row.settings)))
-        raise UsageError(
-            f"neither vad train nor {chosen.detector} has a setting {min(wrong)!r}",
-            hint=f"{chosen.detector} has: {names}; for the others: vad train --help",
-        )
-    start = row.small if chosen.form == "paper" else {}
-    return chosen, asdict(build(row.settings, start, own, where=chosen.detector))
-
-
 def train_run(
     store_path: Path,
     labels_path: Path,
@@ -104,26 +85,11 @@ def train_run(
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
     store = FeatureStore.open(store_path)
-    given = {"visual": settings.visual, "text": settings.text}
-    names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
-    stored = [i for i in store.ids() if set(names.values()) <= set(store.names(i))]
-    split = split_videos(
-        match(read_labels(labels_path), stored, where=labels_path, missing="keep"),
-        validation=settings.validation,
-        seed=settings.seed,
-        fold=settings.fold,
-        select=settings.select,
-        stored=set(stored),
-    )
+    names, split = _videos(store, labels_path, settings, own)
     features = _features(store, names, split, settings)
-    bags = load_bags(
-        store,
-        names,
-        split.train + split.judges,
-        settings.segments,
-        stretch=settings.form == "published",
-        quiet=quiet,
-    )
+    stretch = settings.form == "published"
+    videos = split.train + split.judges
+    bags = load_bags(store, names, videos, settings.segments, stretch=stretch, quiet=quiet)
     train_bags, judge_bags = bags.split(len(split.train))
     inputs = _inputs(train_bags, settings)
     visual_dim, text_dim = inputs.dims(bags.widths)
@@ -142,14 +108,7 @@ def train_run(
         | {part: _listed(getattr(split, part)) for part in ("train", "validation", "test")},
     }
     going_on = _goes_on(out, plan, resume=resume)
-    torch.manual_seed(settings.seed)
-    detector = create_detector(
-        settings.detector,
-        visual_dim=visual_dim,
-        text_dim=text_dim,
-        settings=own,
-        arrays=_arrays(settings.detector, train_bags, inputs),
-    )
+    detector = _new_detector(plan["detector"], settings, _arrays(settings, own, train_bags, inputs))
     device = choose_device(settings.device)
     state = Fit.begin(detector.to(device), settings)
     if going_on:
@@ -176,6 +135,49 @@ def train_run(
         chosen = next(r for r in history.rows if r["epoch"] == state.best_epoch)
     detector.load_state_dict(state.best_weights)
     return _finish(Run(out, plan, detector, inputs), store, split, chosen)
+
+
+def _videos(
+    store: FeatureStore, labels_path: Path, settings: TrainSettings, own: Mapping[str, Any]
+) -> tuple[dict[str, str], Split]:
+    """The arrays to read, and which of the videos that have them train, validate and test."""
+    given = {"visual": settings.visual, "text": settings.text}
+    names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
+    stored = [i for i in store.ids() if set(names.values()) <= set(store.names(i))]
+    split = split_videos(
+        match(read_labels(labels_path), stored, where=labels_path, missing="keep"),
+        validation=settings.validation,
+        seed=settings.seed,
+        fold=settings.fold,
+        select=settings.select,
+        stored=set(stored),
+    )
+    return names, split
+
+
+def _new_detector(
+    made: Mapping[str, Any], settings: TrainSettings, arrays: Mapping[str, NDArray[np.float32]]
+) -> Detector:
+    """A detector at its start: drawn by the seed, or with the weights that the settings name."""
+    torch.manual_seed(settings.seed)
+    detector = create_detector(
+        made["name"],
+        visual_dim=made["visual_dim"],
+        text_dim=made["text_dim"],
+        settings=made["settings"],
+        arrays=arrays,
+    )
+    if settings.weights:
+        _, sizes = recognised(settings.weights)
+        if (sizes.visual_dim, sizes.text_dim) != (detector.visual_dim, detector.text_dim):
+            raise UsageError(
+                f"{settings.weights} reads features of {sizes.visual_dim} values"
+                f"{f' and text of {sizes.text_dim}' if sizes.text_dim else ''}, here there are "
+                f"{detector.visual_dim}{f' and {detector.text_dim}' if detector.text_dim else ''}",
+                hint="start from weights that were trained on such features, with --scale none",
+            )
+        fill(detector, made["name"], read_weights(settings.weights))
+    return detector
 
 
 def _features(
@@ -238,16 +240,18 @@ def _scaling(rows: NDArray[np.float32], n_videos: int, settings: TrainSettings) 
     return scaling.with_components(rows, n)
 
 
-def _arrays(detector: str, bags: Bags, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
+def _arrays(
+    settings: TrainSettings, own: Mapping[str, Any], bags: Bags, inputs: Inputs
+) -> dict[str, NDArray[np.float32]]:
     """What a detector is given besides features: S3R a dictionary of the normal training videos."""
-    if "dictionary" not in find_row(detector).arrays:
+    if "dictionary" not in find_row(settings.detector).arrays:
         return {}
     cpu = torch.device("cpu")
     videos = []
     for index in np.flatnonzero(bags.labels == 0):
         streams, _, _ = bags.take(np.array([index]), cpu)
         videos.append(inputs(streams)[0][0].transpose(0, 1).numpy())
-    return {"dictionary": make_dictionary(videos)}
+    return {"dictionary": make_dictionary(videos, percent=own["atoms"])}
 
 
 def _finish(run: Run, store: FeatureStore, split: Split, chosen: Mapping[str, float]) -> Run:

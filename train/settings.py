@@ -13,6 +13,12 @@ class TrainSettings:
     """How a detector is trained. Its own hyper-parameters are in `detectors.settings`."""
 
     detector: str = option("rtfm", "detector to train")
+    preset: str | None = option(
+        None, "settings of a published training, such as rtfm-ucf-crime; any given beside it win"
+    )
+    weights: str | None = option(
+        None, "file of published weights, or of a run, to start from; features are not scaled then"
+    )
     visual: str | None = option(None, "visual features to train on; by default the only ones")
     text: str | None = option(None, "text features to train on, alone or with the visual ones")
     validation: float = option(
@@ -28,6 +34,10 @@ class TrainSettings:
     batch: int = option(32, "videos of each class in a step", minimum=1)
     lr: float = option(1e-3, "learning rate of Adam", minimum=0)
     weight_decay: float = option(5e-3, "of Adam", minimum=0)
+    clip: float | None = option(None, "longest gradient; longer ones are cut to it", minimum=0)
+    crops: int | None = option(
+        None, "crops of each video in a step, drawn anew; by default all", minimum=1
+    )
     scale: Literal["none", "standardise", "components"] = option(
         "components", "of features: as they are, mean 0 and deviation 1, or principal components"
     )

@@ -16,7 +16,7 @@ from .interface import Detector
 from .settings import PEL4VADSettings
 
 # What training scripts wrap a state_dict in, beside the epoch and the optimiser's state.
-CONTAINERS = ("model_state_dict", "state_dict")
+CONTAINERS = ("model_state_dict", "state_dict", "model", "net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,30 +116,45 @@ def load_published(
 ) -> Detector:
     """See `from_published`."""
     weights = unwrap(state_dict)
-    mark = recognise(weights)
-    try:
-        sizes = mark.read(weights)
-    except (KeyError, IndexError) as error:
-        raise UsageError(f"these look like weights of {mark.name}, but lack {error}") from None
+    name, sizes = sizes_of(weights)
     settings = settings or {}
-    if missing := [name for name in sizes.asked if name not in settings]:
-        raise UsageError(
-            f"these weights of {mark.name} do not tell the setting {' nor '.join(missing)}",
-            hint="give them in settings=, as they were trained with",
-        )
+    check_asked(name, sizes, settings)
     detector = create_detector(
-        mark.name,
+        name,
         visual_dim=sizes.visual_dim,
         text_dim=sizes.text_dim,
         settings={**sizes.settings, **settings},
         arrays=arrays,
     )
+    fill(detector, name, weights)
+    return detector.eval()
+
+
+def check_asked(name: str, sizes: Sizes, settings: Mapping[str, Any]) -> None:
+    """UsageError where settings lack one that the shapes do not tell."""
+    if missing := [asked for asked in sizes.asked if asked not in settings]:
+        raise UsageError(
+            f"these weights of {name} do not tell the setting {' nor '.join(missing)}",
+            hint=f"give them, as they were trained with: --set {missing[0]}=...",
+        )
+
+
+def fill(detector: Detector, name: str, weights: Weights) -> None:
+    """Load weights into a detector of their sizes; UsageError unless every name and shape fits."""
     try:
-        detector.load_state_dict(weights)
+        detector.load_state_dict(dict(weights))
     except RuntimeError as error:  # torch lists missing, left-over and misshapen keys
         reason = " ".join(str(error).split())
-        raise UsageError(f"these look like weights of {mark.name}, but: {reason}") from None
-    return detector.eval()
+        raise UsageError(f"these look like weights of {name}, but: {reason}") from None
+
+
+def sizes_of(weights: Weights) -> tuple[str, Sizes]:
+    """The detector that bare weights are of, and what their shapes tell of it."""
+    mark = recognise(weights)
+    try:
+        return mark.name, mark.read(weights)
+    except (KeyError, IndexError) as error:
+        raise UsageError(f"these look like weights of {mark.name}, but lack {error}") from None
 
 
 def recognise(weights: Weights) -> Mark:
@@ -158,7 +173,8 @@ def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
 
     Raises UsageError where anything but tensors is left.
     """
-    inner = next((state_dict[name] for name in CONTAINERS if name in state_dict), state_dict)
+    wrapped = (state_dict.get(name) for name in CONTAINERS)
+    inner = next((held for held in wrapped if isinstance(held, Mapping)), state_dict)
     weights = {str(key).removeprefix("module."): value for key, value in inner.items()}
     weights = {ALIASES.get(key, key): value for key, value in weights.items()}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -40,6 +40,9 @@ class S3RSettings(MagnitudeSettings):
 
     width: int = option(512, "channels of a branch of the temporal networks", minimum=1)
     macro: float = option(1.0, "weight of the term that what is rebuilt is normal", minimum=0)
+    atoms: float = option(
+        50.0, "size of the dictionary, in percent of the normal training videos", maximum=100
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,183 @@
+"""Training speed of RTFM at its published size, beside a plain loop over files.
+
+    python benchmarks/train.py --json OUT
+
+32 normal and 32 abnormal videos a step, ten crops, 32 segments, 2048 values; features drawn at
+random. The plain loop does what the published one does, in the plainest PyTorch: every step loads
+the .npy file of each of its videos, pools it crop by crop and segment by segment, and runs the
+whole batch through the network. Both sides train the same network with the same loss by Adam, each
+in a process of its own, one after the other.
+
+    speedup_over_plain_loop   seconds of a plain step over those of one of ours, the same work
+    speedup_one_crop          the same with `--set crops=1`: one crop of every video a step
+    data_share                share of our step that goes by until its batch is ready
+    peak_gb                   resident memory of our process at its peak
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from plain_rtfm import plain_steps
+
+from vad.files import write_json
+from vad.labels import read_labels
+from vad.progress import meter
+from vad.store import FeatureStore, VideoRecord
+from vad.train.bags import load_bags
+from vad.train.detectors import create_detector
+from vad.train.fit import Fit, fit
+from vad.train.history import History
+from vad.train.scaling import Scaling
+from vad.train.settings import TrainSettings
+from vad.train.streams import Inputs
+
+CROPS, DIM, SEGMENTS, BATCH = 10, 2048, 32, 32
+SIDES = ("plain", "ours", "one_crop")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--steps", type=int, default=3, help="measured, after one more")
+    parser.add_argument("--videos", type=int, default=32, help="of each class")
+    parser.add_argument("--snippets", type=int, default=150, help="of a video, on average")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        print(json.dumps(measure(args.side, args.folder, args.steps)))
+        return
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        make_data(Path(folder), args.videos, args.snippets)
+        sides = {side: in_process(side, folder, args.steps) for side in SIDES}
+    plain, ours, one = (sides[side] for side in SIDES)
+    result = {
+        "speedup_over_plain_loop": plain["step_s"] / ours["step_s"],
+        "speedup_one_crop": plain["step_s"] / one["step_s"],
+        "data_share": ours["data_s"] / ours["step_s"],
+        "peak_gb": ours["peak_gb"],
+        "n_threads": torch.get_num_threads(),
+        "n_videos": 2 * args.videos,
+        "n_snippets": args.snippets,
+        "n_steps": args.steps,
+        "sides": sides,
+    }
+    for side, figures in sides.items():
+        print(f"{side:9s}" + "".join(f"  {name} {value:.3f}" for name, value in figures.items()))
+    for name in ("speedup_over_plain_loop", "speedup_one_crop", "data_share"):
+        print(f"{name} {result[name]:.3f}")
+    if args.json:
+        write_json(args.json, result)
+
+
+def in_process(side: str, folder: str, steps: int) -> dict[str, float]:
+    """The figures of one side, from a fresh process."""
+    command = [sys.executable, __file__, "--side", side, "--folder", folder, "--steps", str(steps)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measure(side: str, folder: Path, steps: int) -> dict[str, float]:
+    """Seconds of a step, of the loading in it, and the peak of the memory in GB."""
+    if side == "plain":
+        step_s, data_s = plain_steps(folder, BATCH, SEGMENTS, steps)
+    else:
+        step_s, data_s = our_steps(folder, steps, crops=1 if side == "one_crop" else None)
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return {"step_s": step_s, "data_s": data_s, "peak_gb": peak_gb}
+
+
+def our_steps(folder: Path, steps: int, crops: int | None) -> tuple[float, float]:
+    """Seconds of a step of `vad.train.fit`, and of making its batch ready."""
+    store = FeatureStore.open(folder / "features.zarr")
+    labels = read_labels(folder / "labels.csv")
+    bags = load_bags(store, {"visual": "visual/i3d"}, labels, SEGMENTS, stretch=True, quiet=True)
+    size: dict[str, Any] = {"batch": BATCH, "form": "published", "crops": crops}
+    epochs = -(-steps * BATCH // int(bags.labels.sum()))  # one step warms up
+    settings = TrainSettings(epochs=epochs, **size)
+    state = Fit.begin(create_detector("rtfm", visual_dim=DIM), settings)
+    inputs = Inputs({"visual": Scaling()})
+    path = folder / "state.safetensors"
+
+    def train(epochs: int) -> float:
+        started = time.perf_counter()
+        chosen = TrainSettings(epochs=epochs, **size)
+        with (
+            History(folder / "run", 0) as history,
+            meter("", 0, unit="", quiet=True) as progress,
+        ):
+            fit(
+                state,
+                bags,
+                None,
+                inputs,
+                chosen,
+                history=history,
+                state_path=path,
+                progress=progress,
+            )
+        return time.perf_counter() - started
+
+    train(1)
+    n_steps = epochs * -(-int(bags.labels.sum()) // BATCH)
+    step_s = train(1 + epochs) / n_steps
+    started = time.perf_counter()
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        order = random.permutation(len(bags))[: 2 * BATCH]
+        inputs(bags.take(order, torch.device("cpu"), crops, random)[0])
+    return step_s, (time.perf_counter() - started) / 3
+
+
+def make_data(folder: Path, n_videos: int, n_snippets: int) -> None:
+    """Videos of random features of both classes, as files and as a store, and their labels."""
+    random = np.random.default_rng(0)
+    store = FeatureStore.create(folder / "features.zarr")
+    lines = ["video,label"]
+    for index in range(2 * n_videos):
+        n = int(random.integers(n_snippets // 2, n_snippets * 3 // 2))
+        features = random.standard_normal((n, CROPS, DIM), np.float32)
+        label = int(index >= n_videos)
+        np.save(folder / f"{label}_{index:04d}.npy", features)
+        draft = store.draft(f"v{index:04d}")
+        draft.append("visual/i3d", features.astype(np.float16))
+        draft.commit(record_of(16 * n), np.arange(16 * n) / 30, {"visual/i3d": {}})
+        lines.append(f"v{index:04d},{label}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+
+
+def record_of(n_frames: int) -> VideoRecord:
+    """What a store says of a video that never was."""
+    return VideoRecord(
+        source="random",
+        source_bytes=0,
+        source_mtime_ns=0,
+        source_sha256="",
+        n_frames=n_frames,
+        fps=30.0,
+        duration_s=n_frames / 30,
+        width=320,
+        height=240,
+        container="none",
+        codec="none",
+        decoder="none",
+        n_frames_declared=None,
+        n_bad_packets=0,
+        tail="drop",
+    )
+
+
+if __name__ == "__main__":
+    main()
