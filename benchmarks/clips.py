@@ -12,6 +12,10 @@ import av
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
+OPTIONS = {
+    "libx264": {"preset": "ultrafast"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
+}
 
 
 def cut_clips(folder: Path, n_clips: int, n_frames: int = 34) -> list[Path]:
@@ -38,8 +42,7 @@ def write_clip(path: Path, frames: list[av.VideoFrame], codec: str = "libx264") 
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.thread_count = 1
-        if codec == "libx264":
-            stream.options = {"preset": "ultrafast"}
+        stream.options = OPTIONS.get(codec, {})
         for number, frame in enumerate(frames):
             frame.pts, frame.time_base = number, Fraction(1, 30)
             container.mux(stream.encode(frame))

@@ -1,0 +1,212 @@
+"""Extract damaged videos, for as long as you like, and see that nothing but them suffers.
+
+    python benchmarks/fuzz.py --minutes 10 --seed 0 [--videos 5000] [--json OUT]
+
+Real videos in several containers and codecs are damaged (mutate.py) and extracted by the real
+run, in batches, with a backbone that costs nothing. Every video must end stored, and whole, or
+listed with a reason that is known; none may take longer than its limit (watched from outside:
+how long a decoder process holds the file open); this process's memory must stay flat; no process
+may be left over. Exit code 1 if any of this fails. Damage is a function of `--seed` and the
+number of the video: `--first N --videos 1` repeats one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import av
+from clips import DATA, write_clip
+from mutate import mutate
+from null_model import null_backbone
+
+from vad.errors import REASONS
+from vad.extract.run import make_plan, run
+from vad.extract.settings import ExtractSettings
+from vad.extract.sources import find_sources
+from vad.files import write_json
+from vad.store import FeatureStore
+from vad.verify import verify
+
+BATCH = 100  # videos a run
+LIMIT_S = 10.0
+FORMS = (
+    *(("mp4", "libx264"), ("mov", "libx264"), ("mkv", "libx264"), ("ts", "libx264")),
+    *(("flv", "libx264"), ("avi", "mpeg4"), ("mp4", "mpeg4"), ("avi", "mjpeg")),
+    *(("webm", "libvpx"), ("mp4", "libx265")),
+)
+
+
+@dataclass
+class Tally:
+    """What became of the videos."""
+
+    n_videos: int = 0
+    stored: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    mistakes: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
+    memory_mb: list[float] = field(default_factory=list)  # of this process, after every batch
+
+    @property
+    def growth_mb_per_1000(self) -> float:
+        """Slope of the memory over the second half of the run, when caches are full."""
+        half = self.memory_mb[len(self.memory_mb) // 2 :]
+        n_videos = max(1, (len(half) - 1) * BATCH)
+        return (half[-1] - half[0]) / n_videos * 1000 if half else 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--videos", type=int, default=10**9, help="stop after as many")
+    parser.add_argument("--first", type=int, default=0, help="number of the first video")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    args = parser.parse_args()
+    logging.getLogger("vad").setLevel(logging.ERROR)
+    tally, started = Tally(), time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        originals = write_originals(Path(folder, "originals"))
+        while tally.n_videos < args.videos and time.monotonic() - started < args.minutes * 60:
+            first = args.first + tally.n_videos
+            n_videos = min(BATCH, args.videos - tally.n_videos)
+            batch(Path(folder, f"{first}"), originals, args.seed, first, n_videos, tally)
+    result = {
+        "seed": args.seed,
+        "first": args.first,
+        "videos": tally.n_videos,
+        "stored": tally.stored,
+        "failed": dict(tally.failed.most_common()),
+        "slowest_s": round(tally.slowest_s, 2),
+        "limit_s": LIMIT_S,
+        "memory_mb": [round(tally.memory_mb[0], 1), round(tally.memory_mb[-1], 1)],
+        "growth_mb_per_1000": round(tally.growth_mb_per_1000, 2),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "mistakes": tally.mistakes,
+    }
+    for name, value in result.items():
+        print(f"{name:20s} {value}")
+    if args.json:
+        write_json(args.json, result)
+    sys.exit(1 if tally.mistakes else 0)
+
+
+def write_originals(folder: Path) -> list[Path]:
+    """The same 18 real frames in every form, and the small real files of other people."""
+    folder.mkdir()
+    with av.open(str(DATA / "fight" / "videos" / "s03_calm0.mp4")) as container:
+        frames = [f.reformat(160, 120) for f in islice(container.decode(video=0), 18)]
+    written = [folder / f"{codec}.{suffix}" for suffix, codec in FORMS]
+    for path, (_, codec) in zip(written, FORMS, strict=True):
+        write_clip(path, frames, codec)
+    others = (p for p in sorted((DATA / "decoder").iterdir()) if p.stat().st_size < 150_000)
+    return written + [path for path in others if path.suffix in (".mp4", ".mov", ".avi", ".mkv")]
+
+
+def batch(
+    folder: Path, originals: list[Path], seed: int, first: int, n_videos: int, tally: Tally
+) -> None:
+    """Damage and extract some videos."""
+    folder.mkdir()
+    contents = [path.read_bytes() for path in originals]
+    how = {}
+    for number in range(first, first + n_videos):
+        which = number % len(originals)
+        name, damaged = mutate(contents[which], seed * 1_000_003 + number, contents)
+        path = folder / f"{number}{originals[which].suffix}"
+        path.write_bytes(damaged)
+        how[str(number)] = f"video {number} ({originals[which].name}, {name})"
+    settings = ExtractSettings(backbone="null", workers=2, time_limit=LIMIT_S)
+    backbone, store = null_backbone(), folder / "features.zarr"
+    plan = make_plan(find_sources([folder]), store, backbone, settings)
+    with Watch(folder) as watch:
+        outcome = run(plan, FeatureStore.create(store), backbone, settings, quiet=True)
+    ended = Counter([*outcome.done, *outcome.failed])
+    for video, what in how.items():
+        if ended[video] != 1:
+            tally.mistakes.append(f"{what} ended {ended[video]} times")
+        elif video in outcome.failed and outcome.failed[video].reason not in REASONS:
+            tally.mistakes.append(f"{what}: reason {outcome.failed[video].reason}")
+        elif video in outcome.failed and outcome.failed[video].reason in ("crashed", "timeout"):
+            print(f"{what}: {outcome.failed[video]}", flush=True)
+        if watch.seconds(video) > LIMIT_S + 1:
+            tally.mistakes.append(f"{what} took {watch.seconds(video):.1f} s")
+    tally.mistakes += [
+        f"{f.video} is stored badly: {f.what}" for f in verify(store, quiet=True).faults
+    ]
+    tally.mistakes += [f"process {pid} is left over" for pid in decoders()]
+    tally.n_videos += n_videos
+    tally.stored += len(outcome.done)
+    tally.failed.update(error.reason for error in outcome.failed.values())
+    tally.slowest_s = max([tally.slowest_s, *map(watch.seconds, how)])
+    tally.memory_mb.append(memory_mb())
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+
+
+class Watch:
+    """Notes from outside how long every file is held open by a decoder process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._seen: dict[str, list[float]] = {}  # first and last time, by video
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def seconds(self, video: str) -> float:
+        first, last = self._seen.get(video, (0.0, 0.0))
+        return last - first
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            now = time.monotonic()
+            for pid in decoders():
+                for path in _open_files(pid):
+                    if os.path.dirname(path) == self._folder:
+                        video = os.path.splitext(os.path.basename(path))[0]
+                        self._seen.setdefault(video, [now, now])[1] = now
+
+
+def decoders() -> list[int]:
+    """The processes that this one has started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
+def _open_files(pid: int) -> list[str]:
+    found = []
+    try:
+        for link in os.scandir(f"/proc/{pid}/fd"):
+            found.append(os.readlink(link.path))
+    except OSError:  # closed meanwhile, or the process is gone
+        pass
+    return found
+
+
+def memory_mb() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()

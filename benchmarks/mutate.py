@@ -1,0 +1,121 @@
+"""Damage videos the way copies, disks and attackers do. Every mutation is a function of a seed."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+
+Mutation = Callable[[bytearray, random.Random], bytearray]
+
+# Values that counters and sizes are compared with, or multiplied by
+EXTREMES = (0, 1, 7, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+BOXES = (
+    *(b"ftyp", b"moov", b"mvhd", b"trak", b"tkhd", b"edts", b"elst", b"mdia", b"mdhd", b"hdlr"),
+    *(b"minf", b"stbl", b"stsd", b"avcC", b"hvcC", b"stts", b"stss", b"ctts", b"stsc", b"stsz"),
+    *(b"stco", b"co64", b"mdat", b"udta", b"meta", b"RIFF", b"hdrl", b"strl", b"movi", b"idx1"),
+)
+
+
+def mutate(content: bytes, seed: int, others: list[bytes]) -> tuple[str, bytes]:
+    """Damage a file by 1 to 4 mutations. Returns their names, and what is left of the file."""
+    rng = random.Random(seed)
+    names, damaged = [], bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 2, 4))):
+        name = rng.choice(tuple(MUTATIONS))
+        names.append(name)
+        damaged = MUTATIONS[name](damaged, rng)
+    if rng.random() < 0.05:  # two files in one
+        names.append("splice")
+        other = rng.choice(others)
+        damaged = damaged[: rng.randrange(len(damaged) + 1)] + other[rng.randrange(len(other)) :]
+    return "+".join(names), bytes(damaged)
+
+
+def _flip_bits(data: bytearray, rng: random.Random) -> bytearray:
+    for _ in range(min(len(data), rng.choice((1, 4, 32, 400)))):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return data
+
+
+def _flip_in_head(data: bytearray, rng: random.Random) -> bytearray:
+    """Where the headers of most containers are."""
+    for _ in range(rng.choice((1, 4, 16))):
+        if data:
+            data[rng.randrange(min(len(data), 2048))] = rng.randrange(256)
+    return data
+
+
+def _cut_end(data: bytearray, rng: random.Random) -> bytearray:
+    return data[: rng.randrange(len(data) + 1)]
+
+
+def _cut_start(data: bytearray, rng: random.Random) -> bytearray:
+    return data[rng.randrange(len(data) + 1) :]
+
+
+def _cut_middle(data: bytearray, rng: random.Random) -> bytearray:
+    start = rng.randrange(len(data) + 1)
+    return data[:start] + data[start + rng.choice((1, 2, 100, 4096)) :]
+
+
+def _insert(data: bytearray, rng: random.Random) -> bytearray:
+    start = rng.randrange(len(data) + 1)
+    return data[:start] + rng.randbytes(rng.choice((1, 3, 64, 4096))) + data[start:]
+
+
+def _overwrite(data: bytearray, rng: random.Random) -> bytearray:
+    """A bad sector: zeros, ones or noise."""
+    size = rng.choice((16, 512, 4096))
+    start = rng.randrange(len(data) + 1)
+    sector = rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size)))
+    data[start : start + size] = sector[: len(data) - start]
+    return data
+
+
+def _repeat(data: bytearray, rng: random.Random) -> bytearray:
+    start = rng.randrange(len(data) + 1)
+    part = data[start : start + rng.choice((16, 512, 8192))]
+    return data[:start] + part * rng.choice((2, 8)) + data[start:]
+
+
+def _extreme_number(data: bytearray, rng: random.Random) -> bytearray:
+    """A 32-bit field somewhere in or behind the name of a box: its size, a count, a dimension."""
+    places = [place for box in BOXES for place in _places(data, box)]
+    if not places or rng.random() < 0.2:
+        places = [rng.randrange(len(data) + 1)]
+    start = max(0, rng.choice(places) + rng.choice((-4, 4, 8, 12, 16, 20, 24, 28, 32, 36)))
+    field = struct.pack(rng.choice((">I", "<I")), rng.choice(EXTREMES))
+    data[start : start + 4] = field[: max(0, len(data) - start)]
+    return data
+
+
+def _rename_box(data: bytearray, rng: random.Random) -> bytearray:
+    """A part that is there under the name of another."""
+    places = [place for box in BOXES for place in _places(data, box)]
+    if places:
+        start = rng.choice(places)
+        data[start : start + 4] = rng.choice(BOXES)
+    return data
+
+
+def _places(data: bytearray, box: bytes) -> list[int]:
+    found, start = [], data.find(box)
+    while start >= 0 and len(found) < 4:
+        found.append(start)
+        start = data.find(box, start + 4)
+    return found
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "flip-bits": _flip_bits,
+    "flip-in-head": _flip_in_head,
+    "cut-end": _cut_end,
+    "cut-start": _cut_start,
+    "cut-middle": _cut_middle,
+    "insert": _insert,
+    "overwrite": _overwrite,
+    "repeat": _repeat,
+    "extreme-number": _extreme_number,
+    "rename-box": _rename_box,
+}

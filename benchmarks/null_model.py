@@ -1,0 +1,40 @@
+"""A backbone that costs nothing: what is left to measure is everything around the model."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+
+from vad.extract.backbones.backbone import Backbone
+from vad.extract.backbones.network import Network
+from vad.extract.recipes import Recipe
+
+
+class _Means(nn.Module):
+    """Mean colours [views, frames, height, width, 3] -> [views, 3], after `sleep_s` of nothing."""
+
+    def __init__(self, sleep_s: float) -> None:
+        super().__init__()
+        self.sleep_s = sleep_s
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.sleep_s)
+        return pixels.mean(dim=(1, 2, 3))
+
+
+def null_backbone(sleep_s: float = 0.0) -> Backbone:
+    """The real `Backbone`, its recipe and its provenance around no network."""
+    recipe = Recipe("null", resize_px=(32, 32), crop_px=32, crops="whole", filter="bilinear-plain")
+    network = Network(
+        module=_Means(sleep_s),
+        dim=3,
+        recipe=recipe,
+        weights={"name": "null", "random": True},
+        layout="null",
+        cpu_views=8,
+        gpu_views=8,
+    )
+    cpu = torch.device("cpu")
+    return Backbone("null", network, crops="whole", device=cpu, precision="fp32")
