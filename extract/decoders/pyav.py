@@ -87,8 +87,8 @@ class Painter:
 class Clock:
     """Presentation times counted from the first frame, in a sequence that only goes forward.
 
-    A frame without a time, or with one that is not later than its predecessor's (recordings
-    joined end to end), comes one average step after it.
+    A frame without a time (the first of a network stream), or with one that is not later than its
+    predecessor's (recordings joined end to end), comes one average step after it.
     """
 
     def __init__(self, info: VideoInfo) -> None:
@@ -103,7 +103,7 @@ class Clock:
         tick = stamp(picture, self._container)
         if tick is not None and picture.time_base is not None:
             if self._origin is None:
-                self._origin = tick
+                self._origin = tick - round(now_s / float(picture.time_base))
             stamped_s = (tick - self._origin) * float(picture.time_base)
             if stamped_s > self.now_s:
                 now_s = stamped_s

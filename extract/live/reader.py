@@ -1,0 +1,228 @@
+"""The process that reads a live source, and the way to talk to it.
+
+    this process                                       the reader
+    ------------                                       ----------
+    task, a line of JSON    -------------------------> open, decode
+    frames                  <------------------------- a line of JSON; after one that announces a
+                                                       frame, its pixels
+    its end of the socket closes --------------------> ends, whatever it is doing
+
+A source may fall silent inside a call that never returns, or crash the library that reads it;
+here neither hurts more than this one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import InternalError, VideoError
+
+from ..decoders.pyav import Clock, Painter
+from ..video import Limits, Packets, describe
+from ..worker import _limit_memory
+from .source import LiveSource, open_source
+
+START_LIMIT_S = 120.0  # for a new process to import what it needs
+SOCKET_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source could be opened, and this is its first picture's kind."""
+
+    width: int
+    height: int
+    fps: float
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture."""
+
+    rgb: NDArray[np.uint8]  # [height, width, 3]
+    time_s: float  # by the clock of the source, from the first frame of this connection
+    due_s: float | None  # by that clock and the pace asked for; None where nobody waits for it
+    arrived_s: float  # Unix time at which it was decoded
+
+
+class Reader:
+    """A reader process, seen from here."""
+
+    def __init__(self, source: LiveSource, limits: Limits) -> None:
+        self._socket, theirs = socket.socketpair()
+        for end in (self._socket, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+        self._lines = self._socket.makefile("rb")
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders complain there, line after line
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                start_new_session=True,  # Ctrl-C is for this process, which ends the reader
+            )
+        self._task = {"source": asdict(source), "limits": asdict(limits)}
+
+    def read(self, time_limit_s: float) -> Iterator[Opened | Frame]:
+        """What it sends, until the source ends.
+
+        Raises VideoError where the source fails, dies with the process, or is silent for longer
+        than the limit.
+        """
+        try:
+            self._socket.settimeout(START_LIMIT_S)
+            if self._receive()["event"] != "ready":
+                raise EOFError
+        except (OSError, EOFError) as error:
+            raise InternalError(f"the reader process did not start ({self.close()})") from error
+        self._socket.settimeout(time_limit_s)
+        try:
+            self._socket.sendall(_line(self._task))
+            yield from self._messages()
+        except TimeoutError:
+            self.close()
+            raise VideoError("timeout", f"no picture for {time_limit_s:g} s") from None
+        except (EOFError, ConnectionError):
+            raise VideoError("crashed", f"its reader process died ({self.close()})") from None
+
+    def _messages(self) -> Iterator[Opened | Frame]:
+        shape = (0, 0, 3)
+        while True:
+            message = self._receive()
+            match message.pop("event"):
+                case "opened":
+                    opened = Opened(**message)
+                    shape = (opened.height, opened.width, 3)
+                    yield opened
+                case "frame":
+                    rgb = np.empty(shape, np.uint8)
+                    if self._lines.readinto(rgb.data.cast("B")) < rgb.nbytes:
+                        raise EOFError
+                    yield Frame(rgb, **message)
+                case "failed":
+                    raise VideoError(message["reason"], message["what"])
+                case "ended":
+                    return
+
+    def kill(self) -> None:
+        """End the process; who reads from it is told that it died."""
+        self._process.kill()
+
+    def close(self) -> str:
+        """End the process and let go of all it holds. Returns how it ended."""
+        self._process.kill()
+        code = self._process.wait()
+        self._lines.close()
+        self._socket.close()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def _receive(self) -> dict[str, Any]:
+        line = self._lines.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+
+def serve() -> None:
+    """The life of a reader process: one source, to its end or its parent's."""
+    parent = socket.socket(fileno=0)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    parent.sendall(_line({"event": "ready"}))
+    task = json.loads(parent.makefile("rb").readline())
+    source, limits = LiveSource(**task["source"]), Limits(**task["limits"])
+    _limit_memory(limits.memory_bytes)
+    try:
+        for message, rgb in _pictures(source, limits):
+            parent.sendall(_line(message))
+            if rgb is not None:
+                parent.sendall(np.ascontiguousarray(rgb).data.cast("B"))
+        parent.sendall(_line({"event": "ended"}))
+    except ConnectionError:
+        return
+    except VideoError as error:
+        parent.sendall(_line({"event": "failed", "reason": error.reason, "what": str(error)}))
+    except Exception as error:  # whatever a source may cause, it is that source's failure alone
+        what = f"its decoder failed: {type(error).__name__}"
+        parent.sendall(_line({"event": "failed", "reason": "crashed", "what": what}))
+
+
+def _end_with(parent: socket.socket) -> None:
+    """End this process when its parent's end of the socket closes, whatever it is doing."""
+    hang_up = select.poll()
+    hang_up.register(parent, 0)  # of all events, only those that cannot be masked
+    hang_up.poll()
+    os._exit(0)
+
+
+def _pictures(
+    source: LiveSource, limits: Limits
+) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8] | None]]:
+    """What to say of a source: messages, and the pixels that follow those of frames."""
+    painter: Painter | None = None
+    started_s, base_s, n_seen = 0.0, 0.0, -1
+    n_frames = 0
+    while n_seen < n_frames:  # a file without a frame is not played for ever
+        n_seen = n_frames
+        with open_source(source, limits) as (container, stream):
+            clock: Clock | None = None
+            for packet in Packets(container, stream):
+                try:
+                    pictures = packet.decode()
+                except av.FFmpegError:
+                    continue  # a damaged packet: what follows may be whole
+                for picture in pictures:
+                    if painter is None:
+                        info = describe(container, stream, picture, 0)
+                        painter, started_s = Painter(info), time.monotonic()
+                        fps = float(info.fps)
+                        yield {"event": "opened", **asdict(_opened(info, fps))}, None
+                    if clock is None:
+                        clock = Clock(info)
+                    time_s = base_s + clock.read(picture)
+                    due_s = _wait(source, time_s, started_s)
+                    message = {"event": "frame", "time_s": time_s, "due_s": due_s}
+                    yield message | {"arrived_s": time.time()}, painter.rgb(picture)
+                    n_frames += 1
+            if clock is not None:
+                base_s += clock.now_s + clock.step_s
+        if not source.loop:
+            break
+    if n_frames == 0:
+        raise VideoError("no-frames", "not one of its frames can be decoded")
+
+
+def _opened(info: Any, fps: float) -> Opened:
+    return Opened(info.width, info.height, fps, info.codec)
+
+
+def _wait(source: LiveSource, time_s: float, started_s: float) -> float | None:
+    """When a frame is due by the pace of its source; a file played like a camera waits for it."""
+    if not source.is_live:
+        return None
+    if source.kind != "file":
+        return time_s
+    due_s = time_s / source.speed
+    time.sleep(max(0.0, started_s + due_s - time.monotonic()))
+    return due_s
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"

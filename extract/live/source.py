@@ -1,0 +1,143 @@
+"""What a user calls a source of live video, and the safe way to open it.
+
+    corridor.mp4              a file, opened as every video is
+    0                         a camera of this machine by its number, here /dev/video0
+    rtsp://host:554/path      a camera on the network; rtsps:// is the same over TLS
+
+Nothing else is opened: no other address, no playlist, no list of files. What stands at the other
+end of an address is as hostile as a file, so the protocols, the format and the size of pictures
+that are allowed are said beforehand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from vad.errors import UsageError, VideoError
+
+from ..video import Limits, open_video, video_stream
+
+Kind = Literal["file", "camera", "network"]
+# What FFmpeg's RTSP client may use; RTP travels inside the connection, so that no packet is lost
+# on the way and no port must be open.
+PROTOCOLS = {"rtsp": "rtsp,rtp,tcp", "rtsps": "rtsp,rtp,tcp,tls"}
+PROBE_S = 2.0  # of a network stream that FFmpeg looks at before it says what it is
+KNOWN = "give a file, the number of a camera (0), or an address rtsp://... or rtsps://..."
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSource:
+    """Where live pictures come from."""
+
+    kind: Kind
+    address: str  # a path, a camera's number, or an address, with its password
+    speed: float = 0.0  # of a file: 1 plays it as a camera would; 0 as fast as it is taken
+    loop: bool = False  # of a file: begin again at its end
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its pictures come at their own pace, whoever takes them."""
+        return self.kind != "file" or self.speed > 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether its end is an end; that of a camera is a fault, after which it may return."""
+        return self.kind == "file"
+
+    @property
+    def shown(self) -> str:
+        """The address as others may see it: without user and password."""
+        if self.kind != "network":
+            return self.address
+        parts = urlsplit(self.address)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def find_source(name: str, *, speed: float = 0.0, loop: bool = False) -> LiveSource:
+    """The source that a user names. Raises UsageError for what is none."""
+    scheme = name.partition("://")[0].lower() if "://" in name else ""
+    if scheme in PROTOCOLS:
+        kind: Kind = "network"
+        _check_address(name)
+    elif name.isascii() and name.isdigit():
+        kind = "camera"
+        if not sys.platform.startswith("linux"):
+            raise UsageError(f"camera {name}: cameras are read on Linux only", hint=KNOWN)
+    elif scheme:
+        raise UsageError(f"{scheme}:// is no source", hint=KNOWN)
+    elif Path(name).exists():
+        kind = "file"
+    else:
+        raise UsageError(f"no source {name!r}: there is no such file", hint=KNOWN)
+    if speed < 0 or (kind != "file" and (speed or loop)):
+        raise UsageError(
+            "--speed (0 or more) and --loop are for files", hint="a camera has its own pace"
+        )
+    return LiveSource(kind, name, speed, loop)
+
+
+def _check_address(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        port = parts.port  # raises for what is no number
+    except ValueError as error:
+        raise UsageError(f"the address of the stream is wrong: {error}") from None
+    if not parts.hostname or port == 0:
+        raise UsageError("the address of the stream names no host", hint="rtsp://HOST[:PORT]/PATH")
+
+
+@contextmanager
+def open_source(source: LiveSource, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a source for one thread. Raises VideoError."""
+    if source.kind == "file":
+        with open_video(Path(source.address), limits) as opened:
+            yield opened
+        return
+    try:
+        container = _open_live(source, {"max_pixels": str(limits.max_pixels)})
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(
+            "unreadable", f"{source.shown}: {_reason(error)}", hint=_hint(source, error)
+        ) from None
+    with container:
+        yield container, video_stream(container, limits)
+
+
+def _open_live(source: LiveSource, options: dict[str, str]) -> InputContainer:
+    if source.kind == "camera":
+        options |= {"protocol_whitelist": "file"}
+        return av.open(f"/dev/video{int(source.address)}", format="v4l2", options=options)
+    scheme, _, rest = source.address.partition("://")
+    options |= {
+        "rtsp_transport": "tcp",
+        "allowed_media_types": "video",
+        "protocol_whitelist": PROTOCOLS[scheme.lower()],
+        "format_whitelist": "rtsp",
+        "analyzeduration": str(round(PROBE_S * av.time_base)),
+        "fpsprobesize": "2",  # else it watches 20 frames before it hands out the first
+    }
+    return av.open(f"{scheme.lower()}://{rest}", format="rtsp", options=options)
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's words without the address, which may hold a password."""
+    strerror = getattr(error, "strerror", None)
+    return (strerror or type(error).__name__).lower()
+
+
+def _hint(source: LiveSource, error: Exception) -> str:
+    if isinstance(error, av.HTTPUnauthorizedError):
+        return "the camera wants rtsp://USER:PASSWORD@HOST/PATH"
+    if source.kind == "camera":
+        return "cameras of this machine are /dev/video0, /dev/video1, ..."
+    return "check the address with another player"

@@ -1,0 +1,144 @@
+"""What a stream tells, line by line: JSON objects of the schema `vad.stream/1`.
+
+    start    the first line: what is watched, by what, and how far it looks
+    source   "open", with the picture's size; "lost", with the reason and the pause before a retry
+    score    one snippet: its frames, stream time, wall-clock time, latency, score
+    gap      what nobody will see: "behind", clips dropped because this machine is too slow;
+             "lost", the time without a source
+    end      the last line: why it ended, and the figures of the whole
+
+Stream time counts seconds from the first frame and goes on over gaps; `wall` is the time, in UTC,
+at which the last frame of the snippet had been decoded; `latency_s` is how long after its last
+frame a score is told: waiting, computing, and what the decoder lags behind the source's own clock.
+It is null for a file that is read as fast as it is scored: nothing was late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+SCHEMA = "vad.stream/1"
+RECENT = 1024  # scores that the latency figures speak of
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where in a stream a snippet lies."""
+
+    snippet: int
+    start_frame: int
+    end_frame: int
+    start_s: float  # stream time
+    end_s: float
+    arrived_s: float  # Unix time of its last frame
+    lag_s: float  # by how much that frame was late already
+
+
+@dataclass
+class Tally:
+    """Figures of a stream, in memory that does not grow."""
+
+    is_live: bool
+    n_snippets: int = 0  # scored
+    n_dropped: int = 0
+    n_anomalous: int = 0
+    n_lost: int = 0  # times that the source was lost
+    end_s: float = 0.0  # stream time reached
+    recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # latencies
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def dropped_share(self) -> float:
+        """Of all clips, those that were dropped."""
+        return self.n_dropped / max(1, self.n_dropped + self.n_snippets)
+
+    def latency(self) -> dict[str, float] | None:
+        """Median, 95 % quantile and maximum of the recent latencies, in seconds."""
+        if not self.recent_s:
+            return None
+        median, high, most = np.quantile(np.array(self.recent_s), [0.5, 0.95, 1.0])
+        return {
+            "median": round(float(median), 3),
+            "p95": round(float(high), 3),
+            "max": round(float(most), 3),
+        }
+
+    @property
+    def wall_s(self) -> float:
+        """How long it has been watched."""
+        return time.monotonic() - self.started_s
+
+    def score(self, moment: Moment, score: float, n_seen: int, threshold: float) -> Line:
+        """A `score` line, counted."""
+        latency_s: float | None = None
+        if self.is_live:
+            latency_s = round(max(0.0, time.time() - moment.arrived_s) + moment.lag_s, 3)
+            self.recent_s.append(latency_s)
+        self.n_snippets += 1
+        self.n_anomalous += score >= threshold
+        self.end_s = moment.end_s
+        return {
+            "type": "score",
+            "snippet": moment.snippet,
+            "start_frame": moment.start_frame,
+            "end_frame": moment.end_frame,
+            "start_s": round(moment.start_s, 3),
+            "end_s": round(moment.end_s, 3),
+            "wall": utc(moment.arrived_s),
+            "latency_s": latency_s,
+            "score": round(score, 6),
+            "anomalous": score >= threshold,
+            "n_seen": n_seen,
+        }
+
+    def gap(self, reason: str, n_clips: int, n_frames: int, start_s: float, end_s: float) -> Line:
+        """A `gap` line, counted."""
+        self.n_dropped += n_clips
+        self.end_s = end_s
+        return {
+            "type": "gap",
+            "reason": reason,
+            "n_clips": n_clips,
+            "n_frames": n_frames,
+            "start_s": round(start_s, 3),
+            "end_s": round(end_s, 3),
+        }
+
+    def lost(self, why: str, pause_s: float) -> Line:
+        """A `source` line of a source that was lost, counted."""
+        self.n_lost += 1
+        return {"type": "source", "state": "lost", "why": why, "retry_in_s": pause_s}
+
+    def end(self, why: str) -> Line:
+        """The `end` line."""
+        figures = asdict(self)
+        for name in ("is_live", "recent_s", "started_s", "end_s"):
+            del figures[name]
+        return {
+            "type": "end",
+            "why": why,
+            **figures,
+            "dropped_share": round(self.dropped_share, 4),
+            "stream_s": round(self.end_s, 3),
+            "wall_s": round(self.wall_s, 3),
+            "latency_s": self.latency(),
+        }
+
+
+def opened(width: int, height: int, fps: float, codec: str) -> Line:
+    """A `source` line of a source that was opened."""
+    size = {"width": width, "height": height, "fps": round(fps, 3), "codec": codec}
+    return {"type": "source", "state": "open", **size}
+
+
+def utc(unix_s: float) -> str:
+    """A Unix time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")

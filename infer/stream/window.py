@@ -1,0 +1,67 @@
+"""A detector over the last snippets of a stream.
+
+Most detectors look at all snippets of a video, before and after the one they score. A stream has
+no after, and no end of before: here they see the last `n_snippets`, and with `lookahead` a score
+waits until that many snippets have followed.
+
+    stream          . . . a b c d e f g h         n_snippets 4, lookahead 1
+    with h here           . . . . e f g h   ->    score of g, from e f g h
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import UsageError
+
+Tag = TypeVar("Tag")
+Score = Callable[[NDArray[Any]], NDArray[np.float32]]  # [snippets, crops, dim] -> [snippets]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored(Generic[Tag]):
+    """The score of one snippet."""
+
+    tag: Tag  # what was pushed with it
+    score: float
+    n_seen: int  # snippets that the detector saw, this one among them
+
+
+class Window(Generic[Tag]):
+    """Features in, one snippet at a time; scores out, `lookahead` snippets later."""
+
+    def __init__(self, score: Score, n_snippets: int, lookahead: int = 0) -> None:
+        if not 0 <= lookahead < n_snippets:
+            raise UsageError(
+                f"a window of {n_snippets} snippets cannot look {lookahead} snippets ahead",
+                hint="the window holds the snippet itself and those after it",
+            )
+        self._score, self._lookahead = score, lookahead
+        self._features: deque[NDArray[Any]] = deque(maxlen=n_snippets)
+        self._unscored: deque[Tag] = deque()  # of the newest snippets
+
+    def push(self, features: NDArray[Any], tag: Tag) -> list[Scored[Tag]]:
+        """Take the next snippet, features [crops, dim]; the scores that are due now."""
+        self._features.append(features)
+        self._unscored.append(tag)
+        return self._pop(self._lookahead)
+
+    def flush(self) -> list[Scored[Tag]]:
+        """The scores of all that is left, as nothing follows; the window is empty after it."""
+        scored = self._pop(0)
+        self._features.clear()
+        return scored
+
+    def _pop(self, n_kept: int) -> list[Scored[Tag]]:
+        n_due = len(self._unscored) - n_kept
+        if n_due <= 0:
+            return []
+        n_seen = len(self._features)
+        scores = self._score(np.stack(self._features))[n_seen - len(self._unscored) :]
+        return [Scored(self._unscored.popleft(), float(scores[i]), n_seen) for i in range(n_due)]

@@ -1,0 +1,68 @@
+"""`vad stream`: a camera or a network stream, scored as it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vad.infer.settings import parse_threshold
+from vad.infer.stream.settings import StreamSettings
+
+from ..options import Quiet, takes
+
+
+@takes(StreamSettings, "stream")
+def command(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="file, camera number, rtsp://... or rtsps://...")
+    ],
+    detector: Annotated[Path, typer.Option("--detector", metavar="RUN", help="trained run")],
+    settings: dict[str, Any],
+    threshold: Annotated[
+        str, typer.Option("--threshold", metavar="T|auto", help="auto: the one of the run")
+    ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="where the backbone's weights are now")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score a live source: one JSON object a line, as it goes.
+
+    Ctrl-C ends it with a last line and exit code 130; a second one ends it at once.
+    """
+    import json
+    import os
+    import signal
+    import sys
+    import threading
+
+    from vad.pipelines.stream import stream
+
+    stop = threading.Event()
+
+    def end(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    lines = stream(
+        source,
+        detector,
+        threshold=parse_threshold(threshold),
+        stop=stop,
+        quiet=quiet,
+        device=device,
+        weights=weights,
+        **settings,
+    )
+    try:
+        for line in lines:
+            print(json.dumps(line, ensure_ascii=False, allow_nan=False), flush=True)
+    except BrokenPipeError:  # who read the lines has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if stop.is_set():
+        raise typer.Exit(130)

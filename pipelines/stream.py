@@ -1,0 +1,205 @@
+"""A live source and a run in, lines of scores out, as long as the source lasts.
+
+    feed (thread, process) --clips--> backbone --features--> window, detector --scores--> lines
+
+One clip is computed at a time: what counts is how soon a score is told. Memory does not grow,
+however long it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vad
+from vad.config import build, options
+from vad.errors import UsageError, VideoError
+from vad.extract.backbones.backbone import Backbone
+from vad.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
+from vad.extract.run import load_backbone, make_plan
+from vad.extract.settings import ExtractSettings
+from vad.extract.video import Limits
+from vad.grid import CLIP_FRAMES
+from vad.infer.scores import timecode
+from vad.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
+from vad.infer.stream.settings import StreamSettings
+from vad.infer.stream.window import Scored, Window
+from vad.train.checkpoint import Run
+
+from .score import _check, _settings_of
+
+log = logging.getLogger("vad")
+
+REPORT_EVERY_S = 10.0  # on stderr
+
+
+def stream(
+    source: str,
+    detector: str | Path,
+    *,
+    threshold: float | None = None,
+    stop: threading.Event | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Iterator[Line]:
+    """Watch a source with a trained run: lines of the schema `vad.stream/1`, as they come.
+
+    source: a file, the number of a camera, or an address rtsp://... Without `threshold` it is the
+    run's. `settings` are those of `StreamSettings`, and those of `ExtractSettings` that do not
+    change features, such as `device`. Set `stop` and it ends with its last line.
+
+    Raises UsageError for wrong input, and VideoError for a source that cannot be opened, or that
+    is given up, after the last line.
+    """
+    chosen, given = _split(settings)
+    watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
+    run = Run.open(detector, given.get("device", "auto"))
+    if "text" in run.names:
+        raise UsageError(
+            f"{detector} reads captions, and a stream has none",
+            hint="watch with a run trained on visual features",
+        )
+    made = _settings_of(run, given)
+    backbone = load_backbone(made)
+    _check(run, make_plan([], "", backbone, made).provenance)
+    limit = run.threshold if threshold is None else threshold
+    watch = _Watch(watched, run, backbone, made, chosen, limit)
+    return watch.lines(stop or threading.Event(), quiet=quiet)
+
+
+def _split(settings: dict[str, Any]) -> tuple[StreamSettings, dict[str, Any]]:
+    """Settings of streams, built, and those of extraction."""
+    ours = options(StreamSettings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    own = {name: value for name, value in given.items() if name in ours}
+    rest = {name: value for name, value in given.items() if name not in ours}
+    return build(StreamSettings, own, where="stream"), rest
+
+
+class _Watch:
+    """One run, watching one source."""
+
+    def __init__(
+        self,
+        source: LiveSource,
+        run: Run,
+        backbone: Backbone,
+        made: ExtractSettings,
+        settings: StreamSettings,
+        threshold: float,
+    ) -> None:
+        self._source, self._run, self._backbone, self._made = source, run, backbone, made
+        self._settings, self._threshold = settings, threshold
+        self._window: Window[Moment] = Window(run.score, settings.window, settings.lookahead)
+        self._tally = Tally(source.is_live)
+
+    def lines(self, stop: threading.Event, *, quiet: bool) -> Iterator[Line]:
+        """All lines, from `start` to `end`."""
+        feed = Feed(
+            self._source,
+            n_waiting=self._settings.queue,
+            tail=self._made.tail or self._backbone.recipe.tail,
+            limits=Limits(max_pixels=self._made.max_pixels),
+            time_limit_s=self._settings.time_limit,
+            give_up_s=self._settings.give_up,
+        )
+        report = _Report(quiet=quiet)
+        yield self._start()
+        try:
+            with feed:
+                for event in feed.events(stop):
+                    yield from self._of(event)
+                    report.tell(self._tally)
+                yield from self._scores(self._window.flush())
+        except VideoError as error:
+            yield self._tally.end(str(error))
+            raise
+        finally:
+            report.tell(self._tally, last=True)
+        yield self._tally.end("stopped" if stop.is_set() else "the source ended")
+
+    def _start(self) -> Line:
+        return {
+            "schema": SCHEMA,
+            "type": "start",
+            "generator": f"vad {vad.__version__}",
+            "source": self._source.shown,
+            "detector": self._run.name,
+            "threshold": self._threshold,
+            "clip_frames": CLIP_FRAMES,
+            "window_snippets": self._settings.window,
+            "lookahead_snippets": self._settings.lookahead,
+            "queue_clips": self._settings.queue if self._source.is_live else None,
+            "wall": utc(time.time()),
+        }
+
+    def _of(self, event: Event) -> Iterator[Line]:
+        """What an event of the feed gives to tell."""
+        match event:
+            case Opened(width, height, fps, codec):
+                yield opened(width, height, fps, codec)
+            case Clip():
+                yield from self._scores(self._window.push(self._features(event), _moment(event)))
+            case Gap(reason, n_clips, n_frames, start_s, end_s):
+                if reason == "lost":  # what was before says nothing of what comes now
+                    yield from self._scores(self._window.flush())
+                yield self._tally.gap(reason, n_clips, n_frames, start_s, end_s)
+            case Lost(why, pause_s):
+                yield self._tally.lost(why, pause_s)
+
+    def _features(self, clip: Clip) -> NDArray[Any]:
+        """Features [crops, dim] of a clip, in the type that the run's were stored in."""
+        features = self._backbone(clip.rgb[None])[0].astype(self._made.dtype)
+        if not np.isfinite(features).all():
+            raise VideoError("not-finite", f"its features are not finite in {self._made.dtype}")
+        return features
+
+    def _scores(self, due: list[Scored[Moment]]) -> Iterator[Line]:
+        for scored in due:
+            yield self._tally.score(scored.tag, scored.score, scored.n_seen, self._threshold)
+
+
+def _moment(clip: Clip) -> Moment:
+    return Moment(
+        snippet=clip.index,
+        start_frame=clip.first_frame,
+        end_frame=clip.first_frame + clip.n_frames,
+        start_s=clip.start_s,
+        end_s=clip.end_s,
+        arrived_s=clip.arrived_s,
+        lag_s=clip.lag_s,
+    )
+
+
+class _Report:
+    """A line on stderr every ten seconds: where the stream is, and how far behind."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet, self._told_s = quiet, time.monotonic()
+        self._n_snippets = self._n_dropped = 0  # when it was last told
+
+    def tell(self, tally: Tally, *, last: bool = False) -> None:
+        now_s = time.monotonic()
+        if self._quiet or not (last or now_s - self._told_s >= REPORT_EVERY_S):
+            return
+        latency = tally.latency()
+        pace = f"{tally.end_s / max(tally.wall_s, 1e-3):.2f} x real time"
+        if latency:
+            pace = f"latency {latency['median']} s, 95 % within {latency['p95']} s"
+        log.info("%s: %d snippets scored, %s", timecode(tally.end_s), tally.n_snippets, pace)
+        dropped = tally.n_dropped - self._n_dropped
+        if dropped:
+            n_clips = dropped + tally.n_snippets - self._n_snippets
+            took_s = now_s - self._told_s
+            log.warning(
+                "behind: %d of %d clips dropped; the source gives %.2f clips/s, %.2f/s are scored",
+                *(dropped, n_clips, n_clips / took_s, (n_clips - dropped) / took_s),
+            )
+        self._told_s, self._n_snippets, self._n_dropped = now_s, tally.n_snippets, tally.n_dropped

@@ -1,0 +1,344 @@
+"""Live sources: clips in order, gaps told, sources that vanish and return, scores as they come."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vad
+from vad.errors import UsageError, VideoError
+from vad.extract.live import Clip, Feed, Gap, LiveSource, Lost, Opened, find_source
+from vad.infer.stream.window import Window
+from vad.pipelines.stream import stream
+
+SERVER = Path(__file__).with_name("rtsp_server.py")
+
+
+# --- the detector's window
+
+
+def peak_so_far(features):
+    """A detector that looks both ways: every snippet has the score of the window's peak."""
+    return np.full(len(features), features.max(), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("n_snippets", "lookahead", "told"),
+    [
+        # pushed 1 9 2 3 4, then the end
+        (2, 0, [[1], [9], [9], [3], [4], []]),  # of a snippet and the one before
+        (2, 1, [[], [9], [9], [3], [4], [4]]),  # of a snippet and the one after
+        (3, 1, [[], [9], [9], [9], [4], [4]]),
+        (9, 4, [[], [], [], [], [9], [9, 9, 9, 9]]),  # of all that there is
+    ],
+)
+def test_a_score_is_told_as_soon_as_its_window_is_seen(n_snippets, lookahead, told):
+    window = Window(peak_so_far, n_snippets, lookahead)
+    due = [window.push(np.full((1, 1), x), tag=i) for i, x in enumerate([1, 9, 2, 3, 4])]
+    due.append(window.flush())
+    assert [[s.score for s in scored] for scored in due] == told
+    assert [s.tag for scored in due for s in scored] == [0, 1, 2, 3, 4]
+
+
+def test_a_flushed_window_has_forgotten_what_it_saw():
+    window = Window(peak_so_far, 4)
+    window.push(np.full((1, 1), 9.0), tag=0)
+    window.flush()
+    (scored,) = window.push(np.full((1, 1), 2.0), tag=1)
+    assert (scored.score, scored.n_seen) == (2, 1)
+
+
+def test_a_window_cannot_look_further_ahead_than_it_is_long():
+    with pytest.raises(UsageError, match="cannot look 4 snippets ahead"):
+        Window(peak_so_far, 4, 4)
+
+
+# --- what is a source
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("http://camera/video.mjpg", "http:// is no source"),
+        ("concat:a.mp4|b.mp4", "there is no such file"),
+        ("udp://239.0.0.1:1234", "udp:// is no source"),
+        ("rtsp:///path", "names no host"),
+        ("rtsp://camera:port/", "the address of the stream is wrong"),
+        ("missing.mp4", "there is no such file"),
+    ],
+)
+def test_only_files_cameras_and_rtsp_are_sources(name, said):
+    with pytest.raises(UsageError, match=said):
+        find_source(name)
+
+
+def test_a_pace_is_for_files():
+    with pytest.raises(UsageError, match="are for files"):
+        find_source("rtsp://camera/1", speed=1)
+
+
+def test_a_password_is_shown_to_nobody():
+    source = find_source("rtsp://admin:secret@127.0.0.1:1/live?a=1")
+    assert source.shown == "rtsp://127.0.0.1:1/live?a=1"
+    with pytest.raises(VideoError) as raised:
+        read_all(source)
+    assert "connection refused" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_camera_that_is_not_there_is_told():
+    with pytest.raises(VideoError, match="no such file or directory; cameras of this machine are"):
+        read_all(LiveSource("camera", "63"))
+
+
+def test_a_list_of_files_that_calls_itself_a_video_is_not_opened(tmp_path, make_video):
+    make_video("other.mp4")
+    trap = tmp_path / "trap.mp4"
+    trap.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(VideoError, match="no video format"):
+        read_all(find_source(str(trap)))
+
+
+def test_who_speaks_no_rtsp_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n\r\n" * 100)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(VideoError, match="rtsp://127.0.0.1"):
+            read_all(find_source(f"rtsp://127.0.0.1:{server.getsockname()[1]}/x"))
+
+
+# --- clips of files
+
+
+def read_all(source, **settings):
+    with Feed(source, time_limit_s=10, **settings) as feed:
+        return list(feed.events(threading.Event()))
+
+
+def test_a_file_gives_every_frame_once_and_waits_for_who_is_slow(make_video, read_numbers):
+    source = find_source(str(make_video(n_frames=150, fps=25)))
+    clips = []
+    with Feed(source, n_waiting=1) as feed:
+        for event in feed.events(threading.Event()):
+            if isinstance(event, Clip):
+                time.sleep(0.02)
+                clips.append(event)
+            else:
+                assert isinstance(event, Opened)
+    assert [n for c in clips for n in read_numbers(c.rgb[: c.n_frames])] == list(range(150))
+    assert [c.first_frame for c in clips] == list(range(0, 150, 16))
+    assert clips[-1].n_frames == 6  # 150 = 9 * 16 + 6, filled with the last one
+    assert set(read_numbers(clips[-1].rgb[6:])) == {149}
+    assert clips[1].start_s == pytest.approx(16 / 25)
+    assert clips[-1].end_s == pytest.approx(150 / 25)
+
+
+def test_a_loop_goes_on_in_time(make_video, read_numbers):
+    source = find_source(str(make_video(n_frames=20, fps=10)), loop=True)
+    clips = []
+    with Feed(source) as feed:
+        for event in feed.events(threading.Event()):
+            if isinstance(event, Clip):
+                clips.append(event)
+            if len(clips) == 3:
+                break
+    numbers = [n for clip in clips for n in read_numbers(clip.rgb)]
+    assert numbers == [i % 20 for i in range(48)]
+    assert [clip.start_s for clip in clips] == pytest.approx([0, 1.6, 3.2])
+
+
+def test_who_is_too_slow_loses_the_oldest_clips_and_is_told(make_video, read_numbers):
+    source = find_source(str(make_video(n_frames=480, fps=30)), speed=16)  # it takes a second
+    events = []
+    with Feed(source, n_waiting=2) as feed:
+        for event in feed.events(threading.Event()):
+            events.append(event)
+            if isinstance(event, Clip):
+                time.sleep(0.3)
+    clips = [e for e in events if isinstance(e, Clip)]
+    gaps = [e for e in events if isinstance(e, Gap)]
+    assert {gap.reason for gap in gaps} == {"behind"}
+    assert len(clips) + sum(gap.n_clips for gap in gaps) == 30
+    assert len(clips) < 15
+    for clip in clips:  # whatever was dropped, what is left is in its place
+        assert read_numbers(clip.rgb) == list(range(clip.first_frame, clip.first_frame + 16))
+    now_s = 0.0
+    for event in events[1:]:  # without holes: a clip or a gap for every moment
+        assert event.start_s == pytest.approx(now_s)
+        now_s = event.end_s
+    assert now_s == pytest.approx(16)
+
+
+def test_a_source_that_is_left_leaves_no_process_behind(make_video):
+    source = find_source(str(make_video(n_frames=64)), loop=True)
+    with Feed(source) as feed:
+        next(feed.events(threading.Event()))
+        reader = feed._reader._process
+        assert reader.poll() is None
+    assert reader.poll() is not None
+
+
+# --- a camera on the network
+
+
+class Camera:
+    """The server of `rtsp_server.py` in a process of its own, on a port that stays."""
+
+    def __init__(self, video):
+        self.video, self.port = video, 0
+        self.start()
+
+    def start(self):
+        command = [sys.executable, str(SERVER), str(self.video), str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.address = self.process.stdout.readline().strip()
+        self.port = self.address.split(":")[2].split("/")[0]
+
+    def silence(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def camera(make_video):
+    """A camera of 30 frames a second that shows the numbers 0 to 89 again and again."""
+    camera = Camera(make_video("camera.mp4", n_frames=90, fps=30, options={"g": "15", "bf": "0"}))
+    yield camera
+    camera.end()
+
+
+def test_a_network_camera_gives_every_frame(camera, read_numbers):
+    clips = []
+    with Feed(find_source(camera.address)) as feed:
+        for event in feed.events(threading.Event()):
+            if isinstance(event, Clip):
+                clips.append(event)
+            if len(clips) == 4:
+                break
+    numbers = [n for clip in clips for n in read_numbers(clip.rgb)]
+    assert numbers == [(numbers[0] + i) % 90 for i in range(64)]
+    assert [c.start_s for c in clips] == pytest.approx([i * 16 / 30 for i in range(4)], abs=0.01)
+    assert abs(time.time() - clips[-1].arrived_s) < 2
+
+
+def test_a_camera_that_went_away_is_found_again(camera):
+    events = []
+    with Feed(find_source(camera.address)) as feed:
+        for event in feed.events(threading.Event()):
+            events.append(event)
+            if isinstance(event, Clip) and len(events) == 2:
+                camera.end()
+            if isinstance(event, Lost) and camera.process.returncode is not None:
+                camera.start()
+            if isinstance(event, Clip) and any(isinstance(e, Lost) for e in events):
+                break
+    kinds = [type(e).__name__ for e in events if not isinstance(e, Clip)]
+    assert kinds == ["Opened", "Lost", "Gap", "Opened"]
+    gap = next(e for e in events if isinstance(e, Gap))
+    before = [e for e in events if isinstance(e, Clip)][-2]
+    assert gap.reason == "lost"
+    assert gap.start_s == before.end_s
+    assert gap.end_s - gap.start_s > 0.5  # the pause before the second try is a second
+    assert events[-1].start_s == pytest.approx(gap.end_s, abs=0.5)
+    assert events[-1].index == before.index + 1
+
+
+def test_a_silent_camera_is_noticed(camera):
+    with Feed(find_source(camera.address), time_limit_s=2, give_up_s=0) as feed:
+        events = feed.events(threading.Event())
+        for event in events:
+            if isinstance(event, Clip):
+                camera.silence()
+                break
+        lost = next(e for e in events if isinstance(e, Lost))
+        assert lost.why == "no picture for 2 s"
+        with pytest.raises(VideoError, match="given up after 0 s: no picture for 2 s"):
+            list(events)
+
+
+def test_a_reader_that_dies_takes_nothing_with_it(camera):
+    with Feed(find_source(camera.address)) as feed:
+        events = feed.events(threading.Event())
+        next(e for e in events if isinstance(e, Clip))
+        feed._reader.kill()
+        assert next(e for e in events if isinstance(e, Lost)).why.endswith("died (SIGKILL)")
+        assert isinstance(next(e for e in events if isinstance(e, Clip)), Clip)
+
+
+# --- scores
+
+
+def test_a_file_watched_with_a_window_over_all_of_it_has_the_scores_of_vad_score(small_run):
+    video, run = small_run / "videos" / "v1.mp4", small_run / "run"
+    lines = list(stream(str(video), run, window=16, lookahead=15, quiet=True))
+    whole = vad.score(video, detector=run).to_dict()
+    scores = [line for line in lines if line["type"] == "score"]
+    names = ("snippet", "start_frame", "end_frame")
+    assert [[s[n] for n in names] for s in scores] == [
+        [s[n] for n in names] for s in whole["snippets"]
+    ]
+    np.testing.assert_allclose(
+        [s["score"] for s in scores], [s["score"] for s in whole["snippets"]], atol=2e-6
+    )
+    start, end = lines[0], lines[-1]
+    assert (start["schema"], start["window_snippets"]) == ("vad.stream/1", 16)
+    assert start["threshold"] == whole["threshold"]
+    assert (end["type"], end["why"], end["n_snippets"]) == ("end", "the source ended", 2)
+
+
+def run_vad(*args):
+    return subprocess.Popen(
+        [sys.executable, "-m", "vad", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_watches_a_camera_until_it_is_interrupted(camera, small_run):
+    watch = run_vad("stream", camera.address, "--detector", small_run / "run", "--queue", 1)
+    lines = []
+    for text in watch.stdout:  # each is whole when it comes
+        lines.append(json.loads(text))
+        if lines[-1]["type"] == "score" and lines[-1]["snippet"] >= 2:
+            watch.send_signal(signal.SIGINT)
+            break
+    lines += [json.loads(text) for text in watch.stdout]
+    errors = watch.stderr.read()
+    watch.stdout.close()
+    watch.stderr.close()
+    assert watch.wait() == 130
+    assert [lines[0]["type"], lines[1]["type"], lines[-1]["type"]] == ["start", "source", "end"]
+    assert lines[1]["fps"] == 30
+    assert lines[-1]["why"] == "stopped"
+    scores = [line for line in lines if line["type"] == "score"]
+    assert all(0 <= s["score"] <= 1 and 0 < s["latency_s"] < 60 for s in scores)
+    assert all(s["wall"].endswith("+00:00") for s in scores)
+    assert "snippets scored, latency" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_source_that_cannot_be_opened_ends_with_its_reason(small_run):
+    watch = run_vad("stream", "rtsp://127.0.0.1:1/x", "--detector", small_run / "run")
+    out, err = watch.communicate()
+    assert watch.returncode == 3
+    assert json.loads(out.splitlines()[-1])["type"] == "end"
+    assert "vad: rtsp://127.0.0.1:1/x: connection refused; check the address" in err
