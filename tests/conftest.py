@@ -35,6 +35,23 @@ def make_video(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """A folder with `videos/` (four of 20 frames), their `features.zarr`, and a `run` on them."""
+    import vad
+
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "videos").mkdir()
+    for i in range(4):
+        _write(folder / "videos" / f"v{i}.mp4", 20, fps=10 + 5 * i)
+    rows = "".join(f"v{i},{i % 2},train\n" for i in range(4))
+    (folder / "labels.csv").write_text(f"video,label,split\n{rows}")
+    store, run = folder / "features.zarr", folder / "run"
+    vad.extract(folder / "videos", store, quiet=True)
+    vad.train(store, folder / "labels.csv", run, quiet=True, epochs=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def read_numbers():
     """Read the numbers back: rgb [frames, height, width, 3] -> list."""
     return lambda rgb: [_number(image) for image in rgb]
@@ -88,3 +105,44 @@ def _number(image):
     height = image.shape[0] // 2
     bits = [image[4 : height - 4, bit * cell + 3 : (bit + 1) * cell - 3] for bit in range(N_BITS)]
     return sum(int(pixels.mean() > 127) << bit for bit, pixels in enumerate(bits))
+
+
+@pytest.fixture
+def make_scores(tmp_path):
+    """Scores of a video of 10 frames a second, without a run: snippets in, `VideoScores` out."""
+    return lambda snippets, **settings: _scores(tmp_path, snippets, **settings)
+
+
+def _scores(folder, snippets, *, n_frames=None, video="video", source=None, **settings):
+    from vad.infer.scores import VideoScores
+    from vad.pipelines.footage import footage_of
+    from vad.store import VideoRecord
+
+    n_frames = n_frames or 16 * len(snippets)
+    record = VideoRecord(
+        source=str(source or folder / f"{Path(video).name}.mp4"),
+        source_bytes=1000,
+        source_mtime_ns=0,
+        source_sha256="0" * 64,
+        n_frames=n_frames,
+        fps=10.0,
+        duration_s=n_frames / 10,
+        width=160,
+        height=96,
+        container="mov",
+        codec="h264",
+        decoder="pyav 18.1.0",
+        n_frames_declared=n_frames,
+        n_bad_packets=0,
+        tail="repeat-last",
+    )
+    return VideoScores(
+        video=video,
+        record=record,
+        snippets=np.array(snippets, np.float32),
+        times=np.arange(n_frames) / 10,
+        threshold=0.5,
+        detector="rtfm",
+        footage=footage_of(record),
+        **settings,
+    )
