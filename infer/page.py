@@ -43,12 +43,14 @@ p { margin: 4px 0; color: var(--quiet); max-width: 75ch; }
 .warn { background: var(--warn); color: #fff; padding: 10px 16px; border-radius: 6px;
   font-weight: 600; margin: 16px 0; max-width: none; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); }
-th, td { padding: 3px 14px; text-align: right; white-space: nowrap; font-weight: normal; }
+.tables { columns: 2 480px; column-gap: 16px; }
+.tables table { width: 100%; margin-bottom: 16px; break-inside: avoid; }
+table { border-collapse: collapse; font-size: 14px; background: var(--card);
+  border: 1px solid var(--line); }
+th, td { padding: 2px 12px; text-align: right; white-space: nowrap; font-weight: normal; }
+thead th { white-space: normal; }
 th:first-child, td:first-child { text-align: left; }
 thead th { font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
-th.part { font-weight: 600; text-align: left; padding-top: 12px;
-  border-top: 1px solid var(--line); }
 td.left { text-align: left; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(540px, 100%), 1fr));
   gap: 16px; align-items: start; }
@@ -103,7 +105,7 @@ def _parts(
     for evaluation in evaluations:
         if evaluation.stamp:
             yield f'<p class="warn">{escape(evaluation.name)}: {_warning(evaluation)}</p>\n'
-    yield "<h2>Figures</h2>\n" + _table(figures)
+    yield "<h2>Figures</h2>\n" + _tables(figures)
     yield (
         "<p>In brackets the 95 % interval over other test videos of the same kind. The oracle "
         "knows the label of each video and nothing about time: a frame figure near it says that "
@@ -128,23 +130,22 @@ def _warning(evaluation: Evaluation) -> str:
     return f"{escape(evaluation.stamp)}: what it has learnt from says nothing of new videos."
 
 
-def _table(figures: Sequence[Mapping[str, Any]]) -> str:
-    heads = "".join(
-        f"<th>{escape(f['run'])}{'<br>' + escape(f['stamp']) if f['stamp'] else ''}</th>"
-        for f in figures
-    )
-    rows = []
+def _tables(figures: Sequence[Mapping[str, Any]]) -> str:
+    """A small table for every section of figures."""
+    heads = "".join(f"<th>{escape(_head(found))}</th>" for found in figures)
+    sections: list[list[str]] = []
     for line in lines(figures):
         if line.heading:
-            span = len(figures) + 1
-            rows.append(f'<tr><th class="part" colspan="{span}">{escape(line.name)}</th></tr>')
+            sections.append([f"<thead><tr><th>{escape(line.name)}</th>{heads}</tr></thead>\n"])
         else:
             values = "".join(f"<td>{escape(value)}</td>" for value in line.values)
-            rows.append(f"<tr><td>{escape(line.name)}</td>{values}</tr>")
-    body = "\n".join(rows)
-    return (
-        f'<div class="wide"><table><thead><tr><th></th>{heads}</tr></thead>\n{body}</table></div>\n'
-    )
+            sections[-1].append(f"<tr><td>{escape(line.name)}</td>{values}</tr>\n")
+    tables = "".join(f"<table>{''.join(rows)}</table>\n" for rows in sections)
+    return f'<div class="tables">\n{tables}</div>\n'
+
+
+def _head(found: Mapping[str, Any]) -> str:
+    return f"{found['name']}, {found['stamp']}" if found["stamp"] else str(found["name"])
 
 
 def _image(path: Path) -> str:

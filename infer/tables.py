@@ -66,7 +66,7 @@ def lines(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
             yield Line(name, [_value(e, section, key) for e in evaluations])
     kinds = dict.fromkeys(kind for e in evaluations for kind in e.get("categories", {}))
     if kinds:
-        title = "kinds: AUC beside all normal videos, own frames only, recall of frames, of videos"
+        title = "kinds of anomaly: AUC, AUC of own frames, recall, videos found"
         yield Line(title, [], heading=True)
         for kind in kinds:
             yield Line(kind, [_kind(e["categories"].get(kind)) for e in evaluations])
@@ -84,7 +84,7 @@ def metrics_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
     table.add_column("")
     for evaluation in evaluations:
         stamp = f"\n{evaluation['stamp'].upper()}" if evaluation["stamp"] else ""
-        head = Text(f"{evaluation['run']}{stamp}")
+        head = Text(f"{evaluation['name']}{stamp}")
         table.add_column(head, justify="right", overflow="fold")
     for line in lines(evaluations):
         if line.heading:
@@ -92,7 +92,7 @@ def metrics_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
         else:
             table.add_row(f"  {line.name}", *map(Text, line.values))
     text = StringIO()
-    Console(file=text, width=76 + 30 * len(evaluations), highlight=False).print(table)
+    Console(file=text, width=70 + 30 * len(evaluations), highlight=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
