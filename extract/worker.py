@@ -213,7 +213,7 @@ def _end_with(parent: socket.socket) -> None:
 def _messages(task: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     """What to say of a video: messages, each with the arrays that follow it."""
     path, limits, grid = Path(task["path"]), Limits(**task["limits"]), ClipGrid(task["tail"])
-    _limit_memory(limits.memory_bytes)
+    limit_memory(limits.memory_bytes)
     try:
         scanned = scan(path, limits)
         yield ({"event": "opened", **asdict(scanned.info), "fps": str(scanned.info.fps)},)
@@ -242,7 +242,7 @@ def _messages(task: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         yield ({"event": "failed", "reason": "crashed", "what": what},)
 
 
-def _limit_memory(n_bytes: int) -> None:
+def limit_memory(n_bytes: int) -> None:
     """Let a file that would fill the machine's memory fail in this process."""
     if sys.platform == "linux":  # others do not keep to this limit
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]

@@ -63,12 +63,12 @@ def score_videos(
     chosen = Run.open(detector, settings.get("device", "auto"))
     reading, given = _split(settings)
     sources = find_sources(videos)
-    made = _settings_of(chosen, given)
+    made = settings_of(chosen, given)
     backbone = load_backbone(made)
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
         path = Path(store or Path(folder, "features.zarr"))
         plan = make_plan(sources, path, backbone, made)
-        _check(chosen, plan.provenance)
+        check_provenance(chosen, plan.provenance)
         opened = FeatureStore.create(path)
         done = run(plan, opened, backbone, made, quiet=quiet)
         outcome = Outcome(failed=done.failed)
@@ -126,7 +126,7 @@ def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
     return build(ScoreSettings, reading, where="score"), others
 
 
-def _settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
+def settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
     """The extraction settings that the run's features were made with, and those given."""
     made = chosen.card["features"]["provenance"]
     recorded = {
@@ -140,7 +140,7 @@ def _settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
     return build(ExtractSettings, recorded, given, where="score")
 
 
-def _check(chosen: Run, ours: Mapping[str, Any]) -> None:
+def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
     """UsageError unless features made here would be those that the run was trained on."""
     if differing := differences(chosen.card["features"]["provenance"], ours):
         field, (theirs, here) = next(iter(differing.items()))

@@ -33,7 +33,7 @@ from vad.infer.stream.settings import StreamSettings
 from vad.infer.stream.window import Scored, Window
 from vad.train.checkpoint import Run
 
-from .score import _check, _settings_of
+from .score import check_provenance, settings_of
 
 log = logging.getLogger("vad")
 
@@ -66,9 +66,9 @@ def stream(
             f"{detector} reads captions, and a stream has none",
             hint="watch with a run trained on visual features",
         )
-    made = _settings_of(run, given)
+    made = settings_of(run, given)
     backbone = load_backbone(made)
-    _check(run, make_plan([], "", backbone, made).provenance)
+    check_provenance(run, make_plan([], "", backbone, made).provenance)
     limit = run.threshold if threshold is None else threshold
     watch = _Watch(watched, run, backbone, made, chosen, limit)
     return watch.lines(stop or threading.Event(), quiet=quiet)

@@ -34,7 +34,7 @@ from vad.errors import InternalError, VideoError
 
 from ..decoders.pyav import Clock, Painter
 from ..video import Limits, Packets, describe
-from ..worker import _limit_memory
+from ..worker import limit_memory
 from .source import LiveSource, open_source
 
 START_LIMIT_S = 120.0  # for a new process to import what it needs
@@ -148,7 +148,7 @@ def serve() -> None:
     parent.sendall(_line({"event": "ready"}))
     task = json.loads(parent.makefile("rb").readline())
     source, limits = LiveSource(**task["source"]), Limits(**task["limits"])
-    _limit_memory(limits.memory_bytes)
+    limit_memory(limits.memory_bytes)
     try:
         for message, rgb in _pictures(source, limits):
             parent.sendall(_line(message))
