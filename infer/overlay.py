@@ -129,11 +129,11 @@ class Strip:
         edge = max(2, self._width_px // 200)
         for side in (picture[:edge], picture[-edge:], picture[:, :edge], picture[:, -edge:]):
             side[:] = ALARM
-        font = _font(self._text_px)
+        font = _font(max(10, round(self._text_px * 0.8)))
         words, room = " ".join(caption.split()), self._width_px - 6 * edge
         while len(words) > 1 and font.getlength(words) > room:
             words = words[:-2].rstrip() + "…"
-        height = min(len(picture), round(self._text_px * 1.7))
+        height = min(len(picture), round(self._text_px * 1.5))
         label = Image.new(
             "RGB", (min(self._width_px, int(font.getlength(words)) + 6 * edge), height)
         )

@@ -12,10 +12,10 @@ from .scores import VideoScores, timecode
 def summary(scores: VideoScores) -> str:
     """One line about a video, its name made plain."""
     n = len(scores.events)
-    found = f"{n} event{'s' * (n > 1)}" if n else "nothing"
     return (
-        f"{plain(scores.video)}: {found} from {scores.threshold:.3f}, "
-        f"highest {scores.peak:.3f} at {timecode(scores.peak_s)}"
+        f"{plain(scores.video)}: {n or 'no'} event{'s' * (n != 1)}, "
+        f"highest {scores.peak:.3f} at {timecode(scores.peak_s)} "
+        f"(threshold {scores.threshold:.3f})"
     )
 
 

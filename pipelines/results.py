@@ -55,6 +55,6 @@ class Results:
             words.append(f"{stem}{{{names}}}" if len(paths) > 1 else str(paths[0]))
         if self._clips and scores.footage:
             n_clips = len(save_clips(scores, scores.footage, self._folder))
-            words.append(f"{n_clips} clips in {self._folder}")
+            words.append(f"{n_clips} clip{'s' * (n_clips != 1)} in {self._folder}")
         if not self._quiet:
             typer.echo(plain("; ".join(words)))

@@ -34,8 +34,9 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
     footage, record = scores.footage, scores.record
     if footage is None:
         return Media()
-    wanted = {int(scores.frames.argmax()), *(event.peak_frame for event in scores.events)}
-    thumbnails: dict[int, bytes] = {}
+    highest = _middle(scores, int(scores.frames.argmax()))
+    peaks = [_middle(scores, event.peak_frame) for event in scores.events]
+    pictures: dict[int, bytes] = {}
     size = shrunk((record.width, record.height), PREVIEW_PX)
     file = io.BytesIO()
     with footage.opened() as (container, video):
@@ -51,15 +52,22 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
             for number, picture in enumerate(footage.pictures()):
                 if file.tell() <= most_bytes:
                     film.add(picture, float(scores.times[number]))
-                if number in wanted:
-                    thumbnails[number] = _jpeg(picture)
+                if number == highest or number in peaks:
+                    pictures[number] = _jpeg(picture)
             film.hear(record.duration_s)
     preview = file.getvalue()
     return Media(
         preview=preview if len(preview) <= most_bytes else b"",
-        poster=thumbnails[int(scores.frames.argmax())],
-        thumbnails=tuple(thumbnails[event.peak_frame] for event in scores.events),
+        poster=pictures[highest],
+        thumbnails=tuple(pictures[peak] for peak in peaks),
     )
+
+
+def _middle(scores: VideoScores, peak_frame: int) -> int:
+    """The middle of the frames that have a peak's score: its snippet says no more than that."""
+    others = scores.frames[peak_frame:] != scores.frames[peak_frame]
+    n_equal = int(others.argmax()) if others.any() else len(others)
+    return peak_frame + n_equal // 2
 
 
 def _jpeg(picture: Picture) -> bytes:

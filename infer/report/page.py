@@ -19,7 +19,7 @@ import numpy as np
 
 import vad
 
-from ..scores import VideoScores, timecode
+from ..scores import VideoScores, exact, timecode
 from .media import Media
 
 MOST_STEPS = 6000  # of a curve; more cannot be told apart, even magnified
@@ -184,7 +184,7 @@ def _event_table(scores: VideoScores, media: Media) -> str:
         rows.append(
             f'<tr data-event="{index}"><td><button class="go" aria-label="Event {index + 1}, '
             f'{times}">{picture}<span>{index + 1}</span></button></td>'
-            f'<td class="number when">{times}<small>{timecode(event.start_s)}</small></td>'
+            f'<td class="number">{times}<small>{timecode(event.start_s)}</small></td>'
             f'<td class="number"><b>{event.peak:.2f}</b><small>at {event.peak_s:.1f} s</small></td>'
             f"{caption}"
             f'<td class="number quiet">{event.start_frame}&ndash;{event.end_frame - 1}</td></tr>\n'
@@ -237,8 +237,8 @@ def _numbers(scores: VideoScores) -> dict[str, Any]:
         "duration": scores.record.duration_s,
         "fps": scores.record.fps,
         "threshold": scores.threshold,
-        "starts": [round(float(s), 3) for s in starts],
-        "scores": [round(float(h), 4) for h in heights],
+        "starts": [round(float(s), 6) for s in starts],
+        "scores": [exact(h) for h in heights],
         "peak": scores.peak_s,
         "events": [
             {"start": e.start_s, "end": e.end_s, "caption": e.caption} for e in scores.events

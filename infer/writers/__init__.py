@@ -9,6 +9,7 @@ from typing import Any
 
 from vad.errors import UsageError
 from vad.store import key_of
+from vad.terminal import plain
 
 from ..formats import FORMATS, check_formats
 from ..scores import VideoScores
@@ -53,7 +54,7 @@ def path_of(scores: VideoScores, folder: Path, name: str) -> Path:
 def headline(scores: VideoScores, number: int) -> str:
     """One line about an event, counted from 1: `anomaly 0.93: two men are fighting`."""
     event = scores.events[number - 1]
-    caption = " ".join(event.caption.split())
+    caption = plain(" ".join(event.caption.split()))
     return f"anomaly {event.peak:.2f}" + (f": {caption}" if caption else "")
 
 
@@ -62,7 +63,7 @@ def cell(text: str) -> str:
 
     A leading apostrophe makes it text to spreadsheets, as OWASP's page on CSV injection advises.
     """
-    line = " ".join(text.split())
+    line = plain(" ".join(text.split()))
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 

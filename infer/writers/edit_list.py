@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vad.files import write_text
+from vad.terminal import plain
 
 from ..scores import VideoScores
 from . import headline
@@ -21,14 +22,14 @@ MOST_EVENTS = 999  # event numbers have three digits
 def write(path: Path, scores: VideoScores) -> None:
     """Write one cut for every event; the reel is the auxiliary source AX."""
     rate = max(1, round(scores.record.fps))
-    title = " ".join(scores.video.split())[:70]
+    title = plain(" ".join(scores.video.split()))[:70]
     lines = [f"TITLE: {title}", "FCM: NON-DROP FRAME", ""]
     position = 0
     for number, event in enumerate(scores.events[:MOST_EVENTS], start=1):
         n_frames = event.end_frame - event.start_frame
         times = (event.start_frame, event.end_frame, position, position + n_frames)
         codes = " ".join(_timecode(frame, rate) for frame in times)
-        clip_name = " ".join(Path(scores.record.source).name.split())
+        clip_name = plain(" ".join(Path(scores.record.source).name.split()))
         lines += [
             f"{number:03d}  AX       V     C        {codes}",
             f"* FROM CLIP NAME: {clip_name}",

@@ -1,0 +1,132 @@
+"""Frames of scores, and the events made of them, worked out by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vad.errors import UsageError
+from vad.grid import ClipGrid
+from vad.infer.events import EventRule, find_events
+from vad.infer.propagation import Propagation
+
+DIGITS = np.arange(10) / 10  # a score is drawn by its first decimal: 7 is 0.7
+NO_RULES = EventRule(min_event=0, merge_gap=0)
+
+
+def events(drawn, *, threshold=0.5, fps=2, **rule):
+    """Frames [start, end) of the events of scores drawn as digits, two frames a second."""
+    scores = np.array([DIGITS[int(d)] for d in drawn], np.float32)
+    times = np.arange(len(drawn)) / fps
+    found = find_events(
+        scores,
+        times,
+        len(drawn) / fps,
+        threshold=threshold,
+        rule=dataclasses.replace(NO_RULES, **rule),
+    )
+    return [(event.start_frame, event.end_frame) for event in found]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "rule", "expected"),
+    [
+        ("0000000000", {}, []),
+        ("0007700000", {}, [(3, 5)]),
+        ("7777777777", {}, [(0, 10)]),
+        ("0000000007", {}, [(9, 10)]),
+        ("0050000000", {}, [(2, 3)]),  # the threshold itself is enough
+        ("0700700000", {}, [(1, 2), (4, 5)]),
+        # two frames between them are 1 s
+        ("0700700000", {"merge_gap": 0.99}, [(1, 2), (4, 5)]),
+        ("0700700000", {"merge_gap": 1.0}, [(1, 5)]),
+        ("0707000700", {"merge_gap": 1.0}, [(1, 4), (7, 8)]),
+        # a frame lasts 0.5 s
+        ("0700770000", {"min_event": 0.5}, [(1, 2), (4, 6)]),
+        ("0700770000", {"min_event": 0.51}, [(4, 6)]),
+        ("0707000000", {"min_event": 1.5, "merge_gap": 0.5}, [(1, 4)]),  # first merged
+        # hysteresis: it begins and ends at 0.3, but needs a 0.5 inside
+        ("0033730300", {"low": 0.3}, [(2, 6)]),
+        ("0033330000", {"low": 0.3}, []),
+        ("0373737300", {"low": 0.3}, [(1, 8)]),
+        # padding
+        ("0000700000", {"pad_before": 1.0}, [(2, 5)]),
+        ("0000700000", {"pad_after": 1.0}, [(4, 7)]),
+        ("0000700000", {"pad_after": 0.75}, [(4, 7)]),  # a frame shown in part is shown
+        ("0700000070", {"pad_before": 3, "pad_after": 3}, [(0, 10)]),  # to the ends; they met
+        ("0700007000", {"pad_before": 1.0, "pad_after": 1.0}, [(0, 9)]),  # they touch: one
+        ("0700000700", {"pad_before": 1.0, "pad_after": 1.0}, [(0, 4), (5, 10)]),
+        ("0700000000", {"pad_after": 1.0, "min_event": 1.0}, []),  # padding makes none longer
+    ],
+)
+def test_events_follow_the_rules(drawn, rule, expected):
+    assert events(drawn, **rule) == expected
+
+
+def test_an_event_says_when_how_sure_and_where_its_peak_is():
+    scores = np.array([0.1, 0.6, 0.9, 0.6, 0.1], np.float32)
+    times = np.array([0.0, 0.5, 2.0, 2.5, 4.0])  # of a recording that skipped frames
+    (event,) = find_events(scores, times, 4.5, threshold=0.5, rule=NO_RULES)
+    assert (event.start_frame, event.end_frame) == (1, 4)
+    assert (event.start_s, event.end_s, event.duration_s) == (0.5, 4.0, 3.5)
+    assert (event.peak_frame, event.peak_s) == (2, 2.0)
+    assert event.peak == pytest.approx(0.9)
+    assert event.mean == pytest.approx(0.7)
+
+
+def test_the_last_event_lasts_until_the_video_ends():
+    scores, times = np.array([0.0, 0.9], np.float32), np.array([0.0, 0.1])
+    (event,) = find_events(scores, times, 0.35, threshold=0.5, rule=NO_RULES)
+    assert event.end_s == 0.35
+
+
+def test_by_default_half_a_second_is_the_least_and_a_second_joins():
+    assert events("7700000777", fps=10, min_event=0.5, merge_gap=1.0) == [(0, 10)]
+    assert EventRule() == EventRule(
+        low=None, min_event=0.5, merge_gap=1.0, pad_before=0, pad_after=0
+    )
+
+
+def test_a_low_above_the_threshold_is_refused():
+    with pytest.raises(UsageError, match=r"--low 0.8 is above the threshold 0.5"):
+        events("0070", low=0.8)
+
+
+SNIPPETS = np.array([0.0, 1.0, 0.5], np.float32)  # of 40 frames: 16, 16 and 8
+
+
+def frames(**settings):
+    return Propagation(**settings).spread(SNIPPETS, 40, grid=ClipGrid(), fps=10)
+
+
+def test_hold_gives_frames_the_score_of_their_snippet():
+    assert frames().tolist() == [0.0] * 16 + [1.0] * 16 + [0.5] * 8
+
+
+def test_linear_joins_the_middles_of_the_snippets():
+    found = frames(propagation="linear")
+    # the middles are at 7.5, 23.5 and (frames 32 to 39) 35.5
+    assert found[:8].tolist() == [0.0] * 8
+    assert found[[11, 15, 19]] == pytest.approx([3.5 / 16, 7.5 / 16, 11.5 / 16])
+    assert found[29] == pytest.approx(1 - 0.5 * 5.5 / 12)
+    assert found[36:].tolist() == [0.5] * 4
+
+
+def test_gaussian_smooths_and_keeps_the_level():
+    found = frames(propagation="gaussian", sigma=0.4)
+    assert found[0] < 0.001  # four standard deviations from the step
+    assert found[15] + found[16] == pytest.approx(1.0, abs=0.01)  # the step is halved
+    assert np.all(np.diff(found[8:22]) > 0)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    level = np.full(3, 0.7, np.float32)
+    wide = Propagation(propagation="gaussian", sigma=100.0)  # far wider than the video
+    assert wide.spread(level, 40, grid=ClipGrid(), fps=10) == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("propagation", ["hold", "linear", "gaussian"])
+@pytest.mark.parametrize(("n_frames", "n_snippets"), [(1, 1), (16, 1), (17, 2)])
+def test_every_rule_takes_the_shortest_videos(propagation, n_frames, n_snippets):
+    scores = np.full(n_snippets, 0.25, np.float32)
+    rule = Propagation(propagation=propagation)
+    assert rule.spread(scores, n_frames, grid=ClipGrid(), fps=30).tolist() == [0.25] * n_frames

@@ -1,0 +1,106 @@
+"""Scores of a video: what they hold, and that a file of them gives them back."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from vad.errors import InternalError, UsageError
+from vad.infer.events import EventRule
+from vad.infer.propagation import Propagation
+from vad.infer.scores import exact, read_scores, timecode
+
+SNIPPETS = [0.1, 0.7, 0.4]  # of 40 frames, ten a second: one event, 1.6 to 3.2 s
+
+
+def test_frames_peak_and_events(make_scores):
+    scores = make_scores(SNIPPETS, n_frames=40)
+    assert scores.frames.shape == (40,)
+    assert scores.frames[[0, 15, 16, 31, 32, 39]] == pytest.approx([0.1, 0.1, 0.7, 0.7, 0.4, 0.4])
+    assert (scores.peak, scores.peak_s) == (pytest.approx(0.7), 1.6)
+    (event,) = scores.events
+    assert (event.start_frame, event.end_frame, event.start_s, event.end_s) == (16, 32, 1.6, 3.2)
+    assert event.caption == ""
+
+
+def test_another_threshold_is_another_reading_of_the_same_scores(make_scores):
+    scores = make_scores(SNIPPETS, n_frames=40)
+    assert scores.events[0].end_frame == 32
+    lower = dataclasses.replace(scores, threshold=0.4)
+    assert [(e.start_frame, e.end_frame) for e in lower.events] == [(16, 40)]
+    assert scores.events[0].end_frame == 32
+
+
+def test_an_event_has_the_caption_of_its_peak(make_scores):
+    captions = ["a street", "two men are fighting", "a street again"]
+    scores = make_scores(SNIPPETS, n_frames=40, captions=captions)
+    assert scores.events[0].caption == "two men are fighting"
+    assert scores.caption_at(39) == "a street again"
+
+
+def test_lengths_that_do_not_fit_are_our_fault(make_scores):
+    with pytest.raises(InternalError, match=r"video: 3 scores and 100 times for 100 frames in 7"):
+        make_scores(SNIPPETS, n_frames=100)
+    with pytest.raises(InternalError, match=r"1 captions, 3 snippets"):
+        make_scores(SNIPPETS, n_frames=40, captions=["one"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"captions": tuple("abcdef" * 5)},
+        {"propagation": Propagation(propagation="gaussian", sigma=0.5)},
+        {"rule": EventRule(low=0.2, merge_gap=0), "threshold_from": "given"},
+        {"provenance": {"detector": {"name": "rtfm"}}},
+    ],
+    ids=str,
+)
+def test_a_json_file_gives_the_same_scores_back(make_scores, tmp_path, settings):
+    rng = np.random.default_rng(0)
+    scores = make_scores(rng.random(30), n_frames=471, **settings)
+    (path,) = scores.save(tmp_path, ["json"])
+    again = read_scores(path)
+    assert again.to_dict() == scores.to_dict()
+    assert np.array_equal(again.snippets, scores.snippets)  # to the last bit
+    assert np.array_equal(again.frames, scores.frames)
+    assert again.events == scores.events
+    assert len(scores.events) > 2
+
+
+def test_numbers_in_files_are_exactly_those_of_the_arrays():
+    for value in np.random.default_rng(1).random(1000, np.float32):
+        assert np.float32(exact(value)) == value
+    assert json.dumps(exact(np.float32(0.1))) == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("[", "cannot be read"),
+        ("[]", "does not hold scores of schema vad.scores/1; give a file that vad score"),
+        ('{"schema": "vad.scores/9"}', "does not hold scores of schema"),
+        ('{"schema": "vad.scores/1"}', "is damaged, or of another version of vad: 'video'"),
+    ],
+)
+def test_a_file_that_holds_no_scores_is_refused(tmp_path, content, message):
+    path = tmp_path / "scores.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        read_scores(path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "00:00:00.000"),
+        (59.9996, "00:01:00.000"),
+        (3661.5, "01:01:01.500"),
+        (360000, "100:00:00.000"),
+    ],
+)
+def test_timecodes(seconds, text):
+    assert timecode(seconds) == text
