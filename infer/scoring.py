@@ -33,14 +33,26 @@ def score_stored(
 
 
 def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
-    """UsageError unless a video's features were made as the run's training features were."""
+    """UsageError unless a video's features were made as the run's training features were.
+
+    Of imported weights it is often unknown what they were trained on; then the width must do.
+    """
     features: dict[str, Any] = run.card["features"]
     for kind, name in run.names.items():
-        trained = features["provenance" if kind == "visual" else f"{kind}_provenance"]
-        stored = store.attributes(video_id, name)["provenance"]
-        if differing := differences(trained, stored):
+        dim, trained = (
+            features[key if kind == "visual" else f"{kind}_{key}"] for key in ("dim", "provenance")
+        )
+        stored = store.attributes(video_id, name)
+        made = "extract" if kind == "visual" else "caption"
+        if stored["shape"][-1] != dim:
+            raise UsageError(
+                f"{run.path} reads {name} of {dim} values a snippet, {video_id!r} in {store.path} "
+                f"has {stored['shape'][-1]}",
+                hint=f"{made} the videos as the training videos were",
+            )
+        differing = differences(trained, stored["provenance"]) if trained is not None else {}
+        if differing:
             field, (wanted, found) = next(iter(differing.items()))
-            made = "extract" if kind == "visual" else "caption"
             raise UsageError(
                 f"{run.path} was trained on {name} with {field} {wanted!r}, "
                 f"{video_id!r} in {store.path} has {found!r}",

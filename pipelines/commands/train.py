@@ -21,7 +21,8 @@ def command(
         Path, typer.Option("--labels", metavar="CSV", help="video,label[,split][,fold]...")
     ] = Path("labels.csv"),
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="RUN", help="by default runs/DETECTOR")
+        Path | None,
+        typer.Option("--out", metavar="RUN", help="by default runs/DETECTOR or runs/PRESET"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with an unfinished run")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a finished run")] = False,
@@ -35,9 +36,14 @@ def command(
     """
     from vad.train.run import train
 
-    out = out or Path("runs", str(settings.get("detector", TrainSettings.detector)))
+    named = settings.get("detector") or settings.get("preset") or TrainSettings.detector
+    out = out or Path("runs", str(named))
     run = train(store, labels, out, resume=resume, overwrite=overwrite, quiet=quiet, **settings)
     chosen = run.card["selection"]
-    figures = ", ".join(f"{n} {v:.4f}" for n, v in chosen["figures"].items())
-    typer.echo(f"{out}: epoch {chosen['epoch']} chosen on {chosen['on']} ({figures})")
+    figures = ", ".join(
+        f"{name.partition('/')[2].replace('_', ' ')} {value:.4f}"
+        for name, value in chosen["figures"].items()
+        if not name.startswith("train/")
+    )
+    typer.echo(f"{out}: epoch {chosen['epoch']} chosen on {chosen['on']}: {figures}")
     typer.echo(f"threshold {run.threshold:.4f}; next: vad evaluate {out} --segments segments.csv")

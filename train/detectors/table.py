@@ -33,7 +33,7 @@ class Row:
     summary: str
     paper: str
     text: bool = False  # it needs text features besides the visual ones
-    small: Mapping[str, Any] = field(default_factory=dict)  # settings that suit a few dozen videos
+    small: Mapping[str, Any] = field(default_factory=dict)  # settings for a few dozen videos
     arrays: tuple[str, ...] = ()  # arrays it is given at creation, beside settings
 
     def kinds(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -58,12 +58,14 @@ DETECTORS: dict[str, Row] = {
         MGFNSettings,
         "attention over the video, convolution over neighbours, contrast of magnitudes",
         "Chen et al., AAAI 2023",
+        small={"width": 8},
     ),
     "s3r": Row(
         "s3r:S3R",
         S3RSettings,
         "what a dictionary of normal videos cannot rebuild (see `vad.train.dictionary`)",
         "Wu et al., ECCV 2022",
+        small={"width": 32, "share": 0.25},
         arrays=("dictionary",),
     ),
     "tevad": Row(
@@ -71,6 +73,7 @@ DETECTORS: dict[str, Row] = {
         TEVADSettings,
         "RTFM on visual and caption features, fused",
         "Chen et al., CVPR Workshops 2023",
+        small={"share": 0.25},
         text=True,
     ),
     "etevad": Row(
@@ -78,6 +81,7 @@ DETECTORS: dict[str, Row] = {
         ETEVADSettings,
         "TEVAD with squeeze-and-excitation and a transformer layer",
         "Enhanced-TEVAD, 2025",
+        small={"share": 0.25},
         text=True,
     ),
     "saa": Row(
@@ -85,6 +89,7 @@ DETECTORS: dict[str, Row] = {
         SAASettings,
         "attention times class scores, also without the most obvious snippets",
         "Fan et al., TCSVT 2024",
+        small={"width": 32},
     ),
     "mil": Row(
         "mil:MIL",
@@ -103,12 +108,14 @@ DETECTORS: dict[str, Row] = {
         URDMUSettings,
         "what a memory of normal and one of abnormal snippets recall",
         "Zhou et al., AAAI 2023",
+        small={"width": 64},
     ),
     "pel4vad": Row(
         "pel4vad:PEL4VAD",
         PEL4VADSettings,
         "attention to the video and to a window, causal classifier, prompts at training",
         "Pu et al., TIP 2024",
+        small={"t_step": 3, "window": 5},
         arrays=("prompts",),
     ),
     "bnwvad": Row(
@@ -116,6 +123,7 @@ DETECTORS: dict[str, Row] = {
         BNWVADSettings,
         "distance from the running statistics of batch normalisation",
         "Zhou et al., 2023",
+        small={"width": 64, "lr": 1e-4, "clip": 1.0},
     ),
 }
 
