@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from vad.datasets import read_dataset
 from vad.errors import UsageError
 from vad.labels import Label
 from vad.train.split import split_videos
@@ -65,3 +66,43 @@ def test_one_class_alone_is_refused():
         split_videos(FORTY[:20], validation=0, seed=0)
     with pytest.raises(UsageError, match="the labels have a split 'dev'"):
         split_videos([Label("a", 1, split="dev")], validation=0, seed=0)
+
+
+def test_ucf_crime_at_ten_percent_is_split_as_in_the_comparison_report(data):
+    labels = read_dataset("ucf-crime", data / "ucf-crime").labels
+    split = split_videos(labels, validation=0.1, seed=42)
+    assert Counter(x.label for x in split.validation) == {1: 81, 0: 80}
+    assert Counter(x.label for x in split.train) == {1: 729, 0: 720}
+    # a tenth of 48, 45, 41, 47, 87, 29, 45, 127, 145, 27, 29, 95 and 45, rounded half to even
+    kinds = Counter(x.category for x in split.validation if x.label)
+    assert [n for _, n in sorted(kinds.items())] == [5, 4, 4, 5, 9, 3, 4, 13, 14, 3, 3, 10, 4]
+    assert len(split.test) == 290
+
+
+def test_many_small_kinds_still_give_their_share_together():
+    # as XD-Violence: 20 combinations of kinds with 2 videos each would all round 0.4 down to none
+    labels = [Label(f"a{i}", 1, f"kind {i // 2}") for i in range(40)]
+    labels += [Label(f"n{i}", 0, "normal") for i in range(40)]
+    split = split_videos(labels, validation=0.2, seed=0)
+    assert Counter(x.label for x in split.validation) == {1: 8, 0: 8}
+    assert max(Counter(x.category for x in split.validation if x.label).values()) == 1
+
+
+def test_the_test_videos_choose_only_when_asked_and_then_all_others_train():
+    labels = FORTY + [Label("t0", 0, split="test"), Label("t1", 1, split="test")]
+    split = split_videos(labels, validation=0.2, seed=0)
+    assert names(split.judges) == names(split.validation)
+    split = split_videos(labels, validation=0.2, seed=0, select="test")
+    assert names(split.judges) == {"t0", "t1"}
+    assert (len(split.train), split.validation) == (40, [])
+    with pytest.raises(UsageError, match="test has no normal video among 0"):
+        split_videos(FORTY, validation=0.2, seed=0, select="test")
+
+
+def test_a_test_video_that_is_not_stored_stays_on_the_list():
+    labels = [Label(f"n{i}", 0) for i in range(5)] + [Label(f"a{i}", 1) for i in range(5)]
+    labels += [Label("t", 1, split="test")]
+    stored = names(labels) - {"n0", "t"}
+    split = split_videos(labels, validation=0.2, seed=0, stored=stored)
+    assert names(split.train) | names(split.validation) == stored
+    assert names(split.test) == {"t"}

@@ -277,10 +277,10 @@ def test_evaluation_writes_figures_and_plots(data, run, tmp_path):
 def test_truth_that_contradicts_the_labels_is_refused(data, run, tmp_path):
     wrong = tmp_path / "segments.csv"
     wrong.write_text("video,start_frame,end_frame\nv24,0,16\n")
-    with pytest.raises(UsageError, match="has segments of 'v24', which is labelled normal"):
+    with pytest.raises(UsageError, match="'v24' is labelled normal, but 16 of its"):
         evaluate(run.path, wrong)
     wrong.write_text("video,start_frame,end_frame\nv25,0,16\n")
-    with pytest.raises(UsageError, match="has no segment of 'v27', which is labelled abnormal"):
+    with pytest.raises(UsageError, match="'v27' is labelled abnormal, but none of"):
         evaluate(run.path, wrong)
 
 
