@@ -1,43 +1,57 @@
 """Fetch published weights once, and know them again.
 
-No checksum of these files was published: the one of the first download is written beside the
-file and must hold from then on.
+A download goes on where the last one broke off, if the server says that the file is still the
+same one; it appears whole or not at all. No checksum of these files was published: the one of the
+first download is written beside the file and must hold from then on.
 """
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import logging
 import os
+import urllib.error
 import urllib.request
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from vad.errors import UsageError
-from vad.files import committed, write_text
+from vad.files import sha256_of, write_text
+from vad.progress import meter
 
 from .backbones.table import KnownWeights
-from .weights import sha256_of
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20
+NOTHING_LEFT = 416  # HTTP status where all that was asked for is there already
 
 log = logging.getLogger("vad")
 
 
-def weights_folder() -> Path:
-    """Where downloads are kept: $VAD_CACHE/weights, or vad/weights in the user's cache folder."""
-    if cache := os.environ.get("VAD_CACHE"):
-        return Path(cache) / "weights"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "vad" / "weights"
+def weights_folder(cache: Path | None = None) -> Path:
+    """Where downloads are kept: CACHE/weights, by default of $VAD_CACHE or the user's cache."""
+    if cache is None and os.environ.get("VAD_CACHE"):
+        cache = Path(os.environ["VAD_CACHE"])
+    if cache is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vad"
+    return cache / "weights"
 
 
-def fetch(known: KnownWeights, *, offline: bool = False) -> Path:
+def place_of(known: KnownWeights, cache: Path | None = None) -> Path:
+    """Where the file of known weights is, or would be."""
+    return weights_folder(cache) / known.source.rpartition("/")[2]
+
+
+def fetch(
+    known: KnownWeights, *, offline: bool = False, cache: Path | None = None, quiet: bool = True
+) -> Path:
     """The file of known weights, downloaded if it is not there yet.
 
     Raises UsageError if it cannot be had, or is not what it was when it was first seen.
     """
-    path = weights_folder() / known.source.rpartition("/")[2]
+    path = place_of(known, cache)
     if not path.exists():
         if offline:
             raise UsageError(
@@ -45,29 +59,88 @@ def fetch(known: KnownWeights, *, offline: bool = False) -> Path:
                 hint=f"fetch {known.source} elsewhere and put it there",
             )
         log.info("downloading %s (licence: %s)", known.source, known.licence)
-        _download(known.source, path)
+        _download(known.source, path, quiet=quiet)
     _recognise(path)
     return path
 
 
-def _download(address: str, path: Path) -> None:
+def _download(address: str, path: Path, *, quiet: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
     try:
-        with (
-            urllib.request.urlopen(address, timeout=TIMEOUT_S) as response,
-            committed(path) as part,
-            part.open("wb") as file,
-        ):
-            n_bytes = 0
-            while chunk := response.read(CHUNK_BYTES):
-                n_bytes += file.write(chunk)
-            expected = response.headers.get("Content-Length")
-            if expected is not None and int(expected) != n_bytes:
-                raise OSError(f"the connection ended after {n_bytes} of {expected} bytes")
+        with part.open("ab") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)  # another process may be at it: then wait for it
+            if not path.exists():
+                _receive(address, file, part, quiet=quiet)
+                os.fsync(file.fileno())
+                part.replace(path)
     except (OSError, http.client.HTTPException) as error:
         raise UsageError(
             f"could not download {address}: {error}",
-            hint=f"fetch it elsewhere and put it at {path}",
+            hint=f"try again, or fetch it elsewhere and put it at {path}",
         ) from error
+    finally:
+        if part.exists() and (path.exists() or part.stat().st_size == 0):
+            part.unlink()
+
+
+def _receive(address: str, file: BinaryIO, part: Path, *, quiet: bool) -> None:
+    """Fill `file`. What is in it stays if the server has no newer version of it.
+
+    The time of a part that broke off is that of the server's version: it asks for the rest under
+    the condition that this is still the version.
+    """
+    request = urllib.request.Request(address)
+    if file.tell():
+        request.add_header("Range", f"bytes={file.tell()}-")
+        request.add_header("If-Range", formatdate(part.stat().st_mtime, usegmt=True))
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code != NOTHING_LEFT:
+            raise
+        error.close()  # whether the part is whole cannot be told: from the start
+        file.truncate(0)
+        response = urllib.request.urlopen(address, timeout=TIMEOUT_S)
+    with response:
+        if response.status != http.client.PARTIAL_CONTENT:
+            file.truncate(0)
+        start = file.seek(0, os.SEEK_END)
+        length = response.headers.get("Content-Length")
+        expected = start + int(length) if length else None
+        try:
+            _copy(response, file, start, expected, quiet=quiet)
+        except BaseException:
+            _date(file, part, response.headers.get("Last-Modified"))
+            raise
+
+
+def _copy(
+    response: http.client.HTTPResponse,
+    file: BinaryIO,
+    start: int,
+    expected: int | None,
+    *,
+    quiet: bool,
+) -> None:
+    total = (expected or 0) // CHUNK_BYTES
+    with meter("download", total, unit="MB", quiet=quiet) as progress:
+        progress.advance(start // CHUNK_BYTES)
+        while chunk := response.read(CHUNK_BYTES):
+            file.write(chunk)
+            progress.advance(len(chunk) // CHUNK_BYTES)
+    if expected is not None and file.tell() != expected:
+        raise OSError(f"the connection ended after {file.tell()} of {expected} bytes")
+
+
+def _date(file: BinaryIO, part: Path, modified: str | None) -> None:
+    """Give what was received the date of the server's version; without one it is of no use."""
+    if modified is None:
+        file.truncate(0)
+    file.flush()
+    if modified is not None:
+        time_s = parsedate_to_datetime(modified).timestamp()
+        os.utime(part, (time_s, time_s))
 
 
 def _recognise(path: Path) -> None:

@@ -7,7 +7,6 @@ to the last shape; whatever does not fit is a UsageError that says which entries
 from __future__ import annotations
 
 import codecs
-import hashlib
 import math
 import pickle
 import zipfile
@@ -22,6 +21,7 @@ from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from vad.errors import UsageError
+from vad.files import sha256_of as sha256_of
 
 State = dict[str, torch.Tensor]
 
@@ -36,12 +36,6 @@ class Checkpoint:
 
     state: State
     record: dict[str, Any] = field(default_factory=dict)  # for the provenance
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

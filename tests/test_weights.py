@@ -1,12 +1,9 @@
 """Weights: every published naming gives the features of the public code, and nothing else loads."""
 
 import hashlib
-import http.server
 import os
 import pickle
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +16,9 @@ from torch.nn import functional as F
 from transformers import TimesformerConfig, TimesformerModel
 
 from vad.errors import UsageError
-from vad.extract.backbones import KnownWeights
 from vad.extract.backbones.i3d import load as load_i3d
 from vad.extract.backbones.i3d_names import to_our_names
 from vad.extract.backbones.timesformer import load as load_timesformer
-from vad.extract.downloads import fetch
 from vad.extract.recipes import RECIPES
 from vad.extract.weights import fill_randomly, read_checkpoint
 
@@ -393,67 +388,3 @@ def test_no_file_runs_code(tmp_path: Path, name: str) -> None:
     assert not proof.exists()
     pickle.loads(pickle.dumps(Evil(proof)))  # noqa: S301  it would have
     assert proof.exists()
-
-
-# --- downloads, from a server on this machine
-
-
-@pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KnownWeights]:
-    """Known weights on a server of this machine, and an empty cache."""
-
-    class Server(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = b"weights" * 1000
-            self.send_response(404 if self.path == "/gone.pkl" else 200)
-            self.send_header("Content-Length", str(len(content) + (self.path == "/cut.pkl")))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    monkeypatch.setenv("VAD_CACHE", str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield KnownWeights("net", "MIT", f"http://127.0.0.1:{server.server_port}/net.pkl")
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_weights_are_downloaded_once_and_known_again(served: KnownWeights, tmp_path: Path) -> None:
-    path = fetch(served)
-    assert path == tmp_path / "weights" / "net.pkl"
-    assert path.read_bytes() == b"weights" * 1000
-    sha256 = hashlib.sha256(b"weights" * 1000).hexdigest()
-    assert (tmp_path / "weights" / "net.pkl.sha256").read_text() == f"{sha256}  net.pkl\n"
-    assert fetch(served, offline=True) == path
-    path.write_bytes(b"another")
-    with pytest.raises(UsageError, match="net.pkl is not the file it was.*delete both to download"):
-        fetch(served)
-
-
-def test_a_file_put_there_by_hand_is_known_again(served: KnownWeights, tmp_path: Path) -> None:
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "net.pkl").write_bytes(b"by hand")
-    fetch(served, offline=True)
-    assert (tmp_path / "weights" / "net.pkl").read_bytes() == b"by hand"
-    assert (tmp_path / "weights" / "net.pkl.sha256").exists()
-
-
-@pytest.mark.parametrize(
-    ("file", "offline", "message"),
-    [
-        ("cut.pkl", False, "the connection ended after 7000 of 7001 bytes; fetch it elsewhere"),
-        ("gone.pkl", False, "could not download .*gone.pkl: HTTP Error 404"),
-        ("net.pkl", True, "no connection may be opened; fetch http.*net.pkl elsewhere and put it"),
-    ],
-)
-def test_what_cannot_be_had_leaves_nothing(
-    served: KnownWeights, tmp_path: Path, file: str, offline: bool, message: str
-) -> None:
-    wanted = replace(served, source=served.source.replace("net.pkl", file))
-    with pytest.raises(UsageError, match=message):
-        fetch(wanted, offline=offline)
-    assert not list(tmp_path.rglob("*.pkl*"))

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..options import Json
 
+if TYPE_CHECKING:
+    from vad.extract.catalogue import Entry
 
-def command(as_json: Json = False) -> None:
-    """List backbones, their weights and licences, and detectors."""
+
+def command(
+    cache: Annotated[
+        Path | None, typer.Option("--cache", metavar="DIR", help="of vad download --cache")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List pretrained weights, with licences and whether they are here, and detectors."""
     from vad.extract.backbones.table import BACKBONES
+    from vad.extract.catalogue import catalogue
     from vad.train.detectors.table import DETECTORS
 
+    weights = [_describe(entry, cache) for entry in catalogue().values()]
     if as_json:
         listed = {
             "backbones": [asdict(card) for card in BACKBONES.values()],
+            "weights": weights,
             "detectors": {
                 name: {"says": row.summary, "paper": row.paper, "text": row.text}
                 for name, row in DETECTORS.items()
@@ -29,11 +42,39 @@ def command(as_json: Json = False) -> None:
     for card in BACKBONES.values():
         typer.echo(f"\n  {card.name}  {card.dim}-d  {card.says}")
         typer.echo(f"    recipes: {', '.join(card.recipes)}")
-        for weights in card.weights:
-            size = f", {weights.n_bytes / 1e6:,.0f} MB" if weights.n_bytes else ""
-            typer.echo(f"    {weights.name}  ({weights.licence}{size})  {weights.says}".rstrip())
-            typer.echo(f"      {weights.source}")
+        for row in weights:
+            if row["use"] == f"backbone {card.name}":
+                typer.echo("\n".join(_lines(row)))
     typer.echo("\ndetectors (vad train --detector NAME)\n")
     for name, row in DETECTORS.items():
         reads = "visual and text" if row.text else "visual"
         typer.echo(f"  {name}  {row.summary}\n    {row.paper}; reads {reads} features")
+
+
+def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
+    """One entry as JSON gives it; the size is that of its file, where it is here."""
+    from vad.extract.catalogue import cached
+
+    path = cached(entry, cache)
+    n_bytes = path.stat().st_size if path and path.is_file() else entry.weights.n_bytes
+    known = entry.weights
+    return {
+        "name": entry.name,
+        "use": entry.use,
+        "dim": entry.dim,
+        "licence": known.licence,
+        "n_bytes": n_bytes,
+        "source": known.source,
+        "says": known.says,
+        "cached": str(path) if path else None,
+    }
+
+
+def _lines(row: dict[str, Any]) -> list[str]:
+    size = f"{row['n_bytes'] / 1e6:,.0f} MB" if row["n_bytes"] else "size not stated"
+    here = row["cached"] or f"not here: vad download {row['name']}"
+    return [
+        f"    {row['name']}  ({row['licence']}; {size})  {row['says']}".rstrip(),
+        f"      {row['source']}",
+        f"      {here}",
+    ]

@@ -24,6 +24,9 @@ __version__ = "0.1.0"
 # decoders or other programs want the cores too, a forward pass on a CPU takes seven times as long.
 # It is read when torch is loaded, which must not be before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The client of the Hugging Face hub otherwise calls home before it looks for a file, even one that
+# is here and was asked for without a connection. It, too, is read once.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 _LAZY = {
     "evaluate": "vad.infer.evaluation",
