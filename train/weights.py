@@ -38,9 +38,8 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise UsageError(f"no file {path}") from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise UsageError(
-            f"{path} cannot be read as weights: {str(error).splitlines()[0]}"
-        ) from None
+        reason = next(iter(str(error).splitlines()), "it ends too early")
+        raise UsageError(f"{path} cannot be read as weights: {reason}") from None
     if not isinstance(loaded, dict):
         raise UsageError(f"{path} holds a {type(loaded).__name__}, weights are named tensors")
     return unwrap(loaded)

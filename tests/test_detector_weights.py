@@ -1,0 +1,249 @@
+"""Files of published weights: read, started from, imported as a run, refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vad.config import build, options
+from vad.errors import UsageError
+from vad.infer.scoring import score_stored
+from vad.store import FeatureStore, VideoRecord
+from vad.train.checkpoint import Run
+from vad.train.choices import split_settings
+from vad.train.detectors import DETECTORS, Detector, create_detector
+from vad.train.imported import import_detector
+from vad.train.presets import PRESETS
+from vad.train.run import train
+from vad.train.settings import TrainSettings
+from vad.train.weights import read_weights
+
+DIM, TEXT_DIM = 12, 6
+VIDEOS = [f"v{index}" for index in range(8)]
+
+
+def published(name: str, **settings: Any) -> Detector:
+    torch.manual_seed(1)
+    text_dim = TEXT_DIM if DETECTORS[name].text else None
+    return create_detector(name, visual_dim=DIM, text_dim=text_dim, settings=settings).eval()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """Eight videos of 5 snippets: visual features of 2 crops, and text."""
+    store = FeatureStore.create(tmp_path_factory.mktemp("data") / "features.zarr")
+    random = np.random.default_rng(0)
+    for name in VIDEOS:
+        record = VideoRecord(
+            source=name,
+            source_bytes=1,
+            source_mtime_ns=1,
+            source_sha256=name,
+            n_frames=80,
+            fps=25.0,
+            duration_s=3.2,
+            width=64,
+            height=48,
+            container="mov",
+            codec="h264",
+            decoder="pyav",
+            n_frames_declared=None,
+            n_bad_packets=0,
+            tail="repeat-last",
+        )
+        draft = store.draft(name)
+        draft.append("visual/i3d", random.normal(size=(5, 2, DIM)).astype(np.float32))
+        draft.append("text/simcse", random.normal(size=(5, TEXT_DIM)).astype(np.float32))
+        provenance = {"visual/i3d": {"backbone": "i3d"}, "text/simcse": {"encoder": "simcse"}}
+        draft.commit(record, np.arange(80) / 25, provenance)
+    lines = [f"{name},{index % 2}" for index, name in enumerate(VIDEOS)]
+    (store.path.parent / "labels.csv").write_text("\n".join(["video,label", *lines]))
+    return store
+
+
+def labels(store: FeatureStore) -> Path:
+    return store.path.parent / "labels.csv"
+
+
+def bare(weights: dict[str, torch.Tensor]) -> Any:
+    return weights
+
+
+def wrapped(weights: dict[str, torch.Tensor]) -> Any:
+    return {"epoch": 7, "state_dict": {f"module.{n}": w for n, w in weights.items()}}
+
+
+def checkpoint(weights: dict[str, torch.Tensor]) -> Any:
+    return {"model_state_dict": weights, "val_auc": 0.9, "history": {"loss": [1.0]}}
+
+
+@pytest.mark.parametrize("container", [bare, wrapped, checkpoint])
+@pytest.mark.parametrize("suffix", [".pth", ".pkl", ".safetensors"])
+def test_published_containers_hold_the_same_weights(
+    tmp_path: Path, container: Any, suffix: str
+) -> None:
+    weights, path = published("rtfm", width=4).state_dict(), tmp_path / f"rtfm{suffix}"
+    if suffix == ".safetensors":
+        save_file(weights, path)
+    else:
+        torch.save(container(weights), path)
+    read = read_weights(path)
+    assert read.keys() == weights.keys()
+    assert all(torch.equal(read[name], weights[name]) for name in weights)
+
+
+class Payload:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("touched"),))
+
+
+def test_pickled_objects_are_refused_and_do_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for held in (published("mil"), {"weight": torch.ones(1), "more": Payload()}):
+        torch.save(held, tmp_path / "whole.pkl")
+        with pytest.raises(UsageError, match="holds pickled objects, which could run code; where"):
+            read_weights(tmp_path / "whole.pkl")
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no file"), (b"", "cannot be read as weights"), (b"PK\3\4rubbish", "weights")],
+)
+def test_files_that_are_no_weights_are_refused(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        read_weights(tmp_path / "w.pth")
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    name: {"width": 4} if "width" in options(row.settings) else {}
+    for name, row in DETECTORS.items()
+}
+SIZES["tevad"] = {"fusion": "add"}
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_an_imported_run_scores_as_the_published_weights_do(
+    store: FeatureStore, tmp_path: Path, name: str
+) -> None:
+    arrays = {"dictionary": np.ones((3, DIM), np.float32)} if name == "s3r" else {}
+    torch.manual_seed(1)
+    text_dim = TEXT_DIM if DETECTORS[name].text else None
+    original = create_detector(
+        name, visual_dim=DIM, text_dim=text_dim, settings=SIZES[name], arrays=arrays
+    ).eval()
+    weights = {n: w for n, w in original.state_dict().items() if n != "dictionary"}
+    torch.save(weights, tmp_path / "w.pth")
+    given = {}
+    for array, values in arrays.items():
+        np.save(tmp_path / f"{array}.npy", values)
+        given[array] = tmp_path / f"{array}.npy"
+    import_detector(tmp_path / "w.pth", tmp_path / "run", **given)
+    run = Run.open(tmp_path / "run")
+    assert run.card["detector"]["name"] == name
+    (scored,) = score_stored(store, run, ["v3"])
+    visual = torch.from_numpy(store.read("v3", "visual/i3d")).transpose(0, 1)[None]
+    text = torch.from_numpy(store.read("v3", "text/simcse"))[None]
+    with torch.inference_mode():
+        expected = original(visual, text).scores[0]
+    torch.testing.assert_close(torch.from_numpy(scored.snippets), expected)
+
+
+def test_an_imported_run_notes_what_it_is_and_whose_features_it_reads(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    torch.save(published("tevad").state_dict(), tmp_path / "w.pth")
+    import_detector(tmp_path / "w.pth", tmp_path / "run", store=store.path)
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["features"]["provenance"] == {"backbone": "i3d"}
+    assert card["features"]["text_provenance"] == {"encoder": "simcse"}
+    assert card["selection"]["on"] == "imported weights: chosen by their authors"
+    assert len(card["imported"]["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("rtfm", {"detector": "mgfn"}, "holds weights of rtfm, not of mgfn"),
+        ("rtfm", {"visual": "clip"}, "holds no visual array 'clip'"),
+        ("rtfm", {"colour": 1}, "no setting 'colour'"),
+        ("s3r", {}, "needs the dictionary that it was trained with; give the .npy file"),
+    ],
+)
+def test_imports_that_cannot_be_are_refused(
+    store: FeatureStore, tmp_path: Path, name: str, given: dict[str, Any], message: str
+) -> None:
+    torch.save(published(name, width=4).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=message):
+        import_detector(tmp_path / "w.pth", tmp_path / "run", store=store.path, **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_of_another_width_are_refused(store: FeatureStore, tmp_path: Path) -> None:
+    wide = create_detector("mil", visual_dim=DIM + 1)
+    torch.save(wide.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="read visual features of 13 values, visual/i3d in .* 12"):
+        import_detector(tmp_path / "w.pth", tmp_path / "run", store=store.path)
+    run = import_detector(tmp_path / "w.pth", tmp_path / "run")
+    with pytest.raises(UsageError, match="reads visual/i3d of 13 values a snippet, 'v0' in .* 12"):
+        list(score_stored(store, run))
+    settings = {"weights": tmp_path / "w.pth", "quiet": True}
+    with pytest.raises(UsageError, match="reads features of 13 values, here there are 12; start"):
+        train(store.path, labels(store), tmp_path / "r", **settings)
+
+
+def test_weights_of_one_key_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
+    weights = published("mil").state_dict()
+    weights["fc4.weight"] = weights.pop("fc3.weight")
+    torch.save(weights, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=r"(?s)weights of mil, but.*fc3\.weight.*fc4\.weight"):
+        import_detector(tmp_path / "w.pth", tmp_path / "run")
+
+
+def test_training_starts_from_given_weights(store: FeatureStore, tmp_path: Path) -> None:
+    original = published("rtfm", width=4)
+    torch.save(original.state_dict(), tmp_path / "w.pth")
+    settings = {"weights": str(tmp_path / "w.pth"), "epochs": 1, "lr": 0.0, "quiet": True}
+    run = train(store.path, labels(store), tmp_path / "r", **settings)
+    assert run.card["detector"]["settings"]["width"] == 4
+    assert run.card["training"]["scale"] == "none"
+    for name, weight in original.named_parameters():  # a learning rate of 0 leaves them
+        torch.testing.assert_close(run.detector.get_parameter(name), weight, msg=name)
+    own = {"weights": str(tmp_path / "r" / "detector.safetensors"), "epochs": 1, "lr": 0.0}
+    again = train(store.path, labels(store), tmp_path / "again", quiet=True, **own)
+    torch.testing.assert_close(again.detector.state_dict()["fc1.weight"], original.fc1.weight)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_of_settings_that_exist(name: str) -> None:
+    preset = PRESETS[name]
+    training, own = split_settings({"preset": name})
+    assert training.detector == preset.detector
+    assert name.startswith(preset.detector)
+    build(DETECTORS[preset.detector].settings, own, where=name)
+    for setting, value in preset.settings.items():
+        assert (
+            getattr(training, setting) if setting in options(TrainSettings) else own[setting]
+        ) == (value)
+
+
+def test_what_is_given_beside_a_preset_wins() -> None:
+    training, own = split_settings({"preset": "tevad-ped2", "epochs": 5, "fusion": "concat"})
+    assert (training.detector, training.batch, training.epochs) == ("tevad", 2, 5)
+    assert own["fusion"] == "concat"
+    with pytest.raises(UsageError, match="the preset tevad-ped2 is of tevad, not of rtfm"):
+        split_settings({"preset": "tevad-ped2", "detector": "rtfm"})
+    with pytest.raises(UsageError, match="no preset named 'tevad-ped'; .* mean tevad-ped2"):
+        split_settings({"preset": "tevad-ped"})
