@@ -254,12 +254,17 @@ def test_wrong_thresholds_and_video_scores_are_refused() -> None:
 @pytest.mark.parametrize(
     ("labels", "scores", "threshold"),
     [
-        ([0, 0, 1, 1], [0.1, 0.3, 0.7, 0.8], 0.5),  # separable: the middle of the gap
-        ([0, 0, 1, 1], [0.01, 0.02, 0.04, 0.12], 0.03),  # a detector that never reaches 0.5
+        ([0, 0, 1, 1], [0.1, 0.3, 0.7, 0.8], 0.5),  # separable by anything from 0.3 to 0.7
+        ([0, 0, 1, 1], [0.01, 0.02, 0.04, 0.12], 0.03),  # never reaches 0.5: the middle of the gap
         ([0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8], 0.7),  # J = 1/2 at 0.3 and at 0.7: fewer alarms
-        ([0, 0, 0, 1, 0, 1], [0.1, 0.1, 0.1, 0.2, 0.3, 0.4], 0.15),  # J 3/4 beats 1/2 at 0.35
-        ([1, 0], [0.2, 0.6], 0.8),  # worse than chance: flag nothing
-        ([1, 0], [0.4, 0.4], 0.7),  # knows nothing: flag nothing
+        # J 3/4 at 0.15 and 1/2 at 0.35: on six videos that is no difference (error 0.39)
+        ([0, 0, 0, 1, 0, 1], [0.1, 0.1, 0.1, 0.2, 0.3, 0.4], 0.35),
+        # the same 20 times over: now it is one (error 0.05)
+        ([0, 0, 0, 1, 0, 1] * 20, [0.1, 0.1, 0.1, 0.2, 0.3, 0.4] * 20, 0.15),
+        # J 2/3 anywhere from 0.2 to 0.6: 0.5 is in it
+        ([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.9, 0.6, 0.7, 0.95], 0.5),
+        ([1, 0], [0.2, 0.6], 0.5),  # worse than chance: nothing is known
+        ([1, 0], [0.4, 0.4], 0.5),  # knows nothing
     ],
 )
 def test_best_threshold_by_hand(labels: list[int], scores: list[Any], threshold: float) -> None:
@@ -267,10 +272,13 @@ def test_best_threshold_by_hand(labels: list[int], scores: list[Any], threshold:
 
 
 def test_best_threshold_does_not_depend_on_the_share_of_abnormal_videos() -> None:
-    labels, scores = [0, 0, 1, 1, 0, 1], [0.1, 0.5, 0.4, 0.9, 0.3, 0.6]
-    more_normal = np.tile([0.1, 0.5, 0.3], 7)
-    many = best_threshold([1, 1, 1, *[0] * 21], [0.4, 0.9, 0.6, *more_normal])
-    assert best_threshold(labels, scores) == pytest.approx(many)
+    normal, abnormal = np.tile([0.1, 0.5, 0.3], 40), np.tile([0.4, 0.9, 0.6], 40)
+
+    def chosen(n_normal: int) -> float:
+        scores = np.concatenate([abnormal, np.tile(normal, n_normal)])
+        return best_threshold([1] * 120 + [0] * 120 * n_normal, scores)
+
+    assert chosen(1) == chosen(7) == pytest.approx(0.55)  # J 2/3, and 1/3 at 0.5
 
 
 @pytest.mark.parametrize("labels", [[1, 1], [0, 0]])

@@ -9,22 +9,24 @@ from vad.errors import UsageError
 
 from .inputs import bools, floats
 
+USUAL = 0.5  # where the losses put the border between normal and anomalous
+
 
 def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
     """Choose the threshold on validation videos, of which only the labels are known.
 
     labels and video_scores [videos]; the scores should be `peak_scores`. Then a video is flagged
     exactly when at least one of its frames is, so the threshold read off the videos is the frame
-    threshold itself, judged by the one consequence of it that weak labels can see. The mean of the
-    top k would not do: it lies lower, and as a frame threshold it would flag too much. What it
-    cannot see is how much of an event it covers: it keeps normal videos quiet first, so events
-    come out rather too short than too long.
+    threshold itself, judged by the one consequence of it that weak labels can see.
 
-    The threshold maximises Youden's J = recall - false-alarm rate (Youden, 1950). Unlike F1 it
-    does not depend on the share of abnormal videos, which validation and use need not have in
-    common, and a detector that knows nothing gains nothing by flagging everything. Candidates lie
-    half-way between neighbouring scores (and 0 and 1); of equals the highest, with the fewest
-    false alarms, is taken. Raises UsageError unless both labels occur.
+    A threshold is good by Youden's J = recall - false-alarm rate (Youden, 1950), which unlike F1
+    does not depend on the share of abnormal videos. On a handful of videos the best J is found far
+    off by chance, so of all thresholds within one standard error of it the one nearest to 0.5 is
+    taken (the one-standard-error rule of Breiman et al., 1984). With many videos that error is
+    small, and a detector that never reaches 0.5 gets a threshold it does reach; where nothing is
+    better than chance it is 0.5. Levels between two neighbouring scores are the same to the
+    videos: 0.5 stands for those around it, the middle for others. Raises UsageError unless both
+    labels occur.
     """
     is_abnormal = bools(labels, "labels")
     values = floats(video_scores, "scores of the videos")
@@ -37,8 +39,21 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
             "validate on some of both"
         )
     known = np.unique(np.concatenate([values, [0.0, 1.0]]))
-    candidates = (known[:-1] + known[1:]) / 2
+    low, high = known[:-1], known[1:]
+    candidates = np.where((low < USUAL) & (USUAL <= high), USUAL, (low + high) / 2)
     flagged = values >= candidates[:, None]
-    # J times n_abnormal * n_normal: whole numbers, so that equals are equal
-    gain = (flagged & is_abnormal).sum(1) * n_normal - (flagged & ~is_abnormal).sum(1) * n_abnormal
-    return float(candidates[gain == gain.max()].max())
+    hits, alarms = (flagged & is_abnormal).sum(1), (flagged & ~is_abnormal).sum(1)
+    gain = hits * n_normal - alarms * n_abnormal  # J in whole numbers, so that equals are equal
+    best = int(gain.argmax())
+    error = n_abnormal * n_normal * np.hypot(
+        _standard_error(int(hits[best]), n_abnormal), _standard_error(int(alarms[best]), n_normal)
+    )
+    good = candidates[(gain >= gain[best] - error) & (gain > 0)]
+    # of two equally near the higher one, with fewer false alarms
+    return float(good[::-1][np.abs(good[::-1] - USUAL).argmin()]) if len(good) else USUAL
+
+
+def _standard_error(count: int, n: int) -> float:
+    """Of a share; with one more of either kind, since none of four is not never."""
+    share = (count + 1) / (n + 2)
+    return float(np.sqrt(share * (1 - share) / n))
