@@ -95,7 +95,8 @@ def plain_loss(scores: Tensor, features: Tensor, drop: nn.Dropout, k: int = 3) -
     loss = nn.functional.binary_cross_entropy(torch.cat(picked[::-1]), labels)
     loss = loss + 1e-4 * (((100 - means[0]).abs() + means[1]) ** 2).mean()
     flat = scores[half:].flatten()
-    return loss + 8e-4 * ((flat[1:] - flat[:-1]) ** 2).sum() + 8e-3 * flat.norm()
+    total: Tensor = loss + 8e-4 * ((flat[1:] - flat[:-1]) ** 2).sum() + 8e-3 * flat.norm()
+    return total
 
 
 def plain_steps(folder: Path, batch: int, n_segments: int, steps: int) -> tuple[float, float]:
@@ -112,9 +113,10 @@ def plain_steps(folder: Path, batch: int, n_segments: int, steps: int) -> tuple[
         started = time.perf_counter()
         bags = torch.cat([next(iter(loader)) for loader in loaders])
         loaded = time.perf_counter()
-        loss = plain_loss(*model(bags), model.drop)
+        scores, features = model(bags)
+        loss = plain_loss(scores, features, model.drop)
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
         if step:
             data_s += loaded - started

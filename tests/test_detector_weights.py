@@ -146,7 +146,7 @@ def test_an_imported_run_scores_as_the_published_weights_do(
     ).eval()
     weights = {n: w for n, w in original.state_dict().items() if n != "dictionary"}
     torch.save(weights, tmp_path / "w.pth")
-    given = {}
+    given: dict[str, Any] = {}
     for array, values in arrays.items():
         np.save(tmp_path / f"{array}.npy", values)
         given[array] = tmp_path / f"{array}.npy"
@@ -199,7 +199,7 @@ def test_features_of_another_width_are_refused(store: FeatureStore, tmp_path: Pa
     run = import_detector(tmp_path / "w.pth", tmp_path / "run")
     with pytest.raises(UsageError, match="reads visual/i3d of 13 values a snippet, 'v0' in .* 12"):
         list(score_stored(store, run))
-    settings = {"weights": tmp_path / "w.pth", "quiet": True}
+    settings: dict[str, Any] = {"weights": tmp_path / "w.pth", "quiet": True}
     with pytest.raises(UsageError, match="reads features of 13 values, here there are 12; start"):
         train(store.path, labels(store), tmp_path / "r", **settings)
 
@@ -215,15 +215,26 @@ def test_weights_of_one_key_too_many_or_too_few_are_refused(tmp_path: Path) -> N
 def test_training_starts_from_given_weights(store: FeatureStore, tmp_path: Path) -> None:
     original = published("rtfm", width=4)
     torch.save(original.state_dict(), tmp_path / "w.pth")
-    settings = {"weights": str(tmp_path / "w.pth"), "epochs": 1, "lr": 0.0, "quiet": True}
+    settings: dict[str, Any] = {
+        "weights": str(tmp_path / "w.pth"),
+        "epochs": 1,
+        "lr": 0.0,
+        "quiet": True,
+    }
     run = train(store.path, labels(store), tmp_path / "r", **settings)
     assert run.card["detector"]["settings"]["width"] == 4
     assert run.card["training"]["scale"] == "none"
     for name, weight in original.named_parameters():  # a learning rate of 0 leaves them
         torch.testing.assert_close(run.detector.get_parameter(name), weight, msg=name)
-    own = {"weights": str(tmp_path / "r" / "detector.safetensors"), "epochs": 1, "lr": 0.0}
+    own: dict[str, Any] = {
+        "weights": str(tmp_path / "r" / "detector.safetensors"),
+        "epochs": 1,
+        "lr": 0.0,
+    }
     again = train(store.path, labels(store), tmp_path / "again", quiet=True, **own)
-    torch.testing.assert_close(again.detector.state_dict()["fc1.weight"], original.fc1.weight)
+    torch.testing.assert_close(
+        again.detector.get_parameter("fc1.weight"), original.get_parameter("fc1.weight")
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)

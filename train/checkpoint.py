@@ -103,8 +103,9 @@ class Run:
         the mean over crops and over the neighbours that the run's `smoothing` says. Raises
         UsageError where a stream is missing.
         """
-        given = {"visual": visual, "text": text if text is None else text.reshape(len(text), 1, -1)}
-        streams = {kind: given[kind] for kind in self.names if given[kind] is not None}
+        text = text if text is None else text.reshape(len(text), 1, -1)
+        given = {"visual": visual, "text": text}
+        streams = {kind: stream for kind in self.names if (stream := given[kind]) is not None}
         if len(streams) < len(self.names):
             raise UsageError(f"{self.path} reads {' and '.join(self.names.values())}")
         features, sentences = self.inputs.of_arrays(streams)
