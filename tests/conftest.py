@@ -57,6 +57,12 @@ def read_numbers():
     return lambda rgb: [_number(image) for image in rgb]
 
 
+@pytest.fixture(scope="session")
+def draw():
+    """The picture of a number: (number, width, height) -> rgb [height, width, 3]."""
+    return _picture
+
+
 def _write(
     path,
     n_frames,

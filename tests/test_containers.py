@@ -1,0 +1,157 @@
+"""Every container and codec that users have: all frames, in order, on time, in their colours.
+
+The videos are made here, by whichever encoders there are; frames carry their number as a bar
+code. Frames are only ever read from the first to the last: there is no seeking in this project
+whose exactness could be tested.
+"""
+
+import av
+import numpy as np
+import pytest
+
+from vad.extract.decoders import Block, read_frames
+from vad.extract.video import Limits, scan
+
+N = 24
+FAST = {"deadline": "realtime", "cpu-used": "8"}
+X265 = {"x265-params": "log-level=none"}
+CODECS = {  # name: (encoder, pixel format, options, codec as it is reported)
+    "h264": ("libx264", "yuv420p", {"bf": "3"}, "h264"),
+    "h264-10bit": ("libx264", "yuv420p10le", {}, "h264"),
+    "hevc": ("libx265", "yuv420p", X265, "hevc"),
+    "hevc-10bit": ("libx265", "yuv420p10le", X265, "hevc"),
+    "av1": ("libsvtav1", "yuv420p", {"preset": "12"}, "av1"),
+    "av1-10bit": ("libsvtav1", "yuv420p10le", {"preset": "12"}, "av1"),
+    "vp8": ("libvpx", "yuv420p", FAST, "vp8"),
+    "vp9": ("libvpx-vp9", "yuv420p", FAST, "vp9"),
+    "mpeg4": ("mpeg4", "yuv420p", {}, "mpeg4"),
+    "mjpeg": ("mjpeg", "yuvj420p", {}, "mjpeg"),
+    "mpeg2": ("mpeg2video", "yuv420p", {}, "mpeg2video"),
+    "flv1": ("flv", "yuv420p", {}, "flv1"),
+}
+CONTAINERS = {  # suffix: codecs that it can hold
+    "mp4": "h264 h264-10bit hevc hevc-10bit av1 av1-10bit vp9 mpeg4 mjpeg mpeg2",
+    "mov": "h264 h264-10bit hevc hevc-10bit mpeg4 mjpeg mpeg2",
+    "mkv": "h264 h264-10bit hevc hevc-10bit av1 av1-10bit vp8 vp9 mpeg4 mjpeg mpeg2",
+    "webm": "av1 av1-10bit vp8 vp9",
+    "avi": "h264 vp8 vp9 mpeg4 mjpeg mpeg2",
+    "flv": "h264 h264-10bit hevc av1 vp9 flv1",
+    "ts": "h264 h264-10bit hevc hevc-10bit mpeg4 mpeg2",
+    "mpg": "h264 hevc mpeg4 mpeg2",
+}
+FILES = [(suffix, codec) for suffix, codecs in CONTAINERS.items() for codec in codecs.split()]
+BY_DECORD = {"mp4", "mov", "mkv", "webm", "avi"}, {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg"}
+
+
+def decode(path, decoder="auto"):
+    """All of a video: rgb, times, report."""
+    parts = list(read_frames(path, scan(path, Limits()), decoder=decoder, limits=Limits()))
+    blocks = [part for part in parts if isinstance(part, Block)]
+    return (
+        np.concatenate([block.rgb for block in blocks]),
+        np.concatenate([block.times_s for block in blocks]),
+        parts[-1],
+    )
+
+
+@pytest.fixture
+def encode(make_video):
+    """Write a video of a codec of the table, or skip where there is no encoder."""
+
+    def write(name, codec, n_frames=N, **settings):
+        encoder, pixel_format, options, _ = CODECS[codec]
+        try:
+            av.codec.Codec(encoder, "w")
+        except av.codec.codec.UnknownCodecError:
+            pytest.skip(f"this PyAV has no encoder {encoder}")
+        settings = {"options": options, "pixel_format": pixel_format, **settings}
+        return make_video(name, n_frames, codec=encoder, **settings)
+
+    return write
+
+
+@pytest.mark.parametrize(("suffix", "codec"), FILES, ids=[f"{c}.{s}" for s, c in FILES])
+def test_all_frames_in_order_on_time_and_in_their_colours(
+    encode, read_numbers, draw, suffix, codec
+):
+    path = encode(f"video.{suffix}", codec)
+    info = scan(path, Limits()).info
+    assert (info.codec, info.pixel_format) == (CODECS[codec][3], CODECS[codec][1])
+    rgb, times, report = decode(path)
+    assert read_numbers(rgb) == list(range(N))
+    assert np.abs(times - np.arange(N) / 30).max() < 1e-3  # some containers count milliseconds
+    assert abs(report.n_frames_expected - N) <= 1  # some declare seconds, rounded
+    assert report.n_bad_packets == 0
+    # Black, white and grey levels survive compression; a wrong range of values would not.
+    truth = np.stack([draw(i, 160, 96) for i in range(N)])
+    error = np.abs(rgb.astype(int) - truth)
+    assert error[:, :48].mean() < 4  # black and white
+    assert error[:, 48:].mean() < 10  # colours, at half resolution
+    by_decord = suffix in BY_DECORD[0] and codec in BY_DECORD[1]
+    assert report.decoder.split()[0] == ("decord" if by_decord else "pyav")
+    if by_decord:
+        ours, our_times, _ = decode(path, "pyav")
+        assert np.array_equal(ours, rgb)
+        assert our_times == pytest.approx(times, abs=1e-9)
+
+
+@pytest.mark.parametrize("rotation_deg", [90, 180, 270])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", "hevc"), ("mov", "h264"), ("mkv", "h264"), ("webm", "vp9")]
+)
+def test_pictures_are_turned_upright(encode, read_numbers, suffix, codec, rotation_deg):
+    stored = (160, 96) if rotation_deg == 180 else (96, 160)
+    path = encode(f"video.{suffix}", codec, 5, size=stored, rotation_deg=rotation_deg)
+    rgb, _, _ = decode(path)
+    assert rgb.shape == (5, 96, 160, 3)
+    assert read_numbers(rgb) == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        *(("mp4", "h264"), ("mp4", "hevc"), ("mp4", "av1"), ("mov", "h264"), ("mkv", "h264")),
+        *(("webm", "vp9"), ("ts", "h264"), ("flv", "h264"), ("avi", "mpeg4")),
+    ],
+)
+def test_frames_of_a_variable_rate_keep_their_number_and_their_times(
+    encode, read_numbers, suffix, codec
+):
+    ticks = [0, 1, 2, 3, 10, 11, 12, 30, 31, 32]  # of 1/30 s
+    options = {"bf": "0"} if codec == "h264" else CODECS[codec][2]
+    path = encode(f"video.{suffix}", codec, len(ticks), times=ticks, options=options)
+    rgb, times, report = decode(path)
+    assert read_numbers(rgb) == list(range(10))  # none repeated to fill a gap, none left out
+    assert times == pytest.approx(np.array(ticks) / 30, abs=1e-3)
+    assert not report.is_truncated
+
+
+REAL = [  # file, codec, pixel format, size as shown
+    ("av1.mkv", "av1", "yuv420p", (640, 360)),
+    ("h264_10bit.mp4", "h264", "yuv420p10le", (200, 200)),
+    ("h265.mp4", "hevc", "yuv420p", (128, 128)),
+    ("h265_10bit.mp4", "hevc", "yuv420p10le", (200, 200)),
+    ("mpeg4.avi", "mpeg4", "yuv420p", (320, 240)),
+    ("rotated_0.mov", "h264", "yuv420p", (568, 320)),
+    ("rotated_90.mov", "h264", "yuv420p", (320, 568)),
+    ("rotated_180.mov", "h264", "yuv420p", (568, 320)),
+    ("rotated_270.mov", "h264", "yuv420p", (320, 568)),
+    ("unordered_pts.mov", "h264", "yuv420p", (50, 50)),
+    ("dancing.mp4", "h264", "yuv420p", (320, 240)),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "pixel_format", "size"), REAL)
+def test_files_from_other_encoders(data, name, codec, pixel_format, size):
+    path = data / "decoder" / name
+    info = scan(path, Limits()).info
+    assert (info.codec, info.pixel_format, (info.width, info.height)) == (codec, pixel_format, size)
+    rgb, times, report = decode(path)
+    assert len(rgb) == report.n_frames_expected == info.n_packets
+    assert rgb.shape[1:3] == size[::-1]
+    assert (np.diff(times) > 0).all()
+
+
+def test_the_same_scene_in_ten_bits_of_two_codecs(data):
+    avc, hevc = (decode(data / "decoder" / f"h26{n}_10bit.mp4")[0] for n in (4, 5))
+    assert np.abs(avc.astype(int) - hevc).mean() < 3
