@@ -48,7 +48,8 @@ def measure(folder: Path, n_clips: int, n_kills: int, rng: random.Random) -> dic
     process = start(videos, peace)
     wait_for_decoders(process)
     started = time.perf_counter()
-    process.wait()
+    if process.wait() != 0:
+        raise SystemExit(f"the run in peace ended with exit code {process.returncode}")
     work_s = time.perf_counter() - started
     lost: list[int] = []  # videos under way, at every kill
     stored: list[int] = []
@@ -87,7 +88,7 @@ def measure(folder: Path, n_clips: int, n_kills: int, rng: random.Random) -> dic
 def start(videos: Path, store: Path) -> subprocess.Popen[bytes]:
     """A run of the command."""
     command = [sys.executable, "-m", "vad", "extract", str(videos), "--store", str(store), "-q"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
 def wait_for_decoders(process: subprocess.Popen[bytes]) -> None:

@@ -19,6 +19,7 @@ import vad
 from vad.errors import InternalError, VadError
 
 from .commands import (
+    caption,
     compare,
     demo,
     doctor,
@@ -42,6 +43,7 @@ app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=Fal
 for module in (
     labels,
     extract,
+    caption,
     train,
     evaluate,
     score,
@@ -91,7 +93,8 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        free = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        free = "; free some space and run again" if full else ""
         _fail(f"{error.strerror or error}{where}{free}", InternalError.exit_code)
     except Exception as error:
         line = f"internal error, {type(error).__name__}: {error}; vad --debug COMMAND shows where"

@@ -11,20 +11,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .files import write_text
-
 
 class SealError(Exception):
     """A file of metadata is not what was written."""
 
 
 def seal(folder: Path) -> None:
-    """Seal every `zarr.json` in and below a folder."""
+    """Seal every `zarr.json` in and below a folder that nobody reads yet."""
     for path in folder.rglob("zarr.json"):
         document = json.loads(path.read_text(encoding="utf-8"))
         attributes = document.setdefault("attributes", {})
         attributes["seal"] = _digest(document)
-        write_text(path, json.dumps(document, indent=2, allow_nan=False))
+        path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
 
 
 def read_sealed(path: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from .errors import InternalError, UsageError, VideoError
+from .files import located
 from .grid import ClipGrid, Tail
 from .seal import seal
 
@@ -274,9 +275,10 @@ class Draft:
                 f"{name} is not finite in {rows.dtype}",
                 hint="store with --dtype float32, or check the weights",
             )
-        if name not in self._columns:
-            self._columns[name] = _Column(self.folder / name, rows)
-        self._columns[name].append(rows)
+        with located(self.store.path):
+            if name not in self._columns:
+                self._columns[name] = _Column(self.folder / name, rows)
+            self._columns[name].append(rows)
 
     def commit(
         self,
@@ -285,6 +287,23 @@ class Draft:
         provenance: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Make the video appear; new arrays join one that is stored from the same content."""
+        try:
+            with located(self.store.path):
+                self._close(record, times, provenance)
+                self._publish(record)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Forget the draft."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _close(
+        self,
+        record: VideoRecord,
+        times: NDArray[np.float64],
+        provenance: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         zarr.create_group(str(self.folder), attributes={"id": self.video_id, **asdict(record)})
         column = _Column(self.folder / "times", times)
         column.append(times)
@@ -295,14 +314,6 @@ class Draft:
                 zarr.create_group(str(parent))
             written.close(dict(provenance[name]))
         seal(self.folder)
-        try:
-            self._publish(record)
-        finally:
-            self.discard()
-
-    def discard(self) -> None:
-        """Forget the draft."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _publish(self, record: VideoRecord) -> None:
         target = self.store.path / key_of(self.video_id)

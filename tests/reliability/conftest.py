@@ -1,10 +1,17 @@
 """Fixtures of the reliability checks; each check is numbered as in docs/reliability.md."""
 
+import importlib.util
+import json
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vad.extract.run import make_plan, run
+from vad.extract.settings import ExtractSettings
+from vad.extract.sources import find_sources
 from vad.pipelines.cli import main
 from vad.store import FeatureStore, VideoRecord
 
@@ -42,3 +49,85 @@ def put():
         return rows
 
     return store_video
+
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+# Loads everything once; every line of input, a JSON object, then becomes a process that extracts.
+NURSERY = """
+import json, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from null_model import null_backbone
+from vad.errors import VadError
+from vad.extract.run import make_plan, run
+from vad.extract.settings import ExtractSettings
+from vad.extract.sources import find_sources
+from vad.store import FeatureStore
+for line in sys.stdin:
+    task = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        settings = ExtractSettings(backbone="null", **task["settings"])
+        backbone = null_backbone(task["sleep_s"])
+        plan = make_plan(find_sources([task["videos"]]), task["store"], backbone, settings)
+        run(plan, FeatureStore.create(task["store"]), backbone, settings, quiet=True)
+        os._exit(0)
+    print(pid, flush=True)
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def nursery():
+    """Start extraction runs, with a model that costs nothing, in processes that may be killed.
+
+    `nursery(videos, store, sleep_s=..., **settings)` gives the process id, and a function that
+    waits for its end: 0, or the signal that killed it.
+    """
+    command = [sys.executable, "-c", NURSERY, str(BENCHMARKS)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+
+        def start(videos, store, sleep_s=0.0, **settings):
+            task = {"videos": str(videos), "store": str(store), "sleep_s": sleep_s}
+            process.stdin.write(json.dumps({**task, "settings": settings}) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline()), lambda: int(process.stdout.readline())
+
+        yield start
+        process.stdin.close()
+
+
+@pytest.fixture
+def null_backbone():
+    """The backbone of the benchmarks that costs nothing."""
+    spec = importlib.util.spec_from_file_location("null_model", BENCHMARKS / "null_model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.null_backbone()
+
+
+@pytest.fixture
+def extract_null(null_backbone):
+    """Extract in this process with that backbone: the outcome of the run."""
+
+    def extract(inputs, store, **settings):
+        chosen = ExtractSettings(backbone="null", **settings)
+        plan = make_plan(find_sources([inputs]), store, null_backbone, chosen)
+        return run(plan, FeatureStore.create(store), null_backbone, chosen, quiet=True)
+
+    return extract
+
+
+@pytest.fixture(scope="session")
+def files_of():
+    """Every file of the stored videos of a store, with its bytes."""
+
+    def read(store):
+        return {
+            path.relative_to(store): path.read_bytes()
+            for path in store.rglob("*")
+            if path.is_file() and not path.relative_to(store).parts[0].startswith(".")
+        }
+
+    return read
