@@ -3,6 +3,12 @@
 decord decodes where its frames were found equal to PyAV's. PyAV, on a newer FFmpeg, decodes
 everything else, and is the judge: what decord refuses, or counts otherwise than the file does,
 PyAV decodes from the start.
+
+Variable frame rate: frames are taken as the file stores them, none repeated and none left out to
+make the rate constant, so a clip is always 16 stored frames, however long they are shown. Every
+frame has the presentation time that the file gives it, counted from the first frame; a frame
+without one, or with one that is not later than its predecessor's, comes one average step after
+it. Seconds in results are always these times, never a frame number over a rate.
 """
 
 from __future__ import annotations
