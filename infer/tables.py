@@ -82,10 +82,10 @@ def metrics_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """Evaluations side by side for a terminal; what must be said of one stands in its head."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("")
+    stamped = any(evaluation["stamp"] for evaluation in evaluations)
     for evaluation in evaluations:
-        stamp = f"\n{evaluation['stamp'].upper()}" if evaluation["stamp"] else ""
-        head = Text(f"{evaluation['name']}{stamp}")
-        table.add_column(head, justify="right", overflow="fold")
+        stamp = f"\n{evaluation['stamp'].upper()}" if stamped else ""
+        table.add_column(Text(evaluation["name"] + stamp), justify="right", overflow="fold")
     for line in lines(evaluations):
         if line.heading:
             table.add_row(Text(line.name, style="bold"))

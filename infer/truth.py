@@ -70,11 +70,17 @@ def truth_of_file(
     cut = _cut(array, videos, in_clips=in_clips, segments=segments)
     if not isinstance(cut, Misfit):
         return cut
-    hint = "build the truth from annotations: --segments CSV"
-    for name, order in _orders(labels).items():
-        other = [videos[i] for i in order]
-        if not isinstance(_cut(array, other, in_clips=in_clips, segments=segments), Misfit):
-            hint = f"it fits the videos {name}: give them in that order with --labels CSV"
+    fits = (
+        name
+        for name, order in _orders(labels).items()
+        if not isinstance(
+            _cut(array, [videos[i] for i in order], in_clips=in_clips, segments=segments), Misfit
+        )
+    )
+    if order := next(fits, None):
+        hint = f"it fits the videos {order}: give them in that order with --labels CSV"
+    else:
+        hint = "build the truth from annotations: --segments CSV"
     raise UsageError(
         f"{path} is not the truth of these videos: {cut.video!r} {cut.why} (it has {len(array):,} "
         f"entries, the videos {n_frames:,} frames, {n_padded:,} in whole clips)",

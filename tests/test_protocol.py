@@ -1,0 +1,336 @@
+"""What an evaluation refuses, and what it says of itself."""
+
+import csv
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vad.datasets import read_dataset
+from vad.errors import UsageError
+from vad.infer.evaluation import check_comparable, evaluate, pool
+from vad.infer.truth import truth_of_file, truth_of_segments
+from vad.labels import Label, Segment, frame_truth, match
+from vad.pipelines.cli import main
+from vad.store import FeatureStore, VideoRecord
+from vad.train.run import train
+
+QUICK = {"epochs": 2, "width": 4, "batch": 4, "quiet": True}
+MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
+RECORD = VideoRecord(
+    source="a.mp4",
+    source_bytes=1,
+    source_mtime_ns=1,
+    source_sha256="a",
+    n_frames=80,
+    fps=25.0,
+    duration_s=3.2,
+    width=64,
+    height=48,
+    container="mov",
+    codec="h264",
+    decoder="pyav",
+    n_frames_declared=None,
+    n_bad_packets=0,
+    tail="repeat-last",
+)
+
+
+def put(store, video, n_frames=80, content=None):
+    """A stored video; abnormal ones (a...) have their event in frames 32 to 64."""
+    random = np.random.default_rng(sum(map(ord, video)))
+    features = random.normal(size=(-(-n_frames // 16), 1, 6))
+    features[2:4] += 3 * video.startswith("a")
+    draft = store.draft(video)
+    draft.append("visual/test", features.astype(np.float16))
+    record = replace(
+        RECORD, n_frames=n_frames, duration_s=n_frames / 25, source_sha256=content or video
+    )
+    draft.commit(record, np.arange(n_frames) / 25, {"visual/test": MADE_BY})
+
+
+def write(path, header, rows):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store of 12 training and 6 test videos, a run, and one that was selected on test."""
+    folder = tmp_path_factory.mktemp("protocol")
+    store = FeatureStore.create(folder / "features.zarr")
+    names = [f"{kind}{i}" for i in range(9) for kind in "na"]
+    for name in names:
+        put(store, name)
+    rows = [
+        f"{name},{int(name[0] == 'a')},{'train' if int(name[1]) < 6 else 'test'},{int(name[1]) % 3}"
+        for name in names
+    ]
+    labels = write(folder / "labels.csv", "video,label,split,fold", rows)
+    write(
+        folder / "segments.csv",
+        "video,start_frame,end_frame",
+        [f"{name},32,64" for name in names if name[0] == "a"],
+    )
+    train(store.path, labels, folder / "honest", **QUICK)
+    train(store.path, labels, folder / "cheat", select="test", **QUICK)
+    for fold in "012":
+        train(store.path, labels, folder / f"fold{fold}", fold=fold, **QUICK)
+    return folder
+
+
+@pytest.fixture
+def vad(monkeypatch, capsys):
+    """Run a command: exit code, stdout, stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        out, err = capsys.readouterr()
+        return done.value.code or 0, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a6,1", "n6,0", "gone,0"], "1 videos are not in the store: 'gone'; extract them, or"),
+        (["a6,1", "n6,0", "a6,1"], "line 4: 'a6' is labelled twice"),
+        (["a6,1", "n6,0", "a6.mp4,1"], "'a6' and 'a6.mp4' are one stored video, 'a6'"),
+        (["a6,1", "n6,0", "a8,0"], "'a8' is labelled normal, but 32 of its frames are anomalous"),
+        (["a6,1", "n6,1"], "'n6' is labelled abnormal, but none of its frames is anomalous"),
+    ],
+)
+def test_lists_of_test_videos_that_are_wrong_are_refused(made, tmp_path, rows, message):
+    labels = write(tmp_path / "labels.csv", "video,label", rows)
+    with pytest.raises(UsageError, match=message):
+        evaluate(made / "honest", made / "segments.csv", labels=labels)
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_video_that_was_trained_or_selected_on_is_no_test_video(made, tmp_path, part):
+    card = json.loads((made / "honest" / "card.json").read_text())
+    video = card["data"][part][0]
+    rows = ["a6,1", "n6,0", f"{video['video']},{video['label']}"]
+    labels = write(tmp_path / "labels.csv", "video,label", rows)
+    expected = f"'{video['video']}' is a {part} video of .*honest: no figure .*leave it out, or say"
+    with pytest.raises(UsageError, match=expected):
+        evaluate(made / "honest", made / "segments.csv", labels=labels)
+    # asked for in so many words it is measured, and marked
+    found = evaluate(made / "honest", made / "segments.csv", split=part)
+    assert found.to_dict()["stamp"] == f"measured on {part} videos"
+
+
+def test_a_test_video_that_was_not_stored_for_the_training_is_missed_in_the_test(tmp_path):
+    store = FeatureStore.create(tmp_path / "features.zarr")
+    names = [f"{kind}{i}" for i in range(3) for kind in "na"]
+    for name in names:
+        put(store, name)
+    rows = [f"{n},{int(n[0] == 'a')},{'test' if n[1] == '2' else 'train'}" for n in names]
+    labels = write(tmp_path / "l.csv", "video,label,split", [*rows, "a9,1,test"])
+    train(store.path, labels, tmp_path / "run", validation=0, **QUICK)
+    segments = write(tmp_path / "s.csv", "video,start_frame,end_frame", ["a2,0,9", "a9,0,9"])
+    with pytest.raises(UsageError, match="test videos of .*1 videos are not in the store: 'a9'"):
+        evaluate(tmp_path / "run", segments)
+
+
+def test_the_same_file_under_two_names_is_told(made, tmp_path, caplog):
+    store = FeatureStore.create(tmp_path / "features.zarr")
+    put(store, "n0")
+    put(store, "n6", content="n0")
+    put(store, "a6")
+    labels = write(tmp_path / "labels.csv", "video,label", ["a6,1", "n6,0"])
+    evaluate(made / "honest", made / "segments.csv", store=store.path, labels=labels)
+    assert "'n6' has the content of the train" in caplog.text.replace("validation", "train")
+
+
+def test_selected_on_test_is_said_on_every_output(made, vad, tmp_path):
+    card = json.loads((made / "cheat" / "card.json").read_text())
+    assert card["selection"]["on"] == "test"
+    assert set(card["selection"]["figures"]) >= {"test/video_auc", "test/loss"}
+    runs = made / "honest", made / "cheat"
+    code, out, _ = vad("evaluate", *runs, "--segments", made / "segments.csv", "--out", tmp_path)
+    assert code == 0
+    heads, stamps, *_ = out.splitlines()
+    assert heads.split() == ["honest", "cheat"]
+    assert stamps.strip() == "SELECTED ON TEST"
+    honest, cheat = (run / "evaluation-test" for run in runs)
+    warning = '<p class="warn">cheat: selected on test'
+    for folder, marked in ((tmp_path, True), (cheat, True), (honest, False)):
+        assert (warning in (folder / "evaluation.html").read_text()) is marked
+        assert ("selected on test" in (folder / "metrics.json").read_text()) is marked
+
+
+def test_folds_are_pooled_into_one_result(made, vad, tmp_path):
+    folds = [evaluate(made / f"fold{i}", made / "segments.csv") for i in range(3)]
+    whole = pool(folds)
+    assert sorted(label.video for label in whole.labels) == sorted(
+        f"{kind}{i}" for i in range(9) for kind in "na"
+    )
+    assert whole.figures["counts"]["n_frames"] == 18 * 80
+    runs = [made / f"fold{i}" for i in range(3)]
+    code, _, _ = vad(
+        *("evaluate", *runs, "--pool", "--segments", made / "segments.csv", "--out", tmp_path)
+    )
+    assert code == 0
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["frame"] == whole.figures["frame"]
+    assert len(written["runs"]) == 3
+    with pytest.raises(UsageError, match="honest holds out no fold; train with --fold"):
+        pool([folds[0], evaluate(made / "honest", made / "segments.csv")])
+    with pytest.raises(UsageError, match="have other test videos: .*only in .*with --pool"):
+        check_comparable(folds)
+
+
+def test_a_fold_twice_or_of_other_settings_is_not_pooled(made, tmp_path):
+    fold = evaluate(made / "fold0", made / "segments.csv")
+    train(made / "features.zarr", made / "labels.csv", tmp_path / "again", fold="0", **QUICK)
+    again = evaluate(tmp_path / "again", made / "segments.csv")
+    with pytest.raises(UsageError, match="'a0' is tested by .*fold0 and by .*again|'n0' is tested"):
+        pool([fold, again])
+    train(
+        *(made / "features.zarr", made / "labels.csv", tmp_path / "other"),
+        **{**QUICK, "fold": "1", "lr": 0.1},
+    )
+    with pytest.raises(UsageError, match="other was trained with other settings than .*fold0"):
+        pool([fold, evaluate(tmp_path / "other", made / "segments.csv")])
+
+
+def test_the_page_needs_nothing_and_escapes_names(tmp_path):
+    store = FeatureStore.create(tmp_path / "features.zarr")
+    names = ["a<script>alert(1)", "n&amp;", "a1", "n1"]
+    for name in names:
+        put(store, name)
+    labels = write(tmp_path / "l.csv", "video,label", [f"{n},{int(n[0] == 'a')}" for n in names])
+    segments = write(
+        tmp_path / "s.csv", "video,start_frame,end_frame", ["a<script>alert(1),32,64", "a1,32,64"]
+    )
+    run = train(store.path, labels, tmp_path / "run", validation=0, **QUICK)
+    from vad.infer.evaluation import save
+
+    save(evaluate(run.path, segments, labels=labels, split="train"), tmp_path / "out")
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "<script" not in page
+    assert "a&lt;script&gt;alert(1)" in page
+    assert "n&amp;amp;" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert page.count("<figure>") == 4
+    # frames 32 to 64 of 80, on a curve 1000 wide
+    assert '<rect x="400.0" width="400.0"' in page
+
+
+# --- arrays of others
+
+
+@pytest.fixture(scope="module")
+def ucf(data):
+    """UCF-Crime's test videos as stored: labels in the official order, records, segments."""
+    found = read_dataset("ucf-crime", data / "ucf-crime")
+    labels = [label for label in found.labels if label.split == "test"]
+    with (data / "ucf-crime" / "test_frames.csv").open() as file:
+        n_frames = {row["video"]: int(row["frames"]) for row in csv.DictReader(file)}
+    records = [replace(RECORD, n_frames=n_frames[label.video]) for label in labels]
+    return labels, records, found.segments
+
+
+def in_clips(labels, records, segments):
+    """An array as the public repositories have them."""
+    lengths = [-(-r.n_frames // 16) * 16 for r in records]
+    pairs = zip(labels, lengths, strict=True)
+    return np.concatenate([frame_truth(x.video, n, segments) for x, n in pairs])
+
+
+def saved(tmp_path, array):
+    np.save(tmp_path / "gt.npy", array.astype(np.float32))
+    return tmp_path / "gt.npy"
+
+
+def test_an_array_in_the_order_of_the_labels_is_the_truth_of_the_annotations(ucf, tmp_path):
+    labels, records, segments = ucf
+    array = in_clips(labels, records, segments)
+    assert (len(array), int(array.sum())) == (1_114_144, 84_343)
+    truth = truth_of_file(labels, records, saved(tmp_path, array))
+    built = truth_of_segments(labels, records, segments, "annotations")
+    assert all(np.array_equal(a, b) for a, b in zip(truth, built, strict=True))
+    frames = truth_of_file(labels, records, saved(tmp_path, np.concatenate(built)), segments)
+    assert [len(one) for one in frames] == [r.n_frames for r in records]
+
+
+def test_an_array_in_another_order_is_refused_with_the_order_that_fits(ucf, tmp_path):
+    labels, records, segments = ucf
+    order = sorted(range(len(labels)), key=lambda i: -labels[i].label)
+    array = in_clips([labels[i] for i in order], [records[i] for i in order], segments)
+    with pytest.raises(UsageError) as refused:
+        truth_of_file(labels, records, saved(tmp_path, array))
+    # the normal ones of the official list stand before those of vandalism
+    assert "'Normal_Videos_003_x264' is labelled normal, but" in str(refused.value)
+    assert "it fits the videos abnormal ones first: give them in that order" in str(refused.value)
+
+
+def test_an_array_that_lacks_kinds_of_anomaly_is_refused(ucf, tmp_path):
+    """The file behind a published AUC of 86.98: 52,844 anomalous frames in place of 84,343."""
+    labels, records, segments = ucf
+    marked = ("abuse", "arrest", "arson", "assault", "burglary", "explosion", "fighting")
+    few = [s for s in segments if s.category in marked]
+    array = in_clips(labels, records, few)
+    assert (len(array), int(array.sum())) == (1_114_144, 52_844)
+    with pytest.raises(UsageError, match="'RoadAccidents001_x264' is labelled abnormal, but none"):
+        truth_of_file(labels, records, saved(tmp_path, array))
+
+
+def test_arrays_of_another_length_are_refused(ucf, tmp_path):
+    labels, records, segments = ucf
+    array = in_clips(labels, records, segments)
+    with pytest.raises(UsageError, match="(?s)is not the truth.*1,114,128 entries.*1,111,808 fra"):
+        truth_of_file(labels, records, saved(tmp_path, array[:-16]))
+    few = [Label("a", 1), Label("n", 0)], [replace(RECORD, n_frames=20)] * 2
+    truth = np.r_[np.ones(20), np.zeros(20)]
+    with pytest.raises(UsageError, match="'n' has 20 frames, but only 12 are left"):
+        truth_of_file(*few, saved(tmp_path, truth[:-8]))
+    with pytest.raises(UsageError, match="'n' is the last, and 3 more follow"):
+        truth_of_file(*few, saved(tmp_path, np.r_[truth, 0, 0, 0]))
+
+
+def test_an_array_and_segments_that_disagree_are_refused(tmp_path):
+    labels, records = [Label("a", 1), Label("b", 1)], [replace(RECORD, n_frames=32)] * 2
+    segments = [Segment("a", 4, 10), Segment("b", 20, 30)]
+    array = np.zeros(64)
+    array[4:11] = array[32 + 20 : 32 + 31] = 1  # both ends included: a frame more
+    assert len(truth_of_file(labels, records, saved(tmp_path, array), segments)) == 2
+    swapped = np.r_[array[32:], array[:32]]
+    with pytest.raises(UsageError, match="'a' differs from its segments in 17 frames"):
+        truth_of_file(labels, records, saved(tmp_path, swapped), segments)
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.full(4, 0.5), np.array(["a"])])
+def test_what_is_no_truth_is_refused(tmp_path, array):
+    np.save(tmp_path / "gt.npy", array)
+    with pytest.raises(UsageError, match="one 0 or 1 for every frame is needed"):
+        truth_of_file([Label("a", 1)], [replace(RECORD, n_frames=4)], tmp_path / "gt.npy")
+
+
+def test_an_array_through_the_command(made, vad, tmp_path):
+    card = json.loads((made / "honest" / "card.json").read_text())
+    listed = [entry["video"] for entry in card["data"]["test"]]
+    gt = np.concatenate([np.arange(80) // 32 == (1 if v[0] == "a" else 9) for v in listed])
+    path = saved(tmp_path, gt)
+    code, _, _ = vad("evaluate", made / "honest", "--truth", path, "--out", tmp_path / "array")
+    assert code == 0
+    vad("evaluate", made / "honest", "--segments", made / "segments.csv", "--out", tmp_path / "csv")
+    one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("array", "csv"))
+    assert one["frame"] == two["frame"]
+    code, _, err = vad("evaluate", made / "honest", "--truth", saved(tmp_path, gt[::-1]))
+    assert code == 2
+    assert f"'{listed[0]}' is labelled" in err
+
+
+def test_labels_of_one_video_under_two_names_are_refused():
+    with pytest.raises(UsageError, match="'x' and 'cam/x' are one stored video, 'cam/x'"):
+        match([Label("x", 1), Label("cam/x", 1)], ["cam/x"], where="labels.csv")
+    matched = match([Label("x", 1), Label("y", 0)], ["cam/x"], where="labels.csv", missing="keep")
+    assert [label.video for label in matched] == ["cam/x", "y"]
