@@ -1,0 +1,195 @@
+"""The captioning run: a sentence for every snippet of a store, and an embedding for every sentence.
+
+    frames, or a file ──captioner──> captions/<captioner> [snippets] utf-8
+    captions ──encoder──> text/<encoder> [snippets, dim] float32
+
+Row i of both speaks of snippet i, as of every array of the store. Each step skips what is stored,
+so that another encoder alone embeds the captions again without a look at the videos.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vad
+from vad.config import build
+from vad.device import choose_device
+from vad.errors import UsageError
+from vad.grid import CLIP_FRAMES
+from vad.progress import meter
+from vad.store import INFORMATION, FeatureStore, differences
+
+from .captioners import CaptionerCard, create_captioner, find_captioner
+from .captioners.settings import CaptionSettings
+from .looking import Looking
+from .reading import read_into
+from .run import Outcome
+from .sentences import create_encoder, find_encoder
+from .sentences.encoder import SentenceEncoder
+from .sources import Source, find_sources
+
+SENTENCES_AT_ONCE = 50_000  # different ones that are embedded together: 150 MB of 768-d
+
+
+def caption(
+    store: str | Path = "features.zarr",
+    *,
+    videos: Iterable[str | Path] | str | Path = (),
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """Caption the videos of a store and embed the captions; what is stored already is skipped.
+
+    videos: files to caption, whether the store has them or not; by default all that it has.
+    `settings` are those of `CaptionSettings`. Raises UsageError for wrong input; a video that
+    cannot be used is in `Outcome.failed` and in `failures.jsonl`, and does not stop the run.
+    """
+    chosen = build(CaptionSettings, settings, where="caption")
+    _check(chosen)
+    sources = find_sources([videos] if isinstance(videos, str | Path) else videos) if videos else []
+    device = choose_device(chosen.device)
+    encoder = create_encoder(chosen.encoder, device=device, offline=chosen.offline)
+    card = _choose(Path(store), chosen.captioner, sources)
+    outcome = Outcome()
+    if card.module == "written":
+        if sources:
+            raise UsageError("captions of a file need no videos", hint="leave --videos out")
+        opened = FeatureStore.create(store)
+        read_into(opened, card, chosen, outcome, overwrite=overwrite, quiet=quiet)
+    else:
+        opened = FeatureStore.create(store) if sources else FeatureStore.open(store)
+        look(opened, card, chosen, sources, device, outcome, overwrite=overwrite, quiet=quiet)
+    embed(opened, card.name, encoder, chosen.name, outcome, overwrite=overwrite, quiet=quiet)
+    outcome.skipped = [v for v in opened.ids() if v not in {*outcome.done, *outcome.failed}]
+    return outcome
+
+
+def _check(settings: CaptionSettings) -> None:
+    """Raises UsageError for settings that cannot be, before anything is loaded."""
+    find_encoder(settings.encoder)
+    for name in ("stride", "window"):
+        value = getattr(settings, name)
+        if value is not None and value % CLIP_FRAMES:
+            raise UsageError(f"a {name} of {value} frames is no multiple of {CLIP_FRAMES}")
+    if settings.name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", settings.name):
+        raise UsageError(f"{settings.name!r} is no name", hint="use letters, digits, - and _")
+
+
+def _choose(store: Path, captioner: str | None, sources: list[Source]) -> CaptionerCard:
+    """The captioner asked for; else that of the captions which are stored; else `labels`."""
+    if captioner is not None:
+        return find_captioner(captioner)
+    stored: set[str] = set()
+    if (store / "zarr.json").exists() and not sources:
+        opened = FeatureStore.open(store)
+        names = {name for video in opened.ids() for name in opened.names(video)}
+        stored = {name.split("/")[1] for name in names if name.startswith("captions/")}
+    if len(stored) > 1:
+        raise UsageError(
+            f"{store} holds captions of {', '.join(sorted(stored))}", hint="choose with --captioner"
+        )
+    if not stored:
+        return find_captioner("labels")
+    return CaptionerCard(stored.pop(), "", "", window=0, n_frames=0)  # nothing is to be loaded
+
+
+def look(
+    store: FeatureStore,
+    card: CaptionerCard,
+    settings: CaptionSettings,
+    sources: list[Source],
+    device: torch.device,
+    outcome: Outcome,
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Caption the videos that have no captions of that captioner yet."""
+    array = f"captions/{card.name}"
+    stored = {video for video in store.ids() if array in store.names(video)}
+    if not card.module:
+        return
+    sources = sources or [Source(v, Path(store.record(v).source)) for v in store.ids()]
+    todo = [source for source in sources if overwrite or source.id not in stored]
+    cheap = {"window": settings.window or card.window, "stride": settings.stride}
+    before = store.provenance(array) or cheap
+    if not todo and all(before.get(name) == value for name, value in cheap.items()):
+        return
+    captioner = create_captioner(
+        settings.captioner or card.name,
+        window=settings.window,
+        device=device,
+        precision=settings.precision,
+        offline=settings.offline,
+    )
+    provenance = {**captioner.provenance, "stride": settings.stride, "vad": vad.__version__}
+    refuse_mix(store, array, provenance, overwrite=overwrite)
+    Looking(store, captioner, array, provenance, settings).run(todo, outcome, quiet=quiet)
+
+
+def embed(
+    store: FeatureStore,
+    captions: str,
+    encoder: SentenceEncoder,
+    name: str | None,
+    outcome: Outcome,
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Embed stored captions into `text/<name>`, by default the encoder's name."""
+    source, array = f"captions/{captions}", f"text/{name or encoder.name}"
+    made = store.provenance(source)
+    if made is None:
+        return
+    kept = {name: value for name, value in made.items() if name not in INFORMATION}
+    provenance = {**encoder.provenance, "captions": kept, "vad": vad.__version__}
+    refuse_mix(store, array, provenance, overwrite=overwrite)
+    names = {video: store.names(video) for video in store.ids()}
+    todo = [v for v in names if source in names[v] and (overwrite or array not in names[v])]
+    with meter("embed", len(todo), unit="videos", quiet=quiet) as progress:
+        rows: dict[str, list[str]] = {}
+        for video in todo:
+            rows[video] = store.read(video, source).tolist()
+            different = len({text for texts in rows.values() for text in texts})
+            if different >= SENTENCES_AT_ONCE or video == todo[-1]:
+                _embed(store, array, rows, encoder, provenance)
+                outcome.done += [v for v in rows if v not in outcome.done]
+                progress.advance(len(rows))
+                rows = {}
+
+
+def _embed(
+    store: FeatureStore,
+    array: str,
+    rows: Mapping[str, list[str]],
+    encoder: SentenceEncoder,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Embed the captions of some videos together, and commit each video's."""
+    texts = sorted({text for some in rows.values() for text in some})
+    index = {text: i for i, text in enumerate(texts)}
+    embeddings = encoder(texts)
+    for video, some in rows.items():
+        draft = store.draft(video)
+        draft.append(array, embeddings[[index[text] for text in some]])
+        draft.commit(store.record(video), store.times(video), {array: provenance})
+
+
+def refuse_mix(
+    store: FeatureStore, array: str, provenance: Mapping[str, Any], *, overwrite: bool
+) -> None:
+    """Raises UsageError if the store holds an array of that name made with other settings."""
+    before = store.provenance(array)
+    if before and (differing := differences(provenance, before)) and not overwrite:
+        words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())
+        raise UsageError(
+            f"{store.path} holds {array} made with other settings ({words})",
+            hint="use the same settings, another --name or --store, or --overwrite",
+        )

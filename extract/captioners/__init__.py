@@ -1,0 +1,55 @@
+"""Captioners: a sentence for every snippet.
+
+    captioner = create_captioner("labels")
+    captioner([window])  # uint8 [frames, height, width, 3], frames by captioner.offsets -> [str]
+
+What there is stands in `table.py`; a captioner is one row there and one module here that offers
+`load(card, *, window, device, precision, offline) -> Captioner`. `written.py` reads captions that
+were made elsewhere.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from vad.errors import UsageError
+from vad.grid import CLIP_FRAMES
+
+from .table import CAPTIONERS, CaptionerCard, find_captioner
+
+if TYPE_CHECKING:
+    import torch
+
+    from .captioner import Captioner
+
+__all__ = ["CAPTIONERS", "CaptionerCard", "create_captioner", "find_captioner"]
+
+
+def create_captioner(
+    name: str,
+    *,
+    window: int | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    offline: bool = False,
+) -> Captioner:
+    """Load a captioner that looks at frames, ready to be called.
+
+    window: frames it looks at, a multiple of 16; precision: fp32, bf16, fp16 or auto (half on a
+    GPU). Raises UsageError for a name that does not exist and for a model that cannot be loaded.
+    """
+    card = find_captioner(name)
+    if card.module == "written":
+        raise UsageError(f"{name} looks at no frames: it is a file")
+    if window is not None and (window < CLIP_FRAMES or window % CLIP_FRAMES):
+        raise UsageError(f"a window of {window} frames is no multiple of {CLIP_FRAMES}")
+    from vad.device import choose_device
+
+    if isinstance(device, str):
+        device = choose_device(device)
+    load = import_module(f".{card.module}", __package__).load
+    captioner: Captioner = load(
+        card, window=window, device=device, precision=precision, offline=offline
+    )
+    return captioner

@@ -1,0 +1,68 @@
+"""What every captioner that looks at frames is: windows of frames in, one sentence each out."""
+
+from __future__ import annotations
+
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..pretrained import versions
+from .table import CaptionerCard
+
+MAX_CHARACTERS = 2000  # of a caption; what is longer is cut
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Captioner(ABC):
+    """A model that says what frames show.
+
+    name; offsets: the frames it sees of a window, counted from its start; provenance: all that
+    the captions depend on, ready for JSON.
+    """
+
+    def __init__(
+        self, card: CaptionerCard, device: torch.device, precision: str, window: int | None = None
+    ) -> None:
+        self.name = card.name
+        self.window = window or card.window
+        self.offsets = spread_evenly(self.window, card.n_frames)
+        self.device = device
+        used = precision
+        if precision == "auto":
+            used = "fp32" if device.type == "cpu" else "fp16"
+        self.dtype = DTYPES[used]
+        self.provenance: dict[str, Any] = {
+            "captioner": card.name,
+            "window": self.window,
+            "frames": list(self.offsets),
+            "precision": {"asked": precision, "used": used},
+            "versions": versions("torch", "transformers"),
+        }
+
+    @abstractmethod
+    def __call__(self, windows: Sequence[NDArray[np.uint8]]) -> list[str]:
+        """One sentence for every window, uint8 RGB [frames, height, width, 3], frames by `offsets`.
+
+        Windows of one call may differ in height and width.
+        """
+
+
+def spread_evenly(window: int, n_frames: int) -> tuple[int, ...]:
+    """Frames of a window from its first to its last, evenly: (64, 6) -> 0 12 25 37 50 63.
+
+    One frame is the one in the middle.
+    """
+    if n_frames == 1:
+        return (window // 2,)
+    return tuple(int(x) for x in np.linspace(0, window - 1, n_frames))
+
+
+def clean(caption: str) -> str:
+    """A caption as it is stored: one line, no control or invisible characters, bounded length."""
+    shown = (" " if unicodedata.category(c)[0] in "CZ" else c for c in caption)
+    return " ".join("".join(shown).split())[:MAX_CHARACTERS].rstrip()

@@ -1,0 +1,155 @@
+"""Captions from what the embedded network knows: the kind of place, and how much moves where.
+
+    a scene with a car in dim light, strong motion on the left
+    a shop, little motion in the middle
+
+The ImageNet head of EfficientNet-Lite0 was not made for surveillance: asked for the thing in the
+picture it names steam locomotives and lifeboats. Asked which kind of place fits best, with only
+the classes that could stand before a camera to choose from (`places.py`), over the whole picture
+and six parts of it, it is mostly right; where it is not sure, the caption names no place. Motion,
+light and colour are measured in the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.models import ResNet18_Weights
+
+from vad.errors import InternalError
+
+from ..backbones.efficientnet import EfficientNetLite0
+from ..backbones.efficientnet import load as load_network
+from ..crops import normalise, resize
+from ..recipes import find_recipe
+from .captioner import Captioner
+from .places import PLACES
+from .table import CaptionerCard
+
+SURE = 0.5  # probability of a place, among the places, from which on it is named
+SURE_OF_THING = 0.5  # of a kind of thing, among the classes of its place
+SEEN = 0.1  # least probability of a place among all of ImageNet
+SMALL_PX = 80  # width to which frames are shrunk before motion is measured
+CHANGED = 10.0  # grey levels by which a pixel must change between frames to count as moving
+DIM, COLOURLESS = 60.0, 6.0  # mean grey level; mean distance between the channels
+# Share of the pixels that moves, mean over the pairs of frames, and the words from there on.
+MOTION = ((0.05, "strong motion"), (0.01, "some motion"), (0.001, "little motion"))
+SPREAD = 0.22  # deviation of where it moves, in widths, from which on it is all over the picture
+
+
+class Labels(Captioner):
+    """The network, and the words for what it and the pixels say."""
+
+    def __init__(
+        self,
+        card: CaptionerCard,
+        *,
+        window: int | None,
+        device: torch.device,
+        precision: str,
+        offline: bool,
+    ) -> None:
+        super().__init__(card, device, "fp32" if precision == "auto" else precision, window)
+        self._recipe = find_recipe("efficientnet-lite0").taking("whole")
+        network = load_network("imagenet", self._recipe, offline=offline)
+        if not isinstance(network.module, EfficientNetLite0):
+            raise InternalError("labels needs the classifier of EfficientNet-Lite0")
+        self._network = network.module.to(device, self.dtype)
+        index = {name: i for i, name in enumerate(ResNet18_Weights.DEFAULT.meta["categories"])}
+        self._places = [[index[name] for name in place.all_classes()] for place in PLACES]
+        self._things = [
+            {
+                words: [index[name] for name in names.split(", ")]
+                for words, names in p.things.items()
+            }
+            for p in PLACES
+        ]
+        self.provenance |= {
+            "weights": network.weights,
+            "wording": [place.words for place in PLACES],
+        }
+
+    @torch.inference_mode()
+    def __call__(self, windows: Sequence[NDArray[np.uint8]]) -> list[str]:
+        captions = []
+        for window in windows:
+            views = parts(window[len(window) // 2])
+            place = self.place(self._logits(views))
+            captions.append(f"{place}{light(window)}, {motion(window)}")
+        return captions
+
+    def place(self, logits: Tensor) -> str:
+        """The kind of place, or thing, in words. logits [views, 1000], the whole picture first."""
+        weight = torch.full((len(logits), 1), 0.5 / (len(logits) - 1))
+        weight[0] = 0.5  # the whole picture speaks as loud as its parts together
+        among_all = (logits.softmax(1) * weight).sum(0)
+        chosen = sorted({i for classes in self._places for i in classes})
+        among_places = torch.zeros(logits.shape[1])
+        among_places[chosen] = (logits[:, chosen].softmax(1) * weight).sum(0)
+        shares = torch.stack([among_places[classes].sum() for classes in self._places])
+        best = int(shares.argmax())
+        if shares[best] < SURE or among_all[self._places[best]].sum() < SEEN:
+            return "an unclear scene"
+        for words, classes in self._things[best].items():
+            if among_places[classes].sum() >= SURE_OF_THING * shares[best]:
+                return words
+        return PLACES[best].words
+
+    def _logits(self, views: Sequence[NDArray[np.uint8]]) -> Tensor:
+        resized = [
+            resize(torch.from_numpy(np.ascontiguousarray(view))[None], self._recipe)
+            for view in views
+        ]
+        pixels = normalise(torch.cat(resized).to(self.device, torch.float32), self._recipe)
+        pooled, _ = self._network.maps(pixels.permute(0, 3, 1, 2).to(self.dtype))
+        logits: Tensor = self._network._fc(pooled).float().cpu()
+        return logits
+
+
+def parts(frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The whole picture, then six parts of it that overlap: three columns, two rows.
+
+    frame [height, width, 3]; a part has two thirds of the height and half of the width.
+    """
+    height, width = frame.shape[:2]
+    rows, columns = -(-2 * height // 3), -(-width // 2)
+    tops, lefts = (0, height - rows), (0, (width - columns) // 2, width - columns)
+    views = [frame[top : top + rows, left : left + columns] for top in tops for left in lefts]
+    return [frame, *views]
+
+
+def light(window: NDArray[np.uint8]) -> str:
+    """What is unusual of light and colour, in words that follow a noun."""
+    frame = window[len(window) // 2, ::2, ::2].astype(np.float32)
+    colour = float((frame.max(-1) - frame.min(-1)).mean())
+    words = " in black and white" if colour < COLOURLESS else ""
+    return words + (" in dim light" if frame.mean() < DIM else "")
+
+
+def motion(window: NDArray[np.uint8]) -> str:
+    """How much moves and where, in words. window [frames, height, width, 3]"""
+    step = max(1, window.shape[2] // (2 * SMALL_PX))  # most pixels of a large picture are skipped
+    sparse = torch.from_numpy(np.ascontiguousarray(window[:, ::step, ::step]))
+    height, width = sparse.shape[1:3]
+    size = (max(1, round(height * SMALL_PX / width)), SMALL_PX)
+    small = F.interpolate(sparse.float().mean(-1)[:, None], size, mode="area")[:, 0]
+    moves = (small.diff(dim=0).abs() > CHANGED).float().mean(0)  # [height, width]
+    amount = float(moves.mean())
+    words = next((words for least, words in MOTION if amount >= least), None)
+    if words is None:
+        return "nothing moves"
+    columns = moves.sum(0) / moves.sum()
+    x = (torch.arange(SMALL_PX) + 0.5) / SMALL_PX
+    middle = float((columns * x).sum())
+    if float((columns * (x - middle) ** 2).sum().sqrt()) >= SPREAD:
+        return f"{words} all over the picture"
+    where = "on the left" if middle < 0.36 else "on the right" if middle > 0.64 else "in the middle"
+    return f"{words} {where}"
+
+
+load = Labels

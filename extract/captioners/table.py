@@ -1,0 +1,104 @@
+"""Every captioner, readable without importing torch.
+
+labels                    the embedded one
+git, git:FOLDER           a model by its name on the hub, or from a local folder
+file:PATH                 captions made elsewhere; see `written.py` for the formats
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from vad.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionerCard:
+    """What there is to know of a captioner before loading it."""
+
+    name: str  # of the array in the store
+    module: str  # beside this file
+    model: str  # a name on the hub or a folder; a file of captions; empty: nothing is to be loaded
+    window: int  # frames it looks at, from the first frame of a snippet on
+    n_frames: int  # of these that it sees
+    licence: str = ""
+    says: str = ""
+
+
+_CARDS = (
+    CaptionerCard(
+        "labels",
+        "labels",
+        "",
+        window=16,
+        n_frames=16,
+        licence="Apache-2.0",
+        says="what kind of place the ImageNet head of EfficientNet-Lite0 sees, how much moves, "
+        "where: needs no network (vad[offline])",
+    ),
+    CaptionerCard(
+        "git",
+        "git",
+        "microsoft/git-base-vatex",
+        window=64,
+        n_frames=6,
+        licence="MIT",
+        says="GIT on VATEX, 6 of 64 frames, greedy: stands in for TEVAD's SwinBERT",
+    ),
+    CaptionerCard(
+        "blip",
+        "blip",
+        "Salesforce/blip-image-captioning-base",
+        window=16,
+        n_frames=1,
+        licence="BSD-3-Clause",
+        says="BLIP, the middle frame of the snippet, greedy",
+    ),
+    CaptionerCard(
+        "instruct",
+        "instruct",
+        "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        window=64,
+        n_frames=6,
+        licence="Apache-2.0",
+        says="a model that follows instructions, with a fixed prompt; also "
+        "instruct:Qwen/Qwen3-VL-2B-Instruct",
+    ),
+    CaptionerCard(
+        "file",
+        "written",
+        "",
+        window=16,
+        n_frames=0,
+        says="captions made elsewhere: CSV, TEVAD's JSON lines, timed sentences such as UCA's",
+    ),
+)
+
+CAPTIONERS: dict[str, CaptionerCard] = {card.name: card for card in _CARDS}
+
+
+def find_captioner(name: str) -> CaptionerCard:
+    """The card that NAME, NAME:MODEL or file:PATH stands for.
+
+    Captions of a file are called by the name of the file. Raises UsageError for a name that does
+    not exist, and lists what there is.
+    """
+    known, colon, model = name.partition(":")
+    if known not in CAPTIONERS or (colon and not model):
+        near = get_close_matches(known, CAPTIONERS, n=1)
+        raise UsageError(
+            f"no captioner named {name!r}; there are: {', '.join(CAPTIONERS)}",
+            hint=f"did you mean {near[0]!r}?" if near else "",
+        )
+    card = CAPTIONERS[known]
+    if known == "file":
+        if not model:
+            raise UsageError("no file of captions is named", hint="write file:captions.csv")
+        stem = model.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+        called = re.sub(r"[^\w-]+", "-", stem).strip("-_").lower()
+        return replace(card, name=called or "file", model=model)
+    if model and not card.model:
+        raise UsageError(f"{known} needs no model, and takes no {model!r}")
+    return replace(card, model=model) if model else card

@@ -1,0 +1,223 @@
+"""Captions from frames: the loop that decodes videos and asks a captioner.
+
+    decoder processes ──clips──> windows ──batches, across videos──> captioner ──> draft ──> store
+
+A video's captions are committed whole, beside what the store has of it, or as a video that has
+captions only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import VideoError
+from vad.progress import Meter, meter
+from vad.store import FeatureStore, VideoRecord
+
+from .captioners.captioner import Captioner, clean
+from .captioners.settings import CaptionSettings
+from .failures import Failures
+from .run import Outcome
+from .sources import Source
+from .video import Limits, VideoInfo
+from .weights import sha256_of
+from .windows import Windows, n_windows, rows_of
+from .workers import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
+
+log = logging.getLogger("vad")
+
+
+@dataclass
+class _Job:
+    """One video on its way: windows come in, captions come back in their order."""
+
+    source: Source
+    info: VideoInfo
+    windows: Windows
+    stored: VideoRecord | None  # what the store has of it
+    captions: list[str] = field(default_factory=list)
+    times: list[NDArray[np.float64]] = field(default_factory=list)
+    report: DecodeReport | None = None  # once it is decoded to its end
+
+
+class Looking:
+    """A run of a captioner over videos. `array` is the name of the captions in the store."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        captioner: Captioner,
+        array: str,
+        provenance: Mapping[str, Any],
+        settings: CaptionSettings,
+    ) -> None:
+        self._store, self._captioner = store, captioner
+        self._array, self._provenance, self._settings = array, dict(provenance), settings
+        self._failures = Failures(store.path)
+        self._jobs: dict[int, _Job] = {}
+        self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()  # video, window
+
+    def run(self, todo: Sequence[Source], outcome: Outcome, *, quiet: bool) -> None:
+        """Caption videos. Interrupt it at any moment: committed videos stay."""
+        settings = self._settings
+        pool = DecoderPool(
+            min(settings.workers, max(1, len(todo))),
+            clips_per_block=settings.batch,
+            tail="repeat-last",  # what fills the last clip is never looked at
+            limits=Limits(max_pixels=settings.max_pixels),
+            time_limit_s=settings.time_limit,
+            accept_truncated=True,  # a stored one was accepted; another must be as it is
+        )
+        with pool, meter("caption", len(todo), unit="videos", quiet=quiet) as progress:
+            for event in pool.decode([source.path for source in todo]):
+                index, source = event.index, todo[event.index]
+                try:
+                    if isinstance(event, Opened):
+                        self._jobs[index] = self._begin(source, event.info)
+                    elif isinstance(event, Failed):
+                        raise event.error
+                    elif isinstance(event, Clips) and index in self._jobs:
+                        job = self._jobs[index]
+                        job.times.append(event.times)
+                        for window in job.windows.add(event.rgb, len(event.times)):
+                            self._waiting.append((index, window))
+                    elif isinstance(event, Decoded) and index in self._jobs:
+                        job = self._jobs[index]
+                        job.report = event.report
+                        self._waiting.extend((index, window) for window in job.windows.finish())
+                except VideoError as error:
+                    self._drop(index, source, error, outcome, progress)
+                self._caption(settings.batch, outcome, progress)
+            self._caption(1, outcome, progress)
+
+    def _begin(self, source: Source, info: VideoInfo) -> _Job:
+        stored = self._store.record(source.id) if source.id in self._store else None
+        if stored is not None and not same_content(source, stored):
+            raise VideoError(
+                "mismatch",
+                "it is not the file that its features were made of",
+                hint="extract it again first",
+            )
+        windows = Windows(self._captioner.offsets, self._settings.stride)
+        return _Job(source, info, windows, stored)
+
+    def _caption(self, least: int, outcome: Outcome, progress: Meter) -> None:
+        """Caption what waits, as long as there is a batch of at least that many windows."""
+        while len(self._waiting) >= least:
+            n = min(len(self._waiting), self._settings.batch)
+            some = [self._waiting.popleft() for _ in range(n)]
+            texts = self._captioner([window for _, window in some])
+            for (index, _), text in zip(some, texts, strict=True):
+                self._jobs[index].captions.append(clean(text))
+            progress.note(self._jobs[some[-1][0]].source.id)
+            self._commit(outcome, progress)
+        self._commit(outcome, progress)
+
+    def _commit(self, outcome: Outcome, progress: Meter) -> None:
+        """Store the videos that have all their captions."""
+        stride = self._settings.stride
+        for index, job in list(self._jobs.items()):
+            if job.report and len(job.captions) == n_windows(job.report.n_frames, stride):
+                try:
+                    self._store_captions(job, job.report)
+                except VideoError as error:
+                    self._drop(index, job.source, error, outcome, progress)
+                    continue
+                del self._jobs[index]
+                outcome.done.append(job.source.id)
+                progress.advance()
+
+    def _store_captions(self, job: _Job, report: DecodeReport) -> None:
+        record = job.stored or new_record(job.source, job.info, report)
+        if record.n_frames != report.n_frames:
+            raise VideoError(
+                "mismatch",
+                f"{report.n_frames} frames were decoded, its features are of {record.n_frames}",
+                hint="extract it again first",
+            )
+        n_snippets = record.grid.n_snippets(record.n_frames)
+        rows = rows_of(job.captions, n_snippets, self._settings.stride)
+        store_captions(
+            self._store,
+            job.source.id,
+            self._array,
+            rows,
+            record,
+            np.concatenate(job.times),
+            self._provenance,
+        )
+
+    def _drop(
+        self, index: int, source: Source, error: VideoError, outcome: Outcome, progress: Meter
+    ) -> None:
+        self._jobs.pop(index, None)
+        self._waiting = deque(item for item in self._waiting if item[0] != index)
+        outcome.failed[source.id] = error
+        self._failures.add(source, error)
+        log.warning("%s: %s (%s)", source.path, error, error.reason)
+        progress.advance()
+
+
+def store_captions(
+    store: FeatureStore,
+    video_id: str,
+    array: str,
+    rows: Sequence[str],
+    record: VideoRecord,
+    times: NDArray[np.float64],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Commit the captions of a video, one a snippet."""
+    draft = store.draft(video_id)
+    draft.append(array, np.array(rows, dtype=object))
+    draft.commit(record, times, {array: provenance})
+
+
+def same_content(source: Source, record: VideoRecord) -> bool:
+    """Whether a file is still the one that a stored video was read from.
+
+    Features that were imported tell nothing of the file: it is taken at its word.
+    """
+    if not record.source_sha256:
+        return True
+    stat = source.path.stat()
+    if stat.st_size != record.source_bytes:
+        return False
+    return (
+        stat.st_mtime_ns == record.source_mtime_ns or sha256_of(source.path) == record.source_sha256
+    )
+
+
+def new_record(source: Source, info: VideoInfo, report: DecodeReport) -> VideoRecord:
+    """What there is to say of a video that is stored with captions only."""
+    if report.is_truncated:
+        raise VideoError(
+            "truncated",
+            f"it ends after {report.n_frames} of {report.n_frames_expected} frames",
+            hint="vad extract --accept-truncated keeps it",
+        )
+    stat = source.path.stat()
+    return VideoRecord(
+        source=str(source.path),
+        source_bytes=stat.st_size,
+        source_mtime_ns=stat.st_mtime_ns,
+        source_sha256=sha256_of(source.path),
+        n_frames=report.n_frames,
+        fps=float(info.fps),
+        duration_s=report.duration_s,
+        width=info.width,
+        height=info.height,
+        container=info.container,
+        codec=info.codec,
+        decoder=report.decoder,
+        n_frames_declared=info.n_frames_declared,
+        n_bad_packets=report.n_bad_packets,
+        tail="repeat-last",
+    )

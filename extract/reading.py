@@ -1,0 +1,160 @@
+"""Captions from files: which of the store's videos they speak of, and those it has not seen.
+
+A store that is empty, or was made of captions only, takes the videos of the file in: their lengths
+come from a CSV, or from the durations in the file. Any other store gets captions for the videos it
+has; what the file says of others is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vad
+from vad.errors import UsageError, VideoError
+from vad.progress import meter
+from vad.store import FeatureStore, VideoRecord, differences
+
+from .captioners.settings import CaptionSettings
+from .captioners.table import CaptionerCard
+from .captioners.written import VideoCaptions, files_of, on_grid, read_captions
+from .failures import Failures
+from .looking import store_captions
+from .run import Outcome
+from .sources import Source
+from .weights import sha256_of
+
+log = logging.getLogger("vad")
+
+DECODER = "none: captions only"  # of the record of a video that nobody has decoded
+
+
+def read_into(
+    store: FeatureStore,
+    card: CaptionerCard,
+    settings: CaptionSettings,
+    outcome: Outcome,
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Put the captions of files on the grid of the store's videos."""
+    files = files_of(card.model)
+    captions = read_captions(files)
+    array = f"captions/{card.name}"
+    provenance = {
+        "captioner": card.name,
+        "files": {file.name: sha256_of(file) for file in files},
+        "rule": "overlapping sentences as one text, held until the next",
+        "vad": vad.__version__,
+    }
+    before = store.provenance(array)
+    if before and differences(provenance, before) and not overwrite:
+        raise UsageError(
+            f"{store.path} holds {array} of other files: {', '.join(before.get('files', {}))}",
+            hint="rename the file, use another --store, or --overwrite",
+        )
+    todo = matched(store, captions, settings)
+    todo = {v: c for v, c in todo.items() if overwrite or not _has(store, v, array)}
+    lengths = read_lengths(Path(settings.frames)) if settings.frames else {}
+    with meter("caption", len(todo), unit="videos", quiet=quiet) as progress:
+        for video, (name, said) in todo.items():
+            try:
+                record, times = _video(
+                    store, video, files[0], said, lengths.get(name), settings.fps
+                )
+                rows = on_grid(said, times, record.duration_s, record.grid)
+            except VideoError as error:
+                outcome.failed[video] = error
+                Failures(store.path).add(Source(video, files[0]), error)
+                log.warning("%s: %s (%s)", video, error, error.reason)
+            else:
+                store_captions(store, video, array, rows, record, times, provenance)
+                outcome.done.append(video)
+            progress.advance()
+
+
+def matched(
+    store: FeatureStore, captions: Mapping[str, VideoCaptions], settings: CaptionSettings
+) -> dict[str, tuple[str, VideoCaptions]]:
+    """Ids of the videos to caption, with their names in the file and what it says of them."""
+    ids = store.ids()
+    if all(store.record(video).decoder == DECODER for video in ids):
+        return {name: (name, said) for name, said in captions.items()}
+    stems: dict[str, list[str]] = {}
+    for video in ids:
+        stems.setdefault(video.rsplit("/", 1)[-1], []).append(video)
+    found: dict[str, tuple[str, VideoCaptions]] = {}
+    for name, said in captions.items():
+        fits = [name] if name in ids else stems.get(Path(name).stem, stems.get(name, []))
+        if len(fits) > 1:
+            raise UsageError(f"{name!r} could be {fits[0]!r} or {fits[1]!r} of {store.path}")
+        if fits:
+            found[fits[0]] = name, said
+    if not found:
+        raise UsageError(
+            f"the captions name no video of {store.path} (they name {next(iter(captions))!r}, it "
+            f"holds {ids[0]!r})"
+        )
+    if left := len(captions) - len(found):
+        log.warning("%d captioned videos are not in %s", left, store.path)
+    return found
+
+
+def _has(store: FeatureStore, video: str, array: str) -> bool:
+    return video in store and array in store.names(video)
+
+
+def _video(
+    store: FeatureStore,
+    video: str,
+    file: Path,
+    said: VideoCaptions,
+    n_frames: int | None,
+    fps: float,
+) -> tuple[VideoRecord, NDArray[np.float64]]:
+    """The record and the times of a video: the store's, or made of its length."""
+    if video in store:
+        return store.record(video), store.times(video)
+    if n_frames is None and said.duration_s is not None:
+        n_frames = round(said.duration_s * fps)
+    if n_frames is None:
+        raise UsageError(
+            f"{video!r} is not in {store.path} and {file} does not say how long it is",
+            hint="give --frames CSV with video,frames, or extract the videos first",
+        )
+    if n_frames < 1:
+        raise VideoError("empty", f"{file} says it has {n_frames} frames")
+    record = VideoRecord(
+        source=str(file),
+        source_bytes=0,
+        source_mtime_ns=0,
+        source_sha256="",
+        n_frames=n_frames,
+        fps=fps,
+        duration_s=n_frames / fps,
+        width=0,
+        height=0,
+        container="",
+        codec="",
+        decoder=DECODER,
+        n_frames_declared=None,
+        n_bad_packets=0,
+        tail="repeat-last",
+    )
+    return record, np.arange(n_frames) / fps
+
+
+def read_lengths(path: Path) -> dict[str, int]:
+    """Frames by video, from a CSV with the columns video and frames; others are ignored."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lengths = {row["video"].strip(): int(row["frames"]) for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no CSV of video,frames: {error}") from None
+    return lengths

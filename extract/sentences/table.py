@@ -1,0 +1,77 @@
+"""Every sentence encoder that has a name of its own, readable without importing torch.
+
+minilm                       the embedded one
+simcse, simcse:FOLDER        by name on the hub, or from a local folder
+sentence-transformers/...    any model of that library, by name or as a folder
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from vad.errors import UsageError
+
+# What of the network is the sentence: BERT's pooler output (CLS, dense, tanh), CLS itself, or
+# whatever the modules do that the model is shipped with.
+Pooling = Literal["pooler", "cls", "as-shipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderCard:
+    """What there is to know of a sentence encoder before loading it."""
+
+    name: str  # of the array in the store, unless another is asked for
+    model: str  # a name on the hub or a folder; empty: a package ships it
+    pooling: Pooling
+    licence: str = ""
+    says: str = ""
+
+
+_CARDS = (
+    EncoderCard(
+        "minilm",
+        "",
+        "as-shipped",
+        "Apache-2.0",
+        "all-MiniLM-L6-v2, 384-d, mean of the tokens, length 1: needs no network (vad[offline])",
+    ),
+    EncoderCard(
+        "simcse",
+        "princeton-nlp/sup-simcse-bert-base-uncased",
+        "pooler",
+        "MIT",
+        "supervised SimCSE, 768-d, pooler output, not normalised: TEVAD's",
+    ),
+    EncoderCard(
+        "simcse-unsup",
+        "princeton-nlp/unsup-simcse-bert-base-uncased",
+        "cls",
+        "MIT",
+        "unsupervised SimCSE, 768-d, the CLS token",
+    ),
+)
+
+ENCODERS: dict[str, EncoderCard] = {card.name: card for card in _CARDS}
+
+
+def find_encoder(name: str) -> EncoderCard:
+    """The card that NAME, NAME:MODEL, a folder or a name on the hub stands for.
+
+    Raises UsageError for anything else, and lists what there is.
+    """
+    known, colon, model = name.partition(":")
+    if known in ENCODERS and (model or not colon):
+        card = ENCODERS[known]
+        if model and not card.model:
+            raise UsageError(f"{known} comes from its package and takes no {model!r}")
+        return replace(card, model=model) if model else card
+    if Path(name).is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        called = re.sub(r"[^\w.-]+", "-", Path(name).resolve().name).strip("-.").lower()
+        return EncoderCard(called or "encoder", name, "as-shipped")
+    raise UsageError(
+        f"no sentence encoder named {name!r}; there are: {', '.join(ENCODERS)}",
+        hint="or give a folder, or a name like sentence-transformers/all-mpnet-base-v2",
+    )

@@ -1,0 +1,42 @@
+"""`vad caption`: a sentence and its embedding for every snippet of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vad.extract.captioners.settings import CaptionSettings
+
+from ..options import Quiet, takes
+
+
+@takes(CaptionSettings, "caption")
+def command(
+    store: Annotated[Path, typer.Argument(metavar="[STORE]", help="feature store")] = Path(
+        "features.zarr"
+    ),
+    videos: Annotated[
+        list[str] | None,
+        typer.Option("--videos", metavar="PATH", help="caption these, stored or not; repeatable"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="caption and embed stored videos again")
+    ] = False,
+    quiet: Quiet = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Caption every snippet of a store, and embed the captions.
+
+    Without --captioner, captions that are stored already are embedded, by --encoder.
+    """
+    from vad.extract.caption import caption
+
+    outcome = caption(store, videos=videos or (), overwrite=overwrite, quiet=quiet, **settings)
+    typer.echo(
+        f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
+        + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")
+    )
+    raise typer.Exit(outcome.exit_code)
