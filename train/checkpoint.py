@@ -120,8 +120,9 @@ def names_of(card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """Mean of every score [snippets] and those within `reach` of it; fewer at the ends."""
-    window = np.ones(2 * reach + 1)
+    """Mean of every score [snippets] and those within `reach`, the nearer the more; fewer at the
+    ends. A reach of 1 weighs them 1, 2, 1."""
+    window = np.bartlett(2 * reach + 3)[1:-1]
     sums = np.convolve(scores, window)[reach : reach + len(scores)]
     counts = np.convolve(np.ones(len(scores)), window)[reach : reach + len(scores)]
     return np.asarray(sums / counts, np.float32)

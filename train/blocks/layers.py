@@ -78,7 +78,7 @@ class Layers(nn.Sequential):
         return x
 
 
-def score_head(x: Tensor, layers: Sequence[nn.Linear], dropout: nn.Module) -> Tensor:
+def score_head(x: Tensor, layers: Sequence[nn.Module], dropout: nn.Module) -> Tensor:
     """The head most of these networks share: linear, ReLU, dropout, ..., linear, sigmoid.
 
     x [..., dim] -> [...]

@@ -7,6 +7,7 @@ speak for it. Scores and loss equal those of github.com/tianyu0207/RTFM (cf938f4
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -26,8 +27,11 @@ from .interface import Bags, Detector, Form, Output
 from .settings import MagnitudeSettings, RTFMSettings
 
 
+HIDDEN = (512, 128)  # widths of the classifier between features and score
+
+
 class RTFM(Detector):
-    """Multi-scale temporal network, then a snippet classifier.
+    """Multi-scale temporal network, then a snippet classifier of three layers, or of the last ones.
 
     The normalisation of the temporal network comes after its ReLU, unlike the paper's figure: the
     published weights need it so.
@@ -38,18 +42,22 @@ class RTFM(Detector):
     def __init__(self, visual_dim: int, text_dim: int | None, settings: RTFMSettings) -> None:
         super().__init__(visual_dim, text_dim, settings)
         self.Aggregate = TemporalNetwork(visual_dim, settings.width)
-        self.fc1 = nn.Linear(visual_dim, 512)
-        self.fc2 = nn.Linear(512, 128)
-        self.fc3 = nn.Linear(128, 1)
+        sizes = (visual_dim, *HIDDEN[len(HIDDEN) + 1 - settings.layers :], 1)
+        self.head = [f"fc{4 - settings.layers + n}" for n in range(settings.layers)]
+        for name, (inputs, outputs) in zip(self.head, pairwise(sizes), strict=True):
+            self.add_module(name, nn.Linear(inputs, outputs))
         self.dropout = nn.Dropout(settings.dropout)
         xavier(self)
+        if settings.layers == 1:
+            nn.init.zeros_(self.get_parameter("fc3.weight"))  # a start at 0.5 for all
         nn.init.constant_(self.Aggregate.conv_5.get_parameter("2.weight"), settings.gain)
 
     def run(self, bags: Bags) -> Output:
         """Features [videos, crops, snippets, dim] and their scores."""
         changed = self.Aggregate(bags.channels(bags.visual), bags.mask)
         features = self.dropout(bags.unflatten(changed.transpose(1, 2)))
-        scores = score_head(features, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
+        layers = [self.get_submodule(name) for name in self.head]
+        scores = score_head(features, layers, self.dropout).mean(1)
         return Output(bags.blank(scores), magnitude(features), bags.lengths, {"features": features})
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:

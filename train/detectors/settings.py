@@ -32,6 +32,7 @@ class RTFMSettings(MagnitudeSettings):
 
     width: int = option(512, "channels of a branch of the temporal network", minimum=1)
     gain: float = option(1.0, "of what the temporal network adds, at the start", minimum=0)
+    layers: int = option(3, "of the classifier; one is linear", minimum=1, maximum=3)
 
 
 @dataclass(frozen=True, kw_only=True)
