@@ -7,21 +7,19 @@ beside it, as a cosine does not see a wrong scale of the input that all layers p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.errors import UsageError, VideoError
+from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
-from vad.store import INFORMATION, FeatureStore
+from vad.store import INFORMATION
 
-from .layouts.finding import find_files
-from .layouts.shapes import Axes, common_shape
+from .sides import Side, pairs_of, side_of
 
 LEAST_COSINE = 0.999  # of one crop of one snippet, for features to count as the same
 BLOCK_ROWS = 512  # snippets compared at once
@@ -85,7 +83,7 @@ def compare(
     *,
     name: str | None = None,
     layout: str = "auto",
-    axes: Axes = "auto",
+    axes: str = "auto",
     least: float = LEAST_COSINE,
 ) -> Comparison:
     """Compare two sides, each a feature store, a file of features or a folder of such files.
@@ -95,8 +93,8 @@ def compare(
     files, where names or shapes leave them open. Raises UsageError if the sides have nothing to
     compare.
     """
-    one, two = (_side(Path(path), name, layout, axes) for path in (a, b))
-    pairs = _pairs(one.videos, two.videos)
+    one, two = (side_of(Path(path), name, layout, axes) for path in (a, b))
+    pairs = pairs_of(one.videos, two.videos)
     differing, informing, same_recipe = _recipes(one.provenance, two.provenance)
     if not pairs and same_recipe is None:
         raise UsageError(
@@ -123,101 +121,6 @@ def compare(
         crop_order=order,
         least=least,
     )
-
-
-# --- the two sides
-
-
-@dataclass
-class _Stored:
-    """An array of a store."""
-
-    store: FeatureStore
-    array: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.store.path} {self.array}"
-
-    @cached_property
-    def videos(self) -> list[str]:
-        return [v for v in self.store.ids() if self.array in self.store.names(v)]
-
-    @cached_property
-    def provenance(self) -> dict[str, Any] | None:
-        return self.store.provenance(self.array)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        _, *crops, dim = self.store.attributes(self.videos[0], self.array)["shape"]
-        return (crops[0] if crops else 1), dim
-
-    def read(self, video: str) -> NDArray[Any]:
-        features = self.store.read(video, self.array)
-        return features if features.ndim == 3 else features[:, None]
-
-    def seconds(self, video: str, snippet: int) -> float:
-        return float(self.store.times(video)[snippet * CLIP_FRAMES])
-
-
-class _Files:
-    """Files of features, of whose making nothing is known."""
-
-    provenance = None
-
-    def __init__(self, path: Path, layout: str, axes: Axes) -> None:
-        found = find_files([path], layout)
-        self.name = f"{path} ({found.layout.name})"
-        self.videos = sorted(found.videos)
-        try:
-            self._arrays = {
-                video: [found.layout.open(crops[k]) for k in sorted(crops)]
-                for video, crops in found.videos.items()
-            }
-        except VideoError as error:
-            raise UsageError(str(error)) from error
-        shapes = {
-            f"{v}, file {k}": x.shape for v, xs in self._arrays.items() for k, x in enumerate(xs)
-        }
-        self._axis, n_crops, dim = common_shape(shapes, axes)
-        if self._axis is None:
-            n_crops = max(map(len, self._arrays.values()))
-        self.shape = (n_crops, dim)
-
-    def read(self, video: str) -> NDArray[Any]:
-        arrays = self._arrays[video]
-        if self._axis is None:
-            return np.stack(arrays, axis=1)
-        return np.moveaxis(arrays[0], self._axis, 1)
-
-
-_Side = _Stored | _Files
-
-
-def _side(path: Path, name: str | None, layout: str, axes: Axes) -> _Side:
-    if not (path / "zarr.json").exists():
-        return _Files(path, layout, axes)
-    store = FeatureStore.open(path)
-    kinds = {n.split("/")[0] for video in store.ids() for n in store.names(video)}
-    kind = "text" if kinds == {"text"} else "visual"
-    if name and "/" in name:
-        kind, _, name = name.partition("/")
-    return _Stored(store, store.resolve(kind, name))
-
-
-def _pairs(ours: list[str], theirs: list[str]) -> list[tuple[str, str]]:
-    """Videos of both sides: by their ids, else by the last part where only one has it."""
-    if len(ours) == len(theirs) == 1:
-        return [(ours[0], theirs[0])]
-    by_stem: dict[str, list[str]] = {}
-    for video in theirs:
-        by_stem.setdefault(video.rpartition("/")[2], []).append(video)
-    found = []
-    for video in ours:
-        fits = [video] if video in theirs else by_stem.get(video.rpartition("/")[2], [])
-        if len(fits) == 1:
-            found.append((video, fits[0]))
-    return found
 
 
 # --- recipes
@@ -276,7 +179,7 @@ class _CropTally:
         return best.tolist() if is_order and gain > CLEARLY else None
 
 
-def _agree(one: _Side, two: _Side, pair: tuple[str, str], crops: _CropTally) -> VideoAgreement:
+def _agree(one: Side, two: Side, pair: tuple[str, str], crops: _CropTally) -> VideoAgreement:
     ours, theirs = one.read(pair[0]), two.read(pair[1])
     n_common = min(len(ours), len(theirs))
     cosines, norms = [], []
@@ -298,7 +201,7 @@ def _agree(one: _Side, two: _Side, pair: tuple[str, str], crops: _CropTally) -> 
         worst_snippet=int(snippet),
         worst_crop=int(crop),
         worst_s=_seconds(one, two, pair, int(snippet)),
-        norms=tuple(float(np.concatenate(n).mean()) for n in zip(*norms, strict=True)),
+        norms=(_mean(ours for ours, _ in norms), _mean(theirs for _, theirs in norms)),
     )
 
 
@@ -309,9 +212,11 @@ def _unit(features: NDArray[Any]) -> tuple[Floats, Floats]:
     return features / np.maximum(norms, np.finfo(np.float32).tiny)[..., None], norms
 
 
-def _seconds(one: _Side, two: _Side, pair: tuple[str, str], snippet: int) -> float:
+def _mean(blocks: Iterable[Floats]) -> float:
+    return float(np.concatenate(list(blocks)).mean())
+
+
+def _seconds(one: Side, two: Side, pair: tuple[str, str], snippet: int) -> float:
     """When a snippet begins, by the side that knows; at 30 frames a second, if none does."""
-    for side, video in zip((one, two), pair, strict=True):
-        if isinstance(side, _Stored):
-            return side.seconds(video, snippet)
-    return snippet * CLIP_FRAMES / 30
+    known = (side.seconds(video, snippet) for side, video in zip((one, two), pair, strict=True))
+    return next((time_s for time_s in known if time_s is not None), snippet * CLIP_FRAMES / 30)

@@ -38,7 +38,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = []
+        self.asked: list[tuple[str, str | None]] = []
         self.repository = {"config.json": b"{}", "model.safetensors": b"tensors"}
 
     @property

@@ -30,7 +30,7 @@ from .finding import Crops, FoundFiles, find_files
 from .layout import Layout
 from .lengths import fit, read_frames, record_of, tail_of
 from .names import check_labels
-from .shapes import Axes, Shape, common_shape
+from .shapes import Shape, common_shape
 
 BLOCK_ROWS = 512  # snippets read at once: 42 MB of ten-crop 2048-d float32
 
@@ -67,7 +67,7 @@ def import_features(
     labels: str | Path | None = None,
     frames: str | Path | None = None,
     fps: float = 30.0,
-    axes: Axes = "auto",
+    axes: str = "auto",
     dtype: str | None = None,
     origin: str = "",
     overwrite: bool = False,
@@ -81,36 +81,18 @@ def import_features(
     it open. dtype: float16 or float32, by default as in the files. origin: words for the record.
     Raises UsageError for wrong input; a file that cannot be used fails its video alone.
     """
+    if not fps > 0:
+        raise UsageError(f"a frame rate is more than 0, not {fps}")
     found = find_files([paths] if isinstance(paths, str | Path) else paths, layout)
     lengths = read_frames(Path(frames), found.videos) if frames else {}
     if labels:
         check_labels(Path(labels), found.videos)
-    outcome = Outcome()
-    outcome.failed |= {
-        video: VideoError("unreadable", f"{line} is in the list, but not in the folders given")
-        for video, line in found.missing.items()
-    }
-    shapes, stored_as = _survey(found, outcome)
-    crop_axis, n_crops, dim = common_shape(shapes, axes)
-    if found.layout.kind == "text" and crop_axis is not None:
-        raise UsageError(f"text is [snippets, dim], {next(iter(shapes))} has crops")
-    if crop_axis is None:
-        n_crops = _n_crops(found, outcome)
-    if dtype not in (None, "float16", "float32"):
-        raise UsageError(f"features are stored as float16 or float32, not {dtype}")
+    outcome = Outcome(failed=_not_here(found))
+    crop_axis, provenance = _survey(found, outcome, axes, dtype)
+    provenance |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": vad.__version__}
     array = f"{found.layout.kind}/{name or found.layout.array}"
-    provenance = {
-        "imported": found.layout.name,
-        "origin": origin,
-        "dim": dim,
-        **({"crops": n_crops} if found.layout.kind == "visual" else {}),
-        "clip_frames": CLIP_FRAMES,
-        "dtype": dtype or stored_as,
-        "vad": vad.__version__,
-    }
     task = _Task(FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps)
     task.check(overwrite)
-    failures = Failures(task.store.path)
     task.store.sweep()
     todo = {video: crops for video, crops in found.videos.items() if video not in outcome.failed}
     with meter("import", len(todo), unit="videos", quiet=quiet) as progress:
@@ -121,12 +103,23 @@ def import_features(
             except VideoError as error:
                 outcome.failed[video] = error
             progress.advance()
-    for video, error in outcome.failed.items():
-        path = next(iter(found.videos.get(video, {}).values()), Path(found.missing.get(video, "")))
-        failures.add(Source(video, path), error)
-        log.warning("%s: %s (%s)", video, error, error.reason)
-    failures.forget(set(outcome.done + outcome.skipped))
+    _report(found, outcome, Failures(task.store.path))
     return outcome
+
+
+def _not_here(found: FoundFiles) -> dict[str, VideoError]:
+    return {
+        video: VideoError("unreadable", f"{line} is in the list, but not in the folders given")
+        for video, line in found.missing.items()
+    }
+
+
+def _report(found: FoundFiles, outcome: Outcome, failures: Failures) -> None:
+    for video, why in outcome.failed.items():
+        path = next(iter(found.videos.get(video, {}).values()), Path(found.missing.get(video, "")))
+        failures.add(Source(video, path), why)
+        log.warning("%s: %s (%s)", video, why, why.reason)
+    failures.forget(set(outcome.done + outcome.skipped))
 
 
 @dataclass(frozen=True)
@@ -207,8 +200,12 @@ class _Task:
         return bool(stored["sha256"] == digest.hexdigest())
 
 
-def _survey(found: FoundFiles, outcome: Outcome) -> tuple[dict[str, Shape], str]:
-    """The shape of every file that can be read, and the type that holds them all."""
+def _survey(
+    found: FoundFiles, outcome: Outcome, axes: str, dtype: str | None
+) -> tuple[int | None, dict[str, Any]]:
+    """Look at every file: the axis of the crops, and what the provenance says of the arrays."""
+    if dtype not in (None, "float16", "float32"):
+        raise UsageError(f"features are stored as float16 or float32, not {dtype}")
     shapes: dict[str, Shape] = {}
     dtypes = set()
     for video, crops in found.videos.items():
@@ -221,7 +218,16 @@ def _survey(found: FoundFiles, outcome: Outcome) -> tuple[dict[str, Shape], str]
         dtypes |= {array.dtype for array in arrays.values()}
     if not shapes:
         raise next(iter(outcome.failed.values()))
-    return shapes, "float16" if dtypes == {np.dtype(np.float16)} else "float32"
+    crop_axis, n_crops, dim = common_shape(shapes, axes)
+    if crop_axis is None:
+        n_crops = _n_crops(found, outcome)
+    stored_as = dtype or ("float16" if dtypes == {np.dtype(np.float16)} else "float32")
+    made = {"imported": found.layout.name, "dim": dim, "dtype": stored_as}
+    if found.layout.kind == "visual":
+        return crop_axis, {**made, "crops": n_crops}
+    if crop_axis is not None:
+        raise UsageError(f"text is [snippets, dim], {next(iter(shapes))} has crops")
+    return None, made
 
 
 def _n_crops(found: FoundFiles, outcome: Outcome) -> int:

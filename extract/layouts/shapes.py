@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
 
 from vad.errors import UsageError
 
 Shape = tuple[int, ...]
-Axes = Literal["auto", "snippets-crops", "crops-snippets"]
 CROP_AXIS: dict[str, int] = {"snippets-crops": 1, "crops-snippets": 0}
 CROP_COUNTS = (1, 5, 10)
 
 
-def common_shape(shapes: Mapping[str, Shape], axes: Axes = "auto") -> tuple[int | None, int, int]:
+def common_shape(shapes: Mapping[str, Shape], axes: str = "auto") -> tuple[int | None, int, int]:
     """The axis of the crops (None where arrays have none), their number, and the width.
 
     shapes: by the name of the file. Raises UsageError that names a file which differs from the

@@ -46,9 +46,9 @@ def command(
             if row["use"] == f"backbone {card.name}":
                 typer.echo("\n".join(_lines(row)))
     typer.echo("\ndetectors (vad train --detector NAME)\n")
-    for name, row in DETECTORS.items():
-        reads = "visual and text" if row.text else "visual"
-        typer.echo(f"  {name}  {row.summary}\n    {row.paper}; reads {reads} features")
+    for name, detector in DETECTORS.items():
+        reads = "visual and text" if detector.text else "visual"
+        typer.echo(f"  {name}  {detector.summary}\n    {detector.paper}; reads {reads} features")
 
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""What a comparison compares: an array of a store, or files of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import UsageError, VideoError
+from vad.grid import CLIP_FRAMES
+from vad.store import FeatureStore
+
+from .layouts.finding import find_files
+from .layouts.shapes import common_shape
+
+
+@dataclass
+class StoredSide:
+    """An array of a store."""
+
+    store: FeatureStore
+    array: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.store.path} {self.array}"
+
+    @cached_property
+    def videos(self) -> list[str]:
+        return [v for v in self.store.ids() if self.array in self.store.names(v)]
+
+    @cached_property
+    def provenance(self) -> dict[str, Any] | None:
+        return self.store.provenance(self.array)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        _, *crops, dim = self.store.attributes(self.videos[0], self.array)["shape"]
+        return (crops[0] if crops else 1), dim
+
+    def read(self, video: str) -> NDArray[Any]:
+        """[snippets, crops, dim]"""
+        features = self.store.read(video, self.array)
+        return features if features.ndim == 3 else features[:, None]
+
+    def seconds(self, video: str, snippet: int) -> float | None:
+        """When a snippet begins."""
+        return float(self.store.times(video)[snippet * CLIP_FRAMES])
+
+
+class FileSide:
+    """Files of features, of whose making nothing is known."""
+
+    provenance = None
+
+    def __init__(self, path: Path, layout: str, axes: str) -> None:
+        self._found = find_files([path], layout)
+        self.name = f"{path} ({self._found.layout.name})"
+        self.videos = sorted(self._found.videos)
+        # Shapes first: a set may have more files than a process may have open.
+        shapes = {
+            f"{video}, file {k}": array.shape
+            for video in self.videos
+            for k, array in enumerate(self._open(video))
+        }
+        self._axis, n_crops, dim = common_shape(shapes, axes)
+        if self._axis is None:
+            n_crops = max(map(len, self._found.videos.values()))
+        self.shape = (n_crops, dim)
+
+    def _open(self, video: str) -> list[NDArray[Any]]:
+        crops = self._found.videos[video]
+        try:
+            return [self._found.layout.open(crops[k]) for k in sorted(crops)]
+        except VideoError as error:
+            raise UsageError(str(error)) from error
+
+    def read(self, video: str) -> NDArray[Any]:
+        """[snippets, crops, dim]"""
+        arrays = self._open(video)
+        if self._axis is None:
+            return np.stack(arrays, axis=1)
+        return np.moveaxis(arrays[0], self._axis, 1)
+
+    def seconds(self, video: str, snippet: int) -> float | None:
+        """Not known of files."""
+        return None
+
+
+Side = StoredSide | FileSide
+
+
+def side_of(path: Path, name: str | None, layout: str, axes: str) -> Side:
+    """The store, or the files of features, at a path. Raises UsageError if there are none."""
+    if not (path / "zarr.json").exists():
+        return FileSide(path, layout, axes)
+    store = FeatureStore.open(path)
+    kinds = {n.split("/")[0] for video in store.ids() for n in store.names(video)}
+    kind = "text" if kinds == {"text"} else "visual"
+    if name and "/" in name:
+        kind, _, name = name.partition("/")
+    return StoredSide(store, store.resolve(kind, name))
+
+
+def pairs_of(ours: list[str], theirs: list[str]) -> list[tuple[str, str]]:
+    """Videos of both sides: by their ids, else by the last part where only one has it."""
+    if len(ours) == len(theirs) == 1:
+        return [(ours[0], theirs[0])]
+    stored, by_stem = set(theirs), dict[str, list[str]]()
+    for video in theirs:
+        by_stem.setdefault(video.rpartition("/")[2], []).append(video)
+    found = []
+    for video in ours:
+        fits = [video] if video in stored else by_stem.get(video.rpartition("/")[2], [])
+        if len(fits) == 1:
+            found.append((video, fits[0]))
+    return found
