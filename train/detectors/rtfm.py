@@ -26,7 +26,6 @@ from ..selection import magnitude, top_k
 from .interface import Bags, Detector, Form, Output
 from .settings import MagnitudeSettings, RTFMSettings
 
-
 HIDDEN = (512, 128)  # widths of the classifier between features and score
 
 
