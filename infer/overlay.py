@@ -59,8 +59,9 @@ class Strip:
         self.height_px = even(min(150, max(54, width_px * 0.13)))
         self._text_px = max(10, round(self.height_px * 0.27))
         pad = max(4, self.height_px // 10)
-        self._block_px = round(self._text_px * 4.4) + 2 * pad  # score, bar and clock
-        self._plot_px = max(2, width_px - self._block_px - pad)
+        wanted_px = round(self._text_px * 4.4) + 2 * pad  # for score, bar and clock
+        self._block_px = min(wanted_px, width_px // 2)
+        self._plot_px = max(1, width_px - self._block_px - pad)
         self._pad_px, self._width_px = pad, width_px
         self._starts = [event.start_frame for event in scores.events]
         self._bright = self._drawn()

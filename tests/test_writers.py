@@ -1,6 +1,7 @@
 """Every format, read by a reader of its own kind; names and captions that try to break out."""
 
 import csv
+import dataclasses
 import html
 import json
 import re
@@ -98,19 +99,28 @@ def test_vtt_parses_and_its_text_is_the_caption(written):
     assert html.unescape(words) == "anomaly 0.90: a car --> <b>burns</b> brightly"
 
 
-def test_edl_cuts_the_events_one_after_the_other(written):
-    lines = written("edl").splitlines()
+@pytest.mark.parametrize(
+    ("fps", "cuts"),
+    [
+        # frames 16 to 32 and 48 to 64, counted by the frame; record in and out close the gap
+        (25.0, ["00:16 01:07 00:00 00:16", "01:23 02:14 00:16 01:07"]),
+        (29.97, ["00:16 01:02 00:00 00:16", "01:18 02:04 00:16 01:02"]),
+        # no rate of editing programs: 1.6 s to 3.2 s and 4.8 s to 6.4 s at 25 frames a second
+        (10.0, ["01:15 03:05 00:00 01:15", "04:20 06:10 01:15 03:05"]),
+    ],
+)
+def test_edl_cuts_the_events_one_after_the_other(make_scores, tmp_path, fps, cuts):
+    scores = make_scores(SNIPPETS, captions=CAPTIONS)
+    record = dataclasses.replace(scores.record, fps=fps)
+    scores = dataclasses.replace(scores, record=record)
+    lines = save(scores, tmp_path, ["edl"])[0].read_text().splitlines()
     assert lines[:2] == ["TITLE: video", "FCM: NON-DROP FRAME"]
-    cuts = [line.split() for line in lines if re.match(r"\d{3} ", line)]
-    # event, reel, track, cut; source in and out, record in and out: hours:minutes:seconds:frames
-    assert cuts == [
-        ["001", "AX", "V", "C", "00:00:01:06", "00:00:03:02", "00:00:00:00", "00:00:01:06"],
-        ["002", "AX", "V", "C", "00:00:04:08", "00:00:06:04", "00:00:01:06", "00:00:03:02"],
-    ]
-    assert lines[4:6] == [
-        "* FROM CLIP NAME: video.mp4",
-        "* COMMENT: anomaly 0.75: two men are fighting",
-    ]
+    found = [line.split() for line in lines if re.match(r"\d{3} ", line)]
+    for number, (words, times) in enumerate(zip(found, cuts, strict=True), start=1):
+        assert words[:4] == [f"{number:03d}", "AX", "V", "C"]
+        assert words[4:] == [f"00:00:{time}" for time in times.split()]
+    assert lines[4] == "* FROM CLIP NAME: video.mp4"
+    assert lines[5] == "* COMMENT: anomaly 0.75: two men are fighting"
 
 
 def test_elan_rows_have_begin_end_and_duration(written):

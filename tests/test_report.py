@@ -1,0 +1,236 @@
+"""The report page: complete in itself, harmless whatever a name is, and alive in a browser."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import av
+import pytest
+from PIL import Image
+
+from vad.infer.report import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+SNIPPETS = [0.1, 0.9, 0.2, 0.7]  # of 64 frames, ten a second: events at 1.6 and 4.8 s
+HOSTILE = "<script>document.title='broken'</script>\"'><img src=x onerror=document.title='broken'>"
+
+
+class Page(HTMLParser):
+    """The elements of a page, their attributes, and the text of its scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self._inside = [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = (tag, dict(attrs))
+
+    def handle_data(self, data):
+        if self._inside:
+            self.texts.append((*self._inside, data))
+        self._inside = None
+
+    def text_of(self, css_class):
+        return [text for _, attrs, text in self.texts if attrs.get("class") == css_class]
+
+
+@pytest.fixture
+def scored(make_scores, make_video):
+    """Scores of a video that is there, with captions."""
+
+    def make(name="video", **settings):
+        path = make_video(f"{len(name)}.mp4", n_frames=64, fps=10)
+        captions = settings.pop(
+            "captions", ["a street", "two men are fighting", "a street", "fire"]
+        )
+        return make_scores(SNIPPETS, video=name, source=path, captions=captions, **settings)
+
+    return make
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Write a report and parse it."""
+
+    def make(*videos):
+        path = tmp_path / "out" / "report.html"
+        write_report(path, videos)
+        return path, Page(path.read_text(encoding="utf-8"))
+
+    return make
+
+
+def test_the_page_holds_player_curve_events_captions_and_provenance(scored, page):
+    path, parsed = page(scored(provenance={"features": {"visual/i3d": {"weights": "w"}}}))
+    text = path.read_text(encoding="utf-8")
+    (data,) = map(json.loads, parsed.text_of("data"))
+    assert [(e["start"], e["end"]) for e in data["events"]] == [(1.6, 3.2), (4.8, 6.4)]
+    assert data["events"][0]["caption"] == "two men are fighting"
+    assert list(zip(data["starts"], data["scores"], strict=True)) == [
+        *((0.0, 0.1), (1.6, 0.9), (3.2, 0.2), (4.8, 0.7)),
+    ]
+    assert [tag for tag, _ in parsed.tags].count("svg") == 1
+    for words in ("two men are fighting", "1.6&ndash;3.2 s", "rtfm", "0" * 64, "visual/i3d"):
+        assert words in text
+
+
+def test_the_copy_in_the_page_has_every_frame_and_thumbnails_show_the_peaks(
+    scored, page, read_numbers
+):
+    _, parsed = page(scored())
+    (copy,) = parsed.text_of("preview")
+    with av.open(io.BytesIO(base64.b64decode(copy))) as container:
+        numbers = read_numbers(f.to_ndarray(format="rgb24") for f in container.decode(video=0))
+    assert numbers == list(range(64))
+    pictures = [a["src"] for tag, a in parsed.tags if tag == "img"]
+    shown = []
+    for picture in pictures:
+        kind, _, data = picture.partition(";base64,")
+        assert kind == "data:image/jpeg"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            shown.append(image.size)
+    assert shown == [(160, 96), (160, 96)]
+
+
+def test_nothing_is_fetched_from_anywhere(scored, page):
+    path, parsed = page(scored(), scored("another"))
+    text = path.read_text(encoding="utf-8")
+    for tag, attrs in parsed.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        for name in ("src", "href", "poster", "action"):
+            assert attrs.get(name, "data:").startswith(("data:", "#")), (tag, attrs)
+    assert not re.search(r"https?://|@import|url\(", text)
+    (policy,) = [a["content"] for _, a in parsed.tags if "http-equiv" in a]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_names_and_captions_stay_text(scored, page):
+    innocent = page(scored("name"))[1]
+    _, parsed = page(scored(HOSTILE, captions=[HOSTILE, "</script><b>", "&amp;", "]]>"]))
+    assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in innocent.tags]
+    assert not any(n.startswith("on") for _, attrs in parsed.tags for n in attrs)
+    (data,) = map(json.loads, parsed.text_of("data"))
+    assert data["events"][0]["caption"] == "</script><b>"
+
+
+def test_several_videos_come_in_the_order_of_their_peaks(make_scores, page):
+    videos = [make_scores([0.2], video="calm"), make_scores([0.6], video="loud")]
+    _, parsed = page(*videos)
+    links = [a["href"] for tag, a in parsed.tags if tag == "a"]
+    assert links == ["#video-1", "#video-2"]
+    names = [text for tag, _, text in parsed.texts if tag == "bdi"]
+    assert names == ["2 videos", "loud", "calm", "loud", "calm"]
+
+
+def test_a_video_that_is_gone_still_has_its_curve(make_scores, page):
+    path, parsed = page(make_scores(SNIPPETS))
+    assert "The video was not there" in path.read_text(encoding="utf-8")
+    assert "svg" in [tag for tag, _ in parsed.tags]
+
+
+def test_a_long_video_plays_from_its_own_file(scored, page, monkeypatch):
+    monkeypatch.setattr("vad.infer.report.EMBEDDED_BYTES", 1000)
+    _, parsed = page(scored("a b"))
+    (video,) = [a for tag, a in parsed.tags if tag == "video"]
+    assert video["src"] == "../3.mp4"
+    assert parsed.text_of("preview") == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser without a network."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page; what goes wrong in it is collected in `page.complaints`."""
+    contexts = []
+
+    def go(path, **settings):
+        contexts.append(browser.new_context(offline=True, **settings))
+        opened = contexts[-1].new_page()
+        opened.complaints = []
+        opened.on("console", lambda message: opened.complaints.append(message.text))
+        opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.goto(path.as_uri())
+        until(opened, "document.querySelector('video').readyState >= 2")
+        return opened
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def until(opened, condition):
+    """Wait for a condition; the page forbids what Playwright's own way of waiting needs."""
+    for _ in range(100):
+        if opened.evaluate(condition):
+            return
+        opened.wait_for_timeout(50)
+    pytest.fail(f"never: {condition}; now at {now(opened)} s; {opened.complaints}")
+
+
+def now(opened):
+    return opened.evaluate("document.querySelector('video').currentTime")
+
+
+def settle(opened, time_s):
+    """Wait until the player is at a time, to a frame."""
+    until(opened, f"Math.abs(document.querySelector('video').currentTime - {time_s}) < 0.05")
+
+
+def test_in_a_browser_curve_keys_and_events_move_the_player(scored, page, visit):
+    path, _ = page(scored())
+    opened = visit(path)
+    assert now(opened) == pytest.approx(1.6, abs=0.01)  # it opens at the peak
+    box = opened.locator(".plot").bounding_box()
+    opened.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 20)
+    settle(opened, 4.8)
+    assert opened.locator(".saying").inner_text() == "event 2: fire"
+    assert opened.locator(".score").inner_text() == "0.70"
+    for key, time_s in (("ArrowLeft", 3.8), (",", 3.7), ("p", 1.6), ("n", 4.8), ("Home", 0.0)):
+        opened.locator(".plot").press(key)
+        settle(opened, time_s)
+    assert opened.locator(".score").inner_text() == "0.10"
+    opened.locator(".go").first.click()  # plays from where the event begins
+    until(opened, "document.querySelector('video').currentTime > 1.7")
+    assert not opened.evaluate("document.querySelector('video').paused")
+    opened.locator(".plot").press(" ")
+    assert opened.evaluate("document.querySelector('video').paused")
+    opened.locator(".plot").press("+")
+    shown = opened.locator("svg.curve").get_attribute("viewBox").split()
+    assert float(shown[2]) == pytest.approx(500)  # half of it
+    assert opened.complaints == []
+
+
+def test_in_a_browser_nothing_breaks_out(scored, page, visit):
+    path, _ = page(scored(HOSTILE, captions=[HOSTILE] * 4))
+    opened = visit(path)
+    assert opened.title() != "broken"
+    assert opened.locator("h1").inner_text() == HOSTILE
+    assert opened.complaints == []
+    injected = "document.body.appendChild(Object.assign(document.createElement('img'), {src: 'x'}))"
+    opened.evaluate(injected)  # even what did get in could fetch nothing
+    opened.wait_for_timeout(200)
+    assert "Content Security Policy" in " ".join(opened.complaints)
+
+
+def test_in_a_browser_the_page_fits_its_window(scored, page, visit):
+    path, _ = page(scored("a_very_long_name_without_any_place_to_break_it_" * 4), scored("b"))
+    opened = visit(path)
+    for width in (360, 768, 1440):
+        opened.set_viewport_size({"width": width, "height": 800})
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
