@@ -21,7 +21,7 @@ from .scores import VideoScores
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
-MOST_CURVES = 40  # drawn as PNG files, those with the worst mistakes; the page shows every video
+MOST_CURVES = 20  # drawn as PNG files, those with the worst mistakes; the page shows every video
 
 
 def save(evaluation: Evaluation, folder: Path) -> list[Path]:
