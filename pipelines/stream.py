@@ -194,10 +194,9 @@ class _Report:
         if latency:
             pace = f"latency {latency['median']} s, 95 % within {latency['p95']} s"
         log.info("%s: %d snippets scored, %s", timecode(tally.end_s), tally.n_snippets, pace)
-        dropped = tally.n_dropped - self._n_dropped
-        if dropped:
+        dropped, took_s = tally.n_dropped - self._n_dropped, now_s - self._told_s
+        if dropped and took_s > 1:  # over less, rates mean nothing
             n_clips = dropped + tally.n_snippets - self._n_snippets
-            took_s = now_s - self._told_s
             log.warning(
                 "behind: %d of %d clips dropped; the source gives %.2f clips/s, %.2f/s are scored",
                 *(dropped, n_clips, n_clips / took_s, (n_clips - dropped) / took_s),
