@@ -1,4 +1,4 @@
-"""`vad export`: a feature store to files that other projects read."""
+"""`vad export`: a feature store, or a trained run, to files that other projects read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from ..options import Quiet
 
 
 def command(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="feature store")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the files")],
+    store: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="feature store, or run")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="folder for the files; of a run: RUN/onnx"),
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", metavar="onnx", help="of a run: onnx")
+    ] = None,
     layout: Annotated[
         str,
         typer.Option("--layout", help="rtfm, tevad-text, crop-files, numpy, torch or c3d-text"),
@@ -28,9 +34,42 @@ def command(
     listed: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="write a list of the files here")
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option("--store", help="of a run: features to check on; by default its own"),
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", help="of a run: a clip to check the backbone on")
+    ] = None,
+    backbone: Annotated[
+        bool, typer.Option("--backbone/--no-backbone", help="of a run: write it, too")
+    ] = True,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="of a run: where the backbone's are now")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write stored features in a published layout, float32."""
+    """Write stored features in a published layout, float32; or the networks of a run as ONNX.
+
+    ONNX files are checked against PyTorch on real input, and not left where they disagree.
+    """
+    from vad.errors import UsageError
+
+    if formats is not None or (store / "card.json").exists():
+        from vad.pipelines.onnx import export_onnx
+
+        if formats not in (None, "onnx"):
+            raise UsageError(f"no format {formats!r} for a run", hint="there is: onnx")
+        for written in export_onnx(
+            store, out, store=features, video=video, backbone=backbone, weights=weights
+        ):
+            typer.echo(
+                f"{written.path}: {written.largest_difference:.1e} at most from PyTorch, "
+                f"on {written.n_samples} real inputs"
+            )
+        return
+    if out is None:
+        raise UsageError("where to?", hint="name a folder: --out DIR")
     from vad.extract.layouts import export_features
 
     files = export_features(

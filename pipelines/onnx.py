@@ -1,0 +1,149 @@
+"""A run as ONNX files: its detector, and the backbone that its features come from.
+
+    detector.onnx   visual [snippets, crops, dim] (and text [snippets, dim]) -> scores [snippets]
+    backbone.onnx   pixels [crops, frames, crop, crop, 3], 0..255 -> features [crops, dim]
+
+Both are checked on real input: the detector on stored videos, the backbone on a clip of one of
+them. What comes before the pixels, resizing and cutting, is in the recipe, which the file carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vad.errors import UsageError, VideoError
+from vad.extract.backbones import find_backbone
+from vad.extract.backbones.network import Network
+from vad.extract.crops import crop_boxes, cut, normalise, resize
+from vad.extract.recipes import Recipe, find_recipe
+from vad.extract.run import load_backbone
+from vad.extract.settings import ExtractSettings
+from vad.extract.workers import Clips, DecoderPool, Failed
+from vad.infer.onnx import Arrays, Exported, Sample, check_packages, export, export_detector
+from vad.store import FeatureStore
+from vad.train.checkpoint import Run
+from vad.train.streams import read_streams
+
+from .score import settings_of
+
+N_VIDEOS = 4  # that the detector is checked on
+LENGTHS = (1, 2, 5)  # snippets that one of them is cut to besides
+
+
+def export_onnx(
+    run: str | Path,
+    out: str | Path | None = None,
+    *,
+    store: str | Path | None = None,
+    video: str | Path | None = None,
+    backbone: bool = True,
+    **settings: Any,
+) -> Iterator[Exported]:
+    """Write a run's networks into `out` (by default RUN/onnx), one after the other.
+
+    store: its features check the detector; by default the one trained on. video: its first clip
+    checks the backbone; by default a video of the store. `settings` are those of
+    `ExtractSettings` that do not change features, such as `weights`. Raises UsageError where real
+    input is missing, InternalError where ONNX and PyTorch disagree.
+    """
+    check_packages()
+    opened = Run.open(run)
+    made = settings_of(opened, settings) if backbone and "visual" in opened.names else None
+    features = FeatureStore.open(store or opened.card["features"]["store"])
+    folder = Path(out or opened.path / "onnx")
+    yield export_detector(opened, _videos(opened, features), folder / "detector.onnx")
+    if made:
+        clip = _first_clip(Path(video) if video else _source(features), made)
+        yield _export_backbone(opened, made, clip, folder / "backbone.onnx")
+
+
+def _videos(run: Run, store: FeatureStore) -> Iterator[Arrays]:
+    """Stored streams that the run reads, of a few videos, and of one cut short."""
+    having = [i for i in store.ids() if set(run.names.values()) <= set(store.names(i))]
+    if not having:
+        raise UsageError(
+            f"{store.path} holds no video with {' and '.join(run.names.values())}",
+            hint="name a --store whose features the run reads: they check the file",
+        )
+    for i, video_id in enumerate(having[:N_VIDEOS]):
+        streams = read_streams(store, run.names, video_id)
+        whole = {kind: stream.astype(np.float32) for kind, stream in streams.items()}
+        yield whole
+        for n in LENGTHS if i == 0 else ():
+            yield {kind: stream[:n] for kind, stream in whole.items()}
+
+
+def _source(store: FeatureStore) -> Path:
+    """A stored video whose file is still there."""
+    paths = (Path(store.record(video_id).source) for video_id in store.ids())
+    if found := next((path for path in paths if path.is_file()), None):
+        return found
+    raise UsageError(
+        f"the videos of {store.path} are not where they were",
+        hint="name a --video: a clip of it checks the backbone; or give --no-backbone",
+    )
+
+
+def _first_clip(path: Path, made: ExtractSettings) -> Tensor:
+    """uint8 [16, height, width, 3]."""
+    with DecoderPool(1, clips_per_block=1, tail=made.tail or "repeat-last") as pool:
+        for event in pool.decode([path]):
+            if isinstance(event, Clips):
+                return torch.from_numpy(event.rgb[0])
+            if isinstance(event, Failed):
+                raise event.error
+    raise VideoError("no-frames", f"{path} has no frames")
+
+
+class _Normalised(nn.Module):
+    """Pixels as they are, float32 in 0..255, to features: the network behind its normalisation."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.recipe = network, recipe
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.network(normalise(pixels.clone(), self.recipe))
+        return features
+
+
+def _export_backbone(run: Run, made: ExtractSettings, clip: Tensor, path: Path) -> Exported:
+    backbone = load_backbone(made)
+    network = _network(made)
+    pixels = _pixels(clip, network.recipe, made.crops or network.recipe.crops)
+    expected = backbone(clip.numpy()[None])[0]
+    return export(
+        _Normalised(network.module, network.recipe),
+        [Sample({"pixels": pixels}, expected)],
+        path,
+        output="features",
+        is_dynamic=False,
+        metadata={"run": run.name, "provenance": backbone.provenance},
+    )
+
+
+def _network(made: ExtractSettings) -> Network:
+    """The network of the settings, not yet made ready for a device."""
+    card = find_backbone(made.backbone)
+    recipe = find_recipe(made.recipe or card.recipes[0])
+    taken = recipe.taking(made.crops or recipe.crops)
+    load = import_module(f"vad.extract.backbones.{card.module}").load
+    network: Network = load(made.weights or card.weights[0].name, taken, offline=made.offline)
+    return network
+
+
+def _pixels(clip: Tensor, recipe: Recipe, crops: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The crops of a clip as its recipe cuts them: float32 [crops, frames, crop, crop, 3]."""
+    frames = resize(clip[list(recipe.frames)], recipe)
+    boxes = crop_boxes(recipe, crops, frames.shape[1], frames.shape[2])
+    pixels = torch.empty(len(boxes), len(frames), recipe.crop_px, recipe.crop_px, 3)
+    for view, crop in zip(pixels, boxes, strict=True):
+        cut(frames, crop, view)
+    return pixels.numpy()

@@ -1,0 +1,102 @@
+"""ONNX files of a run: equal to PyTorch on real input, or not there."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from vad.errors import InternalError, UsageError
+from vad.extract.workers import Clips, DecoderPool
+from vad.infer import onnx as writing
+from vad.infer.onnx import Sample, Scorer, export, export_detector
+from vad.pipelines.onnx import export_onnx
+from vad.store import FeatureStore
+from vad.train.checkpoint import Run
+from vad.train.detectors import DETECTORS, create_detector
+from vad.train.scaling import Scaling
+from vad.train.streams import Inputs
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs vad[onnx]")
+pytest.importorskip("onnxscript", reason="ONNX needs vad[onnx]")
+
+
+def run_onnx(path, **inputs):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session, session.run(None, inputs)[0]
+
+
+def test_pixels_and_features_through_onnx_give_the_scores_of_the_run(small_run, tmp_path):
+    written = [e.path.name for e in export_onnx(small_run / "run", tmp_path)]
+    assert written == ["detector.onnx", "backbone.onnx"]
+    run, store = Run.open(small_run / "run"), FeatureStore.open(small_run / "features.zarr")
+    name = run.names["visual"]
+
+    visual = store.read("v2", name).astype(np.float32)
+    session, scores = run_onnx(tmp_path / "detector.onnx", visual=visual)
+    np.testing.assert_allclose(scores, run.score(visual), atol=1e-5)
+    long = np.random.default_rng(0).normal(size=(300, *visual.shape[1:])).astype(np.float32)
+    _, scores = run_onnx(tmp_path / "detector.onnx", visual=long)  # any number of snippets
+    np.testing.assert_allclose(scores, run.score(long), atol=1e-5)
+    told = json.loads(session.get_modelmeta().custom_metadata_map["vad"])
+    assert (told["schema"], told["threshold"]) == ("vad.onnx/1", run.threshold)
+
+    with DecoderPool(1, clips_per_block=1, tail="repeat-last") as pool:
+        events = pool.decode([small_run / "videos" / "v2.mp4"])
+        clip = next(e for e in events if isinstance(e, Clips)).rgb[0]
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(clip).permute(0, 3, 1, 2), (224, 224), mode="bilinear", antialias=True
+    )
+    pixels = resized.permute(0, 2, 3, 1)[None].float().numpy()
+    _, features = run_onnx(tmp_path / "backbone.onnx", pixels=pixels)
+    stored = visual[0]  # in half precision
+    np.testing.assert_allclose(features, stored, rtol=1e-3, atol=1e-3 * np.abs(stored).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_can_be_written(name, tmp_path):
+    row, rng = DETECTORS[name], np.random.default_rng(0)
+    torch.manual_seed(0)
+    text_dim = 32 if row.text else None
+    atoms = {"dictionary": rng.normal(size=(20, 64))} if "dictionary" in row.arrays else {}
+    detector = create_detector(name, visual_dim=64, text_dim=text_dim, arrays=atoms)
+    widths = {"visual": (2, 64)} | ({"text": (1, 32)} if row.text else {})
+    inputs = Inputs({kind: Scaling() for kind in widths}, apart=row.text)
+    card = {
+        "detector": {"name": name},
+        "training": {"smoothing": 2},
+        "features": {kind: f"{kind}/x" for kind in widths},
+        "threshold": 0.5,
+    }
+    run = Run(tmp_path / "run", card, detector, inputs)
+    videos = [
+        {k: rng.normal(size=(n, *w)).astype(np.float32) for k, w in widths.items()}
+        for n in (40, 1, 2, 5, 77)
+    ]
+    exported = export_detector(run, videos, tmp_path / "detector.onnx")
+    assert exported.largest_difference < 1e-5
+    assert exported.n_samples == 5
+
+
+def test_a_file_that_disagrees_is_not_left(small_run, tmp_path):
+    run, store = Run.open(small_run / "run"), FeatureStore.open(small_run / "features.zarr")
+    visual = store.read("v0", run.names["visual"]).astype(np.float32)
+    wrong = Sample({"visual": visual}, run.score(visual) + np.float32(1e-3))
+    path = tmp_path / "detector.onnx"
+    with pytest.raises(InternalError, match="differ by 0.001 on real input: no detector.onnx left"):
+        export(Scorer(run), [wrong], path, output="scores", is_dynamic=True, metadata={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_missing_is_told(small_run, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(small_run / "run", run)
+    empty = FeatureStore.create(tmp_path / "empty.zarr").path
+    with pytest.raises(UsageError, match="holds no video with visual/efficientnet-lite0"):
+        list(export_onnx(run, store=empty))
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(UsageError, match=r"pip install 'vad\[onnx\]'"):
+        writing.check_packages()
+    assert not (run / "onnx").exists()
