@@ -37,7 +37,7 @@ def choose_streams(
     wanted = {kind for kind in KINDS if given.get(kind)} | set(needed)
     stored = {name.split("/")[0] for video in store.ids() for name in store.names(video)}
     if not wanted:
-        wanted = {"text" if stored == {"text"} else "visual"}
+        wanted = {"text" if "text" in stored and "visual" not in stored else "visual"}
     if "text" in wanted and "text" not in stored:
         raise UsageError(
             f"{store.path} holds no text features",
