@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .terminal import plain
+
 PLAIN_EVERY_S = 10.0
 
 
@@ -42,7 +44,7 @@ def meter(what: str, total: int, *, unit: str, quiet: bool = False) -> Iterator[
             MofNCompleteColumn(),
             TextColumn(unit),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             yield _Bar(progress, what, total)
@@ -65,7 +67,7 @@ class _Bar:
         self._progress.advance(self._task, n)
 
     def note(self, text: str) -> None:
-        self._progress.update(self._task, note=text)
+        self._progress.update(self._task, note=plain(text))
 
 
 class _Lines:
@@ -79,7 +81,7 @@ class _Lines:
         self._print(last=self._done >= self._total)
 
     def note(self, text: str) -> None:
-        self._note = text
+        self._note = plain(text)
         self._print(last=False)
 
     def _print(self, *, last: bool) -> None:
