@@ -25,6 +25,7 @@ def command(
     from vad.extract.backbones.table import BACKBONES
     from vad.extract.catalogue import catalogue
     from vad.train.detectors.table import DETECTORS
+    from vad.train.presets import PRESETS
 
     weights = [_describe(entry, cache) for entry in catalogue().values()]
     if as_json:
@@ -35,6 +36,7 @@ def command(
                 name: {"says": row.summary, "paper": row.paper, "text": row.text}
                 for name, row in DETECTORS.items()
             },
+            "presets": {name: asdict(preset) for name, preset in PRESETS.items()},
         }
         typer.echo(json.dumps(listed, default=str))
         return
@@ -45,10 +47,12 @@ def command(
         for row in weights:
             if row["use"] == f"backbone {card.name}":
                 typer.echo("\n".join(_lines(row)))
-    typer.echo("\ndetectors (vad train --detector NAME)\n")
+    typer.echo("\ndetectors (vad train --detector NAME, or --preset NAME)\n")
     for name, detector in DETECTORS.items():
-        reads = "visual and text" if detector.text else "visual"
-        typer.echo(f"  {name}  {detector.summary}\n    {detector.paper}; reads {reads} features")
+        reads = "visual features and text" if detector.text else "visual features, text, or both"
+        typer.echo(f"  {name}  {detector.summary}\n    {detector.paper}; reads {reads}")
+        if presets := [n for n, preset in PRESETS.items() if preset.detector == name]:
+            typer.echo(f"    presets: {', '.join(presets)}")
 
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
