@@ -1,45 +1,45 @@
 """The extraction run: which videos are to do, and the loop that does them.
 
-    decoder processes ──clips──> backbone ──features──> draft ──whole video──> store
+    decoder processes ──clips──> assembly: backbone, writer ──whole videos──> store
 
-Decoding runs ahead in its own processes; this process computes, and commits every video whole.
+Decoding runs ahead in its own processes; `assembly` computes and commits every video whole.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import vad
 from vad.claims import Claims
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
+from vad.files import sha256_of
 from vad.grid import CLIP_FRAMES, Tail
-from vad.progress import Meter, meter
+from vad.progress import meter
 from vad.shard import Shard
-from vad.store import Draft, FeatureStore, VideoRecord, differences
+from vad.store import FeatureStore, differences
 
+from .assembly import Assembly
 from .backbones import create_backbone
 from .backbones.backbone import Backbone
 from .failures import Failures
 from .settings import ExtractSettings
 from .sources import Source, find_sources
 from .turns import Turn
-from .video import Limits, VideoInfo, probe
-from .weights import sha256_of
-from .workers import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
+from .video import Limits, probe
+from .workers import DecoderPool
 
 log = logging.getLogger("vad")
 
+CLIPS_PER_BLOCK = 4  # that a decoder hands over together
 POLL_S = 1.0  # between two looks at what another run is doing
 
 
@@ -188,14 +188,20 @@ def run(
     settings: ExtractSettings,
     *,
     quiet: bool = False,
+    on_stored: Callable[[str], None] = lambda video: None,
 ) -> Outcome:
-    """Do a plan. Interrupt it at any moment: what is committed stays, the rest is redone."""
+    """Do a plan. Interrupt it at any moment: what is committed stays, the rest is redone.
+
+    on_stored gets the id of every video once its features are there, new or not.
+    """
     outcome = Outcome(skipped=list(plan.stored))
+    for video in plan.stored:
+        on_stored(video)
     failures = Failures(store.path)
     store.sweep()
     pool = DecoderPool(
         min(settings.workers, max(1, len(plan.todo))),
-        clips_per_block=settings.batch,
+        clips_per_block=CLIPS_PER_BLOCK,
         tail=_tail(backbone, settings),
         decoder=settings.decoder,
         limits=_limits(settings),
@@ -205,7 +211,6 @@ def run(
     with (
         pool,
         Claims(store.path) as claims,
-        ThreadPoolExecutor(1) as hashing,
         meter("extract", len(plan.todo), unit="videos", quiet=quiet) as progress,
     ):
         todo = plan.todo
@@ -213,96 +218,33 @@ def run(
             turn = Turn(
                 todo, claims, lambda s: not plan.overwrite and _is_stored(store, s, plan.array)
             )
-            jobs: dict[int, _Job] = {}
-            try:
-                for event in pool.decode(turn.paths()):
-                    source = turn.mine[event.index]
-                    try:
-                        if isinstance(event, Opened):
-                            digest = hashing.submit(sha256_of, source.path)
-                            draft = store.draft(source.id)
-                            jobs[event.index] = _Job(plan, source, event.info, draft, digest)
-                        elif isinstance(event, Failed):
-                            raise event.error
-                        elif event.index not in jobs:
-                            continue  # it failed in this process; its decoder did not know
-                        elif isinstance(event, Clips):
-                            features = backbone(event.rgb).astype(settings.dtype)
-                            jobs[event.index].add(features, event.times)
-                            progress.note(source.id)
-                        elif isinstance(event, Decoded):
-                            jobs.pop(event.index).commit(event.report, _tail(backbone, settings))
-                            claims.release(source.id)
-                            outcome.done.append(source.id)
-                            progress.advance()
-                    except VideoError as error:
-                        job = jobs.pop(event.index, None)
-                        _fail(job, source, error, outcome, failures, progress)
-                        claims.release(source.id)
-            finally:
-                for job in jobs.values():
-                    job.draft.discard()
+            with Assembly(
+                store,
+                backbone,
+                array=plan.array,
+                provenance=plan.provenance,
+                dtype=settings.dtype,
+                tail=_tail(backbone, settings),
+            ) as assembly:
+                for source, error in assembly.store(pool.decode(turn.paths()), turn.mine):
+                    if error is None:
+                        outcome.done.append(source.id)
+                    else:
+                        outcome.failed[source.id] = error
+                        failures.add(source, error)
+                        log.warning("%s: %s (%s)", source.path, error, error.reason)
+                    claims.release(source.id)
+                    progress.advance()
+                    if error is None:
+                        on_stored(source.id)
             outcome.skipped += [s.id for s in turn.stored]
+            for source in turn.stored:
+                on_stored(source.id)
             progress.advance(len(turn.stored))
             todo = turn.others
             time.sleep(POLL_S if todo else 0)
     failures.forget(set(store.ids()))
     return outcome
-
-
-@dataclass
-class _Job:
-    """One video on its way into the store."""
-
-    plan: Plan
-    source: Source
-    info: VideoInfo
-    draft: Draft
-    digest: Future[str]
-    times: list[NDArray[np.float64]] = field(default_factory=list)
-
-    def add(self, features: NDArray[Any], times: NDArray[np.float64]) -> None:
-        self.draft.append(self.plan.array, features)
-        self.times.append(times)
-
-    def commit(self, report: DecodeReport, tail: Tail) -> None:
-        """Store the video."""
-        stat = self.source.path.stat()
-        record = VideoRecord(
-            source=str(self.source.path),
-            source_bytes=stat.st_size,
-            source_mtime_ns=stat.st_mtime_ns,
-            source_sha256=self.digest.result(),
-            n_frames=report.n_frames,
-            fps=float(self.info.fps),
-            duration_s=report.duration_s,
-            width=self.info.width,
-            height=self.info.height,
-            container=self.info.container,
-            codec=self.info.codec,
-            decoder=report.decoder,
-            n_frames_declared=self.info.n_frames_declared,
-            n_bad_packets=report.n_bad_packets,
-            tail=tail,
-        )
-        times = np.concatenate(self.times)
-        self.draft.commit(record, times, {self.plan.array: self.plan.provenance})
-
-
-def _fail(
-    job: _Job | None,
-    source: Source,
-    error: VideoError,
-    outcome: Outcome,
-    failures: Failures,
-    progress: Meter,
-) -> None:
-    if job:
-        job.draft.discard()
-    outcome.failed[source.id] = error
-    failures.add(source, error)
-    log.warning("%s: %s (%s)", source.path, error, error.reason)
-    progress.advance()
 
 
 def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from typing import Any, Literal, get_args
@@ -18,18 +21,42 @@ from vad.grid import CLIP_FRAMES
 
 from ..crops import crop_boxes, cut, normalise, resize
 from ..recipes import ALL_FRAMES, find_by_name
-from .network import Network
+from .network import Network, for_cpu
 
+Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # iterating over a tensor gives tensors
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIN_COSINE = 0.9999  # features of half precision must point where those of fp32 do
+
+
+class Features:
+    """The features of some clips, perhaps still being computed."""
+
+    def __init__(self, values: torch.Tensor, parts: list[Future[None]]) -> None:
+        self._values, self._parts = values, parts
+
+    def result(self) -> NDArray[np.float32]:
+        """float32 [clips, crops, dim], as soon as they are there."""
+        for part in self._parts:
+            part.result()
+        return self._values.cpu().numpy()
+
+    def cancel(self) -> None:
+        """Compute no more of them; `result` then raises CancelledError."""
+        for part in self._parts:
+            part.cancel()
 
 
 class Backbone:
     """A network behind its recipe: uint8 clips in, features out.
 
     name, dim, crops (names, in the order of the features), recipe, network, and provenance:
-    everything the numbers depend on, ready for JSON.
+    everything the numbers depend on, ready for JSON. n_clips: clips that it computes together.
+    n_ahead: clips that it should have begun for nothing in it to wait.
+
+    The features of a clip do not depend on the clips beside it, nor on how many there are. On a
+    CPU every core runs forward passes of its own, each on one thread and on views of one clip.
+    On a GPU all passes have one shape; where clips are missing, their features are thrown away.
     """
 
     def __init__(
@@ -41,16 +68,17 @@ class Backbone:
         self.crops = self.recipe.crop_names(crops)
         self._crop_set = crops
         self._device = device
-        n_views = network.cpu_views if device.type == "cpu" else network.gpu_views
-        self._clips_at_once = max(1, n_views // len(self.crops))
+        on_cpu = device.type == "cpu"
+        n_views = network.cpu_views if on_cpu else network.gpu_views
+        self.n_clips = 1 if on_cpu else max(1, n_views // len(self.crops))
         self._crops_at_once = min(n_views, len(self.crops))
-        shape = (self.recipe.crop_px, self.recipe.crop_px, 3)
-        self._buffer = torch.empty(
-            (self._clips_at_once, self._crops_at_once, len(self.recipe.frames), *shape),
-            device=device,
-        )
-        self.network, chosen = _in_precision(network.module.to(device), precision, self._buffer)
+        module = for_cpu(network.module) if on_cpu else network.module.to(device)
+        self.network, chosen = _in_precision(module, precision, self._new_buffer())
         self._dtype = DTYPES[chosen["used"]]
+        self._lane = threading.local()
+        n_lanes = torch.get_num_threads() if on_cpu else 1  # each then keeps to one thread
+        self.n_ahead = n_lanes + 1 if on_cpu else 2 * self.n_clips
+        self._lanes = ThreadPoolExecutor(n_lanes, "backbone", torch.set_num_threads, (1,))
         self.provenance: dict[str, Any] = {
             "backbone": name,
             "dim": self.dim,
@@ -63,40 +91,67 @@ class Backbone:
             "versions": {library: version(library) for library in network.libraries},
         }
 
-    @torch.inference_mode()
     def __call__(self, clips: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]:
         """Features of every crop of every clip.
 
         clips uint8 [clips, 16, height, width, 3], RGB -> float32 [clips, crops, dim]
         """
-        if isinstance(clips, np.ndarray):
-            clips = torch.from_numpy(np.require(clips, requirements=("C", "W")))
-        if clips.dtype != torch.uint8 or clips.ndim != 5 or clips.shape[1::3] != (CLIP_FRAMES, 3):
+        return self.submit(clips).result()
+
+    @torch.inference_mode()
+    def submit(self, clips: Clips) -> Features:
+        """Begin to compute, and come back at once.
+
+        clips: uint8 [16, height, width, 3] each, RGB, not necessarily of one size. Raises
+        UsageError for others.
+        """
+        pictures = [self._resized(clip) for clip in clips]
+        features = torch.empty(len(pictures), len(self.crops), self.dim, device=self._device)
+        parts = [
+            self._lanes.submit(
+                self._forward,
+                pictures[start : start + self.n_clips],
+                slice(first, first + self._crops_at_once),
+                features[start : start + self.n_clips, first : first + self._crops_at_once],
+            )
+            for start in range(0, len(pictures), self.n_clips)
+            for first in range(0, len(self.crops), self._crops_at_once)
+        ]
+        return Features(features, parts)
+
+    def _resized(self, clip: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
+        """The frames of a clip that the network sees, resized, on its device."""
+        if isinstance(clip, np.ndarray):
+            clip = torch.from_numpy(np.require(clip, requirements=("C", "W")))
+        if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[::3] != (CLIP_FRAMES, 3):
             raise UsageError(
                 f"clips are uint8 [clips, {CLIP_FRAMES}, height, width, 3], "
-                f"got {clips.dtype} {list(clips.shape)}"
+                f"got {clip.dtype} [clips, {', '.join(map(str, clip.shape))}]"
             )
-        features = torch.empty(len(clips), len(self.crops), self.dim)
-        for start in range(0, len(clips), self._clips_at_once):
-            block = slice(start, start + self._clips_at_once)
-            self._extract(clips[block].to(self._device), features[block])
-        return features.numpy()
-
-    def _extract(self, clips: torch.Tensor, features: torch.Tensor) -> None:
-        """Features of as many clips as fit the buffer, all crops of them."""
         taken = self.recipe.frames
-        frames = clips if taken == ALL_FRAMES else clips[:, list(taken)]
-        resized = torch.stack([resize(clip, self.recipe) for clip in frames])
-        boxes = crop_boxes(self.recipe, self._crop_set, resized.shape[2], resized.shape[3])
-        for start in range(0, len(boxes), self._crops_at_once):
-            chunk = boxes[start : start + self._crops_at_once]
-            views = self._buffer[: len(clips), : len(chunk)]
-            for position, crop in enumerate(chunk):
-                cut(resized, crop, views[:, position])
-            pixels = normalise(views.flatten(0, 1), self.recipe)
-            with _true_fp32():
-                output = self.network(pixels.to(self._dtype)).float()
-            features[:, start : start + len(chunk)] = output.unflatten(0, views.shape[:2])
+        frames = clip if taken == ALL_FRAMES else clip[list(taken)]
+        return resize(frames.to(self._device), self.recipe)
+
+    @torch.inference_mode()
+    def _forward(self, pictures: list[torch.Tensor], crops: slice, features: torch.Tensor) -> None:
+        """One pass of the network: some crops of the resized frames of some clips."""
+        if not hasattr(self._lane, "buffer"):
+            self._lane.buffer = self._new_buffer()
+        for clip, frames in enumerate(pictures):
+            boxes = crop_boxes(self.recipe, self._crop_set, frames.shape[1], frames.shape[2])
+            for position, crop in enumerate(boxes[crops]):
+                cut(frames, crop, self._lane.buffer[clip, position])
+        views = self._lane.buffer[:, : features.shape[1]]
+        pixels = normalise(views.flatten(0, 1), self.recipe)
+        with _true_fp32():
+            output = self.network(pixels.to(self._dtype)).float()
+        features.copy_(output.unflatten(0, views.shape[:2])[: len(pictures)])
+
+    def _new_buffer(self) -> torch.Tensor:
+        """Room for the views of one forward pass."""
+        recipe = self.recipe
+        shape = (len(recipe.frames), recipe.crop_px, recipe.crop_px, 3)
+        return torch.zeros(self.n_clips, self._crops_at_once, *shape, device=self._device)
 
 
 def _in_precision(

@@ -77,6 +77,8 @@ class I3D(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.ReLU):
                 module.inplace = True
+            if hasattr(module, "branch_fusion"):
+                module.branch_fusion = _add
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Normalised RGB [views, frames, height, width, 3] -> [views, 2048]."""
@@ -91,6 +93,10 @@ class I3D(nn.Module):
                 if place in self.nonlocals:
                     x = self.nonlocals[place](x)
         return x.mean((2, 3, 4))
+
+
+def _add(shortcut: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+    return branch.add_(shortcut)  # in place: a new tensor costs as much as the sum
 
 
 def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
