@@ -31,7 +31,7 @@ from vad.store import FeatureStore
 from vad.train.checkpoint import Run
 from vad.train.streams import read_streams
 
-from .score import settings_of
+from .remaking import settings_of
 
 N_VIDEOS = 4  # that the detector is checked on
 LENGTHS = (1, 2, 5)  # snippets that one of them is cut to besides

@@ -7,23 +7,26 @@ numbers of one extracted first, to the last digit.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vad.config import build, options
-from vad.errors import UsageError
-from vad.extract.run import Outcome, load_backbone, make_plan, run
-from vad.extract.settings import ExtractSettings
+from vad.errors import VideoError
+from vad.extract.run import Outcome
 from vad.extract.sources import find_sources
 from vad.infer.scores import VideoScores
 from vad.infer.scoring import score_stored
 from vad.infer.settings import ScoreSettings
-from vad.store import FeatureStore, differences
+from vad.store import FeatureStore
 from vad.train.checkpoint import Run
 
 from .footage import footage_of
+from .remaking import caption_for, extract_for
+
+log = logging.getLogger("vad")
 
 
 def score(
@@ -57,25 +60,42 @@ def score_videos(
 ) -> Outcome:
     """Score files, folders, globs and lists, and hand each video's scores to `each`.
 
-    A video that fails is in the outcome and does not stop the others. With `store` the features
-    are kept there, and those that it has already are not made again.
+    A run of visual features gets each video's as soon as they are made; where it reads text, all
+    videos are captioned first. A video that fails is in the outcome and does not stop the others.
+    With `store` the features are kept there, and those that it has already are not made again;
+    without, each video's are forgotten when it has been scored.
     """
     chosen = Run.open(detector, settings.get("device", "auto"))
     reading, given = _split(settings)
+    videos = list(videos)
     sources = find_sources(videos)
-    made = settings_of(chosen, given)
-    backbone = load_backbone(made)
+    outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
         path = Path(store or Path(folder, "features.zarr"))
-        plan = make_plan(sources, path, backbone, made)
-        check_provenance(chosen, plan.provenance)
-        opened = FeatureStore.create(path)
-        done = run(plan, opened, backbone, made, quiet=quiet)
-        outcome = Outcome(failed=done.failed)
-        ids = [s.id for s in sources if s.id not in done.failed]
-        for scores in _scored(opened, chosen, ids, reading, threshold, made.max_pixels):
-            each(scores)
-            outcome.done.append(scores.video)
+
+        def hand_on(video: str) -> None:
+            opened = FeatureStore.open(path)
+            for scores in _scored(opened, chosen, [video], reading, threshold, given):
+                try:
+                    each(scores)
+                    outcome.done.append(video)
+                except VideoError as error:  # it went away, or changed, in the meantime
+                    outcome.failed[video] = error
+                    log.warning("%s: %s (%s)", scores.record.source, error, error.reason)
+            if store is None:
+                opened.remove(video)
+
+        if "text" not in chosen.names:
+            made = extract_for(chosen, sources, path, given, quiet=quiet, on_stored=hand_on)
+            outcome.failed.update(made.failed)
+            return outcome
+        if "visual" in chosen.names:
+            outcome.failed.update(extract_for(chosen, sources, path, given, quiet=quiet).failed)
+        unseen = [] if "visual" in chosen.names else videos  # else they are in the store
+        outcome.failed.update(caption_for(chosen, unseen, path, given, quiet=quiet).failed)
+        for source in sources:
+            if source.id not in outcome.failed:
+                hand_on(source.id)
     return outcome
 
 
@@ -94,7 +114,7 @@ def score_store(
     """
     opened, chosen = FeatureStore.open(store), Run.open(detector, device)
     reading = build(ScoreSettings, settings, where="score")
-    return _scored(opened, chosen, opened.ids(), reading, threshold)
+    return _scored(opened, chosen, opened.ids(), reading, threshold, {})
 
 
 def _scored(
@@ -103,7 +123,7 @@ def _scored(
     ids: Iterable[str],
     reading: ScoreSettings,
     threshold: float | None,
-    max_pixels: int | None = None,
+    given: Mapping[str, Any],
 ) -> Iterator[VideoScores]:
     """Scores of stored videos, with all that their files and pages tell."""
     for scores in score_stored(store, chosen, ids):
@@ -113,9 +133,19 @@ def _scored(
             threshold_from="run" if threshold is None else "given",
             propagation=reading,
             rule=reading,
+            captions=_captions(store, chosen, scores.video),
             provenance=_provenance(chosen),
-            footage=footage_of(scores.record, max_pixels=max_pixels),
+            footage=footage_of(scores.record, max_pixels=given.get("max_pixels")),
         )
+
+
+def _captions(store: FeatureStore, chosen: Run, video: str) -> tuple[str, ...]:
+    """The captions of a stored video: those that the run reads, else the only ones there are."""
+    names = [n for n in store.names(video) if n.startswith("captions/")]
+    text = chosen.card["features"].get("text_provenance") or {}
+    read = f"captions/{text.get('captions', {}).get('captioner')}"
+    name = read if read in names else names[0] if len(names) == 1 else None
+    return tuple(map(str, store.read(video, name))) if name else ()
 
 
 def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
@@ -126,31 +156,6 @@ def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
     return build(ScoreSettings, reading, where="score"), others
 
 
-def settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
-    """The extraction settings that the run's features were made with, and those given."""
-    made = chosen.card["features"]["provenance"]
-    recorded = {
-        "backbone": made["backbone"],
-        "weights": made["weights"].get("name"),
-        "recipe": made["recipe"]["name"],
-        "crops": made["crop_set"],
-        "tail": made["tail"],
-        "dtype": made["dtype"],
-    }
-    return build(ExtractSettings, recorded, given, where="score")
-
-
-def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
-    """UsageError unless features made here would be those that the run was trained on."""
-    if differing := differences(chosen.card["features"]["provenance"], ours):
-        field, (theirs, here) = next(iter(differing.items()))
-        raise UsageError(
-            f"{chosen.path} was trained on features with {field} {theirs!r}, "
-            f"here it would be {here!r}",
-            hint="give the same weights with --weights",
-        )
-
-
 def _provenance(chosen: Run) -> dict[str, Any]:
     """What of a run's card explains its scores."""
     card = chosen.card
@@ -159,8 +164,8 @@ def _provenance(chosen: Run) -> dict[str, Any]:
     return {
         "run": str(chosen.path),
         "detector": card["detector"],
-        "trained": card["created"],
-        "selected_on": card["selection"]["on"],
-        "epoch": card["selection"]["epoch"],
+        "trained": card.get("created"),
+        "selected_on": card.get("selection", {}).get("on"),
+        "epoch": card.get("selection", {}).get("epoch"),
         "features": {name: made for name, made in features.items() if name},
     }

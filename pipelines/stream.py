@@ -33,7 +33,7 @@ from vad.infer.stream.settings import StreamSettings
 from vad.infer.stream.window import Scored, Window
 from vad.train.checkpoint import Run
 
-from .score import check_provenance, settings_of
+from .remaking import check_provenance, settings_of
 
 log = logging.getLogger("vad")
 

@@ -130,7 +130,7 @@ def test_several_videos_come_in_the_order_of_their_peaks(make_scores, page):
 
 def test_a_video_that_is_gone_still_has_its_curve(make_scores, page):
     path, parsed = page(make_scores(SNIPPETS))
-    assert "The video was not there" in path.read_text(encoding="utf-8")
+    assert "The video could not be read" in path.read_text(encoding="utf-8")
     assert "svg" in [tag for tag, _ in parsed.tags]
 
 

@@ -24,6 +24,7 @@ class Media:
     preview: bytes = b""  # MP4
     poster: bytes = b""  # JPEG of the highest score
     thumbnails: tuple[bytes, ...] = ()  # JPEG of the peak of every event
+    readable: bool = True
 
 
 def make_media(scores: VideoScores, most_bytes: int) -> Media:

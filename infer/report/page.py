@@ -134,7 +134,9 @@ def _player(number: int, media: Media, address: str) -> str:
             f'<div class="player">{video} src="{escape(address)}"></video>'
             "<p>Too long to be part of this page: it plays from its own file.</p></div>"
         )
-    return '<div class="player gone"><p>The video was not there when this page was made.</p></div>'
+    return (
+        '<div class="player gone"><p>The video could not be read when this page was made.</p></div>'
+    )
 
 
 def _curve(scores: VideoScores, kind: str) -> str:

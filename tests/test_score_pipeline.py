@@ -1,0 +1,188 @@
+"""Videos and a run to scores: one video, many, from a store, with text; what is refused."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import vad as library
+from vad.errors import UsageError
+from vad.extract.caption import caption
+from vad.extract.run import extract
+from vad.infer.scores import read_scores
+from vad.pipelines.cli import main
+from vad.pipelines.score import score_store, score_videos
+
+
+@pytest.fixture
+def vad(monkeypatch, capsys):
+    """Run a command: exit code, stdout, stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        out, err = capsys.readouterr()
+        return done.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, data):
+    """Four videos, their store with captions, and runs with and without text."""
+    folder = tmp_path_factory.mktemp("score")
+    videos = sorted((data / "fight" / "videos").glob("*.mp4"), key=lambda p: p.stat().st_size)[:4]
+    (folder / "videos").mkdir()
+    for video in videos:
+        (folder / "videos" / video.name).write_bytes(video.read_bytes())
+    lines = [f"{video.stem},{number % 2}" for number, video in enumerate(videos)]
+    (folder / "labels.csv").write_text("\n".join(["video,label", *lines]) + "\n")
+    store = folder / "features.zarr"
+    extract(folder / "videos", store, quiet=True)
+    caption(store, captioner="labels", encoder="minilm", quiet=True)
+    shared = {"validation": 0, "epochs": 1, "quiet": True}
+    library.train(
+        store,
+        folder / "labels.csv",
+        folder / "rtfm",
+        text=None,
+        visual="efficientnet-lite0",
+        **shared,
+    )
+    library.train(
+        store, folder / "labels.csv", folder / "tevad",
+        detector="tevad", visual="efficientnet-lite0", text="minilm", **shared,
+    )  # fmt: skip
+    return folder
+
+
+def all_scores(folder, run, **settings):
+    found = []
+    outcome = score_videos(
+        [folder / "videos"], folder / run, each=found.append, quiet=True, **settings
+    )
+    assert not outcome.failed
+    assert sorted(outcome.done) == sorted(s.video for s in found)
+    return {s.video: s for s in found}
+
+
+@pytest.mark.parametrize("run", ["rtfm", "tevad"])
+def test_direct_and_staged_scores_are_equal_to_the_last_bit(folder, run):
+    direct = all_scores(folder, run)
+    staged = {s.video: s for s in score_store(folder / "features.zarr", folder / run)}
+    assert len(direct) == 4
+    assert direct.keys() == staged.keys()
+    for video in direct:
+        assert np.array_equal(direct[video].snippets, staged[video].snippets)
+        assert direct[video].to_dict()["frames"] == staged[video].to_dict()["frames"]
+
+
+def test_a_run_that_reads_text_tells_what_is_seen(folder):
+    scores = all_scores(folder, "tevad", threshold=0.0)
+    for found in scores.values():
+        assert len(found.captions) == len(found.snippets)
+        assert found.events[0].caption == found.captions[found.events[0].peak_frame // 16]
+        assert found.events[0].caption
+
+
+def test_one_call_one_video(folder, tmp_path):
+    video = next((folder / "videos").iterdir())
+    scores = library.score(video, detector=folder / "rtfm", threshold=0.0, merge_gap=2.0)
+    assert len(scores.frames) == scores.record.n_frames
+    assert (scores.threshold, scores.threshold_from, scores.rule.merge_gap) == (0.0, "given", 2.0)
+    (event,) = scores.events  # every frame reaches 0
+    assert (event.start_frame, event.end_frame) == (0, scores.record.n_frames)
+    paths = scores.save(tmp_path, ["csv", "mp4", "html"])
+    assert all(path.stat().st_size > 1000 for path in paths)
+    assert scores.plot(tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_are_handed_on_one_by_one_and_nothing_is_left(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    stored = []
+
+    def look(scores):
+        stored.append([p for p in tmp_path.glob("vad-*/features.zarr/*/visual")])
+
+    score_videos([folder / "videos"], folder / "rtfm", each=look, quiet=True, workers=1)
+    assert len(stored) == 4
+    assert max(map(len, stored)) <= 2  # the one at hand, and one that may be ready
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_a_report_of_the_folder_and_events_redoes_it(vad, folder, tmp_path):
+    out = tmp_path / "out"
+    code, text, err = vad(
+        *("score", "--store", folder / "features.zarr", "--detector", folder / "rtfm"),
+        *("--out", out, "--format", "json,html,events,srt", "--threshold", "0.99", "--quiet"),
+    )
+    assert (code, len(text.splitlines())) == (0, 5), err
+    assert {p.name for p in out.iterdir() if p.suffix in (".html", ".csv")} == {
+        *("report.html", "events.csv"),
+    }
+    before = {p.stem: read_scores(p) for p in out.glob("*.json")}
+    assert len(before) == 4
+    code, text, _ = vad("events", out, "--threshold", "0", "--min-event", "0", "--json")
+    found = json.loads(text)
+    assert code == 0
+    for video, scores in before.items():
+        assert [(e["start_frame"], e["end_frame"]) for e in found[video]] == [
+            (0, scores.record.n_frames)
+        ]
+    code, text, _ = vad("events", out, "--threshold", "1")
+    assert text == "no events\n"
+
+
+def test_settings_that_are_not_given_stay_as_they_were(vad, make_scores, tmp_path):
+    from vad.infer.events import EventRule
+
+    # at 1.6 s a pause of one snippet, 1.6 s
+    scores = make_scores([0.9, 0.1, 0.9], rule=EventRule(merge_gap=2.0))
+    (path,) = scores.save(tmp_path, ["json"])
+
+    def n_events(*options):
+        return len(json.loads(vad("events", path, "--json", *options)[1])["video"])
+
+    assert n_events() == 1
+    assert n_events("--merge-gap", "1") == 2
+    assert n_events("--merge-gap", "1", "--low", "0.1") == 1
+    assert n_events("--propagation", "gaussian", "--sigma", "100", "--threshold", "0.7") == 0
+
+
+WRONG = [
+    (["score", "--detector", "r"], "nothing to score; name videos, or a --store"),
+    (["score", "x", "--detector", "r", "--threshold", "2"], "--threshold 2: give auto, or a"),
+    (["score", "x", "--detector", "r", "--min-event", "-1"], "min_event: -1.0 is below 0"),
+    (["events", "none.json"], "none.json cannot be read"),
+    (["events", "."], ". holds no JSON file; vad score --format json makes them"),
+    (["events", ".", "--format", "gif"], "no format 'gif'; there are: csv, json"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
+def test_a_mistake_is_one_line(vad, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = vad(*args)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_features_made_another_way_are_refused_with_the_difference(folder, tmp_path):
+    other = tmp_path / "five.zarr"
+    extract(folder / "videos", other, quiet=True, crops="five")
+    with pytest.raises(UsageError, match=r"rtfm was trained on .* with crop"):
+        list(score_store(other, folder / "rtfm"))
+
+
+def test_a_run_of_captions_from_a_file_says_what_to_do(folder, tmp_path):
+    import shutil
+
+    run = tmp_path / "tevad"
+    shutil.copytree(folder / "tevad", run)
+    card = json.loads((run / "card.json").read_text())
+    card["features"]["text_provenance"]["captions"] = {"captioner": "file", "files": {"a": "0"}}
+    (run / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UsageError, match=r"reads captions of a file.*vad caption STORE"):
+        library.score(next((folder / "videos").iterdir()), detector=run)
