@@ -241,11 +241,13 @@ def test_a_list_of_another_machine_chooses_by_name(published, stored, tmp_path):
 
 
 def test_a_list_of_files_that_are_here_needs_no_folder(published, stored, tmp_path):
-    published({f"{v}__{k}.npy": (4, DIM) for v in "ab" for k in range(5)})
+    files = published({f"{v}__{k}.npy": (4, DIM) for v in "ab" for k in range(5)})
     lines = tmp_path / "set.list"
-    lines.write_text("".join(f"{published.folder}/b__{k}.npy\n" for k in range(5)))
-    outcome, _ = stored(f"@{lines}")
+    lines.write_text("".join(f"{published.folder}/b__{k}.npy\n" for k in (3, 0, 4, 1, 2)))
+    outcome, store = stored(f"@{lines}")
     assert outcome.done == ["b"]
+    for k in range(5):  # in the order of the crops, not of the list
+        assert np.array_equal(store.read("b", "visual/i3d")[:, k], files[f"b__{k}.npy"])
 
 
 def test_a_list_without_its_files_says_what_is_missing(published, stored, tmp_path):
