@@ -28,7 +28,7 @@ from vad.files import committed, write_json
 
 from .detectors import Detector, create_detector
 from .scaling import Scaling
-from .streams import KINDS, Inputs
+from .streams import KINDS, Inputs, Names
 
 SCHEMA = "vad.run/1"
 WEIGHTS, CARD = "detector.safetensors", "card.json"
@@ -112,6 +112,27 @@ class Run:
         parts = features.split(1, dim=1) if features.shape[2] > LONG_SNIPPETS else (features,)
         scores = torch.stack([self.detector(part, sentences).scores[0] for part in parts]).mean(0)
         return smooth(scores.float().cpu().numpy(), self.card["training"]["smoothing"])
+
+
+def features_card(
+    store: str | Path,
+    names: Names,
+    widths: Mapping[str, int | None],
+    *,
+    crops: int | None,
+    made: Mapping[str, Mapping[str, Any] | None],
+) -> dict[str, Any]:
+    """What a card says of the features that a run reads: their arrays, sizes and provenance."""
+    return {
+        "store": str(store),
+        "visual": names.get("visual"),
+        "crops": crops,
+        "dim": widths.get("visual"),
+        "provenance": made.get("visual"),
+        "text": names.get("text"),
+        "text_dim": widths.get("text"),
+        "text_provenance": made.get("text"),
+    }
 
 
 def names_of(card: Mapping[str, Any]) -> dict[str, str]:

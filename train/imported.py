@@ -14,7 +14,7 @@ from vad.config import build
 from vad.errors import UsageError
 from vad.store import FeatureStore
 
-from .checkpoint import CARD, SCHEMA, Run
+from .checkpoint import CARD, SCHEMA, Run, features_card
 from .detectors import create_detector, find_row
 from .detectors.published import check_asked, fill
 from .scaling import Scaling
@@ -89,13 +89,11 @@ def import_detector(
 def _features(
     store: str | Path | None, given: Mapping[str, str | None], dims: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    """What the card says of the features; those of `store`, or any of these names and widths."""
+    """What the card says of the features: those of `store`, or any of these names and widths."""
     kinds = [kind for kind in KINDS if dims[kind]]
     if store is None:
         names = {k: f"{k}/{given[k]}" if given[k] else USUAL[k] for k in kinds}
-        card: dict[str, Any] = {"store": "features.zarr", "crops": None, "dim": dims["visual"]}
-        card |= {"visual": names["visual"], "provenance": None, "text": names.get("text")}
-        return {**card, "text_dim": dims["text"], "text_provenance": None}
+        return features_card("features.zarr", names, dims, crops=None, made={})
     opened = FeatureStore.open(store)
     names = choose_streams(opened, given, needed=kinds)
     first = next((i for i in opened.ids() if set(names.values()) <= set(opened.names(i))), None)
@@ -110,9 +108,7 @@ def _features(
                 hint="extract with the backbone that they were trained on",
             )
     made = {kind: opened.provenance(name) for kind, name in names.items()}
-    card = {"store": str(store), "visual": names["visual"], "crops": shapes["visual"][1]}
-    card |= {"dim": dims["visual"], "provenance": made["visual"], "text": names.get("text")}
-    return {**card, "text_dim": dims["text"], "text_provenance": made.get("text")}
+    return features_card(store, names, dims, crops=shapes["visual"][1], made=made)
 
 
 def _sha256(path: Path) -> str:

@@ -23,7 +23,7 @@ from vad.progress import meter
 from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
-from .checkpoint import CARD, SCHEMA, Run
+from .checkpoint import CARD, SCHEMA, Run, features_card
 from .choices import split_settings
 from .detectors import Detector, create_detector, find_row
 from .detectors.published import fill
@@ -193,17 +193,9 @@ def _features(
                 f"{store.path} holds features of random weights, which mean nothing",
                 hint="extract with real weights, or --allow-random in a test",
             )
-    _, crops, dim = shapes.get("visual", (0, 1, None))
-    return {
-        "store": str(store.path),
-        "visual": names.get("visual"),
-        "crops": crops,
-        "dim": dim,
-        "provenance": made.get("visual"),
-        "text": names.get("text"),
-        "text_dim": shapes["text"][2] if "text" in shapes else None,
-        "text_provenance": made.get("text"),
-    }
+    widths = {kind: dim for kind, (_, _, dim) in shapes.items()}
+    crops = max(n_crops for _, n_crops, _ in shapes.values())
+    return features_card(store.path, names, widths, crops=crops, made=made)
 
 
 def _listed(labels: Sequence[Label]) -> list[dict[str, Any]]:

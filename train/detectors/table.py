@@ -117,7 +117,7 @@ DETECTORS: dict[str, Row] = {
         PEL4VADSettings,
         "attention to the video and to a window, causal classifier, prompts at training",
         "Pu et al., TIP 2024",
-        small={"t_step": 3, "window": 5},
+        small={"t_step": 3, "window": 5, "lr": 2e-4},
         arrays=("prompts",),
     ),
     "bnwvad": Row(
