@@ -69,6 +69,7 @@ class TimeConv(nn.Module):
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
+        self.out_channels = conv.out_channels
         self.step = int(conv.stride[1])  # between rows, and between columns
         kernel = conv.weight.detach().flatten(2).permute(2, 1, 0)
         self.taps = nn.Parameter(kernel.contiguous(), requires_grad=False)  # [time, in, out]

@@ -1,0 +1,321 @@
+"""What a ten-crop I3D clip costs: `vad extract` against two other ways, on the same videos.
+
+    python benchmarks/extract.py --json OUT [--weights random:0] [--videos FILE...]
+
+    vad      what `vad extract` does
+    plain    PyTorch as one would write it: clip by clip, crop by crop, the network as it is
+    common   the way of the public extractors: every frame to a JPEG file, read again by PIL,
+             resized one by one, all crops of all clips as floating point numbers, batches of clips
+    host     vad with a network that answers at once: all that is not the model, on more videos
+
+Seconds are CPU seconds of the whole process tree and each way computes on one thread, so that
+other work on the machine disturbs little. Each way is a process of its own, whose memory (the
+resident size of it and its children, sampled) is watched. The model alone is timed in the
+process of `vad`, on as many forward passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from vad.extract.backbones import create_backbone, i3d
+from vad.extract.run import make_plan, run
+from vad.extract.settings import ExtractSettings
+from vad.extract.sources import find_sources
+from vad.extract.weights import fill_randomly
+from vad.extract.workers import Clips, DecoderPool
+from vad.files import write_json
+from vad.grid import CLIP_FRAMES
+from vad.store import FeatureStore
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
+VIDEOS = [DATA / "fight" / "videos" / f"{name}.mp4" for name in ("s32_fight", "s33_calm0")]
+CLIPS_AT_ONCE = 4  # of the common way, whose default of 20 would need 5 GB
+PARTS = ("decode", "transform", "model", "write")
+SAMPLE_S = 0.1
+
+Seconds = dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--weights", default="random:0")
+    parser.add_argument("--videos", nargs="+", type=Path, default=VIDEOS)
+    parser.add_argument("--host-videos", nargs="+", type=Path, default=None)
+    parser.add_argument("--way", choices=WAYS, help="measure one way, in this process")
+    args = parser.parse_args()
+    if args.way:
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = WAYS[args.way](args.videos, args.weights, Path(folder))
+        print(json.dumps(seconds))
+        return
+    host_videos = args.host_videos or sorted((DATA / "fight" / "videos").glob("*.mp4"))
+    ways = {
+        way: measure(way, host_videos if way == "host" else args.videos, args.weights)
+        for way in WAYS
+    }
+    result = summary(ways)
+    print(table(ways, result))
+    if args.json:
+        write_json(args.json, result)
+
+
+def measure(way: str, videos: list[Path], weights: str) -> Seconds:
+    """Run one way in a process of its own; its seconds per clip and its peak memory."""
+    command = [sys.executable, __file__, "--way", way, "--weights", weights, "--videos"]
+    peak_bytes = 0
+    with subprocess.Popen(
+        [*command, *map(str, videos)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        while process.poll() is None:
+            peak_bytes = max(peak_bytes, tree_bytes(process.pid))
+            time.sleep(SAMPLE_S)
+        if process.returncode or process.stdout is None:
+            sys.exit(f"{way} failed with exit code {process.returncode}")
+        seconds: Seconds = json.loads(process.stdout.read().splitlines()[-1])
+    return {**seconds, "peak_gb": peak_bytes / 1e9}
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and all that it started."""
+    try:
+        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [int(c) for t in tasks for c in (t / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it ended meanwhile
+    return resident * resource.getpagesize() + sum(map(tree_bytes, children))
+
+
+def summary(ways: dict[str, Seconds]) -> dict[str, Any]:
+    """The figures that are quoted, and what they follow from."""
+    host, own = ways["host"], ways["vad"]
+    host_s = host["decode"] + host["transform"] + host["write"]
+    return {
+        "host_s_per_clip": host_s,
+        "model_s_per_clip": own["model"],
+        "end_to_end_over_model": (own["model"] + host_s) / own["model"],
+        "speedup_over_common_extractor": ways["common"]["total"] / own["total"],
+        "speedup_over_plain": ways["plain"]["total"] / own["total"],
+        "peak_gb": own["peak_gb"],
+        "threads": 1,
+        "ways": ways,
+    }
+
+
+def table(ways: dict[str, Seconds], result: dict[str, Any]) -> str:
+    head = f"{'s per ten-crop clip':20s}" + "".join(f"{p:>10s}" for p in PARTS)
+    lines = [f"{head}{'total':>10s}{'clips':>7s}{'peak GB':>9s}"]
+    for way, seconds in ways.items():
+        cells = "".join(f"{seconds[p]:10.4f}" if p in seconds else f"{'':10s}" for p in PARTS)
+        rest = f"{seconds['total']:10.4f}{seconds['clips']:7.0f}{seconds['peak_gb']:9.2f}"
+        lines.append(f"{way:20s}{cells}{rest}")
+    lines += [f"{name:32s}{result[name]:8.3f}" for name in result if name not in ("ways",)]
+    return "\n".join(lines)
+
+
+class Clock:
+    """CPU seconds of this process and its children, by part."""
+
+    def __init__(self) -> None:
+        self.seconds: Seconds = defaultdict(float)
+        self._last = self._now()
+
+    def lap(self, part: str) -> None:
+        """What was used since the last lap was used by `part`."""
+        now = self._now()
+        self.seconds[part] += now - self._last
+        self._last = now
+
+    def per_clip(self, n_clips: int) -> Seconds:
+        each = {part: seconds / n_clips for part, seconds in self.seconds.items()}
+        return {**each, "total": sum(each.values()), "clips": n_clips}
+
+    @staticmethod
+    def _now() -> float:
+        used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+# --- the ways
+
+
+def with_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
+    """Total of a run; the model alone, on as many passes."""
+    clock = Clock()
+    backbone = create_backbone("i3d", weights=weights)
+    views = torch.randn(2, CLIP_FRAMES, 224, 224, 3)
+    with torch.inference_mode():
+        backbone.network(views)
+        clock.lap("setup")
+        n_views = 0
+        while n_views < 40:
+            backbone.network(views)
+            n_views += len(views)
+    clock.lap("model")
+    chosen = ExtractSettings(backbone="i3d", weights=weights, workers=1)
+    plan = make_plan(find_sources(videos), folder / "s.zarr", backbone, chosen)
+    store = FeatureStore.create(folder / "s.zarr")
+    clock.lap("setup")
+    run(plan, store, backbone, chosen, quiet=True)
+    clock.lap("run")
+    name = f"visual/{backbone.name}"
+    n_clips = sum(len(store.read(video, name)) for video in store.ids())
+    model_s = clock.seconds["model"] / n_views * len(backbone.crops)
+    return {"model": model_s, "total": clock.seconds["run"] / n_clips, "clips": n_clips}
+
+
+class Instant(torch.nn.Module):
+    """A network that takes no time: the features of each view are numbers ready made."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.values = torch.rand(1, dim, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        return self.values.expand(len(views), -1)
+
+
+def host_of_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
+    """Decoding; decoding and crops; the whole run. The parts are their differences."""
+    backbone = create_backbone("i3d", weights=weights)
+    backbone.network = Instant(backbone.dim)
+    clock = Clock()
+    n_clips = decode(videos, lambda clips: None)
+    clock.lap("decode")
+    decode(videos, lambda clips: backbone.submit(clips).result())
+    clock.lap("transform")
+    chosen = ExtractSettings(backbone="i3d", weights=weights, workers=1)
+    plan = make_plan(find_sources(videos), folder / "s.zarr", backbone, chosen)
+    run(plan, FeatureStore.create(folder / "s.zarr"), backbone, chosen, quiet=True)
+    clock.lap("write")
+    seconds = clock.seconds
+    seconds["write"] -= seconds["transform"]
+    seconds["transform"] -= seconds["decode"]
+    return clock.per_clip(n_clips)
+
+
+def decode(videos: list[Path], use: Callable[[NDArray[np.uint8]], object]) -> int:
+    n_clips = 0
+    with DecoderPool(1, clips_per_block=4, tail="loop") as pool:
+        for event in pool.decode(videos):
+            if isinstance(event, Clips):
+                use(event.rgb)
+                n_clips += len(event.rgb)
+    return n_clips
+
+
+def plainly(videos: list[Path], weights: str, folder: Path) -> Seconds:
+    """Frames by PyAV's default call, clip by clip and crop by crop through the plain network."""
+    network, clock, n_clips = plain_network(weights), Clock(), 0
+    for video in videos:
+        features = []
+        with av.open(str(video)) as container:
+            frames = [frame.to_image() for frame in container.decode(video=0)]
+        clock.lap("decode")
+        for start in range(0, len(frames), CLIP_FRAMES):
+            clip = [as_short_side(f, 256) for f in looped(frames[start : start + CLIP_FRAMES])]
+            clock.lap("transform")
+            for left, top, mirrored in ten_crops(*clip[0].size):
+                pixels = np.stack(
+                    [np.asarray(f, np.float32)[top:, left:][:224, :224] for f in clip]
+                )
+                pixels = (pixels[:, :, ::-1] if mirrored else pixels) - 114.75
+                view = torch.from_numpy(pixels / np.float32(57.375))[None]
+                clock.lap("transform")
+                features.append(network(view).numpy())
+                clock.lap("model")
+            n_clips += 1
+        np.save(folder / f"{video.stem}.npy", np.concatenate(features))
+        clock.lap("write")
+    return clock.per_clip(n_clips)
+
+
+def commonly(videos: list[Path], weights: str, folder: Path) -> Seconds:
+    """The steps of the common extractor: JPEG files, PIL, Lanczos to 340x256, 2x/255 - 1."""
+    network, clock, n_clips = plain_network(weights), Clock(), 0
+    for video in videos:
+        with av.open(str(video)) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                frame.to_image().save(folder / f"{number:06}.jpg")
+        files = sorted(folder.glob("*.jpg"))
+        clock.lap("decode")
+        features = []
+        starts = range(0, len(files), CLIP_FRAMES)
+        for first in range(0, len(starts), CLIPS_AT_ONCE):
+            clips = []
+            for start in starts[first : first + CLIPS_AT_ONCE]:
+                pictures = [Image.open(f) for f in looped(files[start : start + CLIP_FRAMES])]
+                small = [p.resize((340, 256), Image.Resampling.LANCZOS) for p in pictures]
+                clips.append(np.stack([np.array(p).astype(float) * 2 / 255 - 1 for p in small]))
+            batch = np.stack(clips)
+            crops = [
+                (batch[:, :, :, ::-1] if mirrored else batch)[:, :, top:, left:][:, :, :224, :224]
+                for left, top, mirrored in ten_crops(340, 256)
+            ]
+            tensors = [torch.from_numpy(np.ascontiguousarray(c)).float() for c in crops]
+            clock.lap("transform")
+            features.append(np.stack([network(t).numpy() for t in tensors], 1))
+            clock.lap("model")
+        n_clips += len(starts)
+        np.save(folder / f"{video.stem}.npy", np.concatenate(features))
+        for file in files:
+            file.unlink()
+        clock.lap("write")
+    return clock.per_clip(n_clips)
+
+
+def plain_network(weights: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """I3D-ResNet50 as published: batch-norms unfolded, torch's own layout."""
+    network = i3d.I3D("fair-32x2").eval().requires_grad_(False)
+    fill_randomly(network, int(weights.removeprefix("random:")))
+    return torch.inference_mode()(network)
+
+
+def looped(items: list[Any]) -> list[Any]:
+    return [items[i % len(items)] for i in range(CLIP_FRAMES)]
+
+
+def as_short_side(image: Image.Image, size: int) -> Image.Image:
+    width, height = (size * side // min(image.size) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def ten_crops(width: int, height: int) -> list[tuple[int, int, bool]]:
+    right, bottom = width - 224, height - 224
+    places = [(0, 0), (right, 0), (0, bottom), (right, bottom), (right // 2, bottom // 2)]
+    return [(left, top, mirrored) for mirrored in (False, True) for left, top in places]
+
+
+WAYS: dict[str, Callable[[list[Path], str, Path], Seconds]] = {
+    "vad": with_vad,
+    "plain": plainly,
+    "common": commonly,
+    "host": host_of_vad,
+}
+
+if __name__ == "__main__":
+    main()

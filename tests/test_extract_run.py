@@ -1,0 +1,215 @@
+"""Extraction runs: what may differ between two runs without changing a feature."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from vad.errors import VideoError
+from vad.extract.assembly import Assembly
+from vad.extract.backbones import create_backbone
+from vad.extract.backbones.backbone import Backbone
+from vad.extract.backbones.i3d import load as load_i3d
+from vad.extract.backbones.network import Network, TimeConv, for_cpu
+from vad.extract.recipes import RECIPES
+from vad.extract.run import extract
+from vad.extract.sources import find_sources
+from vad.extract.workers import Clips, DecoderPool, Failed
+from vad.store import FeatureStore
+
+ARRAY = "visual/efficientnet-lite0"
+
+
+def arrays(store):
+    """Every array of a store, by video."""
+    opened = FeatureStore.open(store)
+    return {video: opened.read(video, ARRAY) for video in opened.ids()}
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for video, features in one.items():
+        np.testing.assert_array_equal(features, other[video])
+
+
+@pytest.fixture
+def videos(make_video, tmp_path):
+    """Three videos of 2, 3 and 1 clips, of two sizes."""
+    for name, n_frames, size in (("a", 20, (160, 96)), ("b", 48, (96, 160)), ("c", 15, (160, 96))):
+        make_video(f"videos/{name}.mp4", n_frames, size=size)
+    return tmp_path / "videos"
+
+
+def test_workers_order_and_company_do_not_change_a_bit(videos, tmp_path):
+    extract(videos, tmp_path / "one.zarr", quiet=True, workers=1, dtype="float32")
+    a, b, c = sorted(videos.iterdir())
+    for paths in ([b, c], [a]):
+        extract(paths, tmp_path / "two.zarr", quiet=True, workers=3, dtype="float32")
+    expected = arrays(tmp_path / "one.zarr")
+    assert {video: len(features) for video, features in expected.items()} == {
+        "a": 2,
+        "b": 3,
+        "c": 1,
+    }
+    assert_same_bits(arrays(tmp_path / "two.zarr"), expected)
+
+
+class Brightness(torch.nn.Module):
+    """The brightest and the first number of a view; notes how many views came at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_views = []
+
+    def forward(self, views):
+        self.n_views.append(len(views))
+        return torch.stack([views.amax((1, 2, 3, 4)), views[:, 0, 0, 0, 0]], 1)
+
+
+def brightness(n_clips):
+    """A backbone that computes so many clips at once, as on a GPU."""
+    network = Network(
+        Brightness(), 2, RECIPES["efficientnet-lite0"], {"name": "none"}, "none", 1, 1
+    )
+    backbone = Backbone(
+        "brightness", network, crops="center", device=torch.device("cpu"), precision="fp32"
+    )
+    backbone.n_clips = n_clips
+    return backbone
+
+
+def assemble(store, backbone, videos):
+    """Store videos by a backbone. Returns how each ended."""
+    sources = find_sources([videos])
+    settings = {"array": "visual/x", "provenance": {}, "dtype": "float32", "tail": "repeat-last"}
+    with (
+        DecoderPool(2, clips_per_block=3, tail="repeat-last") as pool,
+        Assembly(store, backbone, **settings) as assembly,
+    ):
+        events = pool.decode([s.path for s in sources])
+        return {source.id: error for source, error in assembly.store(events, sources)}
+
+
+@pytest.mark.parametrize("n_clips", [1, 2, 4, 16])
+def test_batches_across_videos_do_not_change_a_bit(videos, tmp_path, n_clips):
+    backbone = brightness(n_clips)
+    store = FeatureStore.create(tmp_path / "s.zarr")
+    assert assemble(store, backbone, videos) == {"a": None, "b": None, "c": None}
+    assert set(backbone.network.n_views) == {n_clips}  # the last batch, too, is a full one
+    assert len(backbone.network.n_views) == -(-6 // n_clips)
+    for video in ("a", "b", "c"):
+        (clips,) = [
+            event.rgb for event in decoded(videos / f"{video}.mp4") if isinstance(event, Clips)
+        ]
+        features = store.read(video, "visual/x")
+        np.testing.assert_array_equal(features, brightness(1)(clips))
+
+
+def decoded(path):
+    with DecoderPool(1, clips_per_block=8, tail="repeat-last") as pool:
+        return list(pool.decode([path]))
+
+
+def test_a_video_that_fails_late_leaves_its_companions_and_no_trace(videos, tmp_path):
+    sources = find_sources([videos])[:2]
+    opened, clips, _ = decoded(sources[0].path)
+    other = decoded(sources[1].path)
+    error = VideoError("crashed", "its decoder died")
+    at = [type(e)(**{**fields_of(e), "index": 1}) for e in other]
+    events = [opened, at[0], clips, at[1], Failed(0, error), at[2]]
+    store = FeatureStore.create(tmp_path / "s.zarr")
+    settings = {"array": "visual/x", "provenance": {}, "dtype": "float32", "tail": "repeat-last"}
+    with Assembly(store, brightness(4), **settings) as assembly:
+        ended = dict(assembly.store(events, sources))
+    assert ended == {sources[0]: error, sources[1]: None}
+    assert store.ids() == ["b"]
+    assert store.read("b", "visual/x").shape == (3, 1, 2)
+    assert list((store.path / ".scratch").iterdir()) == []
+
+
+def fields_of(event):
+    return {name: getattr(event, name) for name in event.__slots__}
+
+
+def test_features_that_are_not_finite_fail_the_video_alone(videos, tmp_path):
+    class Dark(Brightness):
+        passes = itertools.count()
+
+        def forward(self, views):
+            return super().forward(views) / min(next(self.passes), 1)  # by zero, the first time
+
+    backbone = brightness(1)
+    backbone.network = Dark()
+    store = FeatureStore.create(tmp_path / "s.zarr")
+    ended = assemble(store, backbone, videos)
+    assert sorted(error.reason for error in ended.values() if error) == ["not-finite"]
+    assert len(store.ids()) == 2
+
+
+EXTRACT = """
+import sys
+from vad.extract.run import extract
+extract(sys.argv[1], sys.argv[2], dtype="float32", quiet=True)
+"""
+
+
+def test_a_run_after_a_kill_completes_the_store_to_the_bit(videos, tmp_path):
+    command = [sys.executable, "-c", EXTRACT, videos, tmp_path / "two.zarr"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "two.zarr" / "a").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(run.pid, signal.SIGKILL)
+    assert "a" in FeatureStore.open(tmp_path / "two.zarr")
+    outcome = extract(videos, tmp_path / "two.zarr", quiet=True, dtype="float32")
+    assert "a" in outcome.skipped
+    extract(videos, tmp_path / "one.zarr", quiet=True, dtype="float32")
+    assert_same_bits(arrays(tmp_path / "two.zarr"), arrays(tmp_path / "one.zarr"))
+    assert list((tmp_path / "two.zarr" / ".scratch").iterdir()) == []
+
+
+# --- passes of the network
+
+
+def test_the_number_of_cores_does_not_change_a_bit():
+    clips = np.random.default_rng(0).integers(0, 256, (2, 16, 60, 80, 3), np.uint8)
+    before = torch.get_num_threads()
+    features = []
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        backbone = create_backbone("efficientnet-lite0", weights="random:0")
+        features.append(backbone(clips))
+        assert torch.get_num_threads() == n_threads  # its threads keep to themselves
+    torch.set_num_threads(before)
+    np.testing.assert_array_equal(*features)
+    np.testing.assert_array_equal(backbone(clips[1:2]), features[0][1:2])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "n_steps"),
+    [((1, 1, 1), 1, 2), ((1, 1, 1), 2, 3), ((3, 1, 1), 1, 1), ((3, 1, 1), 1, 2), ((3, 1, 1), 1, 5)],
+)
+def test_convolutions_over_time_are_those_of_torch(kernel, stride, n_steps):
+    torch.manual_seed(0)
+    padding = (kernel[0] // 2, 0, 0)
+    conv = torch.nn.Conv3d(6, 4, kernel, (1, stride, stride), padding).requires_grad_(False)
+    x = torch.randn(2, 6, n_steps, 5, 7)
+    torch.testing.assert_close(TimeConv(conv)(x), conv(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["fair-32x2", "fair-32x2-nonlocal", "pytorchvideo-8x8"])
+def test_i3d_for_cpus_has_the_features_of_i3d(layout):
+    views = torch.randn(1, 16, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        network = load_i3d(f"{layout}:random:0", RECIPES["rtfm"]).module
+        expected = network(views)
+        fast = for_cpu(network)
+        assert sum(isinstance(m, TimeConv) for m in fast.modules()) >= 30
+        error = (fast(views) - expected).abs().max() / expected.abs().max()
+    assert error <= 1e-5
