@@ -38,11 +38,11 @@ def cut_clips(folder: Path, n_clips: int, n_frames: int = 34) -> list[Path]:
 def write_clip(path: Path, frames: list[av.VideoFrame], codec: str = "libx264") -> None:
     """Encode frames at 30 a second; the suffix of the path says the container."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=30)
+        stream = container.add_stream(codec, rate=30, options=OPTIONS.get(codec, {}))
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = OPTIONS.get(codec, {})
         for number, frame in enumerate(frames):
             frame.pts, frame.time_base = number, Fraction(1, 30)
             container.mux(stream.encode(frame))

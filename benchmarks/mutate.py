@@ -100,7 +100,8 @@ def _rename_box(data: bytearray, rng: random.Random) -> bytearray:
 
 
 def _places(data: bytearray, box: bytes) -> list[int]:
-    found, start = [], data.find(box)
+    found: list[int] = []
+    start = data.find(box)
     while start >= 0 and len(found) < 4:
         found.append(start)
         start = data.find(box, start + 4)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import vad
@@ -151,35 +152,26 @@ def embed(
     kept = {name: value for name, value in made.items() if name not in INFORMATION}
     provenance = {**encoder.provenance, "captions": kept, "vad": vad.__version__}
     refuse_mix(store, array, provenance, overwrite=overwrite)
+    done = set(outcome.done)
     names = {video: store.names(video) for video in store.ids()}
     todo = [v for v in names if source in names[v] and (overwrite or array not in names[v])]
     with meter("embed", len(todo), unit="videos", quiet=quiet) as progress:
         rows: dict[str, list[str]] = {}
+        different: set[str] = set()
         for video in todo:
             rows[video] = store.read(video, source).tolist()
-            different = len({text for texts in rows.values() for text in texts})
-            if different >= SENTENCES_AT_ONCE or video == todo[-1]:
-                _embed(store, array, rows, encoder, provenance)
-                outcome.done += [v for v in rows if v not in outcome.done]
-                progress.advance(len(rows))
-                rows = {}
-
-
-def _embed(
-    store: FeatureStore,
-    array: str,
-    rows: Mapping[str, list[str]],
-    encoder: SentenceEncoder,
-    provenance: Mapping[str, Any],
-) -> None:
-    """Embed the captions of some videos together, and commit each video's."""
-    texts = sorted({text for some in rows.values() for text in some})
-    index = {text: i for i, text in enumerate(texts)}
-    embeddings = encoder(texts)
-    for video, some in rows.items():
-        draft = store.draft(video)
-        draft.append(array, embeddings[[index[text] for text in some]])
-        draft.commit(store.record(video), store.times(video), {array: provenance})
+            different.update(rows[video])
+            if len(different) >= SENTENCES_AT_ONCE or video == todo[-1]:
+                unique = sorted(different)  # in one order, so that every run computes alike
+                embeddings = dict(zip(unique, encoder(unique), strict=True))
+                for some, texts in rows.items():
+                    draft = store.draft(some)
+                    draft.append(array, np.stack([embeddings[text] for text in texts]))
+                    draft.commit(store.record(some), store.times(some), {array: provenance})
+                    progress.advance()
+                done.update(rows)
+                rows, different = {}, set()
+    outcome.done = sorted(done)
 
 
 def refuse_mix(

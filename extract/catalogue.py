@@ -15,8 +15,10 @@ from pathlib import Path
 from vad.errors import UsageError
 
 from .backbones.table import BACKBONES, KnownWeights
+from .captioners.table import CAPTIONERS
 from .downloads import fetch, place_of
 from .recipes import find_by_name
+from .sentences.table import ENCODERS
 
 HUB = "https://huggingface.co/"
 PACKAGE = "the package "
@@ -65,6 +67,11 @@ def _entries() -> Iterator[Entry]:
     for card in BACKBONES.values():
         for weights in card.weights:
             yield Entry(f"backbone {card.name}", card.dim, weights)
+    for use, cards in (("captioner", CAPTIONERS), ("encoder", ENCODERS)):
+        for name, row in cards.items():
+            if row.model:
+                weights = KnownWeights(row.model, row.licence, f"{HUB}{row.model}", says=row.says)
+                yield Entry(f"{use} {name}", None, weights)
 
 
 def cached(entry: Entry, cache: Path | None = None) -> Path | None:

@@ -52,9 +52,8 @@ class Evaluation:
     @property
     def name(self) -> str:
         """What tables and plots call it."""
-        return (
-            self.runs[0].name if len(self.runs) == 1 else f"{self.runs[0].name} x{len(self.runs)}"
-        )
+        first, last = self.runs[0].name, self.runs[-1].name
+        return first if len(self.runs) == 1 else f"{first} to {last}, {len(self.runs)} folds"
 
     @property
     def path(self) -> Path:
@@ -151,7 +150,7 @@ class Evaluation:
                 "n_frames": len(t),
                 "n_anomalous_frames": int(t.sum()),
                 "peak": round(s.peak, 6),
-                "auc": ranking(t, s.frames)["auc"],
+                "auc": ranking(t, s.frames.astype(np.float64))["auc"],
             }
             for s, t, label in zip(self.scores, self.truth, self.labels, strict=True)
         ]

@@ -48,18 +48,24 @@ def save_comparison(evaluations: Sequence[Evaluation], folder: Path) -> list[Pat
     return [metrics, page, *drawn]
 
 
-def names_of(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What tells results apart: names where they differ, else paths; with what must be said."""
+def names_of(evaluations: Sequence[Evaluation]) -> tuple[list[str], str]:
+    """What tells results apart, and a note for the titles of plots they are drawn in.
+
+    Names where they differ, else paths; a result of which something must be said has a star, and
+    the note says what it stands for.
+    """
     names = [evaluation.name for evaluation in evaluations]
     if len(set(names)) < len(names):
         names = [str(evaluation.path) for evaluation in evaluations]
     stamps = [evaluation.stamp for evaluation in evaluations]
-    return [f"{n} ({s})" if s else n for n, s in zip(names, stamps, strict=True)]
+    said = ", ".join(dict.fromkeys(filter(None, stamps)))
+    starred = [f"{n}*" if s else n for n, s in zip(names, stamps, strict=True)]
+    return starred, f"  (* {said})" if said else ""
 
 
 def _joint_plots(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
     """ROC, precision-recall and kinds of anomaly: a curve or bar for every result."""
-    names = names_of(evaluations)
+    names, note = names_of(evaluations)
     truth = np.concatenate(evaluations[0].truth)
     order = [label.video for label in evaluations[0].labels]
     scores = {}
@@ -68,15 +74,17 @@ def _joint_plots(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
         scores[name] = np.concatenate([by_video[video] for video in order])
     drawn = []
     if truth.any() and not truth.all():
-        plots.plot_roc(folder / "roc.png", truth, scores)
-        plots.plot_pr(folder / "pr.png", truth, scores)
+        plots.plot_roc(folder / "roc.png", truth, scores, title=f"ROC, all frames{note}")
+        title = f"Precision and recall, all frames{note}"
+        plots.plot_pr(folder / "pr.png", truth, scores, title=title)
         drawn += [folder / "roc.png", folder / "pr.png"]
     kinds = {
         name: {kind: found["auc"] for kind, found in evaluation.figures["categories"].items()}
         for name, evaluation in zip(names, evaluations, strict=True)
     }
     if any(len(found) > 1 for found in kinds.values()):
-        plots.plot_categories(folder / "categories.png", kinds)
+        title = f"AUC by kind of anomaly, with all normal videos{note}"
+        plots.plot_categories(folder / "categories.png", kinds, title=title)
         drawn.append(folder / "categories.png")
     return drawn
 

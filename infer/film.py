@@ -117,7 +117,7 @@ class Sound:
 
     def seconds(self, frame: AudioFrame) -> float:
         """When a frame is heard, in seconds from the first picture."""
-        return float(frame.pts * frame.time_base) - self._origin_s
+        return float(frame.time or 0) - self._origin_s
 
     def until(self, time_s: float) -> Iterator[AudioFrame]:
         """The frames that begin before a time, from where the last call ended."""

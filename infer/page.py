@@ -21,6 +21,7 @@ from vad.labels import intervals_of
 
 from .plots import SERIES, TICK_STEPS_S
 from .plots import timecode as short_time
+from .scores import VideoScores
 from .tables import lines
 
 if TYPE_CHECKING:
@@ -178,12 +179,14 @@ def _key(evaluations: Sequence[Evaluation]) -> str:
         for evaluation, color in colors
     )
     truth = '<span class="key" style="background:var(--truth)"></span>anomalous by the truth'
-    return f"<p>{truth}{runs} (dashed: its threshold)</p>\n"
+    low, high = _range(evaluations)
+    scale = f"Curves reach from {low:.3f} at the bottom to {high:.3f} at the top"
+    return f"<p>{truth}{runs}. {scale}; the threshold is dashed.</p>\n"
 
 
 def _videos(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     """A curve for every video: the abnormal ones first, each by its name."""
-    first = evaluations[0]
+    first, span = evaluations[0], _range(evaluations)
     scores = [{s.video: s for s in evaluation.scores} for evaluation in evaluations]
     order = sorted(
         range(len(first.labels)), key=lambda i: (-first.labels[i].label, first.labels[i].video)
@@ -199,8 +202,7 @@ def _videos(evaluations: Sequence[Evaluation]) -> Iterator[str]:
             for a, b in intervals_of(truth)
         )
         curves = "".join(
-            _curve(of_run[label.video].frames, of_run[label.video].threshold, clock, number)
-            for number, of_run in enumerate(scores)
+            _curve(of_run[label.video], clock, span, number) for number, of_run in enumerate(scores)
         )
         peaks = ", ".join(f"{of_run[label.video].peak:.2f}" for of_run in scores)
         yield (
@@ -213,25 +215,36 @@ def _videos(evaluations: Sequence[Evaluation]) -> Iterator[str]:
         )
 
 
+def _range(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
+    """The lowest and highest score or threshold of all videos, so that curves can be compared."""
+    every = [s for evaluation in evaluations for s in evaluation.scores]
+    low = min(min(float(s.snippets.min()), s.threshold) for s in every)
+    high = max(max(float(s.snippets.max()), s.threshold) for s in every)
+    return low, high if high > low else low + 1
+
+
 def _curve(
-    frames: NDArray[np.float32], threshold: float, clock: NDArray[np.float64], number: int
+    scores: VideoScores, clock: NDArray[np.float64], span: tuple[float, float], number: int
 ) -> str:
-    """Steps of the score, and a dashed line at the threshold."""
-    color = SERIES[number % len(SERIES)]
+    """Steps of the score, and a dashed line at the threshold, from the bottom to the top of a span.
+
+    clock [frames + 1], when every frame is shown and the last one ends
+    """
+    frames = scores.frames
     starts = np.flatnonzero(np.diff(frames, prepend=np.float32(-1)))
     if len(starts) > MOST_STEPS:
         starts = np.arange(0, len(frames), -(-len(frames) // MOST_STEPS))
-    values = np.maximum.reduceat(frames, starts)
+    values = np.append(np.maximum.reduceat(frames, starts), scores.threshold)
     x = clock[np.append(starts, len(frames))] / (float(clock[-1]) or 1.0) * WIDTH
-    y = HEIGHT - 1 - values * (HEIGHT - 2)
+    *y, line = HEIGHT - 2 - (values - span[0]) / (span[1] - span[0]) * (HEIGHT - 4)
     path = f"M{x[0]:.1f} {y[0]:.1f}" + "".join(
         f"V{level:.1f}H{end:.1f}" for level, end in zip(y, x[1:], strict=True)
     )
-    line = HEIGHT - 1 - threshold * (HEIGHT - 2)
-    stroke = 'fill="none" vector-effect="non-scaling-stroke"'
+    stroke = f'stroke="{SERIES[number % len(SERIES)]}" fill="none"'
+    stroke += ' vector-effect="non-scaling-stroke"'
     return (
-        f'<path d="M0 {line:.1f}H{WIDTH}" stroke="{color}" stroke-dasharray="5 4" {stroke}/>'
-        f'<path d="{path}" stroke="{color}" stroke-width="1.6" {stroke}/>'
+        f'<path d="M0 {line:.1f}H{WIDTH}" stroke-dasharray="5 4" {stroke}/>'
+        f'<path d="{path}" stroke-width="1.6" {stroke}/>'
     )
 
 

@@ -197,7 +197,7 @@ def plot_categories(
     path: Path,
     figures: Mapping[str, Mapping[str, float | None]],
     *,
-    title: str = "AUC of every kind of anomaly, beside all normal videos",
+    title: str = "AUC by kind of anomaly, with all normal videos",
 ) -> None:
     """Draw a bar for every kind and run: run -> kind -> figure from 0 to 1, None for no bar."""
     kinds = list(dict.fromkeys(kind for of_run in figures.values() for kind in of_run))

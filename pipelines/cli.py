@@ -17,6 +17,7 @@ import typer
 
 import vad
 from vad.errors import InternalError, VadError
+from vad.terminal import PlainFormatter, plain
 
 from .commands import (
     caption,
@@ -36,6 +37,7 @@ from .commands import (
     score,
     stream,
     train,
+    ui,
     verify,
 )
 
@@ -49,6 +51,7 @@ for module in (
     score,
     events,
     stream,
+    ui,
     demo,
     inspect,
     verify,
@@ -86,7 +89,9 @@ def common(
 def main() -> None:
     """Run the command line; every error ends as one line and an exit code."""
     log = logging.getLogger("vad")
-    log.handlers[:] = [logging.StreamHandler(sys.stderr)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter())
+    log.handlers[:] = [handler]
     try:
         app()
     except VadError as error:
@@ -106,5 +111,5 @@ def main() -> None:
 def _fail(line: str, code: int) -> None:
     if "--debug" in sys.argv:
         traceback.print_exc()
-    print(f"vad: {line}", file=sys.stderr)
+    print(f"vad: {plain(line)}", file=sys.stderr)
     sys.exit(code)

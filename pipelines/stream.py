@@ -156,7 +156,7 @@ class _Watch:
 
     def _features(self, clip: Clip) -> NDArray[Any]:
         """Features [crops, dim] of a clip, in the type that the run's were stored in."""
-        features = self._backbone(clip.rgb[None])[0].astype(self._made.dtype)
+        features: NDArray[Any] = self._backbone(clip.rgb[None])[0].astype(self._made.dtype)
         if not np.isfinite(features).all():
             raise VideoError("not-finite", f"its features are not finite in {self._made.dtype}")
         return features

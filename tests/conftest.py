@@ -12,6 +12,24 @@ ROOT = Path(__file__).resolve().parent.parent
 N_BITS = 10  # numbers up to 1023
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """With VAD_REQUIRE_GPU=1, a skipped test that needs a GPU is a failed one."""
+    report = (yield).get_result()
+    needs_gpu = item.get_closest_marker("gpu") is not None
+    if report.skipped and needs_gpu and os.environ.get("VAD_REQUIRE_GPU") == "1":
+        report.outcome, report.longrepr = "failed", f"VAD_REQUIRE_GPU=1, but: {report.longrepr}"
+
+
+def pytest_runtest_setup(item):
+    """Skip tests marked `gpu` where torch finds none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch finds no CUDA device")
+
+
 @pytest.fixture(scope="session")
 def data():
     """The folder of real videos; its README.md says what each is."""

@@ -122,6 +122,7 @@ def description(video):
 
 
 class Server(socketserver.ThreadingTCPServer):
+    video: str
     allow_reuse_address = True
     daemon_threads = True
 

@@ -22,8 +22,9 @@ def files():
     for stage in STAGES:
         for path in (ROOT / stage).rglob("*.py"):
             yield stage, path
-    for path in (ROOT / "src" / "vad").glob("*.py"):
-        if path.name not in ("__init__.py", "__main__.py"):  # the two doors
+    package = ROOT / "src" / "vad"
+    for path in (*package.glob("*.py"), *(package / "datasets").glob("*.py")):
+        if path.parent != package or path.name not in ("__init__.py", "__main__.py"):  # two doors
             yield "kernel", path
 
 

@@ -87,8 +87,7 @@ def test_ped2_is_the_annotated_copy(data):
     theirs = {(x.video, x.label, x.split) for x in read_labels(data / "ped2" / "labels.csv")}
     assert {(x.video, x.label, x.split) for x in found.labels} == theirs
     assert {(s.video, s.start_frame, s.end_frame) for s in found.segments} == {
-        (s.video, s.start_frame, s.end_frame)
-        for s in read_segments(data / "ped2" / "segments.csv")
+        (s.video, s.start_frame, s.end_frame) for s in read_segments(data / "ped2" / "segments.csv")
     }
     assert found.count("test") == (18, 6)
 

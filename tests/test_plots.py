@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError
 from vad.infer.plots import (
+    plot_categories,
     plot_confusion,
     plot_curve,
     plot_pr,
     plot_roc,
     plot_score_distribution,
+    plot_thresholds,
     plot_training,
     timecode,
 )
@@ -25,6 +27,15 @@ TRUTH = TIMES_S >= 60
 SCORES = np.where(TRUTH, 0.8, 0.1)
 HISTORY = [{"epoch": e, "loss": 1 / e, "validation auc": 1 - 0.5 / e} for e in range(1, 6)]
 
+SWEEP = [
+    {"threshold": t, "precision": t, "recall": 1 - t, "f1": 0.5, "false_alarm_rate": None}
+    for t in (0.2, 0.5, 0.8)
+]
+KINDS: dict[str, dict[str, float | None]] = {
+    "rtfm": {"fight": 0.8, "fire": 0.4},
+    "mgfn": {"fight": 0.6, "fire": None},
+}
+
 Draw = Callable[[Path], None]
 PICTURES: dict[str, Draw] = {
     "curve": lambda path: plot_curve(path, TIMES_S, SCORES, title="a", threshold=0.5),
@@ -32,6 +43,8 @@ PICTURES: dict[str, Draw] = {
     "pr": lambda path: plot_pr(path, TRUTH, {"rtfm": SCORES}),
     "distribution": lambda path: plot_score_distribution(path, TRUTH, SCORES, threshold=0.5),
     "confusion": lambda path: plot_confusion(path, {"tn": 5, "fp": 1, "fn": 0, "tp": 2}),
+    "thresholds": lambda path: plot_thresholds(path, SWEEP, threshold=0.5),
+    "categories": lambda path: plot_categories(path, KINDS),
     "training": lambda path: plot_training(path, HISTORY, chosen_epoch=3),
 }
 
@@ -102,6 +115,15 @@ def test_as_many_curves_as_runs_are_drawn(tmp_path: Path) -> None:
     assert len(columns_that_differ(tmp_path / "pr.png", tmp_path / "fewer.png", slice(None)))
 
 
+def test_a_longer_bar_is_a_higher_figure(tmp_path: Path) -> None:
+    low, high = tmp_path / "low.png", tmp_path / "high.png"
+    for path, auc in ((low, 0.25), (high, 0.75)):
+        plot_categories(path, {"rtfm": {"fight": auc}})
+    blue = np.array([0x00, 0x72, 0xB2]) / 255
+    widths = [int((np.abs(pixels(path) - blue).max(2) < 0.01).any(0).sum()) for path in (low, high)]
+    assert widths[1] / widths[0] == pytest.approx(3, rel=0.02)
+
+
 @pytest.mark.parametrize("n_frames", [1, 2, 3])
 def test_a_video_of_few_frames_has_a_curve(n_frames: int, tmp_path: Path) -> None:
     times_s, scores = TIMES_S[:n_frames], np.ones(n_frames)
@@ -130,6 +152,10 @@ def test_what_cannot_be_drawn_says_why_and_leaves_no_file(tmp_path: Path) -> Non
         plot_curve(path, np.arange(3.0), np.ones(2), title="a")
     with pytest.raises(UsageError, match="history is empty"):
         plot_training(path, [])
+    with pytest.raises(UsageError, match="sweep of thresholds is empty"):
+        plot_thresholds(path, [])
+    with pytest.raises(UsageError, match="no kinds of anomaly"):
+        plot_categories(path, {"rtfm": {}})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -89,7 +89,7 @@ def test_many_small_kinds_still_give_their_share_together():
 
 
 def test_the_test_videos_choose_only_when_asked_and_then_all_others_train():
-    labels = FORTY + [Label("t0", 0, split="test"), Label("t1", 1, split="test")]
+    labels = [*FORTY, Label("t0", 0, split="test"), Label("t1", 1, split="test")]
     split = split_videos(labels, validation=0.2, seed=0)
     assert names(split.judges) == names(split.validation)
     split = split_videos(labels, validation=0.2, seed=0, select="test")

@@ -93,7 +93,7 @@ def train_run(
     train_bags, judge_bags = bags.split(len(split.train))
     inputs = _inputs(train_bags, settings)
     visual_dim, text_dim = inputs.dims(bags.widths)
-    plan = {
+    plan: dict[str, Any] = {
         "schema": SCHEMA,
         "vad": vad.__version__,
         "detector": {

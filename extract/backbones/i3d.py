@@ -78,7 +78,7 @@ class I3D(nn.Module):
             if isinstance(module, nn.ReLU):
                 module.inplace = True
             if hasattr(module, "branch_fusion"):
-                module.branch_fusion = _add
+                module.branch_fusion = _add  # type: ignore[assignment]  # a plain attribute
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Normalised RGB [views, frames, height, width, 3] -> [views, 2048]."""

@@ -69,6 +69,7 @@ class TimeConv(nn.Module):
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
+        assert conv.bias is not None
         self.out_channels = conv.out_channels
         self.step = int(conv.stride[1])  # between rows, and between columns
         kernel = conv.weight.detach().flatten(2).permute(2, 1, 0)

@@ -5,7 +5,8 @@ reader.py   the process that reads it, and how it is talked to
 feed.py     clips from it: the bounded queue, gaps, reconnection
 """
 
-from .feed import Clip, Event, Feed, Gap, Lost, Opened
+from .feed import Clip, Event, Feed, Gap, Lost
+from .reader import Opened
 from .source import LiveSource, find_source
 
 __all__ = ["Clip", "Event", "Feed", "Gap", "LiveSource", "Lost", "Opened", "find_source"]

@@ -72,7 +72,7 @@ class Reader:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # decoders complain there, line after line
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

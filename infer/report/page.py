@@ -182,7 +182,7 @@ def _event_table(scores: VideoScores, media: Media) -> str:
             else ""
         )
         times = f"{event.start_s:.1f}&ndash;{event.end_s:.1f} s"
-        caption = f"<td><bdi>{escape(event.caption)}</bdi></td>" if captioned else ""
+        caption = f'<td class="seen"><bdi>{escape(event.caption)}</bdi></td>' if captioned else ""
         rows.append(
             f'<tr data-event="{index}"><td><button class="go" aria-label="Event {index + 1}, '
             f'{times}">{picture}<span>{index + 1}</span></button></td>'

@@ -1,4 +1,4 @@
-"""`vad models`: the backbones and detectors there are."""
+"""`vad models`: the pretrained networks and the detectors there are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def command(
 ) -> None:
     """List pretrained weights, with licences and whether they are here, and detectors."""
     from vad.extract.backbones.table import BACKBONES
+    from vad.extract.captioners.table import CAPTIONERS
     from vad.extract.catalogue import catalogue
+    from vad.extract.sentences.table import ENCODERS
     from vad.train.detectors.table import DETECTORS
     from vad.train.presets import PRESETS
 
@@ -44,9 +46,12 @@ def command(
     for card in BACKBONES.values():
         typer.echo(f"\n  {card.name}  {card.dim}-d  {card.says}")
         typer.echo(f"    recipes: {', '.join(card.recipes)}")
-        for row in weights:
-            if row["use"] == f"backbone {card.name}":
-                typer.echo("\n".join(_lines(row)))
+        _show(weights, f"backbone {card.name}")
+    for use, cards in (("captioner", CAPTIONERS), ("encoder", ENCODERS)):
+        typer.echo(f"\n{use}s (vad caption --{use} NAME)\n")
+        for name, row in cards.items():
+            typer.echo(f"  {name}  {row.says}")
+            _show(weights, f"{use} {name}")
     typer.echo("\ndetectors (vad train --detector NAME, or --preset NAME)\n")
     for name, detector in DETECTORS.items():
         reads = "visual features and text" if detector.text else "visual features, text, or both"
@@ -74,11 +79,18 @@ def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
     }
 
 
+def _show(weights: list[dict[str, Any]], use: str) -> None:
+    for row in weights:
+        if row["use"] == use:
+            typer.echo("\n".join(_lines(row)))
+
+
 def _lines(row: dict[str, Any]) -> list[str]:
     size = f"{row['n_bytes'] / 1e6:,.0f} MB" if row["n_bytes"] else "size not stated"
     here = row["cached"] or f"not here: vad download {row['name']}"
+    says = row["says"] if row["use"].startswith("backbone") else ""  # said of the name above
     return [
-        f"    {row['name']}  ({row['licence']}; {size})  {row['says']}".rstrip(),
+        f"    {row['name']}  ({row['licence']}; {size})  {says}".rstrip(),
         f"      {row['source']}",
         f"      {here}",
     ]

@@ -53,29 +53,6 @@ def put():
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
-# Loads everything once; every line of input, a JSON object, then becomes a process that extracts.
-NURSERY = """
-import json, os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from null_model import null_backbone
-from vad.errors import VadError
-from vad.extract.run import make_plan, run
-from vad.extract.settings import ExtractSettings
-from vad.extract.sources import find_sources
-from vad.store import FeatureStore
-for line in sys.stdin:
-    task = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        settings = ExtractSettings(backbone="null", **task["settings"])
-        backbone = null_backbone(task["sleep_s"])
-        plan = make_plan(find_sources([task["videos"]]), task["store"], backbone, settings)
-        run(plan, FeatureStore.create(task["store"]), backbone, settings, quiet=True)
-        os._exit(0)
-    print(pid, flush=True)
-    print(os.waitpid(pid, 0)[1], flush=True)
-"""
-
 
 @pytest.fixture(scope="session")
 def nursery():
@@ -84,7 +61,7 @@ def nursery():
     `nursery(videos, store, sleep_s=..., **settings)` gives the process id, and a function that
     waits for its end: 0, or the signal that killed it.
     """
-    command = [sys.executable, "-c", NURSERY, str(BENCHMARKS)]
+    command = [sys.executable, BENCHMARKS / "nursery.py"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as process:
 

@@ -73,6 +73,7 @@ def event_figures(
     alarms = [first_alarms(t, p) for t, p in zip(true, predicted, strict=True)]
     n_detected = sum(frame is not None for one in alarms for frame in one)
     delays: list[float] = []
+    normal = np.flatnonzero(~is_abnormal).tolist()
     hours = 0.0
     if times_s is not None:
         for clock, events, found in zip(times_s, true, alarms, strict=True):
@@ -80,8 +81,8 @@ def event_figures(
             delays += [
                 clock[frame] - clock[start] for (start, _), frame in pairs if frame is not None
             ]
-        hours = sum(times_s[i][-1] - times_s[i][0] for i in np.flatnonzero(~is_abnormal)) / 3600
-    n_false = sum(len(predicted[i]) for i in np.flatnonzero(~is_abnormal))
+        hours = sum(times_s[i][-1] - times_s[i][0] for i in normal) / 3600
+    n_false = sum(len(predicted[i]) for i in normal)
     return figures | {
         "detected": ratio(n_detected, n_true),
         "delay_mean_s": float(np.mean(delays)) if delays else None,

@@ -40,13 +40,18 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
         )
     known = np.unique(np.concatenate([values, [0.0, 1.0]]))
     low, high = known[:-1], known[1:]
-    candidates = np.where((low < USUAL) & (USUAL <= high), USUAL, (low + high) / 2)
+    candidates = np.where((low < USUAL) & (high >= USUAL), USUAL, (low + high) / 2)
     flagged = values >= candidates[:, None]
     hits, alarms = (flagged & is_abnormal).sum(1), (flagged & ~is_abnormal).sum(1)
     gain = hits * n_normal - alarms * n_abnormal  # J in whole numbers, so that equals are equal
     best = int(gain.argmax())
-    error = n_abnormal * n_normal * np.hypot(
-        _standard_error(int(hits[best]), n_abnormal), _standard_error(int(alarms[best]), n_normal)
+    error = (
+        n_abnormal
+        * n_normal
+        * np.hypot(
+            _standard_error(int(hits[best]), n_abnormal),
+            _standard_error(int(alarms[best]), n_normal),
+        )
     )
     good = candidates[(gain >= gain[best] - error) & (gain > 0)]
     # of two equally near the higher one, with fewer false alarms

@@ -1,0 +1,43 @@
+"""A process that has loaded everything once and turns every line it reads into an extraction.
+
+A line is a JSON object: `videos`, `store`, `sleep_s` (of the model, for every clip), `settings`.
+The answer is the id of the new process, and later the status it ended with. So runs that are to
+be killed start at once. (It must not touch a store itself: zarr's threads do not survive a fork.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from null_model import null_backbone
+
+from vad.extract.run import make_plan, run
+from vad.extract.settings import ExtractSettings
+from vad.extract.sources import find_sources
+from vad.store import FeatureStore
+
+
+def main() -> None:
+    for line in sys.stdin:
+        task = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(extract(task))
+        print(pid, flush=True)
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+def extract(task: dict[str, Any]) -> int:
+    """Do one run with the model that costs nothing; its exit code."""
+    settings = ExtractSettings(backbone="null", **task["settings"])
+    backbone = null_backbone(task["sleep_s"])
+    plan = make_plan(find_sources([task["videos"]]), task["store"], backbone, settings)
+    store = FeatureStore.create(task["store"])
+    return run(plan, store, backbone, settings, quiet=True).exit_code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""`vad ui`: a page on this machine to score videos with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    detector: Annotated[Path, typer.Option("--detector", metavar="RUN", help="trained run")],
+    videos: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="of videos to choose from")
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="other than this machine's own: needs the token printed")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any")] = 8765,
+    max_upload: Annotated[
+        float, typer.Option("--max-upload", min=0, help="gigabytes of a dropped video")
+    ] = 2.0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="where the backbone's weights are now")
+    ] = None,
+) -> None:
+    """Open a local page: drop a video, read its report. Ctrl-C ends it."""
+    import contextlib
+
+    from vad.pipelines.ui import serve
+
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        serve(
+            detector,
+            videos,
+            host=host,
+            port=port,
+            max_bytes=round(max_upload * 1e9),
+            ready=lambda server: typer.echo(server.address),
+            device=device,
+            weights=weights,
+        )

@@ -1,0 +1,10 @@
+"""A local page on which a person drops a video and reads its report.
+
+jobs.py      videos that wait, are scored, and were scored
+server.py    the page's addresses, and who may use them
+page.*       the page
+"""
+
+from .server import serve
+
+__all__ = ["serve"]

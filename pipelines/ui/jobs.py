@@ -1,0 +1,126 @@
+"""Videos that wait, are scored, and were scored: one at a time, by the function of `vad score`."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vad.errors import UsageError, VadError, VideoError
+from vad.infer.scores import VideoScores
+from vad.infer.summary import summary
+from vad.infer.writers import path_of, save
+from vad.terminal import plain
+
+from ..score import score
+
+FORMATS = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv"}
+N_WAITING = 16
+N_KEPT = 50  # finished jobs, and their files; the oldest goes first
+
+
+@dataclass
+class Job:
+    """One video on its way."""
+
+    number: int
+    name: str  # as the person knows the video
+    video: Path
+    folder: Path  # for what is written of it
+    is_upload: bool
+    state: str = "waiting"  # then scoring, writing, and done or failed
+    says: str = ""  # the result, or the reason, in a line
+    began_s: float | None = None  # Unix time
+    took_s: float | None = None
+    files: dict[str, Path] = field(default_factory=dict)  # by format
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        running_s = None if self.began_s is None else time.time() - self.began_s
+        return {
+            "job": self.number,
+            "name": plain(self.name),
+            "state": self.state,
+            "says": self.says,
+            "seconds": round(self.took_s or running_s or 0.0, 1),
+            "files": sorted(self.files),
+        }
+
+
+class Jobs:
+    """The list of jobs, and the thread that does them, while the `with` block lasts."""
+
+    def __init__(self, detector: Path, folder: Path, settings: dict[str, Any]) -> None:
+        self._detector, self._folder, self._settings = detector, folder, settings
+        self._jobs: dict[int, Job] = {}
+        self._waiting: queue.Queue[Job] = queue.Queue(N_WAITING)
+        self._lock = threading.Lock()
+        self._n_jobs = 0
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def new_folder(self) -> tuple[int, Path]:
+        """The number of the next job, and an empty folder for it."""
+        with self._lock:
+            self._n_jobs += 1
+            number = self._n_jobs
+        folder = self._folder / str(number)
+        folder.mkdir()
+        return number, folder
+
+    def add(self, number: int, folder: Path, video: Path, *, is_upload: bool) -> Job:
+        """Let a video wait for its turn. Raises UsageError where too many wait."""
+        job = Job(number, video.name, video, folder, is_upload)
+        try:
+            self._waiting.put_nowait(job)
+        except queue.Full:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise UsageError(
+                f"{N_WAITING} videos wait already", hint="come back when some are done"
+            ) from None
+        with self._lock:
+            self._jobs[number] = job
+            finished = [j for j in self._jobs.values() if j.state in ("done", "failed")]
+            for old in finished[: max(0, len(self._jobs) - N_KEPT)]:
+                del self._jobs[old.number]
+                shutil.rmtree(old.folder, ignore_errors=True)
+        return job
+
+    def all(self) -> list[Job]:
+        """Every job that is kept, the newest first."""
+        with self._lock:
+            return list(reversed(self._jobs.values()))
+
+    def file(self, number: int, name: str) -> Path | None:
+        """A file that a job wrote; None where there is none."""
+        with self._lock:
+            job = self._jobs.get(number)
+        return job.files.get(name) if job else None
+
+    def _work(self) -> None:
+        while True:
+            job = self._waiting.get()
+            job.began_s = time.time()
+            job.state = "scoring"
+            try:
+                self._do(job)
+            except VideoError as error:
+                job.says, job.state = f"{error} ({error.reason})", "failed"
+            except VadError as error:
+                job.says, job.state = str(error), "failed"
+            except Exception as error:  # one video must not end the page
+                job.says = f"internal error, {type(error).__name__}: {error}"
+                job.state = "failed"
+            job.took_s = time.time() - job.began_s
+            if job.is_upload:
+                job.video.unlink(missing_ok=True)
+
+    def _do(self, job: Job) -> None:
+        scores: VideoScores = score(job.video, self._detector, **self._settings)
+        job.state = "writing"
+        save(scores, job.folder, FORMATS)
+        job.files = {name: path_of(scores, job.folder, name) for name in FORMATS}
+        job.says, job.state = summary(scores), "done"

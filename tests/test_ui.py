@@ -1,0 +1,187 @@
+"""The page over real HTTP: the numbers of the command, and nothing for who may not use it."""
+
+import http.client
+import json
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+import vad
+from vad.errors import UsageError
+from vad.infer.writers import save
+from vad.pipelines.ui.server import is_loopback, safe_name, serve
+
+PAGE = {"X-Vad": "1"}  # what our own page sends
+
+
+class Browser:
+    """Asks a server; every request is a connection of its own."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def ask(self, method, path, *, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+    def done(self, number):
+        """The state of a job as soon as it has ended."""
+        while True:
+            jobs = json.loads(self.ask("GET", "/state")[2])["jobs"]
+            job = next(job for job in jobs if job["job"] == number)
+            if job["state"] in ("done", "failed"):
+                return job
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def start(small_run):
+    """Start a server; it ends with the test."""
+    started = []
+
+    def begin(**settings):
+        ready = threading.Event()
+
+        def listen(server):
+            started.append(server)
+            ready.set()
+
+        arguments = {"port": 0, "ready": listen, **settings}
+        thread = threading.Thread(
+            target=serve, args=(small_run / "run", small_run / "videos"), kwargs=arguments
+        )
+        thread.start()
+        assert ready.wait(60)
+        threads.append(thread)
+        return Browser(started[-1])
+
+    threads = []
+    yield begin
+    for server in started:
+        server.shutdown()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_dropped_and_a_chosen_video_have_the_scores_of_the_command(start, small_run, tmp_path):
+    browser, video = start(), small_run / "videos" / "v3.mp4"
+    (expected,) = save(vad.score(video, detector=small_run / "run"), tmp_path, ["json"])
+    wanted = json.loads(expected.read_text())
+    name = quote("<b>v3</b>.mp4")
+    status, _, answer = browser.ask(
+        "POST", f"/uploads?name={name}", body=video.read_bytes(), headers=PAGE
+    )
+    assert status == 202
+    dropped = browser.done(json.loads(answer)["job"])
+    assert dropped["state"] == "done", dropped
+    assert dropped["files"] == ["csv", "html", "json"]
+    chosen = browser.done(json.loads(browser.ask("POST", "/videos/3", headers=PAGE)[2])["job"])
+    for job in (dropped, chosen):
+        _, headers, body = browser.ask("GET", f"/jobs/{job['job']}/json")
+        assert headers["Content-Type"] == "application/json"
+        found = json.loads(body)
+        for part in ("frames", "snippets", "events", "threshold", "peak"):
+            assert json.dumps(found[part]) == json.dumps(wanted[part])
+    status, headers, page = browser.ask("GET", f"/jobs/{dropped['job']}/html")
+    assert status == 200
+    assert "sandbox" in headers["Content-Security-Policy"]
+    assert b"<b>v3" not in page
+
+
+def test_a_file_that_is_no_video_fails_with_its_reason(start):
+    browser = start()
+    _, _, answer = browser.ask("POST", "/uploads?name=x.mp4", body=b"text" * 99, headers=PAGE)
+    job = browser.done(json.loads(answer)["job"])
+    assert (job["state"], job["files"]) == ("failed", [])
+    assert job["says"].endswith("(not-a-video)")
+
+
+def test_the_page_holds_nothing_from_elsewhere(start):
+    browser = start()
+    for path in ("/", "/page.css", "/page.js"):
+        status, headers, body = browser.ask("GET", path)
+        assert status == 200
+        assert b"//" not in body.replace(b" // ", b""), path  # no address of another host
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {"Host": "evil.example"}, 403),  # a name that was made to point here
+        ("GET", "/state", {"Host": "127.0.0.1.evil.example"}, 403),
+        ("POST", "/videos/0", {}, 403),  # a form of another page
+        ("POST", "/videos/4", PAGE, 404),
+        ("POST", "/videos/-1", PAGE, 404),
+        ("POST", "/videos/%2e%2e%2fv0", PAGE, 404),
+        ("POST", "/uploads?name=x.mp4", {**PAGE, "Content-Length": "1001"}, 413),
+        ("POST", "/uploads?name=x.mp4", {**PAGE, "Transfer-Encoding": "chunked"}, 411),
+        ("GET", "/jobs/1/json", {}, 404),
+        ("GET", "/../../etc/passwd", {}, 404),
+        ("GET", "//etc/passwd", {}, 404),
+        ("GET", "/page.html", {}, 404),
+        ("PUT", "/state", {}, 501),
+    ],
+)
+def test_what_may_not_be_asked_is_refused(start, method, path, headers, status):
+    browser = start(max_bytes=1000)
+    assert browser.ask(method, path, headers=headers)[0] == status
+    assert json.loads(browser.ask("GET", "/state")[2])["jobs"] == []
+
+
+def test_other_machines_need_the_token(start):
+    browser = start(host="0.0.0.0")
+    token = browser.server.address.split("token=")[1]
+    assert len(token) >= 32
+    for path in ("/", "/state", "/?token=", "/?token=" + "x" * len(token)):
+        assert browser.ask("GET", path)[0] == 403
+    status, headers, _ = browser.ask("GET", f"/?token={token}")
+    assert status == 200
+    assert "HttpOnly" in headers["Set-Cookie"]
+    cookie = {"Cookie": headers["Set-Cookie"].split(";")[0]}
+    assert browser.ask("GET", "/state", headers=cookie)[0] == 200
+    assert browser.ask("POST", "/videos/99", headers=cookie)[0] == 403  # not from our page
+    assert browser.ask("POST", "/videos/99", headers=cookie | PAGE)[0] == 404
+
+
+def test_a_port_that_is_taken_is_told(start, small_run):
+    port = start().server.port
+    with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: address already"):
+        serve(small_run / "run", port=port)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("street.mp4", "street.mp4"),
+        ("../../etc/cron.d/x.mp4", "x.mp4"),
+        (r"C:\videos\x.mp4", "x.mp4"),
+        (".bashrc", "bashrc"),
+        ("..", "video"),
+        ("", "video"),
+        ("a\nb\0c.mp4", "a_b_c.mp4"),
+        ("ü" * 300 + ".mp4", "ü" * 98 + ".mp4"),  # two bytes each, 200 in all
+    ],
+)
+def test_names_from_outside_become_file_names(given, name):
+    assert safe_name(given) == name
+    assert Path(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        *(("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True)),
+        *(("0.0.0.0", False), ("192.168.0.2", False), ("localhost.evil", False), ("", False)),
+    ],
+)
+def test_this_machine_is_told_from_others(host, here):
+    assert is_loopback(host) == here
