@@ -65,8 +65,8 @@ def score_videos(
     With `store` the features are kept there, and those that it has already are not made again;
     without, each video's are forgotten when it has been scored.
     """
-    chosen = Run.open(detector, settings.get("device", "auto"))
     reading, given = _split(settings)
+    chosen = Run.open(detector, settings.get("device", "auto"))
     videos = list(videos)
     sources = find_sources(videos)
     outcome = Outcome()
@@ -112,8 +112,8 @@ def score_store(
     `settings` are those of `ScoreSettings`. Raises UsageError where the features are not those
     that the run was trained on.
     """
-    opened, chosen = FeatureStore.open(store), Run.open(detector, device)
     reading = build(ScoreSettings, settings, where="score")
+    opened, chosen = FeatureStore.open(store), Run.open(detector, device)
     return _scored(opened, chosen, opened.ids(), reading, threshold, {})
 
 

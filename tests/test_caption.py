@@ -233,7 +233,7 @@ def test_captions_on_the_grid(name, text, expected, tmp_path):
     ("name", "text", "message"),
     [
         ("c.csv", "video,text\n", "has the columns text, video; a CSV of captions has"),
-        ("c.csv", "video,caption,start_s,end_s\nv,x,2,1\n", "line 2: 2.0 to 1.0 is no interval"),
+        ("c.csv", "video,caption,start_s,end_s\nv,x,2,1\n", "line 2: 2 to 1 is no interval"),
         ("c.csv", "video,caption,start_s,end_s\nv,x,now,1\n", "line 2: 'now' to '1' are no times"),
         ("c.json", '{"v": {"sentences": ["x"]}}', "'v' is neither a list of captions nor"),
         ("c.json", '{"v": ["x"]}\n{"v": ["y"]}', "captions 'v' a second time"),

@@ -168,14 +168,12 @@ def test_scores_have_a_row_for_every_frame_and_agree_in_all_files(vad, fight, tm
 
 
 def test_a_video_scored_directly_has_the_scores_of_one_extracted_first(fight):
-    from vad.infer.scoring import score_stored
-    from vad.train.checkpoint import Run
+    from vad.pipelines.score import score_store
 
     video = sorted((fight / "videos").iterdir())[1]
     direct = library.score(video, detector=fight / "run")
-    store = FeatureStore.open(fight / "features.zarr")
-    (staged,) = score_stored(store, Run.open(fight / "run"), [video.stem])
-    assert direct.to_dict() == {**staged.to_dict(), "source": str(video)}
+    staged = {s.video: s for s in score_store(fight / "features.zarr", fight / "run")}
+    assert direct.to_dict() == {**staged[video.stem].to_dict(), "source": str(video)}
 
 
 def test_a_video_that_cannot_be_scored_is_named_and_the_others_are_scored(vad, fight, tmp_path):

@@ -94,7 +94,7 @@ def corpus(tmp_path, make_video):
         expected[name] = ending
     write_sound(folder / "sound.mp4")
     write_no_frames(folder / "frames_0.mp4")
-    expected["frames_0"] = "no-frames"
+    expected["frames_0"] = "not-a-video"  # the container drops a stream without frames
     write_two_streams(folder / "two_streams.mp4")
     return folder, {**expected, "sound": "not-a-video", "two_streams": 20}
 

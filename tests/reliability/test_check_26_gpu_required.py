@@ -14,7 +14,7 @@ TESTS = Path(__file__).resolve().parents[1]
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: nothing is skipped")
 @pytest.mark.parametrize(
-    ("required", "code", "summary"), [("", 0, "1 skipped"), ("1", 1, "1 failed")]
+    ("required", "code", "summary"), [("", 0, "1 skipped"), ("1", 1, "1 error")]
 )
 def test_check_26_a_promised_gpu_that_is_not_there_fails_its_tests(
     tmp_path, required, code, summary
