@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .demo_drawing import WIDTH_PX, Color, Floats, Ground, lit, stroke
-from .demo_scenes import Scene
+from .drawing import WIDTH_PX, Color, Floats, Ground, lit, stroke
+from .scenes import Scene
 
 WALKING_M_S, RUNNING_M_S, CYCLING_M_S = 1.35, 5.2, 5.0
 THIGH, SHIN, ARM, FOREARM = 0.245, 0.245, 0.17, 0.16

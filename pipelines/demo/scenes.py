@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .demo_drawing import (
+from .drawing import (
     HEIGHT_PX,
     WIDTH_PX,
     Camera,

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from .demo_drawing import Color, Floats, Ground, draw_car, lit, stroke
-from .demo_people import Moment, Person, Pose, Script
-from .demo_scenes import Scene
+from .drawing import Color, Floats, Ground, draw_car, lit, stroke
+from .people import Moment, Person, Pose, Script
+from .scenes import Scene
 
 BICYCLE = np.array(  # its frame in one line, metres forward and up
     [

@@ -28,10 +28,10 @@ from vad.errors import UsageError
 from vad.files import committed, write_text
 from vad.progress import meter
 
-from .demo_actors import Actor, Car, Cyclist, Fire
-from .demo_drawing import HEIGHT_PX, WIDTH_PX, Color, Line
-from .demo_people import CYCLING_M_S, RUNNING_M_S, WALKING_M_S, Person, chat, fight, go
-from .demo_scenes import SCENES, Scene, background
+from .actors import Actor, Car, Cyclist, Fire
+from .drawing import HEIGHT_PX, WIDTH_PX, Color, Line
+from .people import CYCLING_M_S, RUNNING_M_S, WALKING_M_S, Person, chat, fight, go
+from .scenes import SCENES, Scene, background
 
 FPS = 25
 SHORTEST_S, LONGEST_S = 6.0, 8.4
