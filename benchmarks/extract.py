@@ -36,11 +36,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vad.extract.backbones import create_backbone, i3d
+from vad.extract.decoders.pool import Clips, DecoderPool
 from vad.extract.run import make_plan, run
 from vad.extract.settings import ExtractSettings
 from vad.extract.sources import find_sources
-from vad.extract.weights import fill_randomly
-from vad.extract.workers import Clips, DecoderPool
+from vad.extract.weights.checkpoint import fill_randomly
 from vad.files import write_json
 from vad.grid import CLIP_FRAMES
 from vad.store import FeatureStore

@@ -27,9 +27,9 @@ from vad.store import Draft, FeatureStore, VideoRecord
 
 from .backbones.backbone import Backbone, Features
 from .crops import resized_size
+from .decoders.pool import Clips, Decoded, DecodeReport, Event, Failed, Opened
+from .decoders.video import VideoInfo
 from .sources import Source
-from .video import VideoInfo
-from .workers import Clips, Decoded, DecodeReport, Event, Failed, Opened
 
 Ended = tuple[Source, VideoError | None]  # a video that is stored, or why it is not
 

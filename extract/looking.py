@@ -18,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
+from vad.files import sha256_of
 from vad.progress import Meter, meter
 from vad.store import FeatureStore, VideoRecord
 
 from .captioners.captioner import Captioner, clean
 from .captioners.settings import CaptionSettings
+from .decoders.pool import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
+from .decoders.video import Limits, VideoInfo
 from .failures import Failures
 from .run import Outcome
 from .sources import Source
-from .video import Limits, VideoInfo
-from .weights import sha256_of
 from .windows import Windows, n_windows, rows_of
-from .workers import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
 
 log = logging.getLogger("vad")
 

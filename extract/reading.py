@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import vad
 from vad.errors import UsageError, VideoError
+from vad.files import sha256_of
 from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
 
@@ -27,7 +28,6 @@ from .failures import Failures
 from .looking import store_captions
 from .run import Outcome
 from .sources import Source
-from .weights import sha256_of
 
 log = logging.getLogger("vad")
 

@@ -30,12 +30,12 @@ from vad.store import FeatureStore, differences
 from .assembly import Assembly
 from .backbones import create_backbone
 from .backbones.backbone import Backbone
+from .decoders.pool import DecoderPool
+from .decoders.video import Limits, probe
 from .failures import Failures
 from .settings import ExtractSettings
 from .sources import Source, find_sources
 from .turns import Turn
-from .video import Limits, probe
-from .workers import DecoderPool
 
 log = logging.getLogger("vad")
 

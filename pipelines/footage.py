@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
-from vad.extract.video import Limits, open_video
-from vad.extract.workers import Clips, DecoderPool, Failed
+from vad.extract.decoders.pool import Clips, DecoderPool, Failed
+from vad.extract.decoders.video import Limits, open_video
 from vad.infer.footage import Footage
 from vad.store import VideoRecord
 

@@ -22,10 +22,10 @@ from vad.errors import UsageError, VideoError
 from vad.extract.backbones import find_backbone
 from vad.extract.backbones.network import Network
 from vad.extract.crops import crop_boxes, cut, normalise, resize
+from vad.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.extract.recipes import Recipe, find_recipe
 from vad.extract.run import load_backbone
 from vad.extract.settings import ExtractSettings
-from vad.extract.workers import Clips, DecoderPool, Failed
 from vad.infer.onnx import Arrays, Exported, Sample, check_packages, export, export_detector
 from vad.store import FeatureStore
 from vad.train.checkpoint import Run

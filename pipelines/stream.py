@@ -22,10 +22,10 @@ import vad
 from vad.config import build, options
 from vad.errors import UsageError, VideoError
 from vad.extract.backbones.backbone import Backbone
+from vad.extract.decoders.video import Limits
 from vad.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.extract.run import load_backbone, make_plan
 from vad.extract.settings import ExtractSettings
-from vad.extract.video import Limits
 from vad.grid import CLIP_FRAMES
 from vad.infer.scores import timecode
 from vad.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc

@@ -26,7 +26,7 @@ from vad.extract.backbones.efficientnet import (
 from vad.extract.backbones.efficientnet import load as load_lite0
 from vad.extract.backbones.timesformer import ClipToken
 from vad.extract.recipes import RECIPES
-from vad.extract.weights import fill_randomly
+from vad.extract.weights.checkpoint import fill_randomly
 
 RTFM = RECIPES["rtfm"]
 

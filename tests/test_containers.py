@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vad.extract.decoders import Block, read_frames
-from vad.extract.video import Limits, scan
+from vad.extract.decoders.video import Limits, scan
 
 N = 24
 FAST = {"deadline": "realtime", "cpu-used": "8"}

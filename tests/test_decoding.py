@@ -9,7 +9,7 @@ import pytest
 
 from vad.errors import VideoError
 from vad.extract.decoders import Block, DecodeReport, read_frames
-from vad.extract.video import Limits, probe, scan
+from vad.extract.decoders.video import Limits, probe, scan
 
 BOTH = pytest.mark.parametrize("decoder", ["decord", "pyav"])
 X265 = {"x265-params": "log-level=none"}
@@ -354,7 +354,7 @@ def test_a_bomb_is_refused_in_little_memory(make_video):
 import resource
 from pathlib import Path
 from vad.errors import VideoError
-from vad.extract.video import probe
+from vad.extract.decoders.video import probe
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     probe(Path({str(path)!r}))

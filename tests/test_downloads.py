@@ -16,10 +16,10 @@ from dataclasses import replace
 import pytest
 
 from vad.errors import UsageError
-from vad.extract import catalogue
 from vad.extract.backbones import KnownWeights
-from vad.extract.catalogue import Entry, cached, fetch_entry
-from vad.extract.downloads import fetch
+from vad.extract.weights import catalogue
+from vad.extract.weights.catalogue import Entry, cached, fetch_entry
+from vad.extract.weights.downloads import fetch
 from vad.pipelines.cli import main
 
 CONTENT = bytes(range(256)) * 40
@@ -175,7 +175,7 @@ def test_a_part_that_was_whole_already_is_fetched_anew(net, server, tmp_path):
 def test_two_that_want_the_same_file_at_once_both_get_it_whole(net, server, tmp_path):
     code = f"""
 from vad.extract.backbones import KnownWeights
-from vad.extract.downloads import fetch
+from vad.extract.weights.downloads import fetch
 print(len(fetch(KnownWeights("net", "MIT", {net.source!r})).read_bytes()))
 """
     both = [

@@ -17,10 +17,10 @@ from vad.extract.backbones import create_backbone
 from vad.extract.backbones.backbone import Backbone
 from vad.extract.backbones.i3d import load as load_i3d
 from vad.extract.backbones.network import Network, TimeConv, for_cpu
+from vad.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.extract.recipes import RECIPES
 from vad.extract.run import extract
 from vad.extract.sources import find_sources
-from vad.extract.workers import Clips, DecoderPool, Failed
 from vad.store import FeatureStore
 
 ARRAY = "visual/efficientnet-lite0"

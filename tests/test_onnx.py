@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vad.errors import InternalError, UsageError
-from vad.extract.workers import Clips, DecoderPool
+from vad.extract.decoders.pool import Clips, DecoderPool
 from vad.infer import onnx as writing
 from vad.infer.onnx import Sample, Scorer, export, export_detector
 from vad.pipelines.onnx import export_onnx

@@ -20,7 +20,7 @@ from vad.extract.backbones.i3d import load as load_i3d
 from vad.extract.backbones.i3d_names import to_our_names
 from vad.extract.backbones.timesformer import load as load_timesformer
 from vad.extract.recipes import RECIPES
-from vad.extract.weights import fill_randomly, read_checkpoint
+from vad.extract.weights.checkpoint import fill_randomly, read_checkpoint
 
 State = dict[str, torch.Tensor]
 RTFM, TIMESFORMER = RECIPES["rtfm"], RECIPES["timesformer"]

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vad.errors import UsageError
 
 from ..recipes import Recipe
-from ..weights import fill_randomly, load_strictly, random_seed, read_checkpoint
+from ..weights.checkpoint import fill_randomly, load_strictly, random_seed, read_checkpoint
 from .network import Network, fold
 from .table import BACKBONES
 

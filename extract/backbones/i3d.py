@@ -23,15 +23,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..downloads import fetch
 from ..recipes import Recipe
-from ..weights import (
+from ..weights.checkpoint import (
     UNKNOWN_LICENCE,
     fill_randomly,
     load_strictly,
     random_seed,
     read_checkpoint,
 )
+from ..weights.downloads import fetch
 from .i3d_names import to_our_names
 from .network import Network, fold
 from .table import BACKBONES

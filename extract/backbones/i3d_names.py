@@ -18,7 +18,7 @@ import re
 
 from vad.errors import UsageError
 
-from ..weights import State
+from ..weights.checkpoint import State
 
 _TUSHAR_STAGE = {"1": "1", "2": "3", "3": "4", "4": "5"}  # layer2 holds what blocks.3 holds
 _CAFFE_STAGE = {"2": "1", "3": "3", "4": "4", "5": "5"}  # and res3

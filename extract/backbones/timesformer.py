@@ -25,7 +25,7 @@ from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
 
 from ..recipes import Recipe
-from ..weights import (
+from ..weights.checkpoint import (
     UNKNOWN_LICENCE,
     State,
     fill_randomly,

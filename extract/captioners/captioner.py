@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..pretrained import versions
+from ..weights.pretrained import versions
 from .table import CaptionerCard
 
 MAX_CHARACTERS = 2000  # of a caption; what is longer is cut

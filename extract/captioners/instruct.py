@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from ..pretrained import from_pretrained, record_of
+from ..weights.pretrained import from_pretrained, record_of
 from .captioner import Captioner
 from .table import CaptionerCard
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoProcessor
 
-from ..pretrained import from_pretrained, record_of
+from ..weights.pretrained import from_pretrained, record_of
 from .captioner import Captioner
 from .table import CaptionerCard
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 
-from ..video import Limits, Scan
+from .video import Limits, Scan
 
 DecoderName = Literal["auto", "decord", "pyav"]
 DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav")

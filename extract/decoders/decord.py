@@ -14,8 +14,8 @@ import decord
 
 from vad.grid import CLIP_FRAMES
 
-from ..video import Scan
 from . import Block, DecodeReport, DecordRefusal
+from .video import Scan
 
 # decord puts a good neighbour in the place of a frame that it cannot decode, unless the share of
 # such frames is more than this; so it is told to raise at the first.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from vad.grid import CLIP_FRAMES
 
-from ..video import Limits, Packets, VideoInfo, open_video, stamp
 from . import Block, DecodeReport
+from .video import Limits, Packets, VideoInfo, open_video, stamp
 
 
 def read_with_pyav(

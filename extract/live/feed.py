@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES, ClipGrid, Tail
 
-from ..video import Limits
+from ..decoders.video import Limits
 from .reader import Frame, Opened, Reader
 from .source import LiveSource
 

@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from vad.errors import InternalError, VideoError
 
 from ..decoders.pyav import Clock, Painter
-from ..video import Limits, Packets, describe
-from ..worker import limit_memory
+from ..decoders.video import Limits, Packets, describe
+from ..decoders.worker import limit_memory
 from .source import LiveSource, open_source
 
 START_LIMIT_S = 120.0  # for a new process to import what it needs

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 
 from vad.errors import UsageError, VideoError
 
-from ..video import Limits, open_video, video_stream
+from ..decoders.video import Limits, open_video, video_stream
 
 Kind = Literal["file", "camera", "network"]
 # What FFmpeg's RTSP client may use; RTP travels inside the connection, so that no packet is lost

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..pretrained import versions
+from ..weights.pretrained import versions
 from .table import EncoderCard
 
 TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # padding included

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from ..pretrained import from_pretrained, record_of
+from ..weights.pretrained import from_pretrained, record_of
 from .encoder import TextModel
 from .table import EncoderCard
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vad.errors import UsageError
 
-from ..pretrained import loading, record_of
+from ..weights.pretrained import loading, record_of
 from .encoder import TextModel
 from .table import EncoderCard
 

@@ -55,7 +55,7 @@ def _decode(decoder: DecoderName) -> str:
     import av
     import numpy as np
 
-    from vad.extract.workers import Clips, DecoderPool, Failed
+    from vad.extract.decoders.pool import Clips, DecoderPool, Failed
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "probe.mp4")

@@ -12,7 +12,7 @@ import typer
 from ..options import Json
 
 if TYPE_CHECKING:
-    from vad.extract.catalogue import Entry
+    from vad.extract.weights.catalogue import Entry
 
 
 def command(
@@ -24,8 +24,8 @@ def command(
     """List pretrained weights, with licences and whether they are here, and detectors."""
     from vad.extract.backbones.table import BACKBONES
     from vad.extract.captioners.table import CAPTIONERS
-    from vad.extract.catalogue import catalogue
     from vad.extract.sentences.table import ENCODERS
+    from vad.extract.weights.catalogue import catalogue
     from vad.train.detectors.table import DETECTORS
     from vad.train.presets import PRESETS
 
@@ -62,7 +62,7 @@ def command(
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
     """One entry as JSON gives it; the size is that of its file, where it is here."""
-    from vad.extract.catalogue import cached
+    from vad.extract.weights.catalogue import cached
 
     path = cached(entry, cache)
     n_bytes = path.stat().st_size if path and path.is_file() else entry.weights.n_bytes

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError, VadError
+from vad.extract.decoders.video import probe
 from vad.extract.sources import find_sources
-from vad.extract.video import probe
-from vad.extract.weights import read_checkpoint
+from vad.extract.weights.checkpoint import read_checkpoint
 from vad.store import FeatureStore, key_of
 from vad.train.checkpoint import Run
 

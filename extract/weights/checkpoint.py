@@ -21,7 +21,7 @@ from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from vad.errors import UsageError
-from vad.files import sha256_of as sha256_of
+from vad.files import sha256_of
 
 State = dict[str, torch.Tensor]
 

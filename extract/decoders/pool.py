@@ -16,7 +16,7 @@ from typing import Any
 from vad.errors import InternalError, VideoError
 from vad.grid import ClipGrid, Tail
 
-from .decoders import DecodeReport, DecoderName, check_decoder
+from . import DecodeReport, DecoderName, check_decoder
 from .video import Limits
 from .worker import Clips, Decoded, Event, Failed, Opened, Worker
 

@@ -17,8 +17,9 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from vad.errors import UsageError
+from vad.files import sha256_of
 
-from .weights import first_line, sha256_of
+from .checkpoint import first_line
 
 TENSORS = "*.safetensors", "pytorch_model*.bin"  # of a model, in the order of preference
 

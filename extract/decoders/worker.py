@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from vad.errors import InternalError, VideoError
 from vad.grid import CLIP_FRAMES, ClipGrid
 
-from .decoders import DecodeReport, read_frames
+from . import DecodeReport, read_frames
 from .video import Limits, VideoInfo, scan
 
 BLOCK_BYTES = 256 * 2**20  # of pictures in one Clips event, unless a single clip has more

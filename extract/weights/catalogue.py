@@ -14,11 +14,11 @@ from pathlib import Path
 
 from vad.errors import UsageError
 
-from .backbones.table import BACKBONES, KnownWeights
-from .captioners.table import CAPTIONERS
+from ..backbones.table import BACKBONES, KnownWeights
+from ..captioners.table import CAPTIONERS
+from ..recipes import find_by_name
+from ..sentences.table import ENCODERS
 from .downloads import fetch, place_of
-from .recipes import find_by_name
-from .sentences.table import ENCODERS
 
 HUB = "https://huggingface.co/"
 PACKAGE = "the package "

@@ -21,7 +21,7 @@ from vad.errors import UsageError
 from vad.files import sha256_of, write_text
 from vad.progress import meter
 
-from .backbones.table import KnownWeights
+from ..backbones.table import KnownWeights
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20

@@ -14,8 +14,8 @@ from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.store import FeatureStore
 
-from .layouts.finding import find_files
-from .layouts.shapes import common_shape
+from ..layouts.finding import find_files
+from ..layouts.shapes import common_shape
 
 
 @dataclass
