@@ -88,26 +88,12 @@ def fit(
     state_path: Path,
     progress: Meter,
 ) -> None:
-    """Train for the epochs that `state` has not seen, and keep the weights of the best.
-
-    Randomness is seeded epoch by epoch, so a resumed training equals one that was never stopped.
-    The best ranks the validation videos best; of equals it is the latest. The first half does not
-    count: a handful of videos may be ranked well by a network that has learnt nothing yet. Without
-    validation videos the last epoch is the best.
-    """
-    device = next(state.detector.parameters()).device
+    """Train for the epochs that `state` has not seen; see `fit_epoch`."""
     saved = time.monotonic()
     try:
         while state.epoch < settings.epochs:
-            row = _train_epoch(state, train, inputs, settings, device)
-            figures = validate(state.detector, validation, inputs, settings, device)
-            state.epoch += 1
-            quality = figures[f"{settings.select}/video_auc"] if validation else float(state.epoch)
-            if quality >= state.best and state.epoch > WARMUP * settings.epochs:
-                state.best, state.best_epoch = quality, state.epoch
-                weights = state.detector.state_dict()
-                state.best_weights = {n: t.detach().clone() for n, t in weights.items()}
-            history.add({"epoch": state.epoch, **row, **figures})
+            row = fit_epoch(state, train, validation, inputs, settings)
+            history.add(row)
             progress.advance()
             progress.note(f"loss {row['train/loss/total']:.4f}, best epoch {state.best_epoch}")
             if time.monotonic() - saved > SAVE_EVERY_S:
@@ -116,6 +102,28 @@ def fit(
     except KeyboardInterrupt:
         state.save(state_path)
         raise
+
+
+def fit_epoch(
+    state: Fit, train: Bags, validation: Bags | None, inputs: Inputs, settings: TrainSettings
+) -> dict[str, float]:
+    """Train for one more epoch, keep the weights if it is the best, and return its figures.
+
+    Randomness is seeded epoch by epoch, so a resumed training equals one that was never stopped.
+    The best ranks the validation videos best; of equals it is the latest. The first half does not
+    count: a handful of videos may be ranked well by a network that has learnt nothing yet. Without
+    validation videos the last epoch is the best.
+    """
+    device = next(state.detector.parameters()).device
+    row = _train_epoch(state, train, inputs, settings, device)
+    figures = validate(state.detector, validation, inputs, settings, device)
+    state.epoch += 1
+    quality = figures[f"{settings.select}/video_auc"] if validation else float(state.epoch)
+    if quality >= state.best and state.epoch > WARMUP * settings.epochs:
+        state.best, state.best_epoch = quality, state.epoch
+        weights = state.detector.state_dict()
+        state.best_weights = {n: t.detach().clone() for n, t in weights.items()}
+    return {"epoch": state.epoch, **row, **figures}
 
 
 def _train_epoch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,14 @@ class Split:
     def judges(self) -> list[Label]:
         """The videos that choose the epoch and the threshold."""
         return self.test if self.select == "test" else self.validation
+
+    def listed(self) -> dict[str, list[dict[str, Any]]]:
+        """The videos of every part, as a card lists them."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            part: [{"video": x.video, "label": x.label, "category": x.category} for x in labels]
+            for part, labels in parts.items()
+        }
 
 
 def split_videos(

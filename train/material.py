@@ -1,0 +1,154 @@
+"""What a training is made of: store, labels and settings to bags, their scaling, and a detector.
+
+`vad train` gathers it once, `vad tune` for every validation split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vad.errors import UsageError
+from vad.labels import match, read_labels
+from vad.store import FeatureStore
+
+from .bags import Bags, load_bags
+from .checkpoint import features_card
+from .detectors import Detector, create_detector, find_row
+from .detectors.published import fill
+from .dictionary import make_dictionary
+from .scaling import Scaling
+from .settings import TrainSettings
+from .split import Split, split_videos
+from .streams import KINDS, Inputs, choose_streams, shapes_of
+from .weights import read_weights, recognised
+
+COMPONENTS_A_VIDEO = 2  # of the features, as many as a training video can be asked to tell apart
+
+
+@dataclass(frozen=True)
+class Material:
+    """The videos of a training, as bags, and how their features are scaled."""
+
+    store: FeatureStore
+    names: Mapping[str, str]  # the arrays that are read, by kind
+    split: Split
+    train: Bags
+    judges: Bags | None  # of the videos that choose the epoch
+    inputs: Inputs
+
+    @property
+    def dims(self) -> tuple[int, int | None]:
+        """Widths that a detector is made for, visual and text."""
+        return self.inputs.dims(self.train.widths)
+
+    def features(self) -> dict[str, Any]:
+        """What the card says of the features: which arrays, how wide, and what made them."""
+        shapes = shapes_of(self.store, self.names, self.split.train[0].video)
+        made = {kind: self.store.provenance(name) for kind, name in self.names.items()}
+        widths = {kind: dim for kind, (_, _, dim) in shapes.items()}
+        crops = max(n_crops for _, n_crops, _ in shapes.values())
+        return features_card(self.store.path, self.names, widths, crops=crops, made=made)
+
+    def detector(self, settings: TrainSettings, own: Mapping[str, Any]) -> Detector:
+        """A detector at its start: drawn by the seed, or with the weights that settings name."""
+        arrays = self._arrays(settings, own)
+        visual_dim, text_dim = self.dims
+        torch.manual_seed(settings.seed)
+        detector = create_detector(
+            settings.detector,
+            visual_dim=visual_dim,
+            text_dim=text_dim,
+            settings=own,
+            arrays=arrays,
+        )
+        if settings.weights:
+            _, sizes = recognised(settings.weights)
+            if (sizes.visual_dim, sizes.text_dim) != (detector.visual_dim, detector.text_dim):
+                raise UsageError(
+                    f"{settings.weights} reads features of {sizes.visual_dim} values"
+                    f"{f' and text of {sizes.text_dim}' if sizes.text_dim else ''}, here there are "
+                    f"{visual_dim}{f' and {text_dim}' if text_dim else ''}",
+                    hint="start from weights that were trained on such features, with --scale none",
+                )
+            fill(detector, settings.detector, read_weights(settings.weights))
+        return detector
+
+    def _arrays(
+        self, settings: TrainSettings, own: Mapping[str, Any]
+    ) -> dict[str, NDArray[np.float32]]:
+        """What a detector gets besides features: S3R a dictionary of normal training videos."""
+        if "dictionary" not in find_row(settings.detector).arrays:
+            return {}
+        cpu = torch.device("cpu")
+        videos = []
+        for index in np.flatnonzero(self.train.labels == 0):
+            streams, _, _ = self.train.take(np.array([index]), cpu)
+            videos.append(self.inputs(streams)[0][0].transpose(0, 1).numpy())
+        return {"dictionary": make_dictionary(videos, percent=own["atoms"])}
+
+
+def gather(
+    store_path: Path,
+    labels_path: Path,
+    settings: TrainSettings,
+    own: Mapping[str, Any],
+    *,
+    quiet: bool,
+) -> Material:
+    """The material of a training. UsageError where store, labels and settings do not fit."""
+    store = FeatureStore.open(store_path)
+    given = {"visual": settings.visual, "text": settings.text}
+    names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
+    stored = [i for i in store.ids() if set(names.values()) <= set(store.names(i))]
+    split = split_videos(
+        match(read_labels(labels_path), stored, where=labels_path, missing="keep"),
+        validation=settings.validation,
+        seed=settings.seed,
+        fold=settings.fold,
+        select=settings.select,
+        stored=set(stored),
+    )
+    if not settings.allow_random:
+        _refuse_random(store, names)
+    bags = load_bags(
+        store,
+        names,
+        split.train + split.judges,
+        settings.segments,
+        stretch=settings.form == "published",
+        quiet=quiet,
+    )
+    train, judges = bags.split(len(split.train))
+    return Material(store, names, split, train, judges, _inputs(train, settings))
+
+
+def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
+    for name in names.values():
+        weights = (store.provenance(name) or {}).get("weights")
+        if isinstance(weights, dict) and weights.get("random"):
+            raise UsageError(
+                f"{store.path} holds features of random weights, which mean nothing",
+                hint="extract with real weights, or --allow-random in a test",
+            )
+
+
+def _inputs(bags: Bags, settings: TrainSettings) -> Inputs:
+    scalings = {kind: _scaling(bags.rows(kind), len(bags), settings) for kind in bags.streams}
+    return Inputs(scalings, apart=find_row(settings.detector).text and len(scalings) == len(KINDS))
+
+
+def _scaling(rows: NDArray[np.float32], n_videos: int, settings: TrainSettings) -> Scaling:
+    if settings.scale == "none":
+        return Scaling()
+    scaling = Scaling.standardise(rows)
+    n = settings.components or COMPONENTS_A_VIDEO * n_videos
+    if settings.scale == "standardise" or n >= rows.shape[1]:
+        return scaling
+    return scaling.with_components(rows, n)
