@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ log = logging.getLogger("vad")
 
 CLIPS_PER_BLOCK = 4  # that a decoder hands over together
 POLL_S = 1.0  # between two looks at what another run is doing
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A video is stored; or it is not, because of the error."""
+
+    source: Source
+    error: VideoError | None = None
+    by_others: bool = False  # another run stored it meanwhile
 
 
 @dataclass
@@ -126,14 +136,7 @@ def make_plan(
     """
     shard = Shard.parse(settings.shard)
     sources = [source for source in sources if source.id in shard]
-    array = f"visual/{backbone.name}"
-    provenance = {
-        **backbone.provenance,
-        "clip_frames": CLIP_FRAMES,
-        "tail": _tail(backbone, settings),
-        "dtype": settings.dtype,
-        "vad": vad.__version__,
-    }
+    array, provenance = f"visual/{backbone.name}", provenance_of(backbone, settings)
     if not (Path(store) / "zarr.json").exists():
         return Plan(sources, [], array, provenance, overwrite)
     opened = FeatureStore.open(store)
@@ -148,6 +151,17 @@ def make_plan(
     known = set(stored)
     todo = [s for s in sources if s.id not in known]
     return Plan(todo, stored, array, provenance, overwrite)
+
+
+def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, Any]:
+    """All that the features of a backbone depend on, as the store keeps it."""
+    return {
+        **backbone.provenance,
+        "clip_frames": CLIP_FRAMES,
+        "tail": _tail(backbone, settings),
+        "dtype": settings.dtype,
+        "vad": vad.__version__,
+    }
 
 
 def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:
@@ -194,57 +208,84 @@ def run(
 
     on_stored gets the id of every video once its features are there, new or not.
     """
+    workers = min(settings.workers, max(1, len(plan.todo)))
+    settings = replace(settings, workers=workers)
+    ends = extract_each(
+        plan.todo, store, backbone, settings, array=plan.array, overwrite=plan.overwrite
+    )
+    return gather(ends, plan, store, quiet=quiet, on_stored=on_stored)
+
+
+def gather(
+    ends: Generator[Ended],
+    plan: Plan,
+    store: FeatureStore,
+    *,
+    quiet: bool = False,
+    on_stored: Callable[[str], None] = lambda video: None,
+) -> Outcome:
+    """Note how every video of a plan ends, wherever it is done."""
     outcome = Outcome(skipped=list(plan.stored))
     for video in plan.stored:
         on_stored(video)
     failures = Failures(store.path)
+    with closing(ends), meter("extract", len(plan.todo), unit="videos", quiet=quiet) as progress:
+        for end in ends:
+            source, error = end.source, end.error
+            if error is not None:
+                outcome.failed[source.id] = error
+                failures.add(source, error)
+                log.warning("%s: %s (%s)", source.path, error, error.reason)
+            else:
+                (outcome.skipped if end.by_others else outcome.done).append(source.id)
+            progress.advance()
+            if error is None:
+                on_stored(source.id)
+    failures.forget(set(store.ids()))
+    return outcome
+
+
+def extract_each(
+    todo: Iterable[Source],
+    store: FeatureStore,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    *,
+    array: str,
+    overwrite: bool = False,
+) -> Generator[Ended]:
+    """Extract videos, each claimed when a decoder is free for it, and tell how each ended."""
     store.sweep()
+    provenance, tail = provenance_of(backbone, settings), _tail(backbone, settings)
     pool = DecoderPool(
-        min(settings.workers, max(1, len(plan.todo))),
+        settings.workers,
         clips_per_block=CLIPS_PER_BLOCK,
-        tail=_tail(backbone, settings),
+        tail=tail,
         decoder=settings.decoder,
         limits=_limits(settings),
         time_limit_s=settings.time_limit,
         accept_truncated=settings.accept_truncated,
     )
-    with (
-        pool,
-        Claims(store.path) as claims,
-        meter("extract", len(plan.todo), unit="videos", quiet=quiet) as progress,
-    ):
-        todo = plan.todo
-        while todo:
-            turn = Turn(
-                todo, claims, lambda s: not plan.overwrite and _is_stored(store, s, plan.array)
-            )
+    with pool, Claims(store.path) as claims:
+        while True:
+            turn = Turn(todo, claims, lambda s: not overwrite and _is_stored(store, s, array))
             with Assembly(
                 store,
                 backbone,
-                array=plan.array,
-                provenance=plan.provenance,
+                array=array,
+                provenance=provenance,
                 dtype=settings.dtype,
-                tail=_tail(backbone, settings),
+                tail=tail,
             ) as assembly:
                 for source, error in assembly.store(pool.decode(turn.paths()), turn.mine):
-                    if error is None:
-                        outcome.done.append(source.id)
-                    else:
-                        outcome.failed[source.id] = error
-                        failures.add(source, error)
-                        log.warning("%s: %s (%s)", source.path, error, error.reason)
+                    yield Ended(source, error)
                     claims.release(source.id)
-                    progress.advance()
-                    if error is None:
-                        on_stored(source.id)
-            outcome.skipped += [s.id for s in turn.stored]
             for source in turn.stored:
-                on_stored(source.id)
-            progress.advance(len(turn.stored))
+                yield Ended(source, by_others=True)
+            if not turn.others:
+                return
             todo = turn.others
-            time.sleep(POLL_S if todo else 0)
-    failures.forget(set(store.ids()))
-    return outcome
+            time.sleep(POLL_S)
 
 
 def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from vad.claims import Claims
@@ -14,7 +14,7 @@ class Turn:
     """One pass over the videos still to do; each ends in exactly one of the three lists."""
 
     def __init__(
-        self, todo: list[Source], claims: Claims, is_stored: Callable[[Source], bool]
+        self, todo: Iterable[Source], claims: Claims, is_stored: Callable[[Source], bool]
     ) -> None:
         self.mine: list[Source] = []  # claimed by this run, in the order of `paths`
         self.stored: list[Source] = []  # by another run, since this one made its plan
