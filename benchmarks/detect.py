@@ -3,9 +3,10 @@
     python benchmarks/detect.py --data ped2 fight --detector all --seeds 3 --json OUT
 
 Prints one table, a row a detector: the mean over the seeds, and after +- their standard deviation.
-Where the labels have folds, each is held out once and their test scores are pooled. Epoch and
-threshold are chosen on a validation share of the training videos; frame truth is read only to
-measure. `oracle_auc` is that of a score that knows the labels of the test videos and nothing else.
+Where the labels have folds, each is held out once and their test scores are pooled. TEVAD and
+E-TEVAD read the one kind of features that there is, unless `--set` says more. Epoch and threshold
+are chosen on a validation share of the training videos; frame truth is read only to measure.
+`oracle_auc` is that of a score that knows the labels of the test videos and nothing else.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from datasets import DATA_SETS, DataSet
 from vad.files import write_json
 from vad.infer.evaluation import Evaluation, evaluate
 from vad.labels import read_labels
+from vad.store import FeatureStore
 from vad.train.detectors.table import DETECTORS
 from vad.train.metrics import evaluate as figures_of
 from vad.train.run import train
+from vad.train.streams import choose_streams
 
 FIGURES = {
     "auc": ("frame", "auc"),
@@ -34,7 +37,6 @@ FIGURES = {
     "abnormal_ap": ("abnormal_only", "ap"),
     "oracle_auc": ("oracle", "auc"),
 }
-ALL = [name for name, row in DETECTORS.items() if not row.text]
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def main() -> None:
     if args.store and len(args.data) > 1:
         parser.error("--store holds the features of one data set")
     settings = dict(pair.split("=", 1) for pair in args.set)
-    detectors = ALL if args.detector == ["all"] else args.detector
+    detectors = list(DETECTORS) if args.detector == ["all"] else args.detector
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.data:
@@ -86,7 +88,9 @@ def measure_seed(
     evaluations: list[Evaluation] = []
     train_s = 0.0
     for fold in folds:
-        chosen: dict[str, Any] = {**data.settings, "detector": detector, "seed": seed, **settings}
+        chosen: dict[str, Any] = {"detector": detector, "seed": seed, **data.settings, **settings}
+        if DETECTORS[detector].text and not {"text", "fusion"} & chosen.keys():
+            (chosen["fusion"],) = choose_streams(FeatureStore.open(data.store), {})
         if fold:
             chosen["fold"] = fold
         run = out / f"{seed}-{fold}"

@@ -27,6 +27,19 @@ def tensor(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
+def test_plain_top_k_mil() -> None:
+    detector = create_detector("topk", visual_dim=1, settings={"k": 2})
+    logit = math.log(3)  # of a score of 3/4, and of 1/4 where it is negative
+    bags = tensor(logit, logit, -logit, 0, -logit, 0).reshape(2, 1, 3, 1)
+    labels = tensor(1, 0)
+    assert detector.loss(detector(bags), labels)["total"].item() == pytest.approx(math.log(2))
+    torch.nn.init.ones_(detector.get_parameter("score.weight"))
+    output = detector(bags)
+    torch.testing.assert_close(output.scores, tensor(0.75, 0.75, 0.25, 0.5, 0.25, 0.5).view(2, 3))
+    expected = (-math.log(0.75) - math.log(1 - 0.5)) / 2  # the two highest: 3/4, and 1/2
+    assert detector.loss(output, labels)["total"].item() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("values", "k", "length", "index", "weight"),
     [

@@ -28,6 +28,10 @@ WARMUP = 0.5  # share of the epochs before a network is ripe to be chosen
 SAVE_EVERY_S = 60.0  # how much work a killed run loses
 
 
+class Diverged(UsageError):
+    """The weights of a detector have become no numbers."""
+
+
 @dataclass
 class Fit:
     """A training under way. `state.safetensors` holds all of it, so that a run can go on."""
@@ -189,6 +193,12 @@ def validate(
         terms = detector.loss(output, labels, "paper")
         losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())
-    auc = roc_auc_score(bags.labels, np.concatenate(peaks))
+    scores = np.concatenate(peaks)
+    if not np.isfinite(scores).all():
+        raise Diverged(
+            f"training diverged: at learning rate {settings.lr:g} scores are no numbers any more",
+            hint="a smaller --lr, or --clip 1",
+        )
+    auc = roc_auc_score(bags.labels, scores)
     names = (f"{settings.select}/loss", f"{settings.select}/video_auc")
     return dict(zip(names, (float(np.mean(losses)), float(auc)), strict=True))

@@ -98,6 +98,7 @@ MARKS = (
     Mark("urdmu", "Amemory.memory_block", urdmu_sizes),
     Mark("bnwvad", "normal_head.bn1.weight", by_shape("embedding.conv_1.0.weight", width=True)),
     Mark("pel4vad", "self_attention.loc_adj.w", pel4vad_sizes),
+    Mark("topk", "score.weight", by_shape("score.weight")),
     Mark("mil", "fc2.weight", by_shape("fc1.weight"), rows=128),
     Mark("sultani", "fc2.weight", by_shape("fc1.weight"), rows=32),
 )

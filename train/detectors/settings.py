@@ -104,6 +104,13 @@ class SAASettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TopKSettings:
+    """Plain top-k MIL."""
+
+    k: int = option(3, "snippets that speak for a video", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MILSettings:
     """The multiple-instance network over TimeSformer features."""
 
@@ -175,6 +182,7 @@ Settings = (
     | S3RSettings
     | TEVADSettings
     | SAASettings
+    | TopKSettings
     | MILSettings
     | SultaniSettings
     | URDMUSettings

@@ -20,6 +20,7 @@ from .settings import (
     SAASettings,
     SultaniSettings,
     TEVADSettings,
+    TopKSettings,
     URDMUSettings,
 )
 
@@ -92,6 +93,12 @@ DETECTORS: dict[str, Row] = {
         "attention times class scores, also without the most obvious snippets",
         "Fan et al., TCSVT 2024",
         small={"width": 32},
+    ),
+    "topk": Row(
+        "topk:TopK",
+        TopKSettings,
+        "one linear layer a snippet, the mean of the k highest scores: the plain way",
+        "the reference of all others",
     ),
     "mil": Row(
         "mil:MIL",

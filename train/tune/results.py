@@ -1,0 +1,184 @@
+"""What a search found: a table, a summary, and the best settings as a file for `vad train`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import vad
+from vad.files import write_json, write_text
+
+from .measure import Problem
+from .space import Space
+
+SCHEMA = "vad.tune/1"
+# Of the training, what best.toml leaves out: where it runs, and on which videos.
+LEFT_OUT = ("device", "seed", "fold", "select", "validation", "allow_random")
+CLEAR = 2.0  # standard errors from which a difference is called one
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search."""
+
+    number: int
+    point: Mapping[str, Any]
+    aucs: list[float] | None  # of every split; None of a trial that was pruned
+    last: float | None  # mean over the splits after the last epoch
+    n_epochs: int
+
+    @property
+    def value(self) -> float | None:
+        return None if self.aucs is None else float(np.mean(self.aucs))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end of a search. AUCs are of the splits, and of as many that no trial saw."""
+
+    problem: Problem
+    space: Space
+    trials: list[Trial]
+    best: Trial
+    given: list[float]  # with the settings that the search started from
+    given_fresh: list[float]
+    best_fresh: list[float]
+
+    @property
+    def n_pruned(self) -> int:
+        return sum(trial.aucs is None for trial in self.trials)
+
+    @property
+    def gain(self) -> tuple[float, float]:
+        """By how much the best beats the settings given, on fresh splits: mean, standard error."""
+        return mean_error(np.subtract(self.best_fresh, self.given_fresh).tolist())
+
+    @property
+    def verdict(self) -> str:
+        mean, error = self.gain
+        if abs(mean) <= CLEAR * error or mean == 0:
+            return "no clear difference"
+        return "better" if mean > 0 else "worse: keep the settings given"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All settings of the best trial that a training takes from a file."""
+        chosen, own = self.problem.at(self.best.point)
+        general = {n: v for n, v in asdict(chosen).items() if n not in LEFT_OUT and v is not None}
+        return general | {n: v for n, v in own.items() if v is not None}
+
+    def command(self, config: Path) -> str:
+        """The training with the best settings, on all that the search held back for testing."""
+        chosen = self.problem.settings
+        fold = f" --fold {chosen.fold}" if chosen.fold is not None else ""
+        where = f"{self.problem.store} --labels {self.problem.labels}"
+        return f"vad train {where} --config {config}{fold}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, by the schema `vad.tune/1`."""
+        gain, error = self.gain
+        return {
+            "schema": SCHEMA,
+            "generator": f"vad {vad.__version__}",
+            "store": str(self.problem.store),
+            "labels": str(self.problem.labels),
+            "detector": self.problem.settings.detector,
+            "space": {name: str(part) for name, part in self.space.items()},
+            "n_trials": len(self.trials),
+            "n_pruned": self.n_pruned,
+            "best": {"trial": self.best.number, "settings": self.settings},
+            "validation_auc": {
+                "given": self.given,
+                "best": self.best.aucs,
+                "given_fresh": self.given_fresh,
+                "best_fresh": self.best_fresh,
+            },
+            "gain": {"mean": gain, "standard_error": error, "verdict": self.verdict},
+        }
+
+    def summary(self, folder: Path) -> str:
+        """Lines for a person."""
+        rows = [
+            ("", "splits searched", "fresh splits"),
+            ("as given", _text(self.given), _text(self.given_fresh)),
+            (f"trial {self.best.number}", _text(self.best.aucs or []), _text(self.best_fresh)),
+        ]
+        gain, error = self.gain
+        point = ", ".join(f"{n} {_short(v)}" for n, v in self.best.point.items())
+        counts = f"{len(self.trials)} trials ({self.n_pruned} pruned), {len(self.given)} splits"
+        return "\n".join(
+            [
+                f"{counts}; AUC of validation videos (standard error)",
+                *(f"{name:10}  {one:16}  {two}" for name, one, two in rows),
+                f"gain on fresh splits {gain:+.4f} ({error:.4f}): {self.verdict}",
+                f"best: {point}",
+                f"next: {self.command(folder / 'best.toml')}",
+            ]
+        )
+
+
+def save(found: Found, folder: Path) -> None:
+    """Write trials.csv, best.toml, tune.json and tuning.png."""
+    from .picture import draw
+
+    write_text(folder / "trials.csv", _table(found))
+    write_text(folder / "best.toml", _toml(found, folder / "best.toml"))
+    write_json(folder / "tune.json", found.to_dict())
+    draw(found, folder / "tuning.png")
+
+
+def mean_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and its standard error; of one value the error is not known, and given as 0."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(error)
+
+
+def _table(found: Found) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "state", "auc", "standard_error", "epochs", *found.space])
+    for trial in found.trials:
+        if trial.aucs is None:
+            figures = ["pruned", _figure(trial.last), ""]
+        else:
+            figures = ["complete", *map(_figure, mean_error(trial.aucs))]
+        values = (trial.point.get(name, "") for name in found.space)
+        writer.writerow([trial.number, *figures, trial.n_epochs, *values])
+    return text.getvalue()
+
+
+def _toml(found: Found, path: Path) -> str:
+    """The best settings, as `vad train --config` reads them."""
+    lines = [
+        f"# vad tune: trial {found.best.number} of {len(found.trials)}; {found.verdict}",
+        f"# {found.command(path)}",
+        "",
+        "[train]",
+        *(f"{name} = {_toml_value(value)}" for name, value in found.settings.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def _text(aucs: Sequence[float]) -> str:
+    mean, error = mean_error(aucs)
+    return f"{mean:.4f} ({error:.4f})"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

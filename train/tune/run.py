@@ -1,0 +1,267 @@
+"""`vad tune`: trials of Optuna, in this process or several, that can be broken off and resumed.
+
+    runs/tune/
+      study.journal     every trial as it happens: lines of JSON, by Optuna; no pickles
+      search.json       what is searched, and on what; a resumed search must be the same
+      trials.csv, tuning.png, best.toml, tune.json     see `results`
+
+A trial is measured on several validation splits of the training videos; test videos are never
+read. Trials below the median of those before are pruned.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vad.errors import UsageError
+from vad.files import write_json
+from vad.progress import meter
+
+from ..choices import split_settings
+from ..fit import WARMUP, Diverged
+from .measure import Problem, measure
+from .results import Found, Trial, save
+from .space import Choice, Range, Space, choose_space, grid_of
+
+try:
+    import optuna
+except ModuleNotFoundError:
+    raise UsageError("vad tune needs Optuna", hint="pip install 'vad[tune]'") from None
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+log = logging.getLogger("vad")
+
+SCHEMA = "vad.search/1"
+JOURNAL, SEARCH = "study.journal", "search.json"
+STARTUP = 5  # trials before any is pruned
+GIVEN_UP = (optuna.trial.TrialState.FAIL, optuna.trial.TrialState.RUNNING)
+FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that a process needs to run trials of a search."""
+
+    problem: Problem
+    space: Space
+    seeds: tuple[int, ...]  # of the splits
+    out: Path
+
+    @property
+    def seed(self) -> int:
+        return self.problem.settings.seed
+
+    def study(self, sampler: optuna.samplers.BaseSampler | None = None) -> Study:
+        """The study in the folder, made if there is none."""
+        path = str(self.out / JOURNAL)
+        backend = optuna.storages.journal.JournalFileBackend(
+            path, optuna.storages.journal.JournalFileOpenLock(path)
+        )
+        ripe_from = int(WARMUP * self.problem.settings.epochs)
+        return optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name="vad",
+            direction="maximize",
+            sampler=sampler,
+            pruner=optuna.pruners.MedianPruner(STARTUP, n_warmup_steps=ripe_from // 2),
+            load_if_exists=True,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What must be the same for a search to go on."""
+        left_out = ("device", "seed", "select")
+        settings = asdict(self.problem.settings)
+        return {
+            "schema": SCHEMA,
+            "store": str(self.problem.store),
+            "labels": str(self.problem.labels),
+            "settings": {n: v for n, v in settings.items() if n not in left_out},
+            "detector": dict(self.problem.own),
+            "space": {name: asdict(part) for name, part in self.space.items()},
+            "seeds": list(self.seeds),
+        }
+
+
+def tune(
+    store: str | Path,
+    labels: str | Path,
+    out: str | Path = "runs/tune",
+    *,
+    trials: int = 30,
+    splits: int = 5,
+    space: str | Path | Sequence[str] | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Found:
+    """Search the settings of a training on validation videos, and write what was found to `out`.
+
+    `settings` are those of `TrainSettings` and of the detector; the search starts from them.
+    trials: how many, those before a resume included; splits: validation splits a trial is measured
+    on; space: see `choose_space`; of a grid of no more points than trials, each is tried once. With
+    one job the same seed gives the same trials, resumed or not. Raises UsageError for wrong input,
+    also where `select` is test.
+    """
+    chosen, own = split_settings(settings)
+    if chosen.select == "test":
+        raise UsageError("vad tune never looks at test videos", hint="leave --select out")
+    problem = Problem(Path(store), Path(labels), chosen, own)
+    searched = choose_space(space, chosen, own)
+    seeds = tuple(range(chosen.seed, chosen.seed + splits))
+    search = Search(problem, searched, seeds, Path(out))
+    _begin(search, resume=resume)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = search.study()
+    n_trials = _enter_grid(study, search, trials)
+    n_done = sum(trial.state in FINISHED for trial in study.trials)
+    given = _once(study, "given", search, {}, seeds)
+    with meter("tune", n_trials - n_done, unit="trials", quiet=quiet) as progress:
+        for _ in _run(search, range(n_done, n_trials), jobs):
+            progress.advance()
+    if not (complete := study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))):
+        raise UsageError("every trial diverged", hint="search smaller learning rates: --space")
+    best = max(complete, key=lambda trial: (trial.value, -trial.number))
+    fresh = tuple(seed + splits for seed in seeds)
+    found = Found(
+        problem,
+        searched,
+        [_plain(trial) for trial in study.trials if trial.state in FINISHED],
+        _plain(best),
+        given=given,
+        given_fresh=_once(study, "given, fresh splits", search, {}, fresh),
+        best_fresh=_once(study, f"trial {best.number}, fresh splits", search, best.params, fresh),
+    )
+    save(found, search.out)
+    return found
+
+
+def _begin(search: Search, *, resume: bool) -> None:
+    """Write what is searched, or check it; trials that a killed process left are given up."""
+    said, path = json.loads(json.dumps(search.to_dict())), search.out / SEARCH
+    if not path.exists():
+        write_json(path, said)
+        return
+    if not resume:
+        raise UsageError(f"{search.out} holds a search", hint="--resume, or choose another --out")
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if other := [n for n in said if before.get(n) != said[n]]:
+        raise UsageError(
+            f"{search.out} was begun with other {other[0]}",
+            hint="use the same settings, or choose another --out",
+        )
+    study = search.study()
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
+def _enter_grid(study: Study, search: Search, n_trials: int) -> int:
+    """How many trials there will be. No more combinations than trials: each comes once."""
+    grid = grid_of(search.space)
+    if grid is None or len(grid) > n_trials:
+        return n_trials
+    known = [t.system_attrs.get("fixed_params") for t in study.trials if t.state not in GIVEN_UP]
+    for index in np.random.default_rng(search.seed).permutation(len(grid)):
+        if grid[index] not in known:
+            study.enqueue_trial(grid[index])
+    log.info("%d combinations, each once", len(grid))
+    return len(grid)
+
+
+def _once(
+    study: Study, name: str, search: Search, point: Mapping[str, Any], seeds: Sequence[int]
+) -> list[float]:
+    """Measure a point beside the trials, unless the study knows the figures already."""
+    if name not in study.user_attrs:
+        study.set_user_attr(name, measure(search.problem, point, seeds).tolist())
+    return [float(auc) for auc in study.user_attrs[name]]
+
+
+def _plain(trial: FrozenTrial) -> Trial:
+    steps = trial.intermediate_values
+    return Trial(
+        trial.number,
+        point=dict(trial.params),
+        aucs=trial.user_attrs.get("aucs"),
+        last=steps[max(steps)] if steps else None,
+        n_epochs=len(steps),
+    )
+
+
+def _run(search: Search, tickets: Sequence[int], jobs: int) -> Iterator[None]:
+    """Run trials, here or in several processes; yields as each ends."""
+    if jobs == 1:
+        for ticket in tickets:
+            _trial(search, ticket)
+            yield
+        return
+    context = multiprocessing.get_context("spawn")
+    n_threads = max(1, torch.get_num_threads() // jobs)
+    with ProcessPoolExecutor(
+        jobs, context, initializer=_start_worker, initargs=(search, n_threads)
+    ) as pool:
+        futures = [pool.submit(_trial_in_worker, ticket) for ticket in tickets]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_search: Search | None = None  # of a worker process; it keeps the bags it has gathered
+
+
+def _start_worker(search: Search, n_threads: int) -> None:
+    global _search
+    _search = search
+    torch.set_num_threads(n_threads)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def _trial_in_worker(ticket: int) -> None:
+    if _search is not None:
+        _trial(_search, ticket)
+
+
+def _trial(search: Search, ticket: int) -> None:
+    """Run one trial. What it draws follows from the seed, its ticket and the trials before."""
+    drawn = np.random.SeedSequence([search.seed, ticket]).generate_state(1)[0]
+    study = search.study(optuna.samplers.TPESampler(seed=int(drawn)))
+    trial = study.ask()
+    point = {name: _suggest(trial, name, part) for name, part in search.space.items()}
+
+    def report(epoch: int, auc: float) -> None:
+        trial.report(auc, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        aucs = measure(search.problem, point, search.seeds, report)
+    except (optuna.TrialPruned, Diverged):
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return
+    trial.set_user_attr("aucs", aucs.tolist())
+    study.tell(trial, float(aucs.mean()))
+
+
+def _suggest(trial: optuna.Trial, name: str, part: Range | Choice) -> Any:
+    if isinstance(part, Choice):
+        return trial.suggest_categorical(name, part.values)
+    if part.whole:
+        return trial.suggest_int(name, int(part.low), int(part.high), log=part.log)
+    return trial.suggest_float(name, part.low, part.high, log=part.log)

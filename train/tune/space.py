@@ -1,0 +1,161 @@
+"""Where `vad tune` searches: a range or some values for every setting that is searched.
+
+    [space]                                       # of a TOML file
+    lr = {low = 1e-4, high = 1e-2, log = true}
+    dropout = [0.0, 0.35, 0.7]
+    k = true                                      # by the rule of `usual`
+
+No torch and no Optuna here: a space can be read and checked without them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vad.config import Option, options, read_toml, unknown
+from vad.errors import UsageError
+
+from ..detectors import find_row
+from ..settings import TrainSettings
+from .grids import find_grid
+
+# Settings of the training that may be searched; the others say what is trained, or on what.
+TRAINING = ("lr", "weight_decay", "batch", "segments", "clip", "crops", "scale", "components")
+USUAL = ("lr", "weight_decay")  # of them, those that are searched unless others are named
+DECADES = 10.0  # a weight or rate is searched from a tenth of what it is to ten times
+TIMES = 3  # a count, from a third to three times
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{', by its logarithm' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some values, without an order."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values))
+
+
+Space = Mapping[str, Range | Choice]
+
+
+def choose_space(
+    wanted: str | Path | Sequence[str] | None, settings: TrainSettings, own: Mapping[str, Any]
+) -> dict[str, Range | Choice]:
+    """The space that a person names, around the settings given.
+
+    wanted is a TOML file with a table `[space]`; `report-grid`; names of settings, in a sequence or
+    joined by commas; or None for lr, weight decay and every setting of the detector that is in use.
+    Raises UsageError that lists every name that is none and every value out of its bounds.
+    """
+    known = _searchable(settings)
+    current = {**asdict(settings), **own}
+    if wanted is None:
+        usual_ones = ((n, usual(known[n], current[n])) for n in (*USUAL, *own))
+        found = {n: part for n, part in usual_ones if part is not None}
+        if own.get("share"):  # the k snippets are then not counted, but a share
+            found.pop("k", None)
+        return found
+    if isinstance(wanted, str) and wanted.endswith("-grid"):
+        said: dict[str, Any] = dict(find_grid(wanted, settings.detector))
+    elif isinstance(wanted, Path) or str(wanted).endswith(".toml"):
+        said = read_toml(Path(str(wanted)), "space")
+    else:
+        names = wanted.split(",") if isinstance(wanted, str) else wanted
+        said = {name.strip().replace("-", "_"): True for name in names}
+    if not said:
+        raise UsageError(f"{wanted} names no setting to search", hint="write a table [space]")
+    return _checked(said, known, current)
+
+
+def usual(option: Option, value: Any) -> Range | Choice | None:
+    """Where a setting is searched by rule, around the value that it has; None: it stays.
+
+    Both truth values, or all choices; a share between its bounds; a count within a third and three
+    times, other numbers within a tenth and ten times what they are, by their logarithm. What is 0
+    or not set is switched off, and stays so.
+    """
+    if option.kind is bool or option.choices:
+        return Choice(option.choices or (True, False))
+    if not value or option.kind not in (int, float):
+        return None
+    least = -math.inf if option.minimum is None else option.minimum
+    most = math.inf if option.maximum is None else option.maximum
+    if option.kind is int:
+        low, high = max(least, 1, round(value / TIMES)), min(most, round(value * TIMES))
+        return Range(low, high, log=True, whole=True) if low < high else None
+    if math.isfinite(least) and math.isfinite(most):
+        return Range(least, most)
+    if value < 0:
+        return None
+    return Range(max(least, value / DECADES), min(most, value * DECADES), log=True)
+
+
+def grid_of(space: Space) -> list[dict[str, Any]] | None:
+    """Every combination of a space of choices, in order; None where one is a range."""
+    if not all(isinstance(part, Choice) for part in space.values()):
+        return None
+    values = [part.values for part in space.values() if isinstance(part, Choice)]
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*values)]
+
+
+def _searchable(settings: TrainSettings) -> dict[str, Option]:
+    general = options(TrainSettings)
+    return {n: general[n] for n in TRAINING} | options(find_row(settings.detector).settings)
+
+
+def _checked(
+    said: Mapping[str, Any], known: Mapping[str, Option], current: Mapping[str, Any]
+) -> dict[str, Range | Choice]:
+    found: dict[str, Range | Choice] = {}
+    mistakes = []
+    for name, value in said.items():
+        if name not in known:
+            mistakes.append(unknown(name, known))
+            continue
+        try:
+            found[name] = _part(known[name], value, current[name])
+        except (ValueError, TypeError) as error:
+            mistakes.append(f"{name}: {error}")
+    if mistakes:
+        raise UsageError(f"space: {'; '.join(mistakes)}")
+    return found
+
+
+def _part(option: Option, said: Any, current: Any) -> Range | Choice:
+    """One line of a space; ValueError says what is wrong with it."""
+    if said is True:
+        if (part := usual(option, current)) is None:
+            raise ValueError(f"is {current}, which no range lies around; write one")
+        return part
+    if isinstance(said, list | tuple):
+        if not said:
+            raise ValueError("no value")
+        return Choice(tuple(dict.fromkeys(option.check(value) for value in said)))
+    if not isinstance(said, Mapping) or not {"low", "high"} <= set(said) <= {"low", "high", "log"}:
+        raise ValueError("write true, a list of values, or {low = ..., high = ..., log = true}")
+    low, high = option.check(said["low"]), option.check(said["high"])
+    log = bool(said.get("log", False))
+    if option.kind not in (int, float):
+        raise ValueError("has no range; write a list of values")
+    if not low < high or (log and low <= 0):
+        raise ValueError(f"{low:g} to {high:g} is no range{' for a logarithm' if log else ''}")
+    return Range(low, high, log=log, whole=option.kind is int)
