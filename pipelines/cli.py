@@ -37,6 +37,7 @@ from .commands import (
     score,
     stream,
     train,
+    tune,
     ui,
     verify,
 )
@@ -47,6 +48,7 @@ for module in (
     extract,
     caption,
     train,
+    tune,
     evaluate,
     score,
     events,

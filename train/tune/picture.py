@@ -89,7 +89,7 @@ def _slice(axes: Axes, found: Found, name: str) -> None:
     elif part.log:
         axes.set_xscale("log")
     for trial in trials:
-        best = trial.number == found.best.number
+        best = found.best is not None and trial.number == found.best.number
         x = trial.point[name] if at is None else at[trial.point[name]]
         axes.plot(
             x,

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,10 @@ class Found:
     problem: Problem
     space: Space
     trials: list[Trial]
-    best: Trial
+    best: Trial | None  # None where no trial beats the settings given
     given: list[float]  # with the settings that the search started from
-    given_fresh: list[float]
-    best_fresh: list[float]
+    given_fresh: list[float] = field(default_factory=list)
+    best_fresh: list[float] = field(default_factory=list)
 
     @property
     def n_pruned(self) -> int:
@@ -59,19 +59,25 @@ class Found:
     @property
     def gain(self) -> tuple[float, float]:
         """By how much the best beats the settings given, on fresh splits: mean, standard error."""
+        if self.best is None:
+            return 0.0, 0.0
         return mean_error(np.subtract(self.best_fresh, self.given_fresh).tolist())
 
     @property
     def verdict(self) -> str:
+        """In words, whether the best is worth having."""
         mean, error = self.gain
+        if self.best is None:
+            full = np.mean(self.given) == 1
+            return "no trial beats the settings given" + (", which rank them all" if full else "")
         if abs(mean) <= CLEAR * error or mean == 0:
             return "no clear difference"
         return "better" if mean > 0 else "worse: keep the settings given"
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All settings of the best trial that a training takes from a file."""
-        chosen, own = self.problem.at(self.best.point)
+        """All settings that a training takes from a file, those of the best trial if there is one."""
+        chosen, own = self.problem.at(self.best.point if self.best else {})
         general = {n: v for n, v in asdict(chosen).items() if n not in LEFT_OUT and v is not None}
         return general | {n: v for n, v in own.items() if v is not None}
 
@@ -94,10 +100,10 @@ class Found:
             "space": {name: str(part) for name, part in self.space.items()},
             "n_trials": len(self.trials),
             "n_pruned": self.n_pruned,
-            "best": {"trial": self.best.number, "settings": self.settings},
+            "best": {"trial": self.best and self.best.number, "settings": self.settings},
             "validation_auc": {
                 "given": self.given,
-                "best": self.best.aucs,
+                "best": self.best and self.best.aucs,
                 "given_fresh": self.given_fresh,
                 "best_fresh": self.best_fresh,
             },
@@ -106,23 +112,22 @@ class Found:
 
     def summary(self, folder: Path) -> str:
         """Lines for a person."""
-        rows = [
-            ("", "splits searched", "fresh splits"),
-            ("as given", _text(self.given), _text(self.given_fresh)),
-            (f"trial {self.best.number}", _text(self.best.aucs or []), _text(self.best_fresh)),
-        ]
-        gain, error = self.gain
-        point = ", ".join(f"{n} {_short(v)}" for n, v in self.best.point.items())
         counts = f"{len(self.trials)} trials ({self.n_pruned} pruned), {len(self.given)} splits"
-        return "\n".join(
-            [
-                f"{counts}; AUC of validation videos (standard error)",
-                *(f"{name:10}  {one:16}  {two}" for name, one, two in rows),
+        lines = [f"{counts}; AUC of validation videos (standard error)"]
+        if self.best is None:
+            lines += [f"as given    {_text(self.given)}", self.verdict]
+        else:
+            gain, error = self.gain
+            point = ", ".join(f"{n} {_short(v)}" for n, v in self.best.point.items())
+            lines += [
+                "            splits searched   fresh splits",
+                f"as given    {_text(self.given)}   {_text(self.given_fresh)}",
+                f"trial {self.best.number:<5} {_text(self.best.aucs or [])}   "
+                f"{_text(self.best_fresh)}",
                 f"gain on fresh splits {gain:+.4f} ({error:.4f}): {self.verdict}",
                 f"best: {point}",
-                f"next: {self.command(folder / 'best.toml')}",
             ]
-        )
+        return "\n".join([*lines, f"next: {self.command(folder / 'best.toml')}"])
 
 
 def save(found: Found, folder: Path) -> None:
@@ -157,8 +162,9 @@ def _table(found: Found) -> str:
 
 def _toml(found: Found, path: Path) -> str:
     """The best settings, as `vad train --config` reads them."""
+    which = "settings given" if found.best is None else f"trial {found.best.number}"
     lines = [
-        f"# vad tune: trial {found.best.number} of {len(found.trials)}; {found.verdict}",
+        f"# vad tune: {which}, after {len(found.trials)} trials; {found.verdict}",
         f"# {found.command(path)}",
         "",
         "[train]",

@@ -16,13 +16,14 @@ import logging
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import write_json
 from vad.progress import meter
@@ -117,6 +118,7 @@ def tune(
     also where `select` is test.
     """
     chosen, own = split_settings(settings)
+    chosen = replace(chosen, device=str(choose_device(chosen.device)))
     if chosen.select == "test":
         raise UsageError("vad tune never looks at test videos", hint="leave --select out")
     problem = Problem(Path(store), Path(labels), chosen, own)
@@ -135,16 +137,20 @@ def tune(
     if not (complete := study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))):
         raise UsageError("every trial diverged", hint="search smaller learning rates: --space")
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
-    fresh = tuple(seed + splits for seed in seeds)
     found = Found(
         problem,
         searched,
         [_plain(trial) for trial in study.trials if trial.state in FINISHED],
-        _plain(best),
+        _plain(best) if best.value > np.mean(given) else None,
         given=given,
-        given_fresh=_once(study, "given, fresh splits", search, {}, fresh),
-        best_fresh=_once(study, f"trial {best.number}, fresh splits", search, best.params, fresh),
     )
+    if found.best is not None:
+        fresh, name = tuple(seed + splits for seed in seeds), "fresh splits"
+        found = replace(
+            found,
+            given_fresh=_once(study, f"given, {name}", search, {}, fresh),
+            best_fresh=_once(study, f"trial {best.number}, {name}", search, best.params, fresh),
+        )
     save(found, search.out)
     return found
 
