@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,16 @@ import typer
 from vad.config import build
 from vad.extract.settings import ExtractSettings
 
+from ..executors.settings import ExecutorSettings, split
 from ..options import Quiet, Store, takes
 
 
-@takes(ExtractSettings, "extract")
+@dataclass(frozen=True, kw_only=True)
+class Settings(ExecutorSettings, ExtractSettings):
+    """How videos become features, and where."""
+
+
+@takes(Settings, "extract")
 def command(
     videos: Annotated[
         list[str], typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt")
@@ -29,13 +36,15 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Extract features of videos into a store; stored videos are skipped."""
-    from vad.extract.run import estimate, load_backbone, make_plan, run
+    from vad.extract.run import estimate, make_plan
     from vad.extract.sources import find_sources
+    from vad.pipelines.executors.extracting import load_for_plan, run_plan
     from vad.store import FeatureStore
 
-    chosen = build(ExtractSettings, settings, where="vad extract")
+    where, rest = split(settings, where="vad extract")
+    chosen = build(ExtractSettings, rest, where="vad extract")
     sources = find_sources(videos)
-    backbone = load_backbone(chosen)
+    backbone = load_for_plan(chosen, where)
     plan = make_plan(sources, store, backbone, chosen, overwrite=overwrite)
     typer.echo(
         f"{len(plan.stored)} stored, {len(plan.todo)} to do: {plan.array} in {store}", err=True
@@ -50,7 +59,7 @@ def command(
         for path, reason in size.unreadable.items():
             typer.echo(f"would fail: {path} ({reason})")
         return
-    outcome = run(plan, FeatureStore.create(store), backbone, chosen, quiet=quiet)
+    outcome = run_plan(plan, FeatureStore.create(store), backbone, chosen, where, quiet=quiet)
     typer.echo(
         f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
         + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")

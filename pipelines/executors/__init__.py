@@ -1,0 +1,1 @@
+"""Where a run's videos are done: in this process, or on a Ray cluster."""

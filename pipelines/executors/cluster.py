@@ -1,0 +1,250 @@
+"""A run on a Ray cluster: actors that pull videos, and a loop that keeps them alive.
+
+    this process                 dispatch (an actor on this machine)         workers (one a GPU,
+    ------------                 -----------------------------------         or one a core)
+    videos, longest first ─────> waiting ──take──────────────────────> decoders, model, writer
+    meter, failures.jsonl <───── news    <──ended─────────────────────  store, on a shared disk
+
+Only names of videos travel, never pictures or features: the machines see the videos and the store
+under the same paths. A worker is today's local run, its list of videos pulled one by one. Whatever
+dies with a machine is done again elsewhere; the store takes no harm, because a video enters it
+whole, and none twice, because a worker looks before it begins.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from vad.errors import InternalError, UsageError
+from vad.extract.run import Ended
+from vad.extract.sources import Source
+
+from .dispatch import Dispatch, News
+from .settings import ExecutorSettings
+
+log = logging.getLogger("vad")
+
+POLL_S = 0.3  # between two looks at what happened
+GROW_S = 5.0  # between two looks for machines that joined
+PATIENCE_S = 60.0  # without a worker that could be started, before it is said
+OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster started here; nothing large goes through it
+
+
+class Job(Protocol):
+    """What a worker does with the videos it is handed. It travels to the workers by pickle."""
+
+    def each(self, sources: Iterable[Source], n_cpus: int) -> Iterator[Ended]:
+        """Do videos as they are asked for, on so many cores. What it raises stops the run."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of a machine one worker gets."""
+
+    cpus: int
+    gpus: float
+
+    @classmethod
+    def of(cls, settings: ExecutorSettings, resources: dict[str, float], device: str) -> Share:
+        """A GPU, or a core, unless the settings say otherwise. Raises UsageError."""
+        n_gpus, n_cpus = resources.get("GPU", 0.0), int(resources.get("CPU", 0.0))
+        gpus = settings.actor_gpus
+        if gpus is None:
+            gpus = 1.0 if n_gpus and device != "cpu" else 0.0
+        if gpus > n_gpus:
+            raise UsageError(
+                f"actors of {gpus:g} GPUs, and the Ray cluster has {n_gpus:g}",
+                hint="--actor-gpus 0 computes on CPUs",
+            )
+        cpus = settings.actor_cpus or (max(1, int(n_cpus * gpus / n_gpus)) if gpus else 1)
+        if cpus > n_cpus:
+            raise UsageError(f"actors of {cpus} cores, and the Ray cluster has {n_cpus}")
+        return cls(cpus, gpus)
+
+    def n_workers(self, resources: dict[str, float]) -> int:
+        """How many fit into the cluster."""
+        n = int(resources.get("CPU", 0.0) // self.cpus)
+        return min(n, int(resources.get("GPU", 0.0) // self.gpus)) if self.gpus else n
+
+
+class Worker:
+    """What runs in an actor."""
+
+    def __init__(self, job: Job, n_cpus: int) -> None:
+        self._job, self._n_cpus = job, n_cpus
+
+    def work(self, dispatch: Any, turn: str) -> None:
+        """Do videos until there are no more for this turn."""
+        import ray
+
+        def pull() -> Iterator[Source]:
+            while source := ray.get(dispatch.take.remote(turn)):
+                yield source
+
+        for end in self._job.each(pull(), self._n_cpus):
+            ray.get(dispatch.ended.remote(turn, end))
+
+
+@dataclass
+class _Crew:
+    """The workers that are alive, or about to be, and what each is doing."""
+
+    make: Callable[[], Any]  # a new actor
+    dispatch: Any
+    idle: list[Any] = field(default_factory=list)
+    busy: dict[Any, tuple[Any, str]] = field(default_factory=dict)  # worker, turn; by its future
+    n_turns: int = 0
+    n_barren: int = 0  # workers lost since a video last ended
+
+    def __len__(self) -> int:
+        return len(self.idle) + len(self.busy)
+
+    def begin(self, n: int) -> None:
+        """Give up to `n` idle workers a turn."""
+        import ray
+
+        while n > 0 and self.idle:
+            worker, turn = self.idle.pop(), f"turn {self.n_turns}"
+            self.n_turns += 1
+            n -= 1
+            ray.get(self.dispatch.begin.remote(turn))
+            self.busy[worker.work.remote(self.dispatch, turn)] = worker, turn
+
+    def collect(self) -> None:
+        """Take back the workers whose turn is over, and forget those that died.
+
+        Raises what a job raised.
+        """
+        import ray
+
+        ready, _ = ray.wait(list(self.busy), timeout=POLL_S) if self.busy else ([], [])
+        for future in ready:
+            worker, turn = self.busy.pop(future)
+            try:
+                ray.get(future)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except ray.exceptions.RayError as error:
+                log.warning("a worker was lost: %s", str(error).strip().splitlines()[0])
+                ray.kill(worker)  # if it was out of reach only, it is done with
+                self.n_barren += 1
+            else:
+                self.idle.append(worker)
+            ray.get(self.dispatch.close.remote(turn))
+
+    def dismiss(self) -> None:
+        """End all workers, and their decoders with them."""
+        import ray
+
+        for worker in [*self.idle, *(worker for worker, _ in self.busy.values())]:
+            ray.kill(worker)
+
+
+def on_cluster(
+    job: Job, todo: Iterable[Source], settings: ExecutorSettings, *, device: str = "auto"
+) -> Iterator[Ended]:
+    """Do videos on a Ray cluster: each as it ends.
+
+    device: that of the job, `cpu` to leave GPUs alone. Raises UsageError where there is no Ray, no
+    cluster or nothing in it to compute with; InternalError if workers die before they begin;
+    and what the job raises on any machine.
+    """
+    with _connected(settings.address) as ray:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        share = Share.of(settings, ray.cluster_resources(), device)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        dispatch = (
+            ray.remote(Dispatch)
+            .options(num_cpus=0, scheduling_strategy=here)
+            .remote(longest_first(todo), settings.max_losses)
+        )
+        actors = ray.remote(Worker).options(num_cpus=share.cpus, num_gpus=share.gpus)
+        crew = _Crew(lambda: actors.remote(job, share.cpus), dispatch)
+        try:
+            yield from _loop(crew, share)
+        finally:
+            crew.dismiss()
+            ray.kill(dispatch)
+
+
+def _loop(crew: _Crew, share: Share) -> Iterator[Ended]:
+    import ray
+
+    started, looked = time.monotonic(), float("-inf")
+    n_fit = 0
+    while True:
+        news: News = ray.get(crew.dispatch.news.remote())
+        yield from news.ended
+        if news.n_left == 0:
+            return
+        if news.ended:
+            crew.n_barren, started = 0, float("inf")
+        if crew.n_barren > 3 + 2 * n_fit:
+            raise InternalError(
+                f"{crew.n_barren} Ray workers died, and no video was done in between",
+                hint="see the logs of Ray; a smaller --batch needs less memory",
+            )
+        if time.monotonic() - looked > GROW_S:
+            looked, n_fit = time.monotonic(), share.n_workers(ray.cluster_resources())
+        while len(crew) < min(n_fit, news.n_left):
+            crew.idle.append(crew.make())
+        crew.begin(news.n_waiting)
+        if time.monotonic() - started > PATIENCE_S:
+            log.warning("no video has ended yet: the cluster may be busy with other work")
+            started = float("inf")
+        crew.collect()
+        if not crew.busy:
+            time.sleep(POLL_S)
+
+
+def longest_first(sources: Iterable[Source]) -> list[Source]:
+    """Large files before small ones: the last to end are then short. Missing ones come last."""
+
+    def n_bytes(source: Source) -> int:
+        try:
+            return source.path.stat().st_size
+        except OSError:
+            return 0
+
+    return sorted(sources, key=n_bytes, reverse=True)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """Ray, connected to a cluster; one is started here, and ended, if there is no address."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("--executor ray needs Ray", hint="pip install 'vad[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"no Ray cluster at {address or 'this machine'}: {str(error).splitlines()[0]}",
+            hint="is it running, and does its token match? see docs/distribution.md",
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,107 @@
+"""Extraction on whichever executor the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vad.config import build
+from vad.errors import UsageError
+from vad.extract.backbones.backbone import Backbone
+from vad.extract.run import (
+    Ended,
+    Outcome,
+    Plan,
+    extract_each,
+    gather,
+    load_backbone,
+    make_plan,
+    provenance_of,
+    run,
+)
+from vad.extract.settings import ExtractSettings
+from vad.extract.sources import Source, find_sources
+from vad.store import FeatureStore, differences
+
+from .settings import ExecutorSettings, split
+
+
+@dataclass
+class Extraction:
+    """The job of a worker that extracts: the model is loaded once a worker."""
+
+    store: Path
+    settings: ExtractSettings
+    array: str
+    provenance: dict[str, Any]  # that every worker's features must have
+    overwrite: bool = False
+    load: Callable[[ExtractSettings], Backbone] = load_backbone
+    backbone: Backbone | None = field(default=None, init=False)
+
+    def each(self, sources: Iterable[Source], n_cpus: int) -> Generator[Ended]:
+        """Extract videos as they are asked for, with a decoder a core."""
+        self.backbone = self.backbone or self.load(self.settings)
+        here = provenance_of(self.backbone, self.settings)
+        if differing := differences(self.provenance, here):
+            name, (wanted, found) = next(iter(differing.items()))
+            raise UsageError(
+                f"a worker's features would be others: {name} is {found!r} there, {wanted!r} here",
+                hint="install the same weights on every machine",
+            )
+        yield from extract_each(
+            sources,
+            FeatureStore.open(self.store),
+            self.backbone,
+            replace(self.settings, workers=n_cpus),
+            array=self.array,
+            overwrite=self.overwrite,
+        )
+
+
+def extract(
+    inputs: Iterable[str | Path] | str | Path,
+    store: str | Path = "features.zarr",
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """`vad.extract` with the settings of `ExecutorSettings` besides: `executor="ray"`, ..."""
+    where, rest = split(settings, where="extract")
+    chosen = build(ExtractSettings, rest, where="extract")
+    sources = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
+    backbone = load_for_plan(chosen, where)
+    plan = make_plan(sources, store, backbone, chosen, overwrite=overwrite)
+    opened = FeatureStore.create(store)
+    return run_plan(plan, opened, backbone, chosen, where, quiet=quiet)
+
+
+def load_for_plan(settings: ExtractSettings, where: ExecutorSettings) -> Backbone:
+    """The backbone that a plan is made of; on Ray this machine may well have no GPU."""
+    on_ray = where.executor == "ray"
+    return load_backbone(replace(settings, device="cpu") if on_ray else settings)
+
+
+def run_plan(
+    plan: Plan,
+    store: FeatureStore,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    where: ExecutorSettings,
+    *,
+    quiet: bool = False,
+    on_stored: Callable[[str], None] = lambda video: None,
+    load: Callable[[ExtractSettings], Backbone] = load_backbone,
+) -> Outcome:
+    """Do a plan in this process, or on a Ray cluster: `vad.extract.run.run` either way."""
+    if where.executor == "local" or not plan.todo:
+        return run(plan, store, backbone, settings, quiet=quiet, on_stored=on_stored)
+    from .cluster import on_cluster
+
+    path = store.path.resolve()
+    job = Extraction(path, settings, plan.array, plan.provenance, plan.overwrite, load)
+    todo = [Source(source.id, source.path.absolute()) for source in plan.todo]
+    ends = on_cluster(job, todo, where, device=settings.device)
+    return gather(ends, plan, store, quiet=quiet, on_stored=on_stored)
