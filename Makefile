@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+QUICK := $(addprefix tests/test_,architecture.py config.py grid.py store.py labels.py split.py \
+	metrics.py events.py detector_golden.py recipes.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check bench clean
+.PHONY: help setup demo test-quick test test-all fuzz check bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,11 +21,17 @@ setup: $(VENV)/.ready  ## make the environment (about 6 GB, a few minutes)
 demo: setup  ## raw videos to frame scores, on videos rendered here
 	$(BIN)/vad demo
 
-test: setup  ## the tests that need no special hardware
+test-quick: setup  ## the tests of the rules that everything hangs on, in under a minute
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(QUICK)
+
+test: setup  ## the tests that need no special hardware, in under ten minutes
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
-test-all: setup  ## every test
+test-all: setup  ## every test; VAD_REQUIRE_GPU=1 makes those fail that find no GPU
 	$(BIN)/python -m pytest
+
+fuzz: setup  ## mutated real videos for MINUTES=10, each stored or listed with a reason
+	$(BIN)/python benchmarks/fuzz.py --minutes $(or $(MINUTES),10)
 
 check: setup  ## style and types
 	$(BIN)/ruff check
