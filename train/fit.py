@@ -142,6 +142,7 @@ def _train_epoch(
     for index in balanced_batches(train.labels, settings.batch, random):
         streams, lengths, labels = train.take(index, device, settings.crops, random)
         output = state.detector(*inputs(streams), lengths)
+        _require_numbers(output.scores, settings)
         terms = state.detector.loss(output, labels, settings.form)
         state.optimizer.zero_grad()
         terms["total"].backward()
@@ -190,15 +191,18 @@ def validate(
         index = np.arange(start, min(start + settings.batch, len(bags)))
         streams, lengths, labels = bags.take(index, device)
         output = detector(*inputs(streams), lengths)
+        _require_numbers(output.scores, settings)
         terms = detector.loss(output, labels, "paper")
         losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())
-    scores = np.concatenate(peaks)
-    if not np.isfinite(scores).all():
+    auc = roc_auc_score(bags.labels, np.concatenate(peaks))
+    names = (f"{settings.select}/loss", f"{settings.select}/video_auc")
+    return dict(zip(names, (float(np.mean(losses)), float(auc)), strict=True))
+
+
+def _require_numbers(scores: Tensor, settings: TrainSettings) -> None:
+    if not torch.isfinite(scores).all():
         raise Diverged(
             f"training diverged: at learning rate {settings.lr:g} scores are no numbers any more",
             hint="a smaller --lr, or --clip 1",
         )
-    auc = roc_auc_score(bags.labels, scores)
-    names = (f"{settings.select}/loss", f"{settings.select}/video_auc")
-    return dict(zip(names, (float(np.mean(losses)), float(auc)), strict=True))

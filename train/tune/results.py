@@ -68,15 +68,15 @@ class Found:
         """In words, whether the best is worth having."""
         mean, error = self.gain
         if self.best is None:
-            full = np.mean(self.given) == 1
-            return "no trial beats the settings given" + (", which rank them all" if full else "")
+            perfect = ", which rank every video right" if np.mean(self.given) == 1 else ""
+            return f"no trial beats the settings given{perfect}"
         if abs(mean) <= CLEAR * error or mean == 0:
             return "no clear difference"
         return "better" if mean > 0 else "worse: keep the settings given"
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All settings that a training takes from a file, those of the best trial if there is one."""
+        """All settings that a training takes from a file: of the best trial, if there is one."""
         chosen, own = self.problem.at(self.best.point if self.best else {})
         general = {n: v for n, v in asdict(chosen).items() if n not in LEFT_OUT and v is not None}
         return general | {n: v for n, v in own.items() if v is not None}

@@ -1,0 +1,272 @@
+"""`vad tune`: where it searches, on which videos, that it resumes, and when a gain is one."""
+
+import csv
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+from vad.errors import UsageError
+from vad.store import FeatureStore, VideoRecord
+from vad.train.choices import split_settings
+from vad.train.run import train
+from vad.train.tune.measure import Problem, measure
+from vad.train.tune.results import Found, Trial, mean_error
+from vad.train.tune.run import JOURNAL, tune
+from vad.train.tune.space import Choice, Range, choose_space, grid_of
+
+MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
+QUICK = {"epochs": 4, "width": 4, "batch": 4, "scale": "standardise", "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A store and labels: 20 training videos, the anomaly plain in half of them; 4 for testing."""
+    folder = tmp_path_factory.mktemp("tune")
+    store = FeatureStore.create(folder / "features.zarr")
+    random = np.random.default_rng(0)
+    rows = ["video,label,split"]
+    for index in range(24):
+        abnormal, n_frames = index % 2, 160
+        features = random.normal(size=(10, 1, 6)).astype(np.float16)
+        features[3:5] += 0.8 * abnormal
+        record = VideoRecord(
+            source=f"v{index}.mp4",
+            source_bytes=1,
+            source_mtime_ns=1,
+            source_sha256=str(index),
+            n_frames=n_frames,
+            fps=25.0,
+            duration_s=n_frames / 25,
+            width=64,
+            height=48,
+            container="mov",
+            codec="h264",
+            decoder="pyav",
+            n_frames_declared=None,
+            n_bad_packets=0,
+            tail="repeat-last",
+        )
+        draft = store.draft(f"v{index}")
+        draft.append("visual/test", features)
+        draft.commit(record, np.arange(n_frames) / 25, {"visual/test": MADE_BY})
+        rows.append(f"v{index},{abnormal},{'train' if index < 20 else 'test'}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder
+
+
+def search(folder, out, **settings):
+    return tune(
+        folder / "features.zarr",
+        folder / "labels.csv",
+        out,
+        **{"splits": 2, "trials": 3, "space": "lr,dropout", **QUICK, **settings},
+    )
+
+
+# --- the space
+
+
+def space(wanted, **given):
+    return choose_space(wanted, *split_settings(given))
+
+
+def test_ranges_follow_from_the_settings_and_their_values():
+    found = space("lr,dropout,layers,width,alpha", detector="rtfm", lr=0.002, width=30)
+    assert found["lr"] == Range(pytest.approx(0.0002), pytest.approx(0.02), log=True)
+    assert found["dropout"] == Range(0, 0.99)  # its bounds
+    assert found["width"] == Range(10, 90, log=True, whole=True)
+    assert found["layers"] == Range(1, 3, log=True, whole=True)  # at most 3
+    assert found["alpha"] == Range(pytest.approx(1e-5), pytest.approx(1e-3), log=True)
+
+
+def test_by_default_what_is_switched_off_stays_off():
+    small = space(None, detector="rtfm")  # a share speaks for a video, no sparsity, no gain
+    assert {"lr", "weight_decay", "dropout", "share"} <= small.keys()
+    assert not {"k", "sparse", "gain"} & small.keys()
+    published = space(None, detector="rtfm", form="published")  # k snippets do, no share
+    assert {"k", "sparse"} <= published.keys()
+    assert "share" not in published
+
+
+def test_blocks_are_choices():
+    assert space("fusion", detector="tevad")["fusion"].values[:2] == ("concat", "add")
+    assert space("attended", detector="saa")["attended"] == Choice((True, False))
+
+
+def test_a_file_says_ranges_values_or_true(tmp_path):
+    path = tmp_path / "space.toml"
+    path.write_text(
+        "[space]\nlr = {low = 1e-4, high = 1e-2, log = true}\ndropout = [0.0, 0.7]\nk = true\n"
+    )
+    assert space(path, detector="rtfm") == {
+        "lr": Range(1e-4, 1e-2, log=True),
+        "dropout": Choice((0.0, 0.7)),
+        "k": Range(1, 9, log=True, whole=True),
+    }
+
+
+def test_every_mistake_of_a_space_is_told_at_once(tmp_path):
+    path = tmp_path / "space.toml"
+    path.write_text(
+        "[space]\ndropuot = true\ndropout = [0.5, 1.5]\nlr = {low = 1, high = 0.1}\nk = 3\n"
+        "seed = [0, 1]\n"
+    )
+    with pytest.raises(UsageError) as told:
+        space(path, detector="rtfm")
+    for part in (
+        "no setting 'dropuot', did you mean 'dropout'",
+        "dropout: 1.5 is above 0.99",
+        "lr: 1 to 0.1 is no range",
+        "k: write true, a list of values, or {low",
+        "no setting 'seed'",
+    ):
+        assert part in str(told.value)
+
+
+def test_the_reports_grid():
+    grid = grid_of(space("report-grid", detector="rtfm"))
+    assert len(grid) == 27
+    assert {"lr": 1e-3, "weight_decay": 2.5e-3, "dropout": 0.35} in grid
+    with pytest.raises(UsageError, match="report-grid has no values for saa; it has: rtfm, mgfn"):
+        space("report-grid", detector="saa")
+
+
+def test_a_range_makes_no_grid():
+    assert grid_of({"lr": Range(1, 2), "k": Choice((1, 2))}) is None
+
+
+# --- what a point is worth
+
+
+def test_a_point_is_measured_on_training_videos_alone(folder):
+    settings, own = split_settings({n: v for n, v in QUICK.items() if n != "quiet"})
+    problem = Problem(folder / "features.zarr", folder / "labels.csv", settings, own)
+    aucs = measure(problem, {"lr": 0.01}, (0, 1))
+    assert len(aucs) == 2
+    seen = [material.split for material in problem._gathered.values()]
+    testing = {"v20", "v21", "v22", "v23"}
+    for split in seen:
+        assert not testing & {label.video for label in split.train + split.judges}
+    first, second = ([label.video for label in split.validation] for split in seen)
+    assert first != second  # drawn by other seeds
+
+
+def test_its_worth_is_the_mean_over_the_epochs_that_may_be_chosen(folder, tmp_path):
+    out = tmp_path / "run"
+    train(folder / "features.zarr", folder / "labels.csv", out, seed=1, lr=0.01, **QUICK)
+    with (out / "history.csv").open() as file:
+        aucs = [float(row["validation/video_auc"]) for row in csv.DictReader(file)]
+    settings, own = split_settings({n: v for n, v in QUICK.items() if n != "quiet"})
+    problem = Problem(folder / "features.zarr", folder / "labels.csv", settings, own)
+    assert measure(problem, {"lr": 0.01}, (1,)) == pytest.approx([np.mean(aucs[2:])])
+
+
+def test_test_videos_cannot_choose(folder, tmp_path):
+    with pytest.raises(UsageError, match="never looks at test videos"):
+        search(folder, tmp_path / "out", select="test")
+
+
+def test_without_validation_videos_there_is_nothing_to_measure(folder, tmp_path):
+    with pytest.raises(UsageError, match="no video validates"):
+        search(folder, tmp_path / "out", validation=0)
+
+
+# --- searches
+
+
+def points(found):
+    return [(trial.point, trial.value) for trial in found.trials]
+
+
+def test_the_same_seed_gives_the_same_trials_resumed_or_not(folder, tmp_path):
+    whole = search(folder, tmp_path / "whole")
+    search(folder, tmp_path / "parts", trials=1)
+    resumed = search(folder, tmp_path / "parts", resume=True)
+    assert points(resumed) == points(whole)
+    assert points(search(folder, tmp_path / "other", seed=7)) != points(whole)
+
+
+def test_a_search_is_not_mixed_with_another(folder, tmp_path):
+    out = tmp_path / "out"
+    search(folder, out, trials=1)
+    with pytest.raises(UsageError, match="holds a search"):
+        search(folder, out)
+    with pytest.raises(UsageError, match="begun with other space"):
+        search(folder, out, space="lr", resume=True)
+
+
+def test_every_point_of_a_grid_comes_once_and_the_files_say_so(folder, tmp_path):
+    path, out = tmp_path / "space.toml", tmp_path / "out"
+    path.write_text("[space]\nlr = [0.001, 0.01]\ndropout = [0.0, 0.5]\n")
+    found = search(folder, out, space=path, trials=10)
+    tried = sorted((t.point["lr"], t.point["dropout"]) for t in found.trials)
+    assert tried == [(0.001, 0.0), (0.001, 0.5), (0.01, 0.0), (0.01, 0.5)]
+    with (out / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted((float(r["lr"]), float(r["dropout"])) for r in rows) == tried
+    assert (out / "tuning.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "tune.json").read_text())["n_trials"] == 4
+    for line in (out / JOURNAL).read_text().splitlines():
+        json.loads(line)  # no pickles
+
+
+def test_the_best_settings_train(folder, tmp_path):
+    out = tmp_path / "out"
+    found = search(folder, out)
+    written = tomllib.loads((out / "best.toml").read_text())["train"]
+    run = train(
+        folder / "features.zarr", folder / "labels.csv", tmp_path / "run", quiet=True, **written
+    )
+    used = run.card["training"] | run.card["detector"]["settings"]
+    assert {name: used[name] for name in found.settings} == found.settings
+    if found.best:
+        assert {name: used[name] for name in found.best.point} == found.best.point
+
+
+def test_a_learning_rate_at_which_training_diverges_loses(folder, tmp_path):
+    path = tmp_path / "space.toml"
+    path.write_text("[space]\nlr = [0.001, 1e30]\n")
+    found = search(folder, tmp_path / "out", space=path)
+    lost = [trial.point["lr"] for trial in found.trials if trial.aucs is None]
+    assert lost == [1e30]
+    with pytest.raises(UsageError, match="training diverged: at learning rate 1e.30"):
+        train(folder / "features.zarr", folder / "labels.csv", tmp_path / "run", lr=1e30, **QUICK)
+
+
+@pytest.mark.slow
+def test_processes_share_a_search(folder, tmp_path):
+    found = search(folder, tmp_path / "out", trials=4, jobs=2)
+    assert [trial.number for trial in found.trials] == [0, 1, 2, 3]
+    assert len({trial.point["lr"] for trial in found.trials}) == 4
+
+
+# --- the verdict
+
+
+@pytest.mark.parametrize(
+    ("given", "best", "verdict"),
+    [
+        ([0.80, 0.70, 0.90], [0.90, 0.81, 0.99], "better"),  # +0.10, +0.11, +0.09
+        ([0.80, 0.70, 0.90], [0.90, 0.60, 0.95], "no clear difference"),  # +0.10, -0.10, +0.05
+        ([0.90, 0.81, 0.99], [0.80, 0.70, 0.90], "worse: keep the settings given"),
+        ([0.80, 0.80], [0.80, 0.80], "no clear difference"),
+    ],
+)
+def test_a_gain_is_told_from_chance_on_splits_that_no_trial_saw(given, best, verdict):
+    trial = Trial(0, {}, [0.9], 0.9, 1)
+    assert Found(None, {}, [trial], trial, [0.8], given, best).verdict == verdict
+
+
+def test_mean_and_its_standard_error():
+    assert mean_error([1, 2, 3, 6]) == pytest.approx((3, np.sqrt(14 / 3) / 2))
+    assert mean_error([0.5]) == (0.5, 0.0)
+
+
+def test_where_no_trial_is_better_the_settings_given_are_kept():
+    settings, own = split_settings({"lr": 0.005})
+    problem = Problem("s.zarr", "l.csv", settings, own)
+    found = Found(problem, {}, [Trial(0, {"lr": 0.1}, [0.7], 0.7, 1)], None, [1.0])
+    assert found.verdict == "no trial beats the settings given, which rank every video right"
+    assert found.settings["lr"] == 0.005
