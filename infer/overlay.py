@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vad.files import committed
 
+from .axis import axis_of, height_of
 from .film import Film, Sound, even
 from .footage import Footage, Picture
 from .scores import VideoScores, timecode
@@ -63,6 +64,7 @@ class Strip:
         self._block_px = min(wanted_px, width_px // 2)
         self._plot_px = max(1, width_px - self._block_px - pad)
         self._pad_px, self._width_px = pad, width_px
+        self._axis = axis_of([scores])
         self._starts = [event.start_frame for event in scores.events]
         self._bright = self._drawn()
         self._dim = (GROUND + (self._bright.astype(np.float32) - GROUND) * DIM).astype(np.uint8)
@@ -84,25 +86,33 @@ class Strip:
         return self._block_px + min(self._plot_px - 1, int(share * self._plot_px))
 
     def _y(self, score: float) -> int:
-        return self._pad_px + round((1 - score) * (self.height_px - 2 * self._pad_px - 1))
+        room_px = self.height_px - 2 * self._pad_px - 1
+        return self._pad_px + round((1 - height_of(score, self._axis)) * room_px)
 
     def _drawn(self) -> NDArray[np.uint8]:
-        """The curve of the whole video: a column has the highest score of its time."""
+        """The curve of the whole video, in the range that its axis says.
+
+        A column has the highest score of its time.
+        """
         strip = np.full((self.height_px, self._width_px, 3), GROUND, np.uint8)
-        heights = np.zeros(self._width_px)
+        heights = np.zeros(self._width_px)  # scores
         columns = np.array([self._x(t) for t in self._scores.times])
         np.maximum.at(heights, columns, self._scores.frames)
         gaps = np.setdiff1d(np.arange(columns[0], self._block_px + self._plot_px), columns)
         nearest = columns[np.searchsorted(columns, gaps) - 1]  # of a video shorter than the strip
         heights[gaps] = heights[nearest]
-        bottom = self._y(0) + 1
+        bottom = self._y(self._axis[0]) + 1
         for x in range(self._block_px, self._block_px + self._plot_px):
             colour = ALARM if heights[x] >= self._scores.threshold else CALM
             strip[self._y(heights[x]) : bottom, x] = colour
-        threshold = self._y(min(1.0, self._scores.threshold))
+        threshold = self._y(self._scores.threshold)
         plot = np.arange(self._block_px, self._block_px + self._plot_px)
         strip[threshold, plot[plot % 8 < 4]] = QUIET
-        return strip
+        image = Image.fromarray(strip)
+        draw, font = ImageDraw.Draw(image), _font(max(8, round(self._text_px * 0.6)))
+        for score, anchor in zip(self._axis, ("ls", "lt"), strict=True):
+            draw.text((plot[0] + 3, self._y(score)), f"{score:g}", INK, font, anchor=anchor)
+        return np.array(image)
 
     def _block(self, number: int) -> NDArray[np.uint8]:
         """Score, bar and clock at the left."""
@@ -114,8 +124,9 @@ class Strip:
         clock = timecode(float(self._scores.times[number]))[:-2].removeprefix("00:")
         draw.text((pad, self.height_px - pad), clock, QUIET, _font(self._text_px), anchor="ls")
         right, bar = self._block_px - pad - 1, max(3, self._text_px // 3)
-        draw.rectangle((right - bar, self._y(1), right, self._y(0)), fill=_faded(QUIET))
-        draw.rectangle((right - bar, self._y(score), right, self._y(0)), fill=colour)
+        low, high = map(self._y, self._axis)
+        draw.rectangle((right - bar, high, right, low), fill=_faded(QUIET))
+        draw.rectangle((right - bar, self._y(score), right, low), fill=colour)
         return np.asarray(image)
 
     def _event_caption(self, number: int) -> str:

@@ -74,8 +74,16 @@ def test_the_page_holds_player_curve_events_captions_and_provenance(scored, page
     assert list(zip(data["starts"], data["scores"], strict=True)) == [
         *((0.0, 0.1), (1.6, 0.9), (3.2, 0.2), (4.8, 0.7)),
     ]
-    assert [tag for tag, _ in parsed.tags].count("svg") == 1
-    for words in ("two men are fighting", "1.6&ndash;3.2 s", "rtfm", "0" * 64, "visual/i3d"):
+    kinds = [attrs["class"] for tag, attrs in parsed.tags if tag == "svg"]
+    assert kinds == ["curve", "part", "part"]  # the whole, and what is around each event
+    for words in (
+        "0:01.6&ndash;0:03.2",
+        "two men are fighting",
+        "1.6&ndash;3.2 s",
+        "rtfm",
+        "0" * 64,
+        "visual/i3d",
+    ):
         assert words in text
 
 
@@ -195,7 +203,7 @@ def settle(opened, time_s):
 def test_in_a_browser_curve_keys_and_events_move_the_player(scored, page, visit):
     path, _ = page(scored())
     opened = visit(path)
-    assert now(opened) == pytest.approx(1.6, abs=0.01)  # it opens at the peak
+    assert now(opened) == pytest.approx(2.4, abs=0.01)  # it opens in the middle of the peak
     box = opened.locator(".plot").bounding_box()
     opened.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 20)
     settle(opened, 4.8)
@@ -234,3 +242,8 @@ def test_in_a_browser_the_page_fits_its_window(scored, page, visit):
     for width in (360, 768, 1440):
         opened.set_viewport_size({"width": width, "height": 800})
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = [cell.bounding_box() for cell in opened.locator("tbody tr:first-child td").all()]
+        sides = [(box["x"], box["x"] + box["width"]) for box in boxes if box]
+        picture = opened.locator(".go img").first.bounding_box()
+        assert sides[0][1] >= picture["x"] + picture["width"]  # it covers no word
+        assert max(right for _, right in sides) <= width

@@ -35,7 +35,7 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
     footage, record = scores.footage, scores.record
     if footage is None:
         return Media()
-    highest = _middle(scores, int(scores.frames.argmax()))
+    highest = peak_picture(scores)
     peaks = [_middle(scores, event.peak_frame) for event in scores.events]
     pictures: dict[int, bytes] = {}
     size = shrunk((record.width, record.height), PREVIEW_PX)
@@ -62,6 +62,11 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
         poster=pictures[highest],
         thumbnails=tuple(pictures[peak] for peak in peaks),
     )
+
+
+def peak_picture(scores: VideoScores) -> int:
+    """The frame that stands for a video: in the middle of those with its highest score."""
+    return _middle(scores, int(scores.frames.argmax()))
 
 
 def _middle(scores: VideoScores, peak_frame: int) -> int:

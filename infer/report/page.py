@@ -15,14 +15,12 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
 import vad
 
+from ..axis import axis_of, height_of
 from ..scores import VideoScores, exact, timecode
-from .media import Media
-
-MOST_STEPS = 6000  # of a curve; more cannot be told apart, even magnified
+from .curve import around, curve, steps, svg
+from .media import Media, peak_picture
 
 
 def head(videos: Sequence[VideoScores]) -> str:
@@ -57,26 +55,28 @@ def head(videos: Sequence[VideoScores]) -> str:
 
 def overview(videos: Sequence[VideoScores]) -> str:
     """A row for every video: its curve, its highest score, its events."""
-    rows = []
+    rows, axis = [], axis_of(videos)
     for number, scores in enumerate(videos, start=1):
+        n_events = len(scores.events)
         rows.append(
             f'<li><a href="#video-{number}"><span class="name"><bdi>{escape(scores.video)}</bdi>'
-            f'</span>{_curve(scores, "spark")}<span class="number">{scores.peak:.2f}</span>'
-            f'<span class="count">{_events(len(scores.events))}</span></a></li>\n'
+            f"</span>{svg('spark', (0, 1), curve(scores, axis))}"
+            f'<span class="number">{scores.peak:.2f}</span>'
+            f'<span class="count">{_events(n_events)}</span></a></li>\n'
         )
     return f'<nav aria-label="Videos"><ol class="overview">\n{"".join(rows)}</ol></nav>\n'
 
 
 def section(number: int, scores: VideoScores, media: Media, address: str) -> str:
     """One video: player, curve, events, provenance."""
-    record = scores.record
+    record, axis = scores.record, axis_of([scores])
     facts = (
         f"{timecode(record.duration_s)[:-4]} · {record.width}&times;{record.height} · "
         f"{record.fps:.4g} frames a second"
     )
     return f"""<section id="video-{number}" class="video" aria-labelledby="name-{number}">
 <div class="title"><h2 id="name-{number}"><bdi>{escape(scores.video)}</bdi></h2>
-<p>{facts} · {_events(len(scores.events))}</p></div>
+<p>{facts}<span class="count"> · {_events(len(scores.events))}</span></p></div>
 <div class="stage">
 {_player(number, media, address)}
 <div class="chart">
@@ -85,7 +85,10 @@ def section(number: int, scores: VideoScores, media: Media, address: str) -> str
 <output class="clock" aria-label="time">0:00.0</output></p>
 <div class="plot" role="slider" tabindex="0" aria-label="Position in the video, in seconds"
  aria-valuemin="0" aria-valuemax="{record.duration_s:.1f}" aria-valuenow="0">
-{_curve(scores, "curve")}<span class="head"></span><span class="hint"></span>
+{svg("curve", (0, 1), f'<g id="curve-{number}">{curve(scores, axis)}</g>')}
+<span class="scale top">{axis[1]:g}</span>
+<span class="scale limit">{scores.threshold:.2g}</span><span class="scale bottom">{axis[0]:g}</span>
+<span class="head"></span><span class="hint"></span>
 </div>
 <div class="axis" aria-hidden="true"></div>
 <p class="tools"><button class="in" title="Magnify (+)">+</button><button class="out"
@@ -93,7 +96,7 @@ def section(number: int, scores: VideoScores, media: Media, address: str) -> str
 <span class="saying"></span></p>
 </div>
 </div>
-{_event_table(scores, media)}
+{_event_table(number, scores, media)}
 {_provenance(scores)}
 <script type="application/json" class="data">{_data(_numbers(scores))}</script>
 </section>
@@ -139,38 +142,7 @@ def _player(number: int, media: Media, address: str) -> str:
     )
 
 
-def _curve(scores: VideoScores, kind: str) -> str:
-    """The curve as SVG: 1000 wide, 100 high, stretched by the page; its shape and its fill."""
-    starts, heights = _steps(scores)
-    end_s = max(scores.record.duration_s, 1e-6)
-    x = np.append(starts, end_s) / end_s * 1000
-    y = 100 - heights * 100
-    line = f"M0 {y[0]:.2f}" + "".join(
-        f"H{a:.2f}V{b:.2f}" for a, b in zip(x[1:], [*y[1:], y[-1]], strict=True)
-    )
-    limit = 100 - min(1.0, scores.threshold) * 100
-    shades = "".join(
-        f'<rect class="event" x="{e.start_s / end_s * 1000:.2f}" y="0" '
-        f'width="{max(0.5, (e.end_s - e.start_s) / end_s * 1000):.2f}" height="100"/>'
-        for e in scores.events
-    )
-    return (
-        f'<svg class="{kind}" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">'
-        f'{shades}<path class="area" d="{line}V100H0Z"/><path class="line" d="{line}"/>'
-        f'<line class="limit" x1="0" x2="1000" y1="{limit:.2f}" y2="{limit:.2f}"/></svg>'
-    )
-
-
-def _steps(scores: VideoScores) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Where the score changes, in seconds, and to what; of too many, the highest of each few."""
-    frames, times = scores.frames, scores.times
-    changes = np.flatnonzero(np.diff(frames, prepend=-1.0))
-    every = -(-len(changes) // MOST_STEPS)
-    starts = changes[::every]
-    return times[starts], np.maximum.reduceat(frames, starts)
-
-
-def _event_table(scores: VideoScores, media: Media) -> str:
+def _event_table(number: int, scores: VideoScores, media: Media) -> str:
     if not scores.events:
         return '<p class="calm">No score reaches the threshold.</p>'
     captioned = any(event.caption for event in scores.events)
@@ -182,18 +154,21 @@ def _event_table(scores: VideoScores, media: Media) -> str:
             else ""
         )
         times = f"{event.start_s:.1f}&ndash;{event.end_s:.1f} s"
+        clock = f"{_clock(event.start_s)}&ndash;{_clock(event.end_s)}"
         caption = f'<td class="seen"><bdi>{escape(event.caption)}</bdi></td>' if captioned else ""
         rows.append(
             f'<tr data-event="{index}"><td><button class="go" aria-label="Event {index + 1}, '
             f'{times}">{picture}<span>{index + 1}</span></button></td>'
-            f'<td class="number">{times}<small>{timecode(event.start_s)}</small></td>'
-            f'<td class="number"><b>{event.peak:.2f}</b><small>at {event.peak_s:.1f} s</small></td>'
+            f'<td class="number">{clock}<small>{times}</small></td>'
+            f'<td class="number"><b>{event.peak:.2f}</b><small>mean {event.mean:.2f}</small></td>'
             f"{caption}"
-            f'<td class="number quiet">{event.start_frame}&ndash;{event.end_frame - 1}</td></tr>\n'
+            f'<td class="number quiet">{event.start_frame}&ndash;{event.end_frame - 1}</td>'
+            f'<td class="around">{around(number, event, scores.record.duration_s)}</td></tr>\n'
         )
     return (
         '<div class="scroll"><table class="events"><thead><tr><th>Event</th><th>When</th>'
-        f"<th>Score</th>{'<th>What is seen</th>' if captioned else ''}<th>Frames</th></tr></thead>"
+        f"<th>Score</th>{'<th>What is seen</th>' if captioned else ''}<th>Frames</th>"
+        '<th class="around">Around it</th></tr></thead>'
         f"<tbody>\n{''.join(rows)}</tbody></table></div>"
     )
 
@@ -234,14 +209,15 @@ def _words(value: Any) -> str:
 
 def _numbers(scores: VideoScores) -> dict[str, Any]:
     """What the script of the page needs."""
-    starts, heights = _steps(scores)
+    starts, heights = steps(scores)
     return {
         "duration": scores.record.duration_s,
         "fps": scores.record.fps,
         "threshold": scores.threshold,
         "starts": [round(float(s), 6) for s in starts],
         "scores": [exact(h) for h in heights],
-        "peak": scores.peak_s,
+        "limit": height_of(scores.threshold, axis_of([scores])),
+        "peak": float(scores.times[peak_picture(scores)]),
         "events": [
             {"start": e.start_s, "end": e.end_s, "caption": e.caption} for e in scores.events
         ],
@@ -256,6 +232,13 @@ def _data(value: Any) -> str:
 
 def _image(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+
+
+def _clock(seconds: float) -> str:
+    """`min:s.t`, as the player and the axis show times; with hours where there are any."""
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    hours = f"{minutes // 60}:{minutes % 60:02d}" if minutes >= 60 else f"{minutes}"
+    return f"{hours}:{tenths // 10:02d}.{tenths % 10}"
 
 
 def _events(n: int) -> str:

@@ -12,9 +12,12 @@ class Video {
     this.to = this.data.duration;
     this.time = 0;
     this.parts = Object.fromEntries(
-      ["score", "clock", "fill", "mark", "head", "hint", "axis", "saying", "curve"].map((name) => [name, find("." + name)]));
+      ["score", "clock", "fill", "mark", "head", "hint", "axis", "saying", "curve"]
+        .map((name) => [name, find("." + name)]));
+    this.parts.limit = find(".scale.limit");
     this.rows = [...section.querySelectorAll("tr[data-event]")];
     this.parts.mark.style.left = 100 * Math.min(1, this.data.threshold) + "%";
+    this.parts.limit.style.top = 100 * (1 - this.data.limit) + "%";
     this.listen();
     this.seek(this.data.peak, false);
     this.draw();
@@ -41,8 +44,7 @@ class Video {
     }, { passive: false });
     const tools = { ".in": () => this.zoom(0.5), ".out": () => this.zoom(2), ".all": () => this.zoom(Infinity) };
     for (const [name, act] of Object.entries(tools)) this.section.querySelector(name).addEventListener("click", act);
-    this.rows.forEach((row, index) =>
-      row.querySelector(".go").addEventListener("click", () => this.play(index)));
+    this.rows.forEach((row, index) => row.addEventListener("click", () => this.play(index)));
     this.section.addEventListener("focusin", () => { Video.current = this; });
     this.section.addEventListener("pointerdown", () => { Video.current = this; });
     if (!this.player) return;
