@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import vad
 from vad.config import build
@@ -34,7 +35,8 @@ from .sentences import create_encoder, find_encoder
 from .sentences.encoder import SentenceEncoder
 from .sources import Source, find_sources
 
-SENTENCES_AT_ONCE = 50_000  # different ones that are embedded together: 150 MB of 768-d
+SENTENCES_AT_ONCE = 2_000  # new ones, after which the videos that have them are stored
+KEPT = 50_000  # embeddings of sentences that may come again: 150 MB of 768-d
 
 
 def caption(
@@ -155,22 +157,25 @@ def embed(
     done = set(outcome.done)
     names = {video: store.names(video) for video in store.ids()}
     todo = [v for v in names if source in names[v] and (overwrite or array not in names[v])]
+    known: dict[str, NDArray[np.float32]] = {}
+    rows: dict[str, list[str]] = {}
+    new: set[str] = set()
     with meter("embed", len(todo), unit="videos", quiet=quiet) as progress:
-        rows: dict[str, list[str]] = {}
-        different: set[str] = set()
         for video in todo:
             rows[video] = store.read(video, source).tolist()
-            different.update(rows[video])
-            if len(different) >= SENTENCES_AT_ONCE or video == todo[-1]:
-                unique = sorted(different)  # in one order, so that every run computes alike
-                embeddings = dict(zip(unique, encoder(unique), strict=True))
-                for some, texts in rows.items():
-                    draft = store.draft(some)
-                    draft.append(array, np.stack([embeddings[text] for text in texts]))
-                    draft.commit(store.record(some), store.times(some), {array: provenance})
-                    progress.advance()
-                done.update(rows)
-                rows, different = {}, set()
+            new |= set(rows[video]) - known.keys()
+            if len(new) < SENTENCES_AT_ONCE and video != todo[-1]:
+                continue
+            unique = sorted(new)  # in one order, so that every run computes alike
+            known |= zip(unique, encoder(unique), strict=True)
+            for some, texts in rows.items():
+                draft = store.draft(some)
+                draft.append(array, np.stack([known[text] for text in texts]))
+                draft.commit(store.record(some), store.times(some), {array: provenance})
+                progress.advance()
+            done.update(rows)
+            rows, new = {}, set()
+            known = known if len(known) < KEPT else {}
     outcome.done = sorted(done)
 
 

@@ -50,7 +50,7 @@ def read_into(
     provenance = {
         "captioner": card.name,
         "files": {file.name: sha256_of(file) for file in files},
-        "rule": "overlapping sentences as one text, held until the next",
+        "rule": "sentences of half a snippet as one text, held until the next",
         "vad": vad.__version__,
     }
     before = store.provenance(array)

@@ -155,9 +155,11 @@ def test_a_changed_file_of_captions_is_no_silent_mix(store, captions):
         run(store, captioner=captions(a=("x", "y", "z")))
 
 
-def test_a_wrong_number_of_captions_is_told(store, captions):
-    with pytest.raises(UsageError, match="'a' .*has 2 captions for 3 snippets"):
-        run(store, captioner=captions(a=("one", "two")))
+def test_a_wrong_number_of_captions_fails_that_video_alone(store, captions):
+    outcome = run(store, captioner=captions(a=("one", "two")))
+    assert outcome.done == ["b"]
+    assert str(outcome.failed["a"]) == "2 captions are given for 3 snippets"
+    assert "mismatch" in (store / "failures.jsonl").read_text()
 
 
 def test_videos_of_which_there_are_captions_only(tmp_path):
@@ -190,10 +192,10 @@ v,the car burns,2.0,2.4
 """
 # at 30 fps snippet i covers [0.533 i, 0.533 i + 0.533) seconds
 SPREAD = [
-    "a car stops a man gets out",  # 0.00-0.53
-    "a car stops a man gets out",  # 0.53-1.07
-    "a car stops a man gets out",  # 1.07-1.60: what was said holds
-    "the car burns",  # 1.60-2.13
+    "a car stops",  # 0.00-0.53: the man holds for 0.03 s of it
+    "a man gets out",  # 0.53-1.07
+    "a man gets out",  # 1.07-1.60: what was said holds
+    "the car burns",  # 1.60-2.13: 0.13 s of it, and nothing else
     "the car burns",
     "the car burns",  # 2.67-3.00: still
 ]
@@ -214,6 +216,11 @@ SPREAD = [
             "video,caption,snippet\nv,late,2\n",
             ["late"] * 6,
         ),  # the first one, before it too
+        (
+            "c.csv",
+            "video,caption,start_frame,end_frame\nv,they fight,0,24\nv,a car comes,4,90\n",
+            ["they fight a car comes"] * 2 + ["a car comes"] * 4,  # 8 of 16 frames are half
+        ),
         (
             "c.csv",
             "video,caption,start_frame,end_frame\nv,one,0,16\nv,two,16,40\n",

@@ -234,7 +234,7 @@ def moving(x0, x1, level=200):
         (moving(0, 1), "some motion on the left"),  # 1 of 80 columns
         (moving(38, 42), "strong motion in the middle"),  # 4 of 80
         (moving(70, 80), "strong motion on the right"),
-        (moving(0, 80), "strong motion all over the picture"),
+        (moving(0, 80), "very strong motion all over the picture"),
     ],
 )
 def test_motion_in_words(frames, words):
@@ -279,5 +279,5 @@ def test_the_place_is_the_one_that_its_classes_speak_for():
     assert seen("minivan", "cab") == "a scene with a car"
     assert seen("minivan", "traffic light", "moped") == "a scene with vehicles"
     assert seen("prison") == "a corridor or entrance"
-    assert seen("killer whale") == "an unclear scene"  # not among the places
-    assert seen("prison", "toyshop", "park bench") == "an unclear scene"  # a third each
+    assert seen("killer whale") == "a scene"  # not among the places
+    assert seen("prison", "toyshop", "park bench") == "a scene"  # a third each

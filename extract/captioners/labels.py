@@ -38,7 +38,12 @@ SMALL_PX = 80  # width to which frames are shrunk before motion is measured
 CHANGED = 10.0  # grey levels by which a pixel must change between frames to count as moving
 DIM, COLOURLESS = 60.0, 6.0  # mean grey level; mean distance between the channels
 # Share of the pixels that moves, mean over the pairs of frames, and the words from there on.
-MOTION = ((0.05, "strong motion"), (0.01, "some motion"), (0.001, "little motion"))
+MOTION = (
+    (0.15, "very strong motion"),
+    (0.05, "strong motion"),
+    (0.01, "some motion"),
+    (0.001, "little motion"),
+)
 SPREAD = 0.22  # deviation of where it moves, in widths, from which on it is all over the picture
 
 
@@ -94,7 +99,7 @@ class Labels(Captioner):
         shares = torch.stack([among_places[classes].sum() for classes in self._places])
         best = int(shares.argmax())
         if shares[best] < SURE or among_all[self._places[best]].sum() < SEEN:
-            return "an unclear scene"
+            return "a scene"
         for words, classes in self._things[best].items():
             if among_places[classes].sum() >= SURE_OF_THING * shares[best]:
                 return words

@@ -5,14 +5,16 @@
     JSON          {"Abuse028_x264": {"duration": s, "timestamps": [[s, s], ...],
                   "sentences": [...]}}: UCA's, and that of other dense captioning sets
 
-Timed captions go on the grid by one rule. A snippet has the sentences that overlap it, in the order
-in which they begin, as one text; where there is none, those of the last snippet that had some (what
-was said holds until something else is said); before the first sentence, that one.
+Timed captions go on the grid by one rule. A snippet has the sentences that hold for half of it, in
+the order in which they begin, as one text; where there is none, those that overlap it at all; else
+those of the last snippet that had some (what was said holds until something else is said); before
+the first sentence, that one.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import glob
 import json
 from collections.abc import Iterable, Mapping
@@ -23,12 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.errors import UsageError
+from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES, ClipGrid
 
 from .captioner import clean
 
 BYTES = 2**30  # of a file of captions, at most
+HALF = 0.5  # of a snippet, for which a sentence must hold to be its caption
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +169,16 @@ def on_grid(
 ) -> list[str]:
     """A caption for every snippet, see above; empty where a file says nothing of the video.
 
-    times [frames], when each frame is shown. Raises UsageError where a file has a caption for every
+    times [frames], when each frame is shown. Raises VideoError where a file has a caption for every
     snippet, but not as many as there are snippets.
     """
     n = grid.n_snippets(len(times))
     if captions.one_each:
-        texts = [sentence.text for sentence in captions.sentences]
+        each = [sentence.text for sentence in captions.sentences]
         whole = -(-len(times) // CLIP_FRAMES)
-        if len(texts) not in (n, whole):
-            raise UsageError(f"it has {len(texts)} captions for {n} snippets")
-        return texts[:n]
+        if len(each) not in (n, whole):
+            raise VideoError("mismatch", f"{len(each)} captions are given for {n} snippets")
+        return each[:n]
     if captions.unit == "seconds":
         edges = [grid.seconds(i, times, duration_s) for i in range(n)]
     elif captions.unit == "frames":
@@ -183,12 +186,16 @@ def on_grid(
     else:
         edges = [(i, i + 1) for i in range(n)]
     spoken = sorted(captions.sentences, key=lambda s: s.start)
-    starts = np.array([s.start for s in spoken])
-    stops = np.array([s.stop for s in spoken])
+    texts = [sentence.text for sentence in spoken]
+    starts = np.array([sentence.start for sentence in spoken])
+    stops = np.array([sentence.stop for sentence in spoken])
     rows: list[str] = []
-    last = np.array([0] if spoken else [], np.int64)
+    joined = functools.cache(lambda said: clean(" ".join(dict.fromkeys(texts[i] for i in said))))
+    last = (0,) if spoken else ()
     for start, stop in edges:
-        now = np.flatnonzero((starts < stop) & (stops > start))
-        last = now if len(now) else last
-        rows.append(clean(" ".join(dict.fromkeys(spoken[i].text for i in last))))
+        overlap = np.minimum(stops, stop) - np.maximum(starts, start)
+        half = np.flatnonzero(overlap >= HALF * (stop - start))
+        now = half if len(half) else np.flatnonzero((starts < stop) & (stops > start))
+        last = tuple(now.tolist()) or last
+        rows.append(joined(last))
     return rows
