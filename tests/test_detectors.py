@@ -18,18 +18,17 @@ NAMES = sorted(DETECTORS)
 # Where the published network is large at any feature width.
 SMALL = {name: {"width": 8} for name in ("mgfn", "s3r", "urdmu", "bnwvad")}
 
-ARRAYS = {"dictionary": (5, DIM), "prompts": (2, 512)}
 
-
-def make(name: str) -> Detector:
+def make(name: str, visual_dim: int = DIM, text_dim: int = TEXT_DIM) -> Detector:
     """A small detector with weights off their start, where some blocks are idle or all alike."""
     torch.manual_seed(0)
+    arrays = {"dictionary": torch.rand(5, visual_dim), "prompts": torch.rand(2, 512)}
     detector = create_detector(
         name,
-        visual_dim=DIM,
-        text_dim=TEXT_DIM,
+        visual_dim=visual_dim,
+        text_dim=text_dim,
         settings=SMALL.get(name),
-        arrays={array: torch.rand(ARRAYS[array]) for array in DETECTORS[name].arrays},
+        arrays={array: arrays[array] for array in DETECTORS[name].arrays},
     )
     with torch.no_grad():
         for weight in detector.parameters():
@@ -66,6 +65,17 @@ def test_any_crop_count_and_any_number_of_snippets(
     assert 0 <= output.scores.min() <= output.scores.max() <= 1
     terms = detector.loss(output, torch.tensor([1.0, 0.0]))
     assert all(term.ndim == 0 and bool(term.isfinite()) for term in terms.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("visual_dim", "text_dim"), [(1, 1), (7, 3)])
+def test_any_feature_width(name: str, visual_dim: int, text_dim: int) -> None:
+    detector = make(name, visual_dim, text_dim).train()
+    visual, text = bags(2, 5, 4)
+    output = detector(visual[..., :visual_dim], text[..., :text_dim])
+    total = detector.loss(output, torch.tensor([0.0, 1.0]))["total"]
+    assert bool(total.isfinite())
+    assert output.scores.shape == (2, 4)
 
 
 def test_eval_mode_is_deterministic_and_videos_do_not_see_each_other(detector: Detector) -> None:

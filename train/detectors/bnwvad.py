@@ -91,9 +91,7 @@ class BNWVAD(Detector):
         abnormal = labels > 0.5
         true = valid_snippets(lengths, scores.shape[2])
         lengths_of_scores = vector_norm(scores.flatten(0, 1) * true) * ~abnormal
-        n_normal = (
-            (~abnormal).sum().clamp(min=1)
-        )  # 0 without a normal video, for there must be a loss
+        n_normal = (~abnormal).sum().clamp(min=1)  # without any the term is 0, and there is a loss
         terms: dict[str, Tensor | None] = {"normal": lengths_of_scores.sum() / n_normal}
         for name in ("first", "second"):
             distances = output.parts[name].flatten(0, 1)

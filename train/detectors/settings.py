@@ -160,11 +160,7 @@ class BNWVADSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PEL4VADSettings:
-    """PEL4VAD (Pu et al., TIP 2024). The defaults are those published for UCF-Crime.
-
-    XD-Violence: norm false, w 0.06, b 0.02, t_step 3, temperature 0.05. ShanghaiTech: window 5,
-    w 0.08, b 0.1, t_step 3, temperature 0.2, prompt 9.
-    """
+    """PEL4VAD (Pu et al., TIP 2024), as published for UCF-Crime; `presets.py` has the others."""
 
     window: int = option(9, "snippets of the local attention", minimum=1)
     norm: bool = option(True, "take the root of what attention gathers, and normalise it")
