@@ -34,6 +34,7 @@ from .commands import (
     inspect,
     labels,
     models,
+    reproduce,
     score,
     stream,
     train,
@@ -60,6 +61,7 @@ for module in (
     compare,
     export,
     models,
+    reproduce,
     download,
     doctor,
 ):

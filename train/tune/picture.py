@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vad.files import committed
 
@@ -88,6 +89,9 @@ def _slice(axes: Axes, found: Found, name: str) -> None:
         axes.set_xticks(list(at.values()), [str(value) for value in part.values])
     elif part.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     for trial in trials:
         best = found.best is not None and trial.number == found.best.number
         x = trial.point[name] if at is None else at[trial.point[name]]

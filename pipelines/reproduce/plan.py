@@ -1,0 +1,138 @@
+"""The commands that reproduce a row, and what has to be there before they can run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vad.datasets import DATASETS
+
+from .rows import Row
+from .sources import FEATURES, LISTS, Features
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that the commands read and nobody may hand on here."""
+
+    option: str  # by which it is named
+    what: str
+    origin: str
+    is_there: bool
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.what}\n    from {self.origin}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command; `done` is the file by which it is known to have run."""
+
+    argv: tuple[str, ...]
+    done: Path | None = None
+
+    def __str__(self) -> str:
+        return shlex.join(("vad", *self.argv))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be there, and the commands in their order."""
+
+    needs: list[Need]
+    steps: list[Step]
+    run: Path  # folder of the run that is measured
+
+    @property
+    def missing(self) -> list[Need]:
+        return [need for need in self.needs if not need.is_there]
+
+
+def make_plan(
+    row: Row,
+    out: Path,
+    *,
+    root: Path,
+    features: Path | None = None,
+    text: Path | None = None,
+    weights: Path | None = None,
+    dictionary: Path | None = None,
+    settings: Sequence[str] = (),
+) -> Plan:
+    """The commands of a row. What is not given stands there by its option, in capitals."""
+    source = FEATURES[row.features]
+    lists = root / source.dataset if (root / source.dataset).is_dir() else root
+    needs = _needs(row, source, lists, features, text, weights, dictionary)
+    store, run = out / "features.zarr", out / "run"
+    steps = [Step(_labels(source, lists, out))]
+    imports: list[tuple[str, Path | None, str]] = [("FEATURES", features, source.layout)]
+    if source.text:
+        imports.append(("TEXT", text, "tevad-text"))
+    for word, folder, layout in imports:
+        argv = ("import", "features", str(folder or word), "--layout", layout)
+        origin = ("--store", str(store), "--origin", source.origin)
+        steps.append(Step((*argv, *origin, "--labels", str(out / "labels.csv"))))
+    assign = [part for pair in settings for part in ("--set", pair)]
+    if row.train:
+        argv = ("train", str(store), "--labels", str(out / "labels.csv"))
+        options = (*shlex.split(row.train), *assign, "--out", str(run), "--resume")
+        steps.append(Step((*argv, *options), done=run / "card.json"))
+        listed: tuple[str, ...] = ()
+    else:
+        argv = ("import", "detector", str(weights or "WEIGHTS"), "--store", str(store))
+        if row.dictionary:
+            argv += ("--dictionary", str(dictionary or "DICTIONARY"))
+        steps.append(Step((*argv, *assign, "--out", str(run)), done=run / "card.json"))
+        listed = ("--labels", str(out / "labels.csv"))
+    steps.append(Step(("evaluate", str(run), "--segments", str(out / "segments.csv"), *listed)))
+    return Plan(needs, steps if row.can_run else [], run)
+
+
+def _labels(source: Features, lists: Path, out: Path) -> tuple[str, ...]:
+    where = (str(lists),) if LISTS[source.dataset] else ()
+    interval = ("--interval", source.interval) if source.interval else ()
+    return ("labels", source.dataset, *where, *interval, "--out", str(out))
+
+
+def _needs(
+    row: Row,
+    source: Features,
+    lists: Path,
+    features: Path | None,
+    text: Path | None,
+    weights: Path | None,
+    dictionary: Path | None,
+) -> list[Need]:
+    handed_out = f"{source.origin}; {source.licence}"
+    needs = [Need("--features DIR", source.about, handed_out, _there(features))]
+    if source.text:
+        about = "VIDEO_emb.npy [snippets, 768]"
+        needs.append(Need("--text DIR", about, handed_out, _there(text)))
+    if origin := LISTS[source.dataset]:
+        known = DATASETS[source.dataset]
+        parts = [known.test, known.annotations, *([known.train] if row.train else [])]
+        complete = all(any((lists / name).exists() for name in part) for part in parts)
+        needs.append(Need("--root DIR", f"the lists of {source.dataset}", origin, complete))
+    if row.weights:
+        needs.append(Need("--weights FILE", "published weights", row.weights, _there(weights)))
+    if row.dictionary:
+        about = "the dictionary of their training, .npy"
+        needs.append(Need("--dictionary FILE", about, row.weights, _there(dictionary)))
+    return needs
+
+
+def _there(path: Path | None) -> bool:
+    return path is not None and path.exists()
+
+
+def departures(row: Row, card: Mapping[str, object], settings: Sequence[str]) -> list[str]:
+    """In what a run differs from the row beside what its caveats say, by its card."""
+    source, found = FEATURES[row.features], []
+    features = card["features"]
+    if isinstance(features, Mapping):
+        for name, wanted in (("dim", source.dim), ("crops", source.crops)):
+            if features[name] != wanted:
+                found.append(f"features have {features[name]} {name}, those published {wanted}")
+    return found + [f"trained with {pair}" for pair in settings]

@@ -1,0 +1,127 @@
+"""Run the commands of a row, and set what they measure beside what was published."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vad.errors import UsageError, VadError
+from vad.files import write_json
+
+from .plan import Plan, Step, departures, make_plan
+from .rows import FIGURES, Row, find_published
+from .sources import FEATURES
+
+log = logging.getLogger("vad")
+
+SCHEMA = "vad.reproduction/1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Measured beside published, in percent, and all that is to be said of the comparison."""
+
+    name: str
+    row: Row
+    plan: Plan
+    measured: dict[str, float | None]
+    counts: tuple[int, int]  # anomalous frames, frames
+    departures: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, by the schema `vad.reproduction/1`."""
+        truth = FEATURES[self.row.features].truth
+        return {
+            "schema": SCHEMA,
+            "row": self.name,
+            "source": self.row.source,
+            "commands": [str(step) for step in self.plan.steps],
+            "figures": {
+                figure: {"published": published, "measured": self.measured[figure]}
+                for figure, published in self.row.figures.items()
+            },
+            "truth": {"published": truth and list(truth), "measured": list(self.counts)},
+            "caveats": list(self.row.caveats),
+            "departures": self.departures,
+        }
+
+    def table(self) -> str:
+        """Lines for a person."""
+        lines = [f"{'':22}published  measured"]
+        for figure, published in self.row.figures.items():
+            value = self.measured[figure]
+            measured = "-" if value is None else f"{value:.2f}"
+            lines.append(f"{figure:22}{published:9.2f}  {measured:>8}")
+        if truth := FEATURES[self.row.features].truth:
+            counted = f"{self.counts[0]:,} of {self.counts[1]:,}"
+            lines.append(f"truth: {counted} frames anomalous; {truth[0]:,} of {truth[1]:,} there")
+        lines += [f"note: {caveat}" for caveat in self.row.caveats]
+        return "\n".join(lines + [f"departs: {what}" for what in self.departures])
+
+
+def reproduce(
+    name: str,
+    out: str | Path | None = None,
+    *,
+    root: str | Path = ".",
+    features: str | Path | None = None,
+    text: str | Path | None = None,
+    weights: str | Path | None = None,
+    dictionary: str | Path | None = None,
+    settings: Sequence[str] = (),
+) -> Result:
+    """Run the commands of a published row; those that are done already are not run again.
+
+    root is the folder of the lists and annotations, the others are what the row needs;
+    `settings`, each `name=value`, change its training, and are told beside the result. Raises
+    UsageError where something is missing, saying what to obtain and from whom.
+    """
+    row = find_published(name)
+    given = {"features": features, "text": text, "weights": weights, "dictionary": dictionary}
+    paths = {n: None if path is None else Path(path) for n, path in given.items()}
+    folder = Path(out or Path("runs", "reproduce", name))
+    plan = make_plan(row, folder, root=Path(root), settings=settings, **paths)
+    if not row.can_run:
+        raise UsageError(f"{name} cannot be reproduced: {'; '.join(row.caveats)}")
+    if plan.missing:
+        wanted = ", ".join(need.option for need in plan.missing)
+        hint = f"vad reproduce {name} --dry-run says what they are, and who has them"
+        raise UsageError(f"{name} needs {wanted}", hint=hint)
+    for step in plan.steps:
+        if step.done is not None and step.done.exists():
+            log.info("done before: %s", step)
+        else:
+            log.info("%s", step)
+            _run(step)
+    result = _compare(name, row, plan, settings)
+    write_json(folder / "reproduction.json", result.to_dict())
+    return result
+
+
+def _run(step: Step) -> None:
+    """Run a command as the command line would; what it prints goes to stderr."""
+    from ..cli import app
+
+    with contextlib.redirect_stdout(sys.stderr):
+        code = app(list(step.argv), standalone_mode=False)
+    if code:
+        raise VadError(f"{step} ended with exit code {code}")
+
+
+def _compare(name: str, row: Row, plan: Plan, settings: Sequence[str]) -> Result:
+    metrics = json.loads((plan.run / "evaluation-test" / "metrics.json").read_text("utf-8"))
+    card = json.loads((plan.run / "card.json").read_text("utf-8"))
+    measured: dict[str, float | None] = {}
+    for figure in row.figures:
+        group, key = FIGURES[figure]
+        value = metrics[group][key]
+        measured[figure] = None if value is None else round(100 * value, 4)
+    counts = metrics["counts"]
+    frames = (counts["n_anomalous_frames"], counts["n_frames"])
+    return Result(name, row, plan, measured, frames, departures(row, card, settings))
