@@ -36,21 +36,12 @@ from .decoders.video import Limits, probe
 from .failures import Failures
 from .settings import ExtractSettings
 from .sources import Source, find_sources
-from .turns import Turn
+from .turns import Ended, Turn
 
 log = logging.getLogger("vad")
 
 CLIPS_PER_BLOCK = 4  # that a decoder hands over together
 POLL_S = 1.0  # between two looks at what another run is doing
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A video is stored; or it is not, because of the error."""
-
-    source: Source
-    error: VideoError | None = None
-    by_others: bool = False  # another run stored it meanwhile
 
 
 @dataclass

@@ -1,13 +1,24 @@
-"""Whose turn a video is, where several runs extract into one store at once."""
+"""Whose turn a video is, where several runs extract into one store at once; and how it ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from vad.claims import Claims
+from vad.errors import VideoError
 
 from .sources import Source
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A video is stored; or it is not, because of the error."""
+
+    source: Source
+    error: VideoError | None = None
+    by_others: bool = False  # another run stored it meanwhile
 
 
 class Turn:

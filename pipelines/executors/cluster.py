@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vad.errors import InternalError, UsageError
-from vad.extract.run import Ended
 from vad.extract.sources import Source
+from vad.extract.turns import Ended
 
 from .dispatch import Dispatch, News
 from .settings import ExecutorSettings

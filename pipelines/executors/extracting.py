@@ -11,7 +11,6 @@ from vad.config import build
 from vad.errors import UsageError
 from vad.extract.backbones.backbone import Backbone
 from vad.extract.run import (
-    Ended,
     Outcome,
     Plan,
     extract_each,
@@ -23,6 +22,7 @@ from vad.extract.run import (
 )
 from vad.extract.settings import ExtractSettings
 from vad.extract.sources import Source, find_sources
+from vad.extract.turns import Ended
 from vad.store import FeatureStore, differences
 
 from .settings import ExecutorSettings, split
