@@ -118,5 +118,6 @@ def cut(frames: torch.Tensor, crop: Crop, out: torch.Tensor) -> None:
 
 
 def normalise(pixels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """(scale x - mean) / std in place, as one product and one difference."""
-    return pixels.mul_(recipe.scale / recipe.std).sub_(recipe.mean / recipe.std)
+    """(scale x - mean) / std in place, in one pass over floating point pixels."""
+    shift = pixels.new_tensor(-recipe.mean / recipe.std)
+    return torch.add(shift, pixels, alpha=recipe.scale / recipe.std, out=pixels)
