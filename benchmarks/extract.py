@@ -20,10 +20,8 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +30,10 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from null_model import instant_i3d
 from numpy.typing import NDArray
 from PIL import Image
+from processes import watch
 
 from vad.extract.backbones import create_backbone, i3d
 from vad.extract.decoders.pool import Clips, DecoderPool
@@ -50,7 +50,6 @@ DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
 VIDEOS = [DATA / "fight" / "videos" / f"{name}.mp4" for name in ("s32_fight", "s33_calm0")]
 CLIPS_AT_ONCE = 4  # of the common way, whose default of 20 would need 5 GB
 PARTS = ("decode", "transform", "model", "write")
-SAMPLE_S = 0.1
 
 Seconds = dict[str, float]
 
@@ -83,31 +82,9 @@ def main() -> None:
 def measure(way: str, videos: list[Path], weights: str) -> Seconds:
     """Run one way in a process of its own; its seconds per clip and its peak memory."""
     command = [sys.executable, __file__, "--way", way, "--weights", weights, "--videos"]
-    peak_bytes = 0
-    with subprocess.Popen(
-        [*command, *map(str, videos)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as process:
-        while process.poll() is None:
-            peak_bytes = max(peak_bytes, tree_bytes(process.pid))
-            time.sleep(SAMPLE_S)
-        if process.returncode or process.stdout is None:
-            sys.exit(f"{way} failed with exit code {process.returncode}")
-        seconds: Seconds = json.loads(process.stdout.read().splitlines()[-1])
+    printed, peak_bytes = watch([*command, *map(str, videos)])
+    seconds: Seconds = json.loads(printed.splitlines()[-1])
     return {**seconds, "peak_gb": peak_bytes / 1e9}
-
-
-def tree_bytes(pid: int) -> int:
-    """Resident memory of a process and all that it started."""
-    try:
-        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        children = [int(c) for t in tasks for c in (t / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return 0  # it ended meanwhile
-    return resident * resource.getpagesize() + sum(map(tree_bytes, children))
 
 
 def summary(ways: dict[str, Seconds]) -> dict[str, Any]:
@@ -188,22 +165,9 @@ def with_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
     return {"model": model_s, "total": clock.seconds["run"] / n_clips, "clips": n_clips}
 
 
-class Instant(torch.nn.Module):
-    """A network that takes no time: the features of each view are numbers ready made."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.values = torch.rand(1, dim, generator=torch.Generator().manual_seed(0))
-
-    def forward(self, views: torch.Tensor) -> torch.Tensor:
-        return self.values.expand(len(views), -1)
-
-
 def host_of_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
     """Decoding; decoding and crops; the whole run. The parts are their differences."""
-    backbone = create_backbone("i3d", weights=weights)
-    backbone.network = Instant(backbone.dim)
-    clock = Clock()
+    backbone, clock = instant_i3d(), Clock()
     n_clips = decode(videos, lambda clips: None)
     clock.lap("decode")
     decode(videos, lambda clips: backbone.submit(clips).result())

@@ -1,0 +1,42 @@
+"""Run a program and watch how much memory it takes, with all that it starts."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+SAMPLE_S = 0.1
+
+
+def watch(command: Sequence[str]) -> tuple[str, int]:
+    """Run a program on one thread: what it printed, and the peak of its tree in bytes.
+
+    Memory is resident and sampled; pages that processes share are counted once for each. Ends
+    this program where that one fails.
+    """
+    peak_bytes = 0
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        while process.poll() is None:
+            peak_bytes = max(peak_bytes, tree_bytes(process.pid))
+            time.sleep(SAMPLE_S)
+        printed = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with exit code {process.returncode}")
+    return printed, peak_bytes
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and of all that it started."""
+    try:
+        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(c) for t in tasks for c in (t / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it ended meanwhile
+    return resident * resource.getpagesize() + sum(map(tree_bytes, children))
