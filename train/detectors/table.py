@@ -92,7 +92,7 @@ DETECTORS: dict[str, Row] = {
         SAASettings,
         "attention times class scores, also without the most obvious snippets",
         "Fan et al., TCSVT 2024",
-        small={"width": 32},
+        small={"width": 32, "lr": 3e-3},  # few videos make few steps
     ),
     "topk": Row(
         "topk:TopK",
@@ -117,7 +117,7 @@ DETECTORS: dict[str, Row] = {
         URDMUSettings,
         "what a memory of normal and one of abnormal snippets recall",
         "Zhou et al., AAAI 2023",
-        small={"width": 64},
+        small={"width": 64, "weight_decay": 0.05},
     ),
     "pel4vad": Row(
         "pel4vad:PEL4VAD",
