@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ from vad.datasets import read_dataset
 from vad.extract.caption import caption
 from vad.extract.run import extract
 from vad.labels import write_labels, write_segments
+from vad.store import FeatureStore
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
-
-UCF_CAPTIONS: dict[str, Any] = {}  # chosen on validation videos
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,20 @@ def videos_of(name: str) -> Prepare:
     return prepare
 
 
+def captioned(name: str, **streams: str) -> Prepare:
+    """The same videos with captions of the embedded captioner, and the streams to read of them.
+
+    Of several such data sets the features and captions are made once.
+    """
+
+    def prepare(store: Path) -> DataSet:
+        data = videos_of(name)(store.with_name(f"{name}.zarr"))
+        caption(data.store, captioner="labels", encoder="minilm")
+        return replace(data, settings=streams)
+
+    return prepare
+
+
 def ucf_captions(store: Path) -> DataSet:
     """UCF-Crime by what people wrote of it (UCA): no videos, 1,568 for training, 286 for testing.
 
@@ -55,15 +68,17 @@ def ucf_captions(store: Path) -> DataSet:
         encoder="minilm",
         frames=str(folder / "test_frames.csv"),
     )
-    annotated = read_dataset("ucf-crime", folder)
+    annotated, videos = read_dataset("ucf-crime", folder), set(FeatureStore.open(store).ids())
     labels, segments = store.parent / "ucf-labels.csv", store.parent / "ucf-segments.csv"
-    write_labels(labels, annotated.labels)
-    write_segments(segments, annotated.segments)
-    return DataSet(store, labels, segments, UCF_CAPTIONS)
+    write_labels(labels, [label for label in annotated.labels if label.video in videos])
+    write_segments(segments, [part for part in annotated.segments if part.video in videos])
+    return DataSet(store, labels, segments)
 
 
 DATA_SETS: dict[str, Prepare] = {
     "ped2": videos_of("ped2"),
     "fight": videos_of("fight"),
+    "fight-text": captioned("fight", text="minilm"),
+    "fight-both": captioned("fight", visual="efficientnet-lite0", text="minilm"),
     "ucf-captions": ucf_captions,
 }
