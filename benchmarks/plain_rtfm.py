@@ -99,8 +99,13 @@ def plain_loss(scores: Tensor, features: Tensor, drop: nn.Dropout, k: int = 3) -
     return total
 
 
-def plain_steps(folder: Path, batch: int, n_segments: int, steps: int) -> tuple[float, float]:
-    """Seconds of a step, and of the loading in it; a step before them warms up."""
+def plain_steps(
+    folder: Path, batch: int, n_segments: int, steps: int
+) -> tuple[float, float, float]:
+    """Seconds of a step, of the loading in it, and of a snippet when whole videos are scored.
+
+    A step before them warms up; videos are scored one after the other, as the test set is.
+    """
     torch.manual_seed(0)
     loaders = [
         DataLoader(Videos(sorted(folder.glob(f"{label}_*.npy")), n_segments), batch, shuffle=True)
@@ -121,4 +126,18 @@ def plain_steps(folder: Path, batch: int, n_segments: int, steps: int) -> tuple[
         if step:
             data_s += loaded - started
             step_s += time.perf_counter() - started
-    return step_s / steps, data_s / steps
+    return (
+        step_s / steps,
+        data_s / steps,
+        scoring_s(model.eval(), sorted(folder.glob("0_*.npy"))[:3]),
+    )
+
+
+@torch.no_grad()
+def scoring_s(model: PlainRTFM, paths: list[Path]) -> float:
+    """Seconds of a snippet, from files of whole videos."""
+    started, n_snippets = time.perf_counter(), 0
+    for path in paths:
+        features = torch.from_numpy(np.load(path)).transpose(0, 1)[None]
+        n_snippets += model(features)[0].shape[1]
+    return (time.perf_counter() - started) / n_snippets
