@@ -1,6 +1,6 @@
 """A run as ONNX files: its detector, and the backbone that its features come from.
 
-    detector.onnx   visual [snippets, crops, dim] (and text [snippets, dim]) -> scores [snippets]
+    detector.onnx   visual [snippets, crops, dim] (text [snippets, 1, dim]) -> scores [snippets]
     backbone.onnx   pixels [crops, frames, crop, crop, 3], 0..255 -> features [crops, dim]
 
 Both are checked on real input: the detector on stored videos, the backbone on a clip of one of

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from vad.errors import UsageError
 from vad.infer.writers import save
 from vad.pipelines.ui.server import is_loopback, safe_name, serve
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGE = {"X-Vad": "1"}  # what our own page sends
 
 
@@ -102,6 +104,37 @@ def test_a_file_that_is_no_video_fails_with_its_reason(start):
     job = browser.done(json.loads(answer)["job"])
     assert (job["state"], job["files"]) == ("failed", [])
     assert job["says"].endswith("(not-a-video)")
+
+
+def test_in_a_browser_the_first_report_of_several_opens_and_its_video_is_there(
+    start, small_run, tmp_path
+):
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    bad = tmp_path / "<b>bad.mp4"
+    bad.write_text("no video" * 99)
+    address = start().server.address
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = opened.new_page()
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        page.set_input_files("#pick", [small_run / "videos" / "v3.mp4", bad])
+        report = page.frame_locator("#report")
+        report.locator("h1").wait_for(timeout=60_000)
+        assert report.locator("h1").inner_text() == "v3"
+        page.locator(".failed").wait_for(timeout=60_000)
+        assert page.locator(".failed").inner_text().startswith("<b>bad.mp4\n")
+        player = report.locator("video").element_handle()
+        for _ in range(100):
+            if player.evaluate("video => video.readyState") >= 2:
+                break
+            page.wait_for_timeout(50)
+        assert player.evaluate("video => video.videoWidth") == 160
+        assert complaints == []
+        opened.close()
 
 
 def test_the_page_holds_nothing_from_elsewhere(start):

@@ -63,9 +63,10 @@ def command(
         for written in export_onnx(
             store, out, store=features, video=video, backbone=backbone, weights=weights
         ):
+            n = written.n_samples
             typer.echo(
                 f"{written.path}: {written.largest_difference:.1e} at most from PyTorch, "
-                f"on {written.n_samples} real inputs"
+                f"on {n} real input{'s' * (n != 1)}"
             )
         return
     if out is None:

@@ -52,7 +52,7 @@ class Job:
 
 
 class Jobs:
-    """The list of jobs, and the thread that does them, while the `with` block lasts."""
+    """The list of jobs, and the thread that does them as long as the process lives."""
 
     def __init__(self, detector: Path, folder: Path, settings: dict[str, Any]) -> None:
         self._detector, self._folder, self._settings = detector, folder, settings

@@ -5,7 +5,7 @@ const element = (id) => document.getElementById(id);
 const uploads = new Map(); // name -> share that has arrived, of files on their way
 let limitBytes = Infinity;
 let shown = null; // the job whose report is open
-let waitsFor = null; // the newest job of this page: its report opens by itself
+let awaited = []; // jobs of the last drop or choice: the first report of them opens by itself
 
 function tell(problem) {
   element("problem").textContent = problem;
@@ -38,7 +38,7 @@ function fillJobs(jobs) {
   const focused = document.activeElement?.dataset.job; // who uses the keyboard stays there
   element("jobs").replaceChildren(...rows, ...jobs.map(row));
   if (focused) document.querySelector(`[data-job="${focused}"]`)?.focus();
-  const ready = jobs.find((job) => job.job === waitsFor && job.state === "done");
+  const ready = jobs.findLast((job) => awaited.includes(job.job) && job.state === "done");
   if (ready) open(ready);
 }
 
@@ -71,7 +71,7 @@ function row(job) {
 }
 
 function open(job) {
-  if (waitsFor === job.job) waitsFor = null;
+  awaited = [];
   if (shown === job.job) return;
   shown = job.job;
   const address = (kind) => `jobs/${job.job}/${kind}`;
@@ -82,6 +82,7 @@ function open(job) {
     element(kind).download = `${job.name}.${kind}`;
   }
   element("result").hidden = false;
+  element("empty").hidden = true;
 }
 
 function send(address, body, onProgress) {
@@ -100,6 +101,7 @@ function send(address, body, onProgress) {
 
 async function upload(files) {
   tell("");
+  awaited = [];
   for (const file of files) {
     if (file.size > limitBytes) {
       tell(`${file.name} is too large for this page; score it with: vad score`);
@@ -109,7 +111,7 @@ async function upload(files) {
     try {
       const address = `uploads?name=${encodeURIComponent(file.name)}`;
       const job = await send(address, file, (share) => uploads.set(file.name, share));
-      waitsFor = job.job;
+      awaited.push(job.job);
     } catch (error) {
       tell(`${file.name}: ${error.message}`);
     }
@@ -117,12 +119,15 @@ async function upload(files) {
   }
 }
 
-element("pick").onchange = (event) => upload([...event.target.files]);
+element("pick").onchange = (event) => {
+  upload([...event.target.files]);
+  event.target.value = ""; // so that the same file may be chosen again
+};
 element("choose").onsubmit = async (event) => {
   event.preventDefault();
   tell("");
   try {
-    waitsFor = (await send(`videos/${element("video").value}`, null)).job;
+    awaited = [(await send(`videos/${element("video").value}`, null)).job];
   } catch (error) {
     tell(error.message);
   }
