@@ -22,6 +22,7 @@ from vad.errors import UsageError
 from vad.labels import Label, intervals_of, match, read_labels, read_segments
 from vad.store import FeatureStore, VideoRecord
 from vad.train.checkpoint import Run
+from vad.train.heldout import heldout_loss
 from vad.train.metrics import evaluate as figures_of
 from vad.train.metrics import ranking
 
@@ -48,6 +49,7 @@ class Evaluation:
     scores: list[VideoScores]
     truth: list[Bools]  # [frames] a video
     truth_from: str  # the file
+    loss: float | None = None  # of these videos; see `heldout_loss`
 
     @property
     def name(self) -> str:
@@ -108,6 +110,7 @@ class Evaluation:
             "selected_on": self.selected_on,
             "stamp": self.stamp,
             "threshold": self.figures["at_threshold"]["threshold"],
+            "loss": self.loss,
             "training": {
                 str(run.path): {"epoch": run.card["selection"].get("epoch")}
                 | run.card["selection"]["figures"]
@@ -188,7 +191,8 @@ def evaluate(
     else:
         frames = truth_of_segments(chosen, records, marked or [], str(segments))
     scores = list(score_stored(opened, run, [label.video for label in chosen]))
-    return Evaluation([run], split, chosen, scores, frames, str(truth or segments))
+    loss = heldout_loss(run, opened, chosen)
+    return Evaluation([run], split, chosen, scores, frames, str(truth or segments), loss)
 
 
 def pool(folds: Sequence[Evaluation]) -> Evaluation:
@@ -214,7 +218,16 @@ def pool(folds: Sequence[Evaluation]) -> Evaluation:
         [scores for fold in folds for scores in fold.scores],
         [truth for fold in folds for truth in fold.truth],
         first.truth_from,
+        _mean_loss(folds),
     )
+
+
+def _mean_loss(folds: Sequence[Evaluation]) -> float | None:
+    losses = [(fold.loss, len(fold.labels)) for fold in folds if fold.loss is not None]
+    if len(losses) < len(folds):
+        return None
+    values, n_videos = zip(*losses, strict=True)
+    return float(np.average(values, weights=n_videos))
 
 
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:

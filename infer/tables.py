@@ -76,6 +76,8 @@ def lines(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     yield Line("videos, abnormal", [_videos(e) for e in evaluations])
     yield Line("frames, anomalous", [_frames(e) for e in evaluations])
     yield Line("confusion of frames (tn fp fn tp)", [_confusion(e) for e in evaluations])
+    yield Line("loss of these videos", [_number(e.get("loss")) for e in evaluations])
+    yield Line("loss in training, at the epoch", [_train_loss(e) for e in evaluations])
 
 
 def metrics_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
@@ -135,6 +137,17 @@ def _threshold(value: float | list[float]) -> str:
 def _confusion(evaluation: Mapping[str, Any]) -> str:
     counts = evaluation["at_threshold"]["confusion"]
     return " ".join(str(counts[n]) for n in ("tn", "fp", "fn", "tp"))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _train_loss(evaluation: Mapping[str, Any]) -> str:
+    """Of the run; of several, the mean."""
+    runs = evaluation.get("training", {}).values()
+    losses = [run["train/loss/total"] for run in runs if "train/loss/total" in run]
+    return _number(sum(losses) / len(losses) if losses else None)
 
 
 def _videos(evaluation: Mapping[str, Any]) -> str:

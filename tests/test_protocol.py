@@ -138,6 +138,14 @@ def test_a_test_video_that_was_not_stored_for_the_training_is_missed_in_the_test
         evaluate(tmp_path / "run", segments)
 
 
+def test_the_loss_of_videos_is_the_one_that_training_tells(made):
+    """On the validation videos it must be the loss of the chosen epoch."""
+    found = evaluate(made / "honest", made / "segments.csv", split="validation", device="cpu")
+    told = found.runs[0].card["selection"]["figures"]["validation/loss"]
+    assert found.loss == pytest.approx(told, rel=1e-5)
+    assert found.to_dict()["loss"] == found.loss
+
+
 def test_the_same_file_under_two_names_is_told(made, tmp_path, caplog):
     store = FeatureStore.create(tmp_path / "features.zarr")
     put(store, "n0")

@@ -15,7 +15,7 @@ from vad.store import FeatureStore, VideoRecord
 from vad.train.bags import segment_mean
 from vad.train.checkpoint import Run, smooth
 from vad.train.detectors.table import DETECTORS
-from vad.train.fit import balanced_batches
+from vad.train.fit import balanced_batches, mixed
 from vad.train.run import train
 
 DIM = 8
@@ -102,6 +102,14 @@ def test_scores_are_averaged_with_their_neighbours():
     assert smooth(scores, 0).tolist() == [0, 3, 6, 0]
     assert smooth(scores, 1).tolist() == [1, 3, 3.75, 2]
     assert smooth(scores[:1], 2).tolist() == [0]
+
+
+def test_sorted_videos_are_mixed_for_validation():
+    order = mixed(np.array([1, 1, 1, 0, 0, 0, 0, 0, 0], np.float32))
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0])[order]
+    assert sorted(order.tolist()) == list(range(9))
+    assert [labels[i : i + 3].sum() for i in (0, 3, 6)] == [1, 1, 1]
+    assert mixed(np.ones(3, np.float32)).tolist() == [0, 1, 2]
 
 
 def test_every_batch_is_balanced_and_every_video_of_the_larger_class_is_seen_once():

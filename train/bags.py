@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -119,8 +118,7 @@ def load_bags(
     streams of a video differ in snippets, or a stream has another shape than in the first video.
     """
     shapes = _same_shapes(store, names, [label.video for label in labels])
-    snippets = [next(iter(shape.values()))[0] for shape in shapes]
-    lengths = np.full(len(labels), n_segments) if stretch else np.minimum(snippets, n_segments)
+    lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
     for kind, name in names.items():
         key = hashlib.sha256(f"{name} {n_segments} {stretch}".encode())
@@ -133,7 +131,9 @@ def load_bags(
                 committed(path) as part,
                 meter("pack", len(labels), unit="videos", quiet=quiet) as m,
             ):
-                _pack(part, shape, store, {kind: name}, labels, m, stretch=stretch)
+                packed = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
+                _fill(packed, store, {kind: name}, labels, m, stretch=stretch)
+                packed.flush()
         streams[kind] = np.load(path, mmap_mode="r")
     return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
 
@@ -154,9 +154,31 @@ def _same_shapes(
     return shapes
 
 
-def _pack(
-    path: Path,
-    shape: tuple[int, ...],
+def bags_in_memory(
+    store: FeatureStore, names: Names, labels: Sequence[Label], n_segments: int, *, stretch: bool
+) -> Bags:
+    """The same for a few videos, without a packed file."""
+    shapes = _same_shapes(store, names, [label.video for label in labels])
+    lengths = _lengths(shapes, n_segments, stretch=stretch)
+    streams = {}
+    with meter("pool", len(labels), unit="videos", quiet=True) as done:
+        for kind, name in names.items():
+            _, crops, dim = shapes[0][kind]
+            streams[kind] = np.zeros((len(labels), crops, n_segments, dim), np.float32)
+            _fill(streams[kind], store, {kind: name}, labels, done, stretch=stretch)
+    return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
+
+
+def _lengths(
+    shapes: Sequence[Mapping[str, tuple[int, int, int]]], n_segments: int, *, stretch: bool
+) -> NDArray[np.int64]:
+    """Segments of every video before its padding."""
+    snippets = np.array([next(iter(shape.values()))[0] for shape in shapes], np.int64)
+    return np.full_like(snippets, n_segments) if stretch else np.minimum(snippets, n_segments)
+
+
+def _fill(
+    packed: NDArray[np.float32],
     store: FeatureStore,
     names: Names,
     labels: Sequence[Label],
@@ -164,13 +186,11 @@ def _pack(
     *,
     stretch: bool,
 ) -> None:
-    """Write the bags of one stream, [videos, crops, segments, dim]."""
-    packed = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    n_segments = shape[2]
+    """Fill the bags of one stream, [videos, crops, segments, dim], which are 0 before."""
+    n_segments = packed.shape[2]
     for row, label in enumerate(labels):
         (features,) = read_streams(store, names, label.video).values()
         if stretch or len(features) > n_segments:
             features = segment_mean(features, n_segments)
         packed[row, :, : len(features)] = features.transpose(1, 0, 2)
         done.advance()
-    packed.flush()
