@@ -139,6 +139,19 @@ def test_another_encoder_alone_embeds_stored_captions_without_the_videos(
     assert opened.provenance("text/again")["captions"]["captioner"] == "said"
 
 
+def test_embeddings_are_the_same_however_many_sentences_wait_for_each_other(
+    store, captions, monkeypatch
+):
+    run(store, captioner=captions())
+    monkeypatch.setattr("vad.extract.caption.SENTENCES_AT_ONCE", 1)
+    monkeypatch.setattr("vad.extract.caption.KEPT", 1)
+    run(store, encoder="minilm", name="again")
+    opened = FeatureStore.open(store)
+    for video in ("a", "b"):
+        again, together = (opened.read(video, f"text/{name}") for name in ("again", "minilm"))
+        np.testing.assert_allclose(again, together, atol=1e-6)
+
+
 def test_two_captioners_lie_side_by_side_under_their_names(store, captions):
     run(store, captioner=captions())
     with pytest.raises(UsageError, match=r"text/minilm made with other settings .* another --name"):

@@ -76,7 +76,7 @@ class Labels(Captioner):
         ]
         self.provenance |= {
             "weights": network.weights,
-            "wording": [place.words for place in PLACES],
+            "wording": [place.words for place in PLACES] + [words for _, words in MOTION],
         }
 
     @torch.inference_mode()
