@@ -1,34 +1,46 @@
-"""What `vad score` and `vad events` do with scores: a line on stdout, and files."""
+"""What `vad score` and `vad events` do with scores: a line a video on stdout, and files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import typer
 
+from vad.errors import VideoError
+from vad.files import write_text
 from vad.infer.clips import save_clips
 from vad.infer.formats import FORMATS
-from vad.infer.scores import VideoScores
+from vad.infer.scores import VideoScores, event_dict, exact
 from vad.infer.summary import summary
-from vad.infer.writers import save, save_all
+from vad.infer.writers import path_of, save, save_all
 from vad.terminal import plain
+
+FAILURES = "failures.jsonl"
 
 
 class Results:
     """Takes scores one video at a time, and writes the files of all videos at the end.
 
     A format that has one file for several videos has one only: a folder's report is one page.
+    tell: makes the line about a video, from its scores and its files; by default there is none.
     """
 
     def __init__(
-        self, folder: Path, formats: Sequence[str], *, clips: bool = False, quiet: bool = False
+        self,
+        folder: Path,
+        formats: Sequence[str],
+        *,
+        clips: bool = False,
+        tell: Callable[[VideoScores, Sequence[Path]], str] | None = None,
     ) -> None:
-        self._folder, self._clips, self._quiet = folder, clips, quiet
+        self._folder, self._clips, self._tell = folder, clips, tell
         self._single = [f for f in formats if not FORMATS[f].joint]
         self._joint = [f for f in formats if FORMATS[f].joint]
         self._videos: list[VideoScores] = []  # arrays of numbers: the pictures stay in their file
+        self._n_clips = 0
 
     def __enter__(self) -> Results:
         return self
@@ -40,21 +52,58 @@ class Results:
             return
         if len(self._videos) > 1:
             paths = save_all(self._videos, self._folder, self._joint)
+            written = [self._folder / f"*{FORMATS[name].suffix}" for name in self._single]
         else:
             paths = save(self._videos[0], self._folder, self._joint)
-        if paths and not self._quiet:
-            typer.echo(plain(", ".join(map(str, paths))))
+            written = [path_of(self._videos[0], self._folder, name) for name in self._single]
+        words = [str(path) for path in written + paths]
+        if self._n_clips:
+            words.append(f"{self._n_clips} clip{'s' * (self._n_clips != 1)} in {self._folder}")
+        if words:
+            typer.echo(plain(f"written: {', '.join(words)}"), err=True)
 
     def add(self, scores: VideoScores) -> None:
         """Write the files of one video, and say what was found in it."""
-        self._videos.append(scores)
-        words = [summary(scores)]
-        if paths := save(scores, self._folder, self._single):
-            names = ",".join(FORMATS[name].suffix for name in self._single)
-            stem = str(paths[0]).removesuffix(FORMATS[self._single[0]].suffix)
-            words.append(f"{stem}{{{names}}}" if len(paths) > 1 else str(paths[0]))
+        paths = save(scores, self._folder, self._single)
         if self._clips and scores.footage:
-            n_clips = len(save_clips(scores, scores.footage, self._folder))
-            words.append(f"{n_clips} clip{'s' * (n_clips != 1)} in {self._folder}")
-        if not self._quiet:
-            typer.echo(plain("; ".join(words)))
+            clips = save_clips(scores, scores.footage, self._folder)
+            self._n_clips += len(clips)
+            paths += clips
+        self._videos.append(scores)
+        if self._tell:
+            typer.echo(self._tell(scores, paths))
+
+    def fail(self, failed: Mapping[str, VideoError]) -> None:
+        """List the videos that could not be scored, with reasons, in `failures.jsonl`."""
+        path = self._folder / FAILURES
+        if not failed:
+            path.unlink(missing_ok=True)  # of a run before
+            return
+        entries = (
+            {"video": video, "reason": error.reason, "message": str(error)}
+            for video, error in failed.items()
+        )
+        write_text(path, "".join(json.dumps(entry) + "\n" for entry in entries))
+        n = len(failed)
+        typer.echo(f"{n} video{'s' * (n != 1)} failed; reasons in {plain(str(path))}", err=True)
+
+
+def in_words(scores: VideoScores, _: Sequence[Path]) -> str:
+    """A line for people."""
+    return summary(scores)
+
+
+def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
+    """A line for machines: events as in the JSON file, and the files written."""
+    found = {
+        "video": scores.video,
+        "source": scores.record.source,
+        "n_frames": scores.record.n_frames,
+        "duration_s": scores.record.duration_s,
+        "threshold": scores.threshold,
+        "peak": exact(scores.peak),
+        "peak_s": scores.peak_s,
+        "events": [event_dict(event) for event in scores.events],
+        "files": [str(path) for path in paths],
+    }
+    return json.dumps(found, allow_nan=False)

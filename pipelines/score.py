@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vad.config import build, options
-from vad.errors import VideoError
+from vad.device import choose_device
+from vad.errors import UsageError, VideoError
 from vad.extract.run import Outcome
 from vad.extract.sources import find_sources
 from vad.infer.scores import VideoScores
@@ -39,6 +40,11 @@ def score(
     `min_event`, ...) and those of `ExtractSettings` that do not change features (`device`, ...).
     Raises UsageError for wrong input and VideoError if the video cannot be used.
     """
+    if (n_videos := len(find_sources([video]))) != 1:
+        raise UsageError(
+            f"{video} stands for {n_videos} videos",
+            hint="score_videos of vad.pipelines.score takes several",
+        )
     found: list[VideoScores] = []
     outcome = score_videos(
         [video], detector, each=found.append, threshold=threshold, quiet=True, **settings
@@ -66,7 +72,8 @@ def score_videos(
     without, each video's are forgotten when it has been scored.
     """
     reading, given = _split(settings)
-    chosen = Run.open(detector, settings.get("device", "auto"))
+    given["device"] = str(choose_device(given.get("device", "auto")))  # told once
+    chosen = Run.open(detector, given["device"])
     videos = list(videos)
     sources = find_sources(videos)
     outcome = Outcome()

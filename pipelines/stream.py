@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import vad
 from vad.config import build, options
+from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.extract.backbones.backbone import Backbone
 from vad.extract.decoders.video import Limits
@@ -60,7 +61,8 @@ def stream(
     """
     chosen, given = _split(settings)
     watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
-    run = Run.open(detector, given.get("device", "auto"))
+    given["device"] = str(choose_device(given.get("device", "auto")))  # told once
+    run = Run.open(detector, given["device"])
     if "text" in run.names:
         raise UsageError(
             f"{detector} reads captions, and a stream has none",

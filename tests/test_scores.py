@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vad.errors import InternalError, UsageError
+from vad.infer.axis import axis_of, height_of
 from vad.infer.events import EventRule
 from vad.infer.propagation import Propagation
 from vad.infer.scores import exact, read_scores, timecode
@@ -73,6 +74,28 @@ def test_numbers_in_files_are_exactly_those_of_the_arrays():
     for value in np.random.default_rng(1).random(1000, np.float32):
         assert np.float32(exact(value)) == value
     assert json.dumps(exact(np.float32(0.1))) == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("snippets", "threshold", "axis"),
+    [
+        ([0.0, 1.0], 0.5, (0.0, 1.0)),
+        ([0.44, 0.56], 0.5, (0.4, 0.6)),
+        ([0.001, 0.003], 0.5, (0.0, 0.6)),  # far below the threshold, and drawn there
+        ([0.97, 0.98], 0.4, (0.3, 1.0)),
+        ([0.5, 0.5], 0.5, (0.4, 0.6)),
+    ],
+)
+def test_curves_show_the_tenths_around_scores_and_threshold(make_scores, snippets, threshold, axis):
+    scores = dataclasses.replace(make_scores(snippets), threshold=threshold)
+    assert axis_of([scores]) == axis
+    assert [height_of(end, axis) for end in axis] == [0, 1]
+
+
+def test_several_curves_share_an_axis(make_scores):
+    assert axis_of([make_scores([0.15]), make_scores([0.85])]) == (0.1, 0.9)
+    assert height_of(0.25, (0.0, 0.5)) == 0.5
+    assert height_of(2.0, (0.0, 0.5)) == 1  # a threshold that nothing reaches
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from PIL import Image
 
 from vad.errors import UsageError
 from vad.infer.formats import FORMATS, check_formats
+from vad.infer.summary import events_table
 from vad.infer.writers import cell, save, save_all
-from vad.pipelines.results import Results
+from vad.pipelines.results import Results, in_words
 from vad.terminal import plain
 
 # 64 frames, ten a second: events at 1.6 to 3.2 s (frames 16 to 31) and 4.8 to 6.4 s (48 to 63)
@@ -202,11 +203,13 @@ def test_no_name_leaves_the_folder_or_breaks_a_line(make_scores, tmp_path, video
 
 @pytest.mark.parametrize("video", HOSTILE)
 def test_no_name_commands_the_terminal(make_scores, tmp_path, capsys, video):
-    with Results(tmp_path, ["csv"]) as results:
+    with Results(tmp_path, ["csv"], tell=in_words) as results:
         results.add(make_scores([0.9], video=video))
-    out = capsys.readouterr().out
-    assert out.count("\n") == 1
-    assert out.rstrip("\n").isprintable()
+    for text in capsys.readouterr():  # stdout, what was found; stderr, what was written
+        assert text[-1] == "\n"
+        assert text[:-1].isprintable()
+    scores = make_scores([0.9], video=video, captions=[video])
+    assert events_table([scores]).replace("\n", "", 1).isprintable()  # a heading and a row
 
 
 def test_plain_text_stays_as_it_is():

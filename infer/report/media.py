@@ -37,7 +37,7 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
         return Media()
     highest = peak_picture(scores)
     peaks = [_middle(scores, event.peak_frame) for event in scores.events]
-    pictures: dict[int, bytes] = {}
+    shown, pictures = {highest, *peaks}, dict[int, bytes]()
     size = shrunk((record.width, record.height), PREVIEW_PX)
     file = io.BytesIO()
     with footage.opened() as (container, video):
@@ -53,7 +53,7 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
             for number, picture in enumerate(footage.pictures()):
                 if file.tell() <= most_bytes:
                     film.add(picture, float(scores.times[number]))
-                if number == highest or number in peaks:
+                if number in shown:
                     pictures[number] = _jpeg(picture)
             film.hear(record.duration_s)
     preview = file.getvalue()

@@ -194,11 +194,12 @@ def _provenance(scores: VideoScores) -> str:
 
 
 def _list(values: Mapping[str, Any]) -> str:
-    """Nested settings as nested definition lists."""
+    """Nested settings as nested definition lists, without those that say nothing."""
     items = "".join(
         f"<dt>{escape(str(name))}</dt><dd>"
         f"{_list(value) if isinstance(value, Mapping) else escape(_words(value))}</dd>"
         for name, value in values.items()
+        if value not in (None, "")
     )
     return f"<dl>{items}</dl>"
 

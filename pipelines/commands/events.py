@@ -47,6 +47,6 @@ def command(
         typer.echo(json.dumps(found, allow_nan=False))
     else:
         typer.echo(events_table(videos))
-    with Results(out, wanted, quiet=True) as results:
+    with Results(out, wanted) as results:
         for video in videos:
             results.add(video)

@@ -42,18 +42,19 @@ def command(
     weights: Annotated[
         str | None, typer.Option("--weights", help="where the backbone's weights are now")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="a JSON object a video")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Score every frame of videos between 0 (ordinary) and 1 (anomalous)."""
     from vad.errors import UsageError
-    from vad.pipelines.results import Results
+    from vad.pipelines.results import Results, in_json, in_words
     from vad.pipelines.score import score_store, score_videos
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)
     if not videos and not store:
         raise UsageError("nothing to score", hint="name videos, or a --store")
-    failed = 0
-    with Results(out, wanted, clips=clips) as results:
+    exit_code = 0
+    with Results(out, wanted, clips=clips, tell=in_json if as_json else in_words) as results:
         if videos:
             outcome = score_videos(
                 videos,
@@ -66,8 +67,9 @@ def command(
                 weights=weights,
                 **settings,
             )
-            failed = outcome.exit_code
+            results.fail(outcome.failed)
+            exit_code = outcome.exit_code
         elif store:
             for scores in score_store(store, detector, threshold=limit, device=device, **settings):
                 results.add(scores)
-    raise typer.Exit(failed)
+    raise typer.Exit(exit_code)
