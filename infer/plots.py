@@ -92,7 +92,7 @@ def plot_roc(
     axes.plot([0, 1], [0, 1], color=PALE, lw=1, ls=(0, (2, 3)), label="AUC 0.500  chance")
     for (name, values), (color, dash) in zip(scores.items(), _styles(), strict=False):
         false_alarms, found, _ = roc_curve(truth, values)
-        label = f"AUC {area(false_alarms, found):.3f}  {_plain(name, 24)}"
+        label = f"AUC {area(false_alarms, found):.3f}  {_plain(name, 22)}"
         axes.plot(false_alarms, found, color=color, ls=dash, lw=2, label=label)
     axes.set(xlabel="normal frames flagged (%)", ylabel="anomalous frames flagged (%)")
     _unit_square(axes)
@@ -117,7 +117,7 @@ def plot_pr(
     axes.axhline(share, color=PALE, lw=1, ls=(0, (2, 3)), label=f"AP {share:.3f}  chance")
     for (name, values), (color, dash) in zip(scores.items(), _styles(), strict=False):
         precision, recall, _ = precision_recall_curve(truth, values)
-        label = f"AP {average_precision_score(truth, values):.3f}  {_plain(name, 24)}"
+        label = f"AP {average_precision_score(truth, values):.3f}  {_plain(name, 22)}"
         axes.step(recall, precision, where="post", color=color, ls=dash, lw=2, label=label)
     axes.set(
         xlabel="recall: anomalous frames flagged (%)", ylabel="precision: flags that are right (%)"
