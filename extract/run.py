@@ -109,6 +109,7 @@ def load_backbone(settings: ExtractSettings) -> Backbone:
         crops=settings.crops,
         device=choose_device(settings.device),
         precision=settings.precision,
+        batch=settings.batch,
         offline=settings.offline,
     )
 

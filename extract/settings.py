@@ -28,7 +28,9 @@ class ExtractSettings:
     dtype: Literal["float16", "float32"] = option("float16", "type of the stored features")
     device: str = option("auto", "auto, cpu, cuda or cuda:1")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option("auto", "of the computation")
-    batch: int = option(8, "clips in one forward pass", minimum=1)
+    batch: int | None = option(
+        None, "clips in one forward pass; by default what suits the device", minimum=1
+    )
     workers: int = option(
         max(1, min(8, (os.cpu_count() or 2) - 1)), "decoder processes", minimum=1, maximum=256
     )

@@ -77,11 +77,14 @@ def brightness(n_clips):
     network = Network(
         Brightness(), 2, RECIPES["efficientnet-lite0"], {"name": "none"}, "none", 1, 1
     )
-    backbone = Backbone(
-        "brightness", network, crops="center", device=torch.device("cpu"), precision="fp32"
+    return Backbone(
+        "brightness",
+        network,
+        crops="center",
+        device=torch.device("cpu"),
+        precision="fp32",
+        batch=n_clips,
     )
-    backbone.n_clips = n_clips
-    return backbone
 
 
 def assemble(store, backbone, videos):
@@ -109,6 +112,16 @@ def test_batches_across_videos_do_not_change_a_bit(videos, tmp_path, n_clips):
         ]
         features = store.read(video, "visual/x")
         np.testing.assert_array_equal(features, brightness(1)(clips))
+
+
+def test_batch_sizes_change_features_by_rounding_alone():
+    clips = np.random.default_rng(0).integers(0, 256, (5, 16, 60, 80, 3), np.uint8)
+    alone, four = (
+        create_backbone("efficientnet-lite0", weights="random:0", batch=batch) for batch in (1, 4)
+    )
+    features = four(clips)
+    assert np.abs(features - alone(clips)).max() <= 1e-5 * np.abs(features).max()
+    np.testing.assert_array_equal(four(clips[1:]), features[1:])  # in other company, to the bit
 
 
 def decoded(path):

@@ -33,6 +33,7 @@ def create_backbone(
     crops: str | None = None,
     device: str | torch.device = "cpu",
     precision: str = "fp32",
+    batch: int | None = None,
     offline: bool = False,
 ) -> Backbone:
     """Load a backbone, ready to be called.
@@ -40,7 +41,8 @@ def create_backbone(
     weights: a known name, a file or random:SEED; for i3d also LAYOUT:FILE, where LAYOUT is the
     known name whose network the file is for. recipe: a preset that fits the backbone; crops:
     ten, five, center or whole. None takes the default of the table, and of the recipe.
-    precision: fp32, bf16, fp16 or auto. offline: open no connection, say how to get the file.
+    precision: fp32, bf16, fp16 or auto. batch: clips in one forward pass; None takes what suits
+    the device. offline: open no connection, say how to get the file.
     Raises UsageError for a name that does not exist and for weights that do not fit.
     """
     card = find_backbone(name)
@@ -61,4 +63,4 @@ def create_backbone(
     load: Load = import_module(f".{card.module}", __package__).load
     taken = preset.taking(crops)
     network = load(weights or card.weights[0].name, taken, offline=offline)
-    return Backbone(name, network, crops=crops, device=device, precision=precision)
+    return Backbone(name, network, crops=crops, device=device, precision=precision, batch=batch)

@@ -60,7 +60,14 @@ class Backbone:
     """
 
     def __init__(
-        self, name: str, network: Network, *, crops: str, device: torch.device, precision: str
+        self,
+        name: str,
+        network: Network,
+        *,
+        crops: str,
+        device: torch.device,
+        precision: str,
+        batch: int | None = None,
     ) -> None:
         self.name = name
         self.dim = network.dim
@@ -70,14 +77,14 @@ class Backbone:
         self._device = device
         on_cpu = device.type == "cpu"
         n_views = network.cpu_views if on_cpu else network.gpu_views
-        self.n_clips = 1 if on_cpu else max(1, n_views // len(self.crops))
+        self.n_clips = batch or (1 if on_cpu else max(1, n_views // len(self.crops)))
         self._crops_at_once = min(n_views, len(self.crops))
         module = for_cpu(network.module) if on_cpu else network.module.to(device)
         self.network, chosen = _in_precision(module, precision, self._new_buffer())
         self._dtype = DTYPES[chosen["used"]]
         self._lane = threading.local()
         n_lanes = torch.get_num_threads() if on_cpu else 1  # each then keeps to one thread
-        self.n_ahead = n_lanes + 1 if on_cpu else 2 * self.n_clips
+        self.n_ahead = (n_lanes + 1) * self.n_clips
         self._lanes = ThreadPoolExecutor(n_lanes, "backbone", torch.set_num_threads, (1,))
         self.provenance: dict[str, Any] = {
             "backbone": name,
