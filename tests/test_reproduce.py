@@ -18,7 +18,7 @@ from vad.train.choices import split_settings
 from vad.train.detectors import create_detector
 from vad.train.detectors.table import find_row
 
-N_EACH = 3  # videos of each list and label
+N_EACH = 2  # videos of each list and label
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vad.extract.caption import caption as caption
     from vad.infer.evaluation import evaluate as evaluate
+    from vad.pipelines.reproduce.run import reproduce as reproduce
     from vad.pipelines.score import score as score
+    from vad.train.tune.run import tune as tune
 
 __version__ = "0.1.0"
 
@@ -32,7 +34,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 _LAZY = {
     "caption": "vad.extract.caption",
     "evaluate": "vad.infer.evaluation",
+    "reproduce": "vad.pipelines.reproduce.run",
     "score": "vad.pipelines.score",
+    "tune": "vad.train.tune.run",
 }
 
 

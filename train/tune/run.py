@@ -134,25 +134,29 @@ def tune(
     with meter("tune", n_trials - n_done, unit="trials", quiet=quiet) as progress:
         for _ in _run(search, range(n_done, n_trials), jobs):
             progress.advance()
+    found = _found(search, study, given)
+    save(found, search.out)
+    return found
+
+
+def _found(search: Search, study: Study, given: list[float]) -> Found:
+    """The best trial, if it beats the settings given, and both of them on splits not searched."""
     if not (complete := study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))):
         raise UsageError("every trial diverged", hint="search smaller learning rates: --space")
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
-    found = Found(
-        problem,
-        searched,
-        [_plain(trial) for trial in study.trials if trial.state in FINISHED],
-        _plain(best) if best.value > np.mean(given) else None,
-        given=given,
+    trials = [_plain(trial) for trial in study.trials if trial.state in FINISHED]
+    if best.value <= np.mean(given):
+        return Found(search.problem, search.space, trials, None, given)
+    fresh = tuple(seed + len(search.seeds) for seed in search.seeds)
+    return Found(
+        search.problem,
+        search.space,
+        trials,
+        _plain(best),
+        given,
+        given_fresh=_once(study, "given, fresh splits", search, {}, fresh),
+        best_fresh=_once(study, f"trial {best.number}, fresh splits", search, best.params, fresh),
     )
-    if found.best is not None:
-        fresh, name = tuple(seed + splits for seed in seeds), "fresh splits"
-        found = replace(
-            found,
-            given_fresh=_once(study, f"given, {name}", search, {}, fresh),
-            best_fresh=_once(study, f"trial {best.number}, {name}", search, best.params, fresh),
-        )
-    save(found, search.out)
-    return found
 
 
 def _begin(search: Search, *, resume: bool) -> None:
@@ -215,6 +219,7 @@ def _run(search: Search, tickets: Sequence[int], jobs: int) -> Iterator[None]:
             yield
         return
     context = multiprocessing.get_context("spawn")
+    search = replace(search, problem=replace(search.problem, _gathered={}))  # each has its own
     n_threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(
         jobs, context, initializer=_start_worker, initargs=(search, n_threads)
