@@ -81,6 +81,8 @@ def main() -> None:
             first = args.first + tally.n_videos
             n_videos = min(BATCH, args.videos - tally.n_videos)
             batch(Path(folder, f"{first}"), originals, args.seed, first, n_videos, tally)
+            seconds = time.monotonic() - started
+            print(f"{tally.n_videos} videos in {seconds:.0f} s", file=sys.stderr, flush=True)
     result = {
         "seed": args.seed,
         "first": args.first,

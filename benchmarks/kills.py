@@ -1,6 +1,11 @@
 """Kill extraction at random moments, run it again, and compare with a run left in peace.
 
     python benchmarks/kills.py --clips 300 --kills 20 --json OUT
+    python benchmarks/kills.py --clips 300 --ray --json OUT
+
+With `--ray` two machines of a Ray cluster, both played by this one, do the clips; one of them is
+removed after a third of the clips, another joins, and the only worker of a machine is killed after
+two thirds.
 
 The clips are real, the decoders, the run and the store are those of `vad extract`; the model
 computes mean colours, for a millisecond a clip, so that the moments fall into the work around it.
@@ -15,6 +20,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import random
 import signal
@@ -25,8 +31,15 @@ import time
 from pathlib import Path
 
 from clips import cut_clips
+from null_model import null_backbone
 
+from vad.extract.backbones.backbone import Backbone
+from vad.extract.run import make_plan
+from vad.extract.settings import ExtractSettings
+from vad.extract.sources import find_sources
 from vad.files import write_json
+from vad.pipelines.executors.extracting import run_plan
+from vad.pipelines.executors.settings import ExecutorSettings
 from vad.store import FeatureStore
 from vad.verify import verify
 
@@ -35,28 +48,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--ray", action="store_true", help="a Ray cluster that loses a machine")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), args.clips, args.kills, random.Random(args.seed))
+        videos, peace = Path(folder, "videos"), Path(folder, "peace.zarr")
+        cut_clips(videos, args.clips, n_frames=18)
+        work_s = run_in_peace(videos, peace)
+        if args.ray:
+            result = on_ray(videos, peace, args.clips)
+        else:
+            result = measure(
+                videos, peace, args.clips, args.kills, work_s, random.Random(args.seed)
+            )
+        result |= {"clips": args.clips, "run_in_peace_s": round(work_s, 1)}
     for name, value in result.items():
         print(f"{name:24s} {value}")
     if args.json:
         write_json(args.json, {"seed": args.seed, **result})
-    sys.exit(0 if result["bit_equal"] and not result["processes_left"] else 1)
+    sys.exit(0 if result["bit_equal"] and not result.get("processes_left") else 1)
 
 
-def measure(folder: Path, n_clips: int, n_kills: int, rng: random.Random) -> dict[str, object]:
-    """Both runs, and what became of them."""
-    videos, peace, killed = folder / "videos", folder / "peace.zarr", folder / "killed.zarr"
-    cut_clips(videos, n_clips, n_frames=18)
+def run_in_peace(videos: Path, store: Path) -> float:
+    """The run that all others are compared with; how long it took."""
     nursery = Nursery()
     started = time.perf_counter()
-    nursery.start(videos, peace)
+    nursery.start(videos, store)
     if nursery.wait() != 0:
         raise SystemExit("the run in peace failed")
-    work_s = time.perf_counter() - started
+    return time.perf_counter() - started
+
+
+def measure(
+    videos: Path, peace: Path, n_clips: int, n_kills: int, work_s: float, rng: random.Random
+) -> dict[str, object]:
+    """Kill and start again, and see what became of it."""
+    killed, nursery = peace.with_name("killed.zarr"), Nursery()
     lost: list[int] = []  # videos under way, at every kill
     stored: list[int] = []
     n_faults = 0
@@ -77,17 +105,67 @@ def measure(folder: Path, n_clips: int, n_kills: int, rng: random.Random) -> dic
     time.sleep(2)
     ours, theirs = files_of(killed), files_of(peace)
     return {
-        "clips": n_clips,
         "kills": n_kills,
         "stored_at_each_kill": stored,
         "lost_at_each_kill": lost,
         "faults_seen_by_a_reader": n_faults,
         "processes_left": sum(path.exists() for path in processes),
         "drafts_left": len(list((killed / ".scratch").glob("*"))),
-        "run_in_peace_s": round(work_s, 1),
         "files": len(theirs),
         "bit_equal": ours == theirs and len(FeatureStore.open(killed).ids()) == n_clips,
     }
+
+
+def on_ray(videos: Path, peace: Path, n_clips: int) -> dict[str, object]:
+    """The same clips on a cluster that loses a machine, and a worker."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    machine = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**machine, "include_dashboard": False})
+    second = cluster.add_node(**machine)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    path, n_stored = peace.with_name("ray.zarr"), 0
+
+    def on_stored(video: str) -> None:
+        nonlocal n_stored
+        n_stored += 1
+        if n_stored == n_clips // 3:
+            cluster.remove_node(second, allow_graceful=False)
+            cluster.add_node(**machine)
+        elif n_stored == 2 * n_clips // 3:
+            os.kill(_writer(path), signal.SIGKILL)
+
+    settings, where = ExtractSettings(backbone="null"), ExecutorSettings(executor="ray")
+    plan = make_plan(find_sources([videos]), path, null_backbone(), settings)
+    store = FeatureStore.create(path)
+    started = time.perf_counter()
+    outcome = run_plan(
+        plan, store, null_backbone(), settings, where, on_stored=on_stored, load=_load
+    )
+    run_s = time.perf_counter() - started
+    ray.shutdown()
+    cluster.shutdown()
+    ours, theirs = files_of(path), files_of(peace)
+    return {
+        "done": len(outcome.done),
+        "found_stored_after_a_loss": len(outcome.skipped),
+        "failed": len(outcome.failed),
+        "run_s": round(run_s, 1),
+        "files": len(theirs),
+        "bit_equal": ours == theirs and len(store.ids()) == n_clips,
+    }
+
+
+def _load(settings: ExtractSettings) -> Backbone:
+    return null_backbone(0.001)
+
+
+def _writer(store: Path) -> int:
+    """The process that is in the middle of a video: the names of drafts say it."""
+    while not (drafts := list((store / ".scratch").glob("*"))):
+        time.sleep(0.001)
+    return int(drafts[0].name.rsplit("-", 2)[1])
 
 
 class Nursery:

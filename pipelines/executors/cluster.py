@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -148,7 +148,7 @@ class _Crew:
 
 def on_cluster(
     job: Job, todo: Iterable[Source], settings: ExecutorSettings, *, device: str = "auto"
-) -> Iterator[Ended]:
+) -> Generator[Ended]:
     """Do videos on a Ray cluster: each as it ends.
 
     device: that of the job, `cpu` to leave GPUs alone. Raises UsageError where there is no Ray, no
@@ -228,7 +228,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
             ray.init(address=address, **quiet)

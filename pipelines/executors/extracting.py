@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +50,11 @@ class Extraction:
             raise UsageError(
                 f"a worker's features would be others: {name} is {found!r} there, {wanted!r} here",
                 hint="install the same weights on every machine",
+            )
+        if not self.store.exists():
+            raise UsageError(
+                f"the machine {socket.gethostname()} does not see {self.store}",
+                hint="put videos and store on a disk that all machines share",
             )
         yield from extract_each(
             sources,
