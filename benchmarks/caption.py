@@ -15,14 +15,13 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import DATA
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from vad.extract.captioners.written import files_of, read_captions
@@ -30,7 +29,7 @@ from vad.extract.sentences import create_encoder
 from vad.extract.sentences.shipped import packaged
 from vad.files import write_json
 
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+Embed = Callable[[list[str]], Any]  # texts -> [texts, dim]
 
 
 def main() -> None:
@@ -48,7 +47,7 @@ def main() -> None:
         write_json(args.json, row)
 
 
-def compare(texts: Sequence[str], n_rounds: int) -> dict[str, Any]:
+def compare(texts: list[str], n_rounds: int) -> dict[str, Any]:
     """Speeds of both over all rounds, and the largest difference between their embeddings."""
     plain = SentenceTransformer(packaged(), device="cpu")
     ways: dict[str, Embed] = {"vad": create_encoder("minilm"), "plain": plain.encode}

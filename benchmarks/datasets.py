@@ -45,7 +45,7 @@ def videos_of(name: str) -> Prepare:
 def captioned(name: str, **streams: str) -> Prepare:
     """The same videos with captions of the embedded captioner, and the streams to read of them.
 
-    Of several such data sets the features and captions are made once.
+    Several such data sets share one store, `<name>.zarr` beside the one that is asked for.
     """
 
     def prepare(store: Path) -> DataSet:

@@ -191,7 +191,7 @@ def on_grid(
     stops = np.array([sentence.stop for sentence in spoken])
     rows: list[str] = []
     joined = functools.cache(lambda said: clean(" ".join(dict.fromkeys(texts[i] for i in said))))
-    last = (0,) if spoken else ()
+    last: tuple[int, ...] = (0,) if spoken else ()
     for start, stop in edges:
         overlap = np.minimum(stops, stop) - np.maximum(starts, start)
         half = np.flatnonzero(overlap >= HALF * (stop - start))
