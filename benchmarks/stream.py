@@ -4,7 +4,8 @@
 
 An hour of stream takes an hour at --speed 1. At more, frames come faster than a camera would send
 them: as many go through as in an hour, of which a slow machine scores fewer. Memory is that of the
-process tree, resident, sampled every second; it is compared from one minute after the start on.
+process tree, resident, sampled every second; from one minute after the start on, the median of
+its last minute and its peak are compared with the median of its first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import vad  # noqa: F401  # sets how the threads of torch wait, before torch is loaded
@@ -66,7 +68,7 @@ def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, An
             stop.set()
     done.set()
     sampler.join()
-    warm = [size for seconds, size in memory if seconds >= WARM_UP_S]
+    warm = [(seconds, size) for seconds, size in memory if seconds >= WARM_UP_S]
     figures: dict[str, Any] = {
         "video": video.name,
         "detector": run.name,
@@ -76,9 +78,22 @@ def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, An
         "latency_s": end["latency_s"],
     }
     if warm:
-        figures["memory_mb"] = {"at_1_min": warm[0] / 1e6, "peak_after": max(warm) / 1e6}
-        figures["memory_growth"] = max(warm) / warm[0] - 1
+        figures |= memory_figures(warm)
     return figures
+
+
+def memory_figures(samples: list[tuple[float, int]]) -> dict[str, Any]:
+    """First and last minute, every minute between them, and the peak, of (seconds, bytes)."""
+    minutes: dict[int, list[int]] = {}
+    for seconds, size in samples:
+        minutes.setdefault(int(seconds // 60), []).append(size)
+    medians = [median(sizes) / 1e6 for sizes in minutes.values()]
+    peak = max(size for _, size in samples) / 1e6
+    return {
+        "memory_mb": {"first": medians[0], "last": medians[-1], "peak": peak, "medians": medians},
+        "memory_growth": medians[-1] / medians[0] - 1,
+        "memory_peak_growth": peak / medians[0] - 1,
+    }
 
 
 def main() -> None:

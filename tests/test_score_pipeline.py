@@ -125,12 +125,14 @@ def test_a_bad_video_is_listed_with_its_reason_and_the_others_are_scored(vad, sm
     videos, out = tmp_path / "videos", tmp_path / "out"
     shutil.copytree(small_run / "videos", videos)
     (videos / "broken.mp4").write_bytes(b"no video" * 99)
-    command = ("score", videos, "--detector", small_run / "run", "--out", out, "-f", "csv,html")
+    command = ("score", videos, "--detector", small_run / "run", "--out", out)
     code, text, err = vad(*command, "--json")
     assert code == 3
     lines = sorted((json.loads(line) for line in text.splitlines()), key=lambda d: d["video"])
     assert [(d["video"], d["n_frames"]) for d in lines] == [(f"v{i}", 20) for i in range(4)]
-    assert [d["files"] for d in lines] == [[str(out / f"v{i}.csv")] for i in range(4)]
+    assert [d["files"] for d in lines] == [
+        [str(out / f"v{i}.csv"), str(out / f"v{i}.json")] for i in range(4)
+    ]
     (failure,) = map(json.loads, (out / "failures.jsonl").read_text().splitlines())
     assert (failure["video"], failure["reason"]) == ("broken", "not-a-video")
     assert f"1 video failed; reasons in {out}/failures.jsonl" in err
@@ -139,7 +141,7 @@ def test_a_bad_video_is_listed_with_its_reason_and_the_others_are_scored(vad, sm
     (videos / "broken.mp4").unlink()
     code, text, err = vad(*command)
     assert (code, len(text.splitlines())) == (0, 4)
-    assert err.splitlines()[-1] == f"written: {out}/*.csv, {out}/report.html"
+    assert err.splitlines()[-1] == f"written: {out}/*.csv, {out}/*.json, {out}/report.html"
     assert not (out / "failures.jsonl").exists()
 
 

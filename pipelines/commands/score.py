@@ -26,7 +26,7 @@ def command(
     ),
     formats: Annotated[
         str, typer.Option("--format", "-f", help=f"several with commas: {', '.join(FORMATS)}")
-    ] = "csv,json,png",
+    ] = "csv,json,html",
     threshold: Annotated[
         str, typer.Option("--threshold", metavar="T|auto", help="auto: the one of the run")
     ] = "auto",
