@@ -43,7 +43,7 @@ class Limits:
     """What one video may cost."""
 
     max_pixels: int = 4096 * 2304  # in one picture; checked before a picture is decoded
-    decord_bytes: int = 256 * 2**20  # of decoded pictures: decord reads ahead without limit
+    decord_bytes: int = 64 * 2**20  # of decoded pictures: decord keeps a whole video in memory
 
     @property
     def memory_bytes(self) -> int:
