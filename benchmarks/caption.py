@@ -70,6 +70,7 @@ def compare(texts: list[str], n_rounds: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
         "per_s": {name: round(len(texts) / sum(spent), 1) for name, spent in wall_s.items()},
+        "per_cpu_s": {name: round(len(texts) / spent, 1) for name, spent in cpu_s.items()},
         "ratio": round(sum(wall_s["plain"]) / sum(wall_s["vad"]), 3),
         "ratio_cpu": round(cpu_s["plain"] / cpu_s["vad"], 3),
         "ratios": [round(p / v, 3) for p, v in zip(wall_s["plain"], wall_s["vad"], strict=True)],
