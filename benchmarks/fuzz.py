@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -152,9 +153,7 @@ def batch(
     tally.failed.update(error.reason for error in outcome.failed.values())
     tally.slowest_s = max([tally.slowest_s, *map(watch.seconds, how)])
     tally.memory_mb.append(memory_mb())
-    for path in folder.iterdir():
-        if path.is_file():
-            path.unlink()
+    shutil.rmtree(folder)
 
 
 class Watch:
