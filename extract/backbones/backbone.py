@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,8 @@ from vad.grid import CLIP_FRAMES
 from ..crops import crop_boxes, cut, normalise, resize
 from ..recipes import ALL_FRAMES, find_by_name
 from .network import Network, for_cpu
+
+log = logging.getLogger("vad")
 
 Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # iterating over a tensor gives tensors
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -57,6 +60,7 @@ class Backbone:
     The features of a clip do not depend on the clips beside it, nor on how many there are. On a
     CPU every core runs forward passes of its own, each on one thread and on views of one clip.
     On a GPU all passes have one shape; where clips are missing, their features are thrown away.
+    Where a pass does not fit into its memory, it is done in parts, and so are those after it.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Backbone:
         n_views = network.cpu_views if on_cpu else network.gpu_views
         self.n_clips = batch or (1 if on_cpu else max(1, n_views // len(self.crops)))
         self._crops_at_once = min(n_views, len(self.crops))
+        self._views_at_once = self.n_clips * self._crops_at_once  # fewer where memory is short
         module = for_cpu(network.module) if on_cpu else network.module.to(device)
         self.network, chosen = _in_precision(module, precision, self._new_buffer())
         self._dtype = DTYPES[chosen["used"]]
@@ -151,8 +156,26 @@ class Backbone:
         views = self._lane.buffer[:, : features.shape[1]]
         pixels = normalise(views.flatten(0, 1), self.recipe)
         with _true_fp32():
-            output = self.network(pixels.to(self._dtype)).float()
+            output = self._through_network(pixels.to(self._dtype)).float()
         features.copy_(output.unflatten(0, views.shape[:2])[: len(pictures)])
+
+    def _through_network(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Features of views, [views, dim]. Raises UsageError if the memory is too small for one."""
+        while True:
+            n_views = self._views_at_once
+            try:
+                return torch.cat([self.network(part) for part in pixels.split(n_views)])
+            except torch.OutOfMemoryError:
+                pass  # and not here: what the error holds on to is free only outside
+            if n_views == 1:
+                raise UsageError(
+                    f"{self._device} has too little memory for one view of {self.name}",
+                    hint="end what else uses it, or --device cpu",
+                )
+            self._views_at_once = min(self._views_at_once, n_views // 2)
+            log.warning("%s is short of memory: %d views at once", self._device, n_views // 2)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _new_buffer(self) -> torch.Tensor:
         """Room for the views of one forward pass."""
