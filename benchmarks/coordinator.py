@@ -86,7 +86,7 @@ def main() -> None:
         write_json(args.json, {"rows": rows, "n_cores": os.cpu_count()})
 
 
-def measure(n_workers: int, all_seconds: list[float]) -> Iterator[dict[str, float]]:
+def measure(n_workers: int, all_seconds: list[float]) -> Iterator[dict[str, float | None]]:
     """One cluster of so many workers, and its rate at every length of a video."""
     import ray
 
@@ -101,8 +101,8 @@ def measure(n_workers: int, all_seconds: list[float]) -> Iterator[dict[str, floa
         logging_level=logging.ERROR,
     )
     for seconds in all_seconds:
-        offered = n_workers / seconds if seconds else float("inf")
-        n_videos = int(min(MOST, max(offered * MEASURE_S, 4 * n_workers)))
+        offered = n_workers / seconds if seconds else None  # nothing but asking
+        n_videos = int(min(MOST, max(offered * MEASURE_S, 4 * n_workers))) if offered else MOST
         with tempfile.TemporaryDirectory() as folder:
             job = Sleep(seconds, Path(folder), n_processes, n_workers // n_processes)
             todo = [Source(f"{number:06d}", Path("nothing")) for number in range(n_videos)]
@@ -113,9 +113,8 @@ def measure(n_workers: int, all_seconds: list[float]) -> Iterator[dict[str, floa
         first, last = n_videos // 10, n_videos * 9 // 10
         rate = (last - first) / (ended[last] - ended[first])
         row = {"workers": n_workers, "seconds": seconds, "videos": n_videos, "offered": offered}
-        print(
-            " ".join(f"{k} {v:<8g}" for k, v in row.items()), f"videos_per_s {rate:.1f}", flush=True
-        )
+        words = " ".join(f"{name} {value!s:<6}" for name, value in row.items())
+        print(f"{words} videos_per_s {rate:.1f}", flush=True)
         yield {**row, "videos_per_s": rate}
     ray.shutdown()
 
