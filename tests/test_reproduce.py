@@ -80,7 +80,7 @@ def test_commands_of_a_row(tmp_path):
         "vad import features FEATURES --layout rtfm --store OUT/features.zarr",
         "vad import features TEXT --layout tevad-text --store OUT/features.zarr",
         "vad train OUT/features.zarr --labels OUT/labels.csv --preset tevad-ucf-crime "
-        "--select test --out OUT/run --resume",
+        "--select test --resume --out OUT/run",
         "vad evaluate OUT/run --segments OUT/segments.csv",
     ]
     assert [need.option for need in plan.missing] == ["--features DIR", "--text DIR", "--root DIR"]

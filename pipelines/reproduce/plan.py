@@ -66,34 +66,27 @@ def make_plan(
     lists = root / source.dataset if (root / source.dataset).is_dir() else root
     needs = _needs(row, source, lists, features, text, weights, dictionary)
     store, run = out / "features.zarr", out / "run"
-    steps = [Step(_labels(source, lists, out))]
-    imports: list[tuple[str, Path | None, str]] = [("FEATURES", features, source.layout)]
-    if source.text:
-        imports.append(("TEXT", text, "tevad-text"))
-    for word, folder, layout in imports:
-        argv = ("import", "features", str(folder or word), "--layout", layout)
-        origin = ("--store", str(store), "--origin", source.origin)
-        steps.append(Step((*argv, *origin, "--labels", str(out / "labels.csv"))))
-    assign = [part for pair in settings for part in ("--set", pair)]
-    if row.train:
-        argv = ("train", str(store), "--labels", str(out / "labels.csv"))
-        options = (*shlex.split(row.train), *assign, "--out", str(run), "--resume")
-        steps.append(Step((*argv, *options), done=run / "card.json"))
-        listed: tuple[str, ...] = ()
-    else:
-        argv = ("import", "detector", str(weights or "WEIGHTS"), "--store", str(store))
-        if row.dictionary:
-            argv += ("--dictionary", str(dictionary or "DICTIONARY"))
-        steps.append(Step((*argv, *assign, "--out", str(run)), done=run / "card.json"))
-        listed = ("--labels", str(out / "labels.csv"))
-    steps.append(Step(("evaluate", str(run), "--segments", str(out / "segments.csv"), *listed)))
-    return Plan(needs, steps if row.can_run else [], run)
-
-
-def _labels(source: Features, lists: Path, out: Path) -> tuple[str, ...]:
+    labels = ("--labels", str(out / "labels.csv"))
     where = (str(lists),) if LISTS[source.dataset] else ()
     interval = ("--interval", source.interval) if source.interval else ()
-    return ("labels", source.dataset, *where, *interval, "--out", str(out))
+    steps = [Step(("labels", source.dataset, *where, *interval, "--out", str(out)))]
+    imports = [(str(features or "FEATURES"), source.layout)]
+    if source.text:
+        imports.append((str(text or "TEXT"), "tevad-text"))
+    for folder, layout in imports:
+        into = ("--store", str(store), "--origin", source.origin, *labels)
+        steps.append(Step(("import", "features", folder, "--layout", layout, *into)))
+    assign = [part for pair in settings for part in ("--set", pair)]
+    measured = ["evaluate", str(run), "--segments", str(out / "segments.csv")]
+    if row.train:
+        made = ["train", str(store), *labels, *shlex.split(row.train), *assign, "--resume"]
+    else:
+        made = ["import", "detector", str(weights or "WEIGHTS"), "--store", str(store), *assign]
+        made += ["--dictionary", str(dictionary or "DICTIONARY")] if row.dictionary else []
+        measured += labels  # a run of weights lists no videos
+    steps.append(Step((*made, "--out", str(run)), done=run / "card.json"))
+    steps.append(Step(tuple(measured)))
+    return Plan(needs, steps if row.can_run else [], run)
 
 
 def _needs(
