@@ -74,7 +74,8 @@ def write_long(path: Path, duration_s: int) -> int:
             for packet in packets:
                 packet.stream = copy
                 target.mux(packet)
-                packet.pts, packet.dts = packet.pts + n_ticks, packet.dts + n_ticks
+                packet.pts = (packet.pts or 0) + n_ticks
+                packet.dts = (packet.dts or 0) + n_ticks
     return n_rounds * len(packets)
 
 
