@@ -4,16 +4,19 @@
 
 An hour of stream takes an hour at --speed 1. At more, frames come faster than a camera would send
 them: as many go through as in an hour, of which a slow machine scores fewer. Memory is that of the
-process tree, resident, sampled every second; from one minute after the start on, the median of
-its last minute and its peak are compared with the median of its first.
+process tree, sampled every second; of one minute after the start on, medians of minutes are
+compared, the last with the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,38 +26,42 @@ from vad.pipelines.stream import stream
 
 WARM_UP_S = 60.0
 SAMPLE_EVERY_S = 1.0
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+Sample = tuple[float, int, int]  # seconds, resident bytes, own bytes
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process and all below it."""
+def memory_bytes() -> tuple[int, int]:
+    """Of this process and all below it: resident memory, and what of it no file backs.
+
+    Pages of libraries are resident as long as nobody else wants the memory; they come and go.
+    """
     children: dict[int, list[int]] = {}
-    resident: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        pid, parent = int(folder.name), int(fields[1])
-        children.setdefault(parent, []).append(pid)
-        resident[pid] = int(fields[21]) * 4096
-    todo, total = [int(Path("/proc/self").readlink().name)], 0
+        with suppress(OSError):  # it has ended
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(folder.name))
+    todo, resident, own = [os.getpid()], 0, 0
     while todo:
         pid = todo.pop()
-        total += resident.get(pid, 0)
         todo += children.get(pid, [])
-    return total
+        with suppress(OSError):
+            n_resident, n_shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+            resident += n_resident * PAGE_BYTES
+            own += (n_resident - n_shared) * PAGE_BYTES
+    return resident, own
 
 
-def sample(memory: list[tuple[float, int]], stop: threading.Event) -> None:
-    """Note (seconds, bytes) until `stop`."""
+def sample(memory: list[Sample], stop: threading.Event) -> None:
+    """Note samples until `stop`."""
     started = time.monotonic()
     while not stop.wait(SAMPLE_EVERY_S):
-        memory.append((time.monotonic() - started, resident_bytes()))
+        memory.append((time.monotonic() - started, *memory_bytes()))
 
 
 def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, Any]:
     """Watch until so many hours of stream have passed; the figures."""
-    memory: list[tuple[float, int]] = []
+    memory: list[Sample] = []
     stop, done = threading.Event(), threading.Event()
     sampler = threading.Thread(target=sample, args=(memory, done), daemon=True)
     end: dict[str, Any] = {}
@@ -68,7 +75,7 @@ def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, An
             stop.set()
     done.set()
     sampler.join()
-    warm = [(seconds, size) for seconds, size in memory if seconds >= WARM_UP_S]
+    warm = [at for at in memory if at[0] >= WARM_UP_S]
     figures: dict[str, Any] = {
         "video": video.name,
         "detector": run.name,
@@ -78,21 +85,24 @@ def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, An
         "latency_s": end["latency_s"],
     }
     if warm:
-        figures |= memory_figures(warm)
+        seconds, resident, own = zip(*warm, strict=True)
+        figures["resident"] = memory_figures(seconds, resident)
+        figures["own"] = memory_figures(seconds, own)
     return figures
 
 
-def memory_figures(samples: list[tuple[float, int]]) -> dict[str, Any]:
-    """First and last minute, every minute between them, and the peak, of (seconds, bytes)."""
+def memory_figures(seconds: Sequence[float], sizes: Sequence[int]) -> dict[str, Any]:
+    """Megabytes: medians of every minute, and the peak; growth from the first to the last."""
     minutes: dict[int, list[int]] = {}
-    for seconds, size in samples:
-        minutes.setdefault(int(seconds // 60), []).append(size)
-    medians = [median(sizes) / 1e6 for sizes in minutes.values()]
-    peak = max(size for _, size in samples) / 1e6
+    for at, size in zip(seconds, sizes, strict=True):
+        minutes.setdefault(int(at // 60), []).append(size)
+    medians = [median(values) / 1e6 for values in minutes.values()]
     return {
-        "memory_mb": {"first": medians[0], "last": medians[-1], "peak": peak, "medians": medians},
-        "memory_growth": medians[-1] / medians[0] - 1,
-        "memory_peak_growth": peak / medians[0] - 1,
+        "first_mb": medians[0],
+        "last_mb": medians[-1],
+        "peak_mb": max(sizes) / 1e6,
+        "growth": medians[-1] / medians[0] - 1,
+        "medians_mb": medians,
     }
 
 

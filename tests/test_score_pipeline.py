@@ -186,7 +186,7 @@ def test_a_mistake_is_one_line(vad, tmp_path, monkeypatch, args, message):
 
 def test_features_made_another_way_are_refused_with_the_difference(folder, tmp_path):
     other = tmp_path / "five.zarr"
-    extract(folder / "videos", other, quiet=True, crops="five")
+    extract(folder / "videos" / "v0.mp4", other, quiet=True, crops="five")
     with pytest.raises(UsageError, match=r"run was trained on .* with crop"):
         list(score_store(other, folder / "run"))
 
