@@ -10,9 +10,9 @@ so that another encoder alone embeds the captions again without a look at the vi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,17 +39,27 @@ SENTENCES_AT_ONCE = 2_000  # new ones, after which the videos that have them are
 KEPT = 50_000  # embeddings of sentences that may come again: 150 MB of 768-d
 
 
+class Run(Protocol):
+    """Captions videos, and adds to the outcome what became of them, as `Looking.run` does."""
+
+    def __call__(
+        self, looking: Looking, /, todo: Sequence[Source], outcome: Outcome, *, quiet: bool
+    ) -> None: ...
+
+
 def caption(
     store: str | Path = "features.zarr",
     *,
     videos: Iterable[str | Path] | str | Path = (),
     overwrite: bool = False,
     quiet: bool = False,
+    run: Run = Looking.run,
     **settings: Any,
 ) -> Outcome:
     """Caption the videos of a store and embed the captions; what is stored already is skipped.
 
     videos: files to caption, whether the store has them or not; by default all that it has.
+    run: what looks at them, where that is not to happen in this process.
     `settings` are those of `CaptionSettings`. Raises UsageError for wrong input; a video that
     cannot be used is in `Outcome.failed` and in `failures.jsonl`, and does not stop the run.
     """
@@ -67,7 +77,17 @@ def caption(
         read_into(opened, card, chosen, outcome, overwrite=overwrite, quiet=quiet)
     else:
         opened = FeatureStore.create(store) if sources else FeatureStore.open(store)
-        look(opened, card, chosen, sources, device, outcome, overwrite=overwrite, quiet=quiet)
+        look(
+            opened,
+            card,
+            chosen,
+            sources,
+            device,
+            outcome,
+            overwrite=overwrite,
+            quiet=quiet,
+            run=run,
+        )
     embed(opened, card.name, encoder, chosen.name, outcome, overwrite=overwrite, quiet=quiet)
     outcome.skipped = [v for v in opened.ids() if v not in {*outcome.done, *outcome.failed}]
     return outcome
@@ -112,6 +132,7 @@ def look(
     *,
     overwrite: bool,
     quiet: bool,
+    run: Run,
 ) -> None:
     """Caption the videos that have no captions of that captioner yet."""
     array = f"captions/{card.name}"
@@ -124,16 +145,24 @@ def look(
     before = store.provenance(array) or cheap
     if not todo and all(before.get(name) == value for name, value in cheap.items()):
         return
+    looking = looking_of(store, settings, card.name, device)
+    refuse_mix(store, array, looking.provenance, overwrite=overwrite)
+    run(looking, todo, outcome, quiet=quiet)
+
+
+def looking_of(
+    store: FeatureStore, settings: CaptionSettings, name: str, device: torch.device
+) -> Looking:
+    """The captioner of that name, or the one that the settings spell out, ready to look."""
     captioner = create_captioner(
-        settings.captioner or card.name,
+        settings.captioner or name,
         window=settings.window,
         device=device,
         precision=settings.precision,
         offline=settings.offline,
     )
     provenance = {**captioner.provenance, "stride": settings.stride, "vad": vad.__version__}
-    refuse_mix(store, array, provenance, overwrite=overwrite)
-    Looking(store, captioner, array, provenance, settings).run(todo, outcome, quiet=quiet)
+    return Looking(store, captioner, f"captions/{name}", provenance, settings)
 
 
 def embed(

@@ -58,15 +58,15 @@ class Looking:
         provenance: Mapping[str, Any],
         settings: CaptionSettings,
     ) -> None:
-        self._store, self._captioner = store, captioner
-        self._array, self._provenance, self._settings = array, dict(provenance), settings
+        self.store, self._captioner = store, captioner
+        self.array, self.provenance, self.settings = array, dict(provenance), settings
         self._failures = Failures(store.path)
         self._jobs: dict[int, _Job] = {}
         self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()  # video, window
 
     def run(self, todo: Sequence[Source], outcome: Outcome, *, quiet: bool) -> None:
         """Caption videos. Interrupt it at any moment: committed videos stay."""
-        settings = self._settings
+        settings = self.settings
         pool = DecoderPool(
             min(settings.workers, max(1, len(todo))),
             clips_per_block=settings.batch,
@@ -98,20 +98,20 @@ class Looking:
             self._caption(1, outcome, progress)
 
     def _begin(self, source: Source, info: VideoInfo) -> _Job:
-        stored = self._store.record(source.id) if source.id in self._store else None
+        stored = self.store.record(source.id) if source.id in self.store else None
         if stored is not None and not same_content(source, stored):
             raise VideoError(
                 "mismatch",
                 "it is not the file that its features were made of",
                 hint="extract it again first",
             )
-        windows = Windows(self._captioner.offsets, self._settings.stride)
+        windows = Windows(self._captioner.offsets, self.settings.stride)
         return _Job(source, info, windows, stored)
 
     def _caption(self, least: int, outcome: Outcome, progress: Meter) -> None:
         """Caption what waits, as long as there is a batch of at least that many windows."""
         while len(self._waiting) >= least:
-            n = min(len(self._waiting), self._settings.batch)
+            n = min(len(self._waiting), self.settings.batch)
             some = [self._waiting.popleft() for _ in range(n)]
             texts = self._captioner([window for _, window in some])
             for (index, _), text in zip(some, texts, strict=True):
@@ -122,7 +122,7 @@ class Looking:
 
     def _commit(self, outcome: Outcome, progress: Meter) -> None:
         """Store the videos that have all their captions."""
-        stride = self._settings.stride
+        stride = self.settings.stride
         for index, job in list(self._jobs.items()):
             if job.report and len(job.captions) == n_windows(job.report.n_frames, stride):
                 try:
@@ -143,15 +143,15 @@ class Looking:
                 hint="extract it again first",
             )
         n_snippets = record.grid.n_snippets(record.n_frames)
-        rows = rows_of(job.captions, n_snippets, self._settings.stride)
+        rows = rows_of(job.captions, n_snippets, self.settings.stride)
         store_captions(
-            self._store,
+            self.store,
             job.source.id,
-            self._array,
+            self.array,
             rows,
             record,
             np.concatenate(job.times),
-            self._provenance,
+            self.provenance,
         )
 
     def _drop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,16 @@ import typer
 
 from vad.extract.captioners.settings import CaptionSettings
 
+from ..executors.settings import ExecutorSettings
 from ..options import Quiet, takes
 
 
-@takes(CaptionSettings, "caption")
+@dataclass(frozen=True, kw_only=True)
+class Settings(ExecutorSettings, CaptionSettings):
+    """How videos become captions, and where."""
+
+
+@takes(Settings, "caption")
 def command(
     store: Annotated[Path, typer.Argument(metavar="[STORE]", help="feature store")] = Path(
         "features.zarr"
@@ -32,7 +39,7 @@ def command(
 
     Without --captioner, captions that are stored already are embedded, by --encoder.
     """
-    from vad.extract.caption import caption
+    from vad.pipelines.executors.captioning import caption
 
     outcome = caption(store, videos=videos or (), overwrite=overwrite, quiet=quiet, **settings)
     typer.echo(

@@ -1,0 +1,107 @@
+"""Captioning on whichever executor the settings name. Embedding is done where the command runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import vad.extract.caption
+from vad.device import choose_device
+from vad.errors import UsageError
+from vad.extract.caption import looking_of
+from vad.extract.captioners.settings import CaptionSettings
+from vad.extract.failures import Failures
+from vad.extract.looking import Looking
+from vad.extract.run import Outcome
+from vad.extract.sources import Source
+from vad.extract.turns import Ended
+from vad.progress import meter
+from vad.store import FeatureStore, differences
+
+from .settings import ExecutorSettings, split
+
+log = logging.getLogger("vad")
+
+
+@dataclass
+class Captioning:
+    """The job of a worker that captions: the model is loaded once a worker."""
+
+    store: Path
+    settings: CaptionSettings
+    name: str  # of the captioner
+    provenance: dict[str, Any]  # that every worker's captions must have
+    looking: Looking | None = field(default=None, init=False)
+
+    def each(self, sources: Iterable[Source], n_cpus: int) -> Generator[Ended]:
+        """Caption videos, as many at a time as there are cores to decode them."""
+        looking = self.looking = self.looking or looking_of(
+            FeatureStore.open(self.store),
+            replace(self.settings, workers=n_cpus),
+            self.name,
+            choose_device(self.settings.device),
+        )
+        if differing := differences(self.provenance, looking.provenance):
+            raise UsageError(
+                f"a worker's captions would be others: it differs in {', '.join(differing)}",
+                hint="install the same weights on every machine",
+            )
+        remaining = iter(sources)
+        while some := list(islice(remaining, n_cpus)):
+            outcome = Outcome()
+            looking.run(some, outcome, quiet=True)
+            yield from (Ended(source, outcome.failed.get(source.id)) for source in some)
+
+
+def caption(
+    store: str | Path = "features.zarr",
+    *,
+    videos: Iterable[str | Path] | str | Path = (),
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """`vad.caption` with the settings of `ExecutorSettings` besides: `executor="ray"`, ..."""
+    where, rest = split(settings, where="caption")
+
+    def on_ray(looking: Looking, todo: Sequence[Source], outcome: Outcome, *, quiet: bool) -> None:
+        _run_on_ray(looking, todo, outcome, where, quiet=quiet)
+
+    return vad.extract.caption.caption(
+        store,
+        videos=videos,
+        overwrite=overwrite,
+        quiet=quiet,
+        run=on_ray if where.executor == "ray" else Looking.run,
+        **rest,
+    )
+
+
+def _run_on_ray(
+    looking: Looking,
+    todo: Sequence[Source],
+    outcome: Outcome,
+    where: ExecutorSettings,
+    *,
+    quiet: bool,
+) -> None:
+    from .cluster import on_cluster
+
+    name = looking.array.removeprefix("captions/")
+    job = Captioning(looking.store.path.resolve(), looking.settings, name, looking.provenance)
+    todo = [Source(source.id, source.path.absolute()) for source in todo]
+    ends = on_cluster(job, todo, where, device=looking.settings.device)
+    with closing(ends), meter("caption", len(todo), unit="videos", quiet=quiet) as progress:
+        for end in ends:
+            if end.error is not None:
+                outcome.failed[end.source.id] = end.error
+                Failures(looking.store.path).add(end.source, end.error)
+                log.warning("%s: %s (%s)", end.source.path, end.error, end.error.reason)
+            else:
+                outcome.done.append(end.source.id)
+            progress.advance()
