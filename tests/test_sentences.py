@@ -1,5 +1,8 @@
 """Sentence encoders: the right part of the network, each sentence once, everything recorded."""
 
+import json
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,9 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTo
 from vad.errors import UsageError
 from vad.extract.sentences import create_encoder, find_encoder
 from vad.extract.sentences.encoder import batches
+from vad.pipelines.cli import main
+from vad.store import FeatureStore
+from vad.train.checkpoint import Run
 
 SENTENCES = ["a man runs", "a car", "", "two men fight on the street", "a car"]
 WORDS = ["a", "man", "men", "runs", "car", "two", "fight", "on", "the", "street"]
@@ -145,3 +151,36 @@ def test_unknown_encoders_are_told(name, message):
 def test_a_model_that_is_not_here_is_told_without_a_connection(tmp_path):
     with pytest.raises(UsageError, match="cannot be loaded"):
         create_encoder(f"simcse:{tmp_path}", offline=True)
+
+
+def test_tevad_from_published_features_and_captions_by_commands(bert, tmp_path, monkeypatch):
+    """Eight videos of six snippets: I3D files in, captions in, embedded, trained, exported."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    said = {}
+    (tmp_path / "i3d").mkdir()
+    for number in range(8):
+        rows = random.normal(number % 2, 1, (6, 10, 16)).astype(np.float32)
+        np.save(tmp_path / "i3d" / f"v{number}_i3d.npy", rows)
+        said[f"v{number}"] = [["a car", "two men fight"][number % 2]] * 5 + ["a man runs"]
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    labels = "".join(f"v{number},{number % 2}\n" for number in range(8))
+    (tmp_path / "labels.csv").write_text(f"video,label\n{labels}")
+    for command in (
+        "vad import features i3d --store s.zarr --layout rtfm",
+        f"vad caption s.zarr --captioner file:said.json --encoder simcse:{bert} --quiet",
+        "vad train s.zarr --labels labels.csv --out run --visual i3d --text simcse "
+        "--detector tevad --epochs 2 --batch 4 --quiet",
+        "vad export s.zarr --layout tevad-text --out emb",
+    ):
+        monkeypatch.setattr(sys, "argv", command.split())
+        with pytest.raises(SystemExit) as done:
+            main()
+        assert not done.value.code
+    run = Run.open(tmp_path / "run")
+    assert run.names == {"visual": "visual/i3d", "text": "text/simcse"}
+    assert run.card["features"]["text_provenance"]["pooling"] == "pooler"
+    assert run.card["features"]["text_provenance"]["captions"]["captioner"] == "said"
+    exported = np.load(tmp_path / "emb" / "v1_emb.npy")
+    assert np.array_equal(exported, FeatureStore.open("s.zarr").read("v1", "text/simcse"))
+    np.testing.assert_allclose(exported, create_encoder(f"simcse:{bert}")(said["v1"]), atol=1e-5)
