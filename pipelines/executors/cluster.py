@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ log = logging.getLogger("vad")
 
 POLL_S = 0.3  # between two looks at what happened
 GROW_S = 5.0  # between two looks for machines that joined
+KNOCK_S = 10.0  # for a cluster to answer at all
 PATIENCE_S = 60.0  # without a worker that could be started, before it is said
 OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster started here; nothing large goes through it
 
@@ -228,6 +230,8 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
@@ -240,11 +244,24 @@ def _connected(address: str | None) -> Iterator[Any]:
                 **quiet,
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"no Ray cluster at {address or 'this machine'}: {str(error).splitlines()[0]}",
-            hint="is it running, and does its token match? see docs/distribution.md",
-        ) from error
+        raise _no_cluster(address or "this machine", str(error).splitlines()[0]) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises UsageError at once where nobody answers; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        return  # `auto`, or an address that only Ray understands
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error.strerror or str(error)) from error
+
+
+def _no_cluster(address: str, why: str) -> UsageError:
+    hint = "is it running, and does its token match? see docs/distribution.md"
+    return UsageError(f"no Ray cluster at {address}: {why}", hint=hint)
