@@ -14,11 +14,8 @@ whole, and none twice, because a worker looks before it begins.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +23,7 @@ from vad.errors import InternalError, UsageError
 from vad.extract.sources import Source
 from vad.extract.turns import Ended
 
+from .connection import connected
 from .dispatch import Dispatch, News
 from .settings import ExecutorSettings
 
@@ -33,9 +31,7 @@ log = logging.getLogger("vad")
 
 POLL_S = 0.3  # between two looks at what happened
 GROW_S = 5.0  # between two looks for machines that joined
-KNOCK_S = 10.0  # for a cluster to answer at all
 PATIENCE_S = 60.0  # without a worker that could be started, before it is said
-OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster started here; nothing large goes through it
 
 
 class Job(Protocol):
@@ -157,7 +153,7 @@ def on_cluster(
     cluster or nothing in it to compute with; InternalError if workers die before they begin;
     and what the job raises on any machine.
     """
-    with _connected(settings.address) as ray:
+    with connected(settings.address) as ray:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         share = Share.of(settings, ray.cluster_resources(), device)
@@ -216,52 +212,3 @@ def longest_first(sources: Iterable[Source]) -> list[Source]:
             return 0
 
     return sorted(sources, key=n_bytes, reverse=True)
-
-
-@contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    """Ray, connected to a cluster; one is started here, and ended, if there is no address."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--executor ray needs Ray", hint="pip install 'vad[ray]'") from None
-    if ray.is_initialized():
-        yield ray
-        return
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address:
-        _knock(address)
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                **quiet,
-            )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _no_cluster(address or "this machine", str(error).splitlines()[0]) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Raises UsageError at once where nobody answers; Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:
-        return  # `auto`, or an address that only Ray understands
-    try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
-    except OSError as error:
-        raise _no_cluster(address, error.strerror or str(error)) from error
-
-
-def _no_cluster(address: str, why: str) -> UsageError:
-    hint = "is it running, and does its token match? see docs/distribution.md"
-    return UsageError(f"no Ray cluster at {address}: {why}", hint=hint)

@@ -1,0 +1,65 @@
+"""The connection to a Ray cluster, or one started for as long as it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vad.errors import UsageError
+
+KNOCK_S = 10.0  # for a cluster to answer at all
+OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster started here; nothing large goes through it
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """Ray, connected to a cluster; one is started here, and ended, if there is no address."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("--executor ray needs Ray", hint="pip install 'vad[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _knock(address)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise _no_cluster(address or "this machine", why) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises UsageError at once where nobody answers; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        return  # `auto`, or an address that only Ray understands
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error.strerror or str(error)) from error
+
+
+def _no_cluster(address: str, why: str) -> UsageError:
+    hint = "is it running, and does its token match? see docs/distribution.md"
+    return UsageError(f"no Ray cluster at {address}: {why}", hint=hint)
