@@ -12,13 +12,16 @@ from typing import Any
 
 from vad.config import build, options
 from vad.errors import UsageError
-from vad.extract.caption import caption
 from vad.extract.captioners.settings import CaptionSettings
-from vad.extract.run import Outcome, load_backbone, make_plan, run
+from vad.extract.run import Outcome, make_plan
 from vad.extract.settings import ExtractSettings
 from vad.extract.sources import Source
 from vad.store import FeatureStore, differences
 from vad.train.checkpoint import Run
+
+from .executors.captioning import caption
+from .executors.extracting import load_for_plan, run_plan
+from .executors.settings import ExecutorSettings, split
 
 
 def extract_for(
@@ -32,15 +35,16 @@ def extract_for(
 ) -> Outcome:
     """Extract a run's visual features of videos; `on_stored` gets the id of each that has them.
 
-    `given` are settings that do not change features. Raises UsageError where the features would
-    not be those that the run was trained on.
+    `given` are settings that do not change features, and those of the executor. Raises UsageError
+    where the features would not be those that the run was trained on.
     """
+    where, given = split(given, where="score")
     settings = settings_of(chosen, given)
-    backbone = load_backbone(settings)
+    backbone = load_for_plan(settings, where)
     plan = make_plan(sources, store, backbone, settings)
     check_provenance(chosen, plan.provenance)
     opened = FeatureStore.create(store)
-    return run(plan, opened, backbone, settings, quiet=quiet, on_stored=on_stored)
+    return run_plan(plan, opened, backbone, settings, where, quiet=quiet, on_stored=on_stored)
 
 
 def settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
@@ -94,7 +98,8 @@ def caption_for(
         "window": captions["window"],
         "stride": captions.get("stride", 16),
     }
-    shared = {n: v for n, v in given.items() if n in options(CaptionSettings)}
+    ours = {*options(CaptionSettings), *options(ExecutorSettings)}
+    shared = {name: value for name, value in given.items() if name in ours}
     return caption(store, videos=list(videos), quiet=quiet, **recorded, **shared)
 
 

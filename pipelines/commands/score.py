@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,16 @@ import typer
 from vad.infer.formats import FORMATS, parse_formats
 from vad.infer.settings import ScoreSettings, parse_threshold
 
+from ..executors.settings import ExecutorSettings, split
 from ..options import Quiet, takes
 
 
-@takes(ScoreSettings, "score")
+@dataclass(frozen=True, kw_only=True)
+class Settings(ExecutorSettings, ScoreSettings):
+    """How scores are read, and where features are made."""
+
+
+@takes(Settings, "score")
 def command(
     detector: Annotated[Path, typer.Option("--detector", metavar="RUN", help="trained run")],
     settings: dict[str, Any],
@@ -70,6 +77,7 @@ def command(
             results.fail(outcome.failed)
             exit_code = outcome.exit_code
         elif store:
-            for scores in score_store(store, detector, threshold=limit, device=device, **settings):
+            _, reading = split(settings, where="vad score")  # nothing is left to do elsewhere
+            for scores in score_store(store, detector, threshold=limit, device=device, **reading):
                 results.add(scores)
     raise typer.Exit(exit_code)
