@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from clips import cut_clips
 from null_model import null_backbone
@@ -121,7 +122,7 @@ def on_ray(videos: Path, peace: Path, n_clips: int) -> dict[str, object]:
     import ray
     from ray.cluster_utils import Cluster
 
-    machine = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    machine: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={**machine, "include_dashboard": False})
     second = cluster.add_node(**machine)
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)

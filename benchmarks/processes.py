@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -16,8 +15,8 @@ SAMPLE_S = 0.1
 def watch(command: Sequence[str]) -> tuple[str, int]:
     """Run a program on one thread: what it printed, and the peak of its tree in bytes.
 
-    Memory is resident and sampled; pages that processes share are counted once for each. Ends
-    this program where that one fails.
+    Memory is resident and sampled; pages that n processes share count 1/n for each. Ends this
+    program where that one fails.
     """
     peak_bytes = 0
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -32,11 +31,12 @@ def watch(command: Sequence[str]) -> tuple[str, int]:
 
 
 def tree_bytes(pid: int) -> int:
-    """Resident memory of a process and of all that it started."""
+    """Resident memory of a process and of all that it started, shared pages shared out."""
     try:
-        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        resident_kb = next((int(n.split()[1]) for n in lines if n.startswith("Pss:")), 0)
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = [int(c) for t in tasks for c in (t / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return 0  # it ended meanwhile
-    return resident * resource.getpagesize() + sum(map(tree_bytes, children))
+    return 1024 * resident_kb + sum(map(tree_bytes, children))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from vad.files import committed
 
@@ -57,10 +57,10 @@ def strength(found: Found, name: str) -> float:
 
 def _history(axes: Axes, found: Found) -> None:
     trials = _complete(found)
-    pruned = [t for t in found.trials if t.aucs is None and t.last is not None]
+    pruned = {t.number: t.last for t in found.trials if t.aucs is None and t.last is not None}
     axes.plot(
-        [t.number for t in pruned],
-        [t.last for t in pruned],
+        list(pruned),
+        list(pruned.values()),
         "x",
         color=PALE,
         label=f"pruned ({found.n_pruned}), when it was",
@@ -72,7 +72,7 @@ def _history(axes: Axes, found: Found) -> None:
     given = float(np.mean(found.given))
     axes.axhline(given, color=VERMILLION, ls="--", label=f"as given, {given:.3f}")
     axes.set(xlabel="trial", ylabel="validation AUC", title=_title(found))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 

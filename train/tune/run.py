@@ -36,6 +36,7 @@ from .space import Choice, Range, Space, choose_space, grid_of
 
 try:
     import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 except ModuleNotFoundError:
     raise UsageError("vad tune needs Optuna", hint="pip install 'vad[tune]'") from None
 
@@ -68,9 +69,7 @@ class Search:
     def study(self, sampler: optuna.samplers.BaseSampler | None = None) -> Study:
         """The study in the folder, made if there is none."""
         path = str(self.out / JOURNAL)
-        backend = optuna.storages.journal.JournalFileBackend(
-            path, optuna.storages.journal.JournalFileOpenLock(path)
-        )
+        backend = JournalFileBackend(path, JournalFileOpenLock(path))
         ripe_from = int(WARMUP * self.problem.settings.epochs)
         return optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
@@ -145,6 +144,7 @@ def _found(search: Search, study: Study, given: list[float]) -> Found:
         raise UsageError("every trial diverged", hint="search smaller learning rates: --space")
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
     trials = [_plain(trial) for trial in study.trials if trial.state in FINISHED]
+    assert best.value is not None  # it is complete
     if best.value <= np.mean(given):
         return Found(search.problem, search.space, trials, None, given)
     fresh = tuple(seed + len(search.seeds) for seed in search.seeds)
