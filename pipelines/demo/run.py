@@ -12,8 +12,8 @@ from vad.infer.writers import save as save_scores
 from vad.store import FeatureStore
 from vad.train.run import train
 
-from .videos import render_demo
 from ..score import score
+from .videos import render_demo
 
 log = logging.getLogger("vad")
 
