@@ -13,6 +13,7 @@ number of the video: `--first N --videos 1` repeats one.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import shutil
@@ -31,6 +32,7 @@ from mutate import mutate
 from null_model import null_backbone
 
 from vad.errors import REASONS
+from vad.extract.backbones.backbone import Backbone
 from vad.extract.run import make_plan, run
 from vad.extract.settings import ExtractSettings
 from vad.extract.sources import find_sources
@@ -75,13 +77,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()
     logging.getLogger("vad").setLevel(logging.ERROR)
-    tally, started = Tally(), time.monotonic()
+    tally, backbone, started = Tally(), null_backbone(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         originals = write_originals(Path(folder, "originals"))
         while tally.n_videos < args.videos and time.monotonic() - started < args.minutes * 60:
             first = args.first + tally.n_videos
             n_videos = min(BATCH, args.videos - tally.n_videos)
-            batch(Path(folder, f"{first}"), originals, args.seed, first, n_videos, tally)
+            numbers = range(first, first + n_videos)
+            batch(Path(folder, f"{first}"), originals, args.seed, numbers, backbone, tally)
             seconds = time.monotonic() - started
             print(f"{tally.n_videos} videos in {seconds:.0f} s", file=sys.stderr, flush=True)
     result = {
@@ -92,7 +95,7 @@ def main() -> None:
         "failed": dict(tally.failed.most_common()),
         "slowest_s": round(tally.slowest_s, 2),
         "limit_s": LIMIT_S,
-        "memory_mb": [round(tally.memory_mb[0], 1), round(tally.memory_mb[-1], 1)],
+        "memory_mb": [round(mb, 1) for mb in tally.memory_mb],
         "growth_mb_per_1000": round(tally.growth_mb_per_1000, 2),
         "minutes": round((time.monotonic() - started) / 60, 1),
         "mistakes": tally.mistakes,
@@ -117,20 +120,25 @@ def write_originals(folder: Path) -> list[Path]:
 
 
 def batch(
-    folder: Path, originals: list[Path], seed: int, first: int, n_videos: int, tally: Tally
+    folder: Path,
+    originals: list[Path],
+    seed: int,
+    numbers: range,
+    backbone: Backbone,
+    tally: Tally,
 ) -> None:
     """Damage and extract some videos."""
     folder.mkdir()
     contents = [path.read_bytes() for path in originals]
     how = {}
-    for number in range(first, first + n_videos):
+    for number in numbers:
         which = number % len(originals)
         name, damaged = mutate(contents[which], seed * 1_000_003 + number, contents)
         path = folder / f"{number}{originals[which].suffix}"
         path.write_bytes(damaged)
         how[str(number)] = f"video {number} ({originals[which].name}, {name})"
     settings = ExtractSettings(backbone="null", workers=2, time_limit=LIMIT_S)
-    backbone, store = null_backbone(), folder / "features.zarr"
+    store = folder / "features.zarr"
     plan = make_plan(find_sources([folder]), store, backbone, settings)
     with Watch(folder) as watch:
         outcome = run(plan, FeatureStore.create(store), backbone, settings, quiet=True)
@@ -148,10 +156,11 @@ def batch(
         f"{f.video} is stored badly: {f.what}" for f in verify(store, quiet=True).faults
     ]
     tally.mistakes += [f"process {pid} is left over" for pid in decoders()]
-    tally.n_videos += n_videos
+    tally.n_videos += len(numbers)
     tally.stored += len(outcome.done)
     tally.failed.update(error.reason for error in outcome.failed.values())
     tally.slowest_s = max([tally.slowest_s, *map(watch.seconds, how)])
+    gc.collect()
     tally.memory_mb.append(memory_mb())
     shutil.rmtree(folder)
 
