@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in (ROOT / "docs" / "reliability.md").read_text().splitlines()
-    if re.match(r"\| \d+ ", line)
+    if re.match(r"\| \d+ \|", line)
 ]
 
 
