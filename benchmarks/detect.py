@@ -42,7 +42,7 @@ FIGURES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", choices=DATA_SETS, nargs="+", required=True)
-    parser.add_argument("--detector", nargs="+", default=["rtfm"], help="names, or all")
+    parser.add_argument("--detector", nargs="+", help="names, or all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--store", type=Path, help="keep the features here, and use them")
@@ -51,7 +51,7 @@ def main() -> None:
     if args.store and len(args.data) > 1:
         parser.error("--store holds the features of one data set")
     settings = dict(pair.split("=", 1) for pair in args.set)
-    detectors = list(DETECTORS) if args.detector == ["all"] else args.detector
+    named = list(DETECTORS) if args.detector == ["all"] else args.detector
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.data:
@@ -60,7 +60,7 @@ def main() -> None:
             row: dict[str, Any] = {"data": name, "seeds": args.seeds, "settings": settings}
             row["prepare_s"] = round(time.perf_counter() - started, 1)
             print(f"\n{name:10s} " + "".join(f"{figure:>18s}" for figure in FIGURES), "  train_s")
-            for detector in detectors:
+            for detector in named or [data.detector]:
                 out = Path(folder, f"{name}-{detector}")
                 rows.append({**row, **measure(data, detector, args.seeds, settings, out)})
                 print(as_line(rows[-1]), flush=True)
