@@ -27,8 +27,10 @@ def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
-    kernel = {f"vad/{p.name}" for p in (ROOT / "src" / "vad").glob("*.py")} | {"vad/py.typed"}
-    kinds = ("*.py", "*.css", "*.js")
+    source = ROOT / "src"
+    modules = (*source.glob("vad/*.py"), *source.glob("vad/datasets/*.py"))
+    kernel = {str(p.relative_to(source)) for p in modules} | {"vad/py.typed"}
+    kinds = ("*.py", "*.css", "*.html", "*.js")
     stages = {
         f"vad/{p.relative_to(ROOT)}" for s in STAGES for k in kinds for p in (ROOT / s).rglob(k)
     }
