@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 from vad.files import sha256_of
 from vad.grid import Tail
-from vad.store import Draft, FeatureStore, VideoRecord
+from vad.store import Draft, FeatureStore
 
 from .backbones.backbone import Backbone, Features
 from .crops import resized_size
 from .decoders.pool import Clips, Decoded, DecodeReport, Event, Failed, Opened
 from .decoders.video import VideoInfo
+from .records import decoded_record
 from .sources import Source
 
 Ended = tuple[Source, VideoError | None]  # a video that is stored, or why it is not
@@ -201,22 +202,6 @@ class Assembly:
             job.draft.discard()
 
     def _publish(self, job: _Job, report: DecodeReport) -> None:
-        info, stat = job.info, job.source.path.stat()
-        record = VideoRecord(
-            source=str(job.source.path),
-            source_bytes=stat.st_size,
-            source_mtime_ns=stat.st_mtime_ns,
-            source_sha256=job.digest.result(),
-            n_frames=report.n_frames,
-            fps=float(info.fps),
-            duration_s=report.duration_s,
-            width=info.width,
-            height=info.height,
-            container=info.container,
-            codec=info.codec,
-            decoder=report.decoder,
-            n_frames_declared=info.n_frames_declared,
-            n_bad_packets=report.n_bad_packets,
-            tail=self._tail,
-        )
+        path, digest = job.source.path, job.digest.result()
+        record = decoded_record(path, digest, job.info, report, self._tail)
         job.draft.commit(record, np.concatenate(job.times), {self._array: self._provenance})

@@ -27,6 +27,7 @@ from .captioners.settings import CaptionSettings
 from .decoders.pool import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
 from .decoders.video import Limits, VideoInfo
 from .failures import Failures
+from .records import decoded_record
 from .run import Outcome
 from .sources import Source
 from .windows import Windows, n_windows, rows_of
@@ -203,21 +204,4 @@ def new_record(source: Source, info: VideoInfo, report: DecodeReport) -> VideoRe
             f"it ends after {report.n_frames} of {report.n_frames_expected} frames",
             hint="vad extract --accept-truncated keeps it",
         )
-    stat = source.path.stat()
-    return VideoRecord(
-        source=str(source.path),
-        source_bytes=stat.st_size,
-        source_mtime_ns=stat.st_mtime_ns,
-        source_sha256=sha256_of(source.path),
-        n_frames=report.n_frames,
-        fps=float(info.fps),
-        duration_s=report.duration_s,
-        width=info.width,
-        height=info.height,
-        container=info.container,
-        codec=info.codec,
-        decoder=report.decoder,
-        n_frames_declared=info.n_frames_declared,
-        n_bad_packets=report.n_bad_packets,
-        tail="repeat-last",
-    )
+    return decoded_record(source.path, sha256_of(source.path), info, report, "repeat-last")

@@ -26,6 +26,7 @@ from .captioners.table import CaptionerCard
 from .captioners.written import VideoCaptions, files_of, on_grid, read_captions
 from .failures import Failures
 from .looking import store_captions
+from .records import unseen_record
 from .run import Outcome
 from .sources import Source
 
@@ -130,23 +131,7 @@ def _video(
         )
     if n_frames < 1:
         raise VideoError("empty", f"{file} says it has {n_frames} frames")
-    record = VideoRecord(
-        source=str(file),
-        source_bytes=0,
-        source_mtime_ns=0,
-        source_sha256="",
-        n_frames=n_frames,
-        fps=fps,
-        duration_s=n_frames / fps,
-        width=0,
-        height=0,
-        container="",
-        codec="",
-        decoder=DECODER,
-        n_frames_declared=None,
-        n_bad_packets=0,
-        tail="repeat-last",
-    )
+    record = unseen_record(file, n_frames, fps, "repeat-last", decoder=DECODER)
     return record, np.arange(n_frames) / fps
 
 

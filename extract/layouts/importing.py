@@ -24,11 +24,12 @@ from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
 
 from ..failures import Failures
+from ..records import unseen_record
 from ..run import Outcome
 from ..sources import Source
 from .finding import Crops, FoundFiles, find_files
 from .layout import Layout
-from .lengths import fit, read_frames, record_of, tail_of
+from .lengths import fit, read_frames, tail_of
 from .names import check_labels
 from .shapes import Shape, common_shape
 
@@ -178,7 +179,9 @@ class _Task:
         assumed = ["fps"] if n_frames else ["fps", "frames"]
         n_frames = n_frames or n_rows * CLIP_FRAMES
         tail, index = tail_of(n_rows, n_frames, self.layout)
-        return record_of(crops[min(crops)], n_frames, self.fps, tail), index, assumed
+        path = crops[min(crops)]
+        record = unseen_record(path, n_frames, self.fps, tail, decoder="imported")
+        return record, index, assumed
 
     def _assumed(self, video: str) -> list[str]:
         """What the other arrays of a stored video assume."""

@@ -1,4 +1,4 @@
-"""How imported rows lie on the clip grid: the frames, the tail and the record of a video."""
+"""How imported rows lie on the clip grid: the frames and the tail of a video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.grid import ClipGrid, Tail
-from vad.store import VideoRecord
 
 from .layout import Layout
 
@@ -72,24 +71,3 @@ def _spread(n_segments: int, n_snippets: int) -> NDArray[np.int64]:
     """The segment of every snippet; edges are those that training makes segments with."""
     edges = np.linspace(0, n_snippets, n_segments + 1).astype(np.int64)
     return np.searchsorted(edges, np.arange(n_snippets), side="right") - 1
-
-
-def record_of(path: Path, n_frames: int, fps: float, tail: Tail) -> VideoRecord:
-    """A video of which there are only features: nothing is known of its content."""
-    return VideoRecord(
-        source=str(path),
-        source_bytes=0,
-        source_mtime_ns=0,
-        source_sha256="",
-        n_frames=n_frames,
-        fps=fps,
-        duration_s=n_frames / fps,
-        width=0,
-        height=0,
-        container="",
-        codec="",
-        decoder="imported",
-        n_frames_declared=None,
-        n_bad_packets=0,
-        tail=tail,
-    )
