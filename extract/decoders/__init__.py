@@ -43,6 +43,9 @@ PIXEL_FORMATS = (
     *("yuv420p", "yuv422p", "yuv444p", "gray"),
     *("yuvj420p", "yuvj422p", "yuvj444p"),
 )
+# decord makes room for every frame that the header counts, before it reads one; where there is
+# not so much memory it ends the process (std::bad_alloc, in VideoReader::IndexKeyframes).
+MAX_DECORD_FRAMES = 1_000_000  # of 16 bytes each
 
 MAX_BAD_SHARE = 0.2  # of the packets; beyond, what is left is no longer the video
 MAX_MISSING_SHARE = 0.02  # of the frames, and at least one clip
@@ -139,6 +142,10 @@ def _outside_decord(scan: Scan) -> str | None:
         (scan.starts_at_keyframe, "the file starts between keyframes"),
         (scan.n_hidden == 0, f"an edit list hides {scan.n_hidden} frames"),
         (scan.n_corrupt == 0, f"{scan.n_corrupt} packets are cut short"),
+        (
+            scan.n_in_header <= MAX_DECORD_FRAMES,
+            f"not trusted with a header that counts {scan.n_in_header:,} frames",
+        ),
         (len(scan.times_s) == scan.n_shown, "frames without a time of their own"),
         (scan.whole, "the decoded video would not fit the memory that it may use"),
     )

@@ -95,6 +95,7 @@ class Scan:
     whole: bool  # it reached the end; else the fields below speak of the start alone
     times_s: NDArray[np.float64]  # [n_shown] ascending; empty if not every frame has its own
     n_shown: int
+    n_in_header: int  # frames that the header counts, whatever the file holds; 0: it does not count
     n_hidden: int  # by an edit list
     n_corrupt: int  # cut short, by what the container says of their sizes
     n_video_streams: int
@@ -164,6 +165,7 @@ def scan(path: Path, limits: Limits) -> Scan:
             whole=whole,
             times_s=_times_s(shown, stream),
             n_shown=len(shown),
+            n_in_header=stream.frames,
             n_hidden=n_hidden,
             n_corrupt=n_corrupt,
             n_video_streams=len(container.streams.video),

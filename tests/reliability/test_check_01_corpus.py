@@ -26,6 +26,14 @@ def flip(path, n_bytes=400):
     path.write_bytes(content)
 
 
+def count_too_many(path):
+    """Let the table of durations of an MP4 promise 2,130,706,432 frames: 0x7F in its first byte."""
+    content = bytearray(path.read_bytes())
+    count = content.index(b"stts") + 12  # behind the name: version, entries, count, duration
+    content[count] = 0x7F
+    path.write_bytes(content)
+
+
 def write_sound(path):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)
@@ -74,6 +82,7 @@ def corpus(tmp_path, make_video):
     made("uneven.mkv", 10, n_frames=10, times=[0, 1, 2, 3, 10, 11, 12, 30, 31, 32])
     made("fast.mp4", 20, n_frames=20, fps=120)
     made("negative.mp4", 40, n_frames=60, times=range(-20, 40), options={"bf": "3"})
+    count_too_many(made("miscounted.mp4", 20, n_frames=20))
     front = {"movflags": "faststart"}
     cut(made("cut_front.mp4", "truncated", n_frames=300, container_options=front), 0.5)
     cut(made("cut_end.mp4", "truncated", n_frames=100), 0.5)
