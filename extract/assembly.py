@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from vad.errors import VideoError
 from vad.files import sha256_of
-from vad.grid import Tail
+from vad.grid import CLIP_FRAMES, Tail
+from vad.progress import Meter
 from vad.store import Draft, FeatureStore
 
 from .backbones.backbone import Backbone, Features
@@ -45,6 +46,7 @@ class _Job:
     digest: Future[str]
     times: list[NDArray[np.float64]] = field(default_factory=list)
     n_waiting: int = 0  # clips that are not in a batch yet
+    n_written: int = 0  # clips whose features are in the draft
     report: DecodeReport | None = None  # once it is decoded
     error: VideoError | None = None  # once it failed: nothing more is done for it
 
@@ -64,6 +66,7 @@ class Assembly:
     """Makes stored videos out of the events of decoders; use it in a `with` block.
 
     array, provenance: name and record of what the backbone makes. dtype: of what is stored.
+    progress hears how far every video is.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class Assembly:
         provenance: dict[str, Any],
         dtype: str,
         tail: Tail,
+        progress: Meter | None = None,
     ) -> None:
         self._store, self._backbone = store, backbone
+        self._progress = progress or Meter()
         self._array, self._provenance = array, provenance
         self._dtype, self._tail = np.dtype(dtype), tail
         self._jobs: dict[int, _Job] = {}  # the videos being decoded, by the index of their events
@@ -178,8 +183,13 @@ class Assembly:
             step.done.result()
             self._steps.popleft()
             self._n_begun -= step.n_clips
+            job = step.job
+            job.n_written += step.n_clips
             if step.is_last:
-                yield step.job.source, step.job.error
+                yield job.source, job.error
+            elif job.info.n_packets:
+                share = job.n_written * CLIP_FRAMES / job.info.n_packets
+                self._progress.under_way(job.source.id, share)
 
     # --- in the writer's thread
 

@@ -116,8 +116,11 @@ class Looking:
             some = [self._waiting.popleft() for _ in range(n)]
             texts = self._captioner([window for _, window in some])
             for (index, _), text in zip(some, texts, strict=True):
-                self._jobs[index].captions.append(clean(text))
-            progress.note(self._jobs[some[-1][0]].source.id)
+                job = self._jobs[index]
+                job.captions.append(clean(text))
+                if n_expected := n_windows(job.info.n_packets, self.settings.stride):
+                    progress.under_way(job.source.id, len(job.captions) / n_expected)
+            progress.note(job.source.id)
             self._commit(outcome, progress)
         self._commit(outcome, progress)
 
@@ -133,7 +136,7 @@ class Looking:
                     continue
                 del self._jobs[index]
                 outcome.done.append(job.source.id)
-                progress.advance()
+                progress.advance(name=job.source.id)
 
     def _store_captions(self, job: _Job, report: DecodeReport) -> None:
         record = job.stored or new_record(job.source, job.info, report)
@@ -163,7 +166,7 @@ class Looking:
         outcome.failed[source.id] = error
         self._failures.add(source, error)
         log.warning("%s: %s (%s)", source.path, error, error.reason)
-        progress.advance()
+        progress.advance(name=source.id)
 
 
 def store_captions(

@@ -24,7 +24,7 @@ from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.grid import CLIP_FRAMES, Tail
-from vad.progress import meter
+from vad.progress import Meter, meter
 from vad.shard import Shard
 from vad.store import FeatureStore, differences
 
@@ -202,18 +202,25 @@ def run(
     """
     workers = min(settings.workers, max(1, len(plan.todo)))
     settings = replace(settings, workers=workers)
-    ends = extract_each(
-        plan.todo, store, backbone, settings, array=plan.array, overwrite=plan.overwrite
-    )
-    return gather(ends, plan, store, quiet=quiet, on_stored=on_stored)
+    with meter("extract", len(plan.todo), unit="videos", quiet=quiet) as progress:
+        ends = extract_each(
+            plan.todo,
+            store,
+            backbone,
+            settings,
+            array=plan.array,
+            overwrite=plan.overwrite,
+            progress=progress,
+        )
+        return gather(ends, plan, store, progress, on_stored=on_stored)
 
 
 def gather(
     ends: Generator[Ended],
     plan: Plan,
     store: FeatureStore,
+    progress: Meter,
     *,
-    quiet: bool = False,
     on_stored: Callable[[str], None] = lambda video: None,
 ) -> Outcome:
     """Note how every video of a plan ends, wherever it is done."""
@@ -221,7 +228,7 @@ def gather(
     for video in plan.stored:
         on_stored(video)
     failures = Failures(store.path)
-    with closing(ends), meter("extract", len(plan.todo), unit="videos", quiet=quiet) as progress:
+    with closing(ends):
         for end in ends:
             source, error = end.source, end.error
             if error is not None:
@@ -230,7 +237,7 @@ def gather(
                 log.warning("%s: %s (%s)", source.path, error, error.reason)
             else:
                 (outcome.skipped if end.by_others else outcome.done).append(source.id)
-            progress.advance()
+            progress.advance(name=source.id)
             if error is None:
                 on_stored(source.id)
     failures.forget(set(store.ids()))
@@ -245,6 +252,7 @@ def extract_each(
     *,
     array: str,
     overwrite: bool = False,
+    progress: Meter | None = None,
 ) -> Generator[Ended]:
     """Extract videos, each claimed when a decoder is free for it, and tell how each ended."""
     store.sweep()
@@ -268,6 +276,7 @@ def extract_each(
                 provenance=provenance,
                 dtype=settings.dtype,
                 tail=tail,
+                progress=progress,
             ) as assembly:
                 for source, error in assembly.store(pool.decode(turn.paths()), turn.mine):
                     yield Ended(source, error)

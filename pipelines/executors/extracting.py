@@ -24,6 +24,7 @@ from vad.extract.run import (
 from vad.extract.settings import ExtractSettings
 from vad.extract.sources import Source, find_sources
 from vad.extract.turns import Ended
+from vad.progress import meter
 from vad.store import FeatureStore, differences
 
 from .settings import ExecutorSettings, split
@@ -110,4 +111,5 @@ def run_plan(
     job = Extraction(path, settings, plan.array, plan.provenance, plan.overwrite, load)
     todo = [Source(source.id, source.path.absolute()) for source in plan.todo]
     ends = on_cluster(job, todo, where, device=settings.device)
-    return gather(ends, plan, store, quiet=quiet, on_stored=on_stored)
+    with meter("extract", len(todo), unit="videos", quiet=quiet) as progress:
+        return gather(ends, plan, store, progress, on_stored=on_stored)

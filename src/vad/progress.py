@@ -6,45 +6,74 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from .terminal import plain
 
 PLAIN_EVERY_S = 10.0
 
 
-class Meter(Protocol):
-    """What a running stage reports to."""
+class Meter:
+    """What a running stage reports to; this one shows nothing."""
 
-    def advance(self, n: int = 1) -> None:
-        """`n` more units are done."""
+    def __init__(self, total: int = 0) -> None:
+        self._total, self._n_done = total, 0
+        self._shares: dict[str, float] = {}  # of the units under way, by name
+        self._note = ""
+
+    def advance(self, n: int = 1, *, name: str = "") -> None:
+        """`n` more units are done; one that was under way by that name is so no more."""
+        self._n_done += n
+        self._shares.pop(name, None)
+        self._show()
+
+    def under_way(self, name: str, share: float) -> None:
+        """A share of a unit is done, 0 to 1: a long one moves the bar before it is done."""
+        self._shares[name] = min(share, 1.0)
+        self._show()
 
     def note(self, text: str) -> None:
         """What it is doing now, or how fast."""
+        self._note = plain(text)
+        self._show()
+
+    @property
+    def done(self) -> float:
+        """Units that are done, with the shares of those under way."""
+        return self._n_done + sum(self._shares.values())
+
+    def _show(self) -> None: ...
 
 
 @contextmanager
 def meter(what: str, total: int, *, unit: str, quiet: bool = False) -> Iterator[Meter]:
     """Show the progress of `total` units while the block runs."""
     if quiet or total == 0:
-        yield _Silent()
+        yield Meter()
     elif sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn(unit),
+            TaskProgressColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            TextColumn(
+                "{task.fields[note]}",
+                style="dim",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             yield _Bar(progress, what, total)
@@ -52,42 +81,28 @@ def meter(what: str, total: int, *, unit: str, quiet: bool = False) -> Iterator[
         yield _Lines(what, total, unit)
 
 
-class _Silent:
-    def advance(self, n: int = 1) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-
-class _Bar:
+class _Bar(Meter):
     def __init__(self, progress: Progress, what: str, total: int) -> None:
+        super().__init__(total)
         self._progress = progress
         self._task = progress.add_task(what, total=total, note="")
 
-    def advance(self, n: int = 1) -> None:
-        self._progress.advance(self._task, n)
-
-    def note(self, text: str) -> None:
-        self._progress.update(self._task, note=plain(text))
+    def _show(self) -> None:
+        self._progress.update(self._task, completed=self.done, note=self._note)
 
 
-class _Lines:
+class _Lines(Meter):
     def __init__(self, what: str, total: int, unit: str) -> None:
-        self._what, self._total, self._unit = what, total, unit
-        self._done, self._note = 0, ""
+        super().__init__(total)
+        self._what, self._unit = what, unit
         self._printed = time.monotonic()
 
-    def advance(self, n: int = 1) -> None:
-        self._done += n
-        self._print(last=self._done >= self._total)
-
-    def note(self, text: str) -> None:
-        self._note = plain(text)
-        self._print(last=False)
-
-    def _print(self, *, last: bool) -> None:
+    def _show(self) -> None:
         now = time.monotonic()
-        if last or now - self._printed >= PLAIN_EVERY_S:
-            self._printed = now
-            rest = f"  {self._note}" if self._note else ""
-            line = f"{self._what} {self._done}/{self._total} {self._unit}{rest}"
-            print(line, file=sys.stderr, flush=True)
+        if self._n_done < self._total and now - self._printed < PLAIN_EVERY_S:
+            return
+        self._printed = now
+        line = f"{self._what} {self._n_done}/{self._total} {self._unit}"
+        if self._shares:
+            line += f", {self.done / self._total:.0%}"
+        print(line + (f"  {self._note}" if self._note else ""), file=sys.stderr, flush=True)
