@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from vad.extract.backbones.backbone import Backbone
 from vad.extract.backbones.network import Network
+from vad.extract.backbones.passes import Corner
 from vad.extract.recipes import Recipe, find_recipe
 
 
@@ -41,7 +43,8 @@ def null_backbone(sleep_s: float = 0.0) -> Backbone:
 
 
 class _Ready(nn.Module):
-    """The same features for every view: [views, ...] -> [views, dim]."""
+    """The same features for every view: [views, ...] -> [views, dim]. Takes whole frames, as I3D
+    does on a CPU."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -49,6 +52,12 @@ class _Ready(nn.Module):
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         return self.features.expand(len(views), -1)
+
+    def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
+        return pixels.new_empty(len(corners))
+
+    def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
+        return self(maps)
 
 
 def instant_i3d() -> Backbone:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -20,11 +18,10 @@ from torch.nn import functional as F
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
 
-from ..crops import crop_boxes, cut, normalise, resize
-from ..recipes import ALL_FRAMES, find_by_name
+from ..crops import resize
+from ..recipes import ALL_FRAMES, Recipe, find_by_name
 from .network import Network, for_cpu
-
-log = logging.getLogger("vad")
+from .passes import CropPass, FramePass, Pass, Shape, TakesFrames
 
 Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # iterating over a tensor gives tensors
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -58,9 +55,8 @@ class Backbone:
     n_ahead: clips that it should have begun for nothing in it to wait.
 
     The features of a clip do not depend on the clips beside it, nor on how many there are. On a
-    CPU every core runs forward passes of its own, each on one thread and on views of one clip.
-    On a GPU all passes have one shape; where clips are missing, their features are thrown away.
-    Where a pass does not fit into its memory, it is done in parts, and so are those after it.
+    CPU every core runs forward passes of its own, each on one thread and on crops of one clip.
+    On a GPU all passes have one shape.
     """
 
     def __init__(
@@ -77,17 +73,20 @@ class Backbone:
         self.dim = network.dim
         self.recipe = network.recipe
         self.crops = self.recipe.crop_names(crops)
-        self._crop_set = crops
         self._device = device
         on_cpu = device.type == "cpu"
         n_views = network.cpu_views if on_cpu else network.gpu_views
         self.n_clips = batch or (1 if on_cpu else max(1, n_views // len(self.crops)))
-        self._crops_at_once = min(n_views, len(self.crops))
-        self._views_at_once = self.n_clips * self._crops_at_once  # fewer where memory is short
         module = for_cpu(network.module) if on_cpu else network.module.to(device)
-        self.network, chosen = _in_precision(module, precision, self._new_buffer())
-        self._dtype = DTYPES[chosen["used"]]
-        self._lane = threading.local()
+        self.network, chosen = _in_precision(module, precision, self.recipe, device)
+        shape = Shape(
+            name, self.recipe, crops, self.n_clips, n_views, device, DTYPES[chosen["used"]]
+        )
+        self._pass: Pass
+        if on_cpu and isinstance(self.network, TakesFrames):
+            self._pass = FramePass(self.network, shape)
+        else:
+            self._pass = CropPass(self.network, shape)
         n_lanes = torch.get_num_threads() if on_cpu else 1  # each then keeps to one thread
         self.n_ahead = (n_lanes + 1) * self.n_clips
         self._lanes = ThreadPoolExecutor(n_lanes, "backbone", torch.set_num_threads, (1,))
@@ -119,15 +118,16 @@ class Backbone:
         """
         pictures = [self._resized(clip) for clip in clips]
         features = torch.empty(len(pictures), len(self.crops), self.dim, device=self._device)
+        n_clips, n_crops = self.n_clips, self._pass.crops_at_once
         parts = [
             self._lanes.submit(
                 self._forward,
-                pictures[start : start + self.n_clips],
-                slice(first, first + self._crops_at_once),
-                features[start : start + self.n_clips, first : first + self._crops_at_once],
+                pictures[start : start + n_clips],
+                slice(first, first + n_crops),
+                features[start : start + n_clips, first : first + n_crops],
             )
-            for start in range(0, len(pictures), self.n_clips)
-            for first in range(0, len(self.crops), self._crops_at_once)
+            for start in range(0, len(pictures), n_clips)
+            for first in range(0, len(self.crops), n_crops)
         ]
         return Features(features, parts)
 
@@ -147,45 +147,12 @@ class Backbone:
     @torch.inference_mode()
     def _forward(self, pictures: list[torch.Tensor], crops: slice, features: torch.Tensor) -> None:
         """One pass of the network: some crops of the resized frames of some clips."""
-        if not hasattr(self._lane, "buffer"):
-            self._lane.buffer = self._new_buffer()
-        for clip, frames in enumerate(pictures):
-            boxes = crop_boxes(self.recipe, self._crop_set, frames.shape[1], frames.shape[2])
-            for position, crop in enumerate(boxes[crops]):
-                cut(frames, crop, self._lane.buffer[clip, position])
-        views = self._lane.buffer[:, : features.shape[1]]
-        pixels = normalise(views.flatten(0, 1), self.recipe)
         with _true_fp32():
-            output = self._through_network(pixels.to(self._dtype)).float()
-        features.copy_(output.unflatten(0, views.shape[:2])[: len(pictures)])
-
-    def _through_network(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Features of views, [views, dim]. Raises UsageError if the memory is too small for one."""
-        while True:
-            n_views = self._views_at_once
-            try:
-                return torch.cat([self.network(part) for part in pixels.split(n_views)])
-            except torch.OutOfMemoryError:
-                pass  # and not here: what the error holds on to is free only outside
-            if n_views == 1:
-                raise UsageError(
-                    f"{self._device} has too little memory for one view of {self.name}",
-                    hint="end what else uses it, or --device cpu",
-                )
-            self._views_at_once = min(self._views_at_once, n_views // 2)
-            log.warning("%s is short of memory: %d views at once", self._device, n_views // 2)
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-
-    def _new_buffer(self) -> torch.Tensor:
-        """Room for the views of one forward pass."""
-        recipe = self.recipe
-        shape = (len(recipe.frames), recipe.crop_px, recipe.crop_px, 3)
-        return torch.zeros(self.n_clips, self._crops_at_once, *shape, device=self._device)
+            features.copy_(self._pass(pictures, crops))
 
 
 def _in_precision(
-    network: nn.Module, asked: str, buffer: torch.Tensor
+    network: nn.Module, asked: str, recipe: Recipe, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The network in the precision asked for, and the record of the choice.
 
@@ -194,13 +161,13 @@ def _in_precision(
     decide alike.
     """
     find_by_name("precision", asked, dict.fromkeys(get_args(Precision)))
-    if asked != "auto" or buffer.device.type == "cpu":
+    if asked != "auto" or device.type == "cpu":
         used = "fp32" if asked == "auto" else asked
         return network.to(DTYPES[used]), {"asked": asked, "used": used}
-    n_frames, size = buffer.shape[2:4]
+    n_frames, size = len(recipe.frames), recipe.crop_px
     noise = torch.randn(1, 3, n_frames, 14, 14, generator=torch.Generator().manual_seed(0))
     smooth = F.interpolate(noise, (n_frames, size, size), mode="trilinear")
-    probe = smooth.permute(0, 2, 3, 4, 1).contiguous().to(buffer.device)
+    probe = smooth.permute(0, 2, 3, 4, 1).contiguous().to(device)
     network, record = faithful_half(network, probe)
     return network, {"asked": asked, **record}
 

@@ -16,7 +16,7 @@ Papers: Carreira and Zisserman 2017; Wang et al. 2018 (the inflated ResNet50, no
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from ..weights.checkpoint import (
 from ..weights.downloads import fetch
 from .i3d_names import to_our_names
 from .network import Network, fold
+from .passes import Corner
+from .stem import SharedStem
 from .table import BACKBONES
 
 with warnings.catch_warnings():  # a dependency of pytorchvideo compiles with deprecated calls
@@ -82,8 +84,17 @@ class I3D(nn.Module):
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Normalised RGB [views, frames, height, width, 3] -> [views, 2048]."""
-        x = views.permute(0, 4, 1, 2, 3)
-        for number, block in enumerate(self.blocks):
+        return self.after_stem(self.blocks[0](views.permute(0, 4, 1, 2, 3)))
+
+    def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
+        """The first block over crops of one clip: see `SharedStem`. Its norm must be folded."""
+        first = self.blocks[0]
+        return SharedStem(first.conv, first.pool)(pixels, corners, side)
+
+    def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps of the first block [views, 64, time, rows, columns] -> [views, 2048]."""
+        x = maps
+        for number, block in list(enumerate(self.blocks))[1:]:
             if number not in STAGES:
                 x = block(x)
                 continue

@@ -78,5 +78,5 @@ def test_check_26_a_gpu_that_is_short_of_memory_gives_the_same_features(clips):
         short = backbone(many)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert backbone._views_at_once < backbone.n_clips * 10
+    assert backbone._pass.views_at_once < backbone.n_clips * 10
     assert np.abs(short - whole).max() <= 1e-5 * np.abs(whole).max()

@@ -1,0 +1,94 @@
+"""The first layers of a network over crops that overlap, each pixel computed once.
+
+Ten crops hold three times the pixels of the frame and its mirror image, and a third of the work of
+I3D-ResNet50 is its first convolution. Crops that begin at pixels of the same parity share its
+values, except at their edges, where each sees zeros and not what is beside it in the frame.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from .passes import Corner
+
+
+class SharedStem(nn.Module):
+    """A strided convolution, a max pooling and a ReLU over square crops of one clip.
+
+    The values are those of every crop by itself, but for the order in which a convolution sums.
+    conv, pool: the layers, square in space; their strides together divide the side of a crop.
+    """
+
+    def __init__(self, conv: nn.Conv3d, pool: nn.MaxPool3d) -> None:
+        super().__init__()
+        self.conv, self.pool = conv, pool
+        self._conv, self._pool = _Sizes(conv), _Sizes(pool)
+        # Output i of both sees the pixels from `stride i - before` on, `kernel` of them.
+        stride = self._conv.stride * self._pool.stride
+        before = self._conv.before + self._conv.stride * self._pool.before
+        kernel = self._conv.kernel + self._conv.stride * (self._pool.kernel - 1)
+        self._n_first = -(-before // stride)  # outputs that see beyond the first pixel
+        self._edge_px = -(-(stride * (self._n_first - 1) - before + kernel) // stride) * stride
+        n_in_edge = self._pool.n_outputs(self._conv.n_outputs(self._edge_px))
+        self._n_last = n_in_edge - self._n_first  # outputs that see beyond the last pixel
+
+    def forward(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
+        """Normalised RGB [frames, height, width, 3] -> [crops, channels, time, rows, columns]."""
+        clip = pixels.permute(3, 0, 1, 2)[None]
+        maps = {}
+        for alike in self._sharing(corners):
+            tops, lefts = zip(*alike, strict=True)
+            top, left = min(tops), min(lefts)
+            box = clip[..., top : max(tops) + side, left : max(lefts) + side]
+            shared = self.conv(box)
+            for corner in alike:
+                maps[corner] = self._crop(shared, box, (corner[0] - top, corner[1] - left), side)
+        return torch.cat([maps[corner] for corner in corners]).relu_()  # fewer after the maximum
+
+    def _sharing(self, corners: Sequence[Corner]) -> list[list[Corner]]:
+        """The corners, those together that the convolution steps on alike."""
+        groups: dict[tuple[int, ...], list[Corner]] = defaultdict(list)
+        for corner in corners:
+            groups[tuple(place % self._conv.stride for place in corner)].append(corner)
+        return list(groups.values())
+
+    def _crop(
+        self, shared: torch.Tensor, box: torch.Tensor, corner: Corner, side: int
+    ) -> torch.Tensor:
+        """The pooled map of one crop: what is shared, and its edges inside the box anew."""
+        n_steps = self._conv.n_outputs(side)
+        seen, crop = shared, box
+        for axis, first in zip((-2, -1), corner, strict=True):
+            seen = seen.narrow(axis, first // self._conv.stride, n_steps)
+            crop = crop.narrow(axis, first, side)
+        out: torch.Tensor = self.pool(seen)
+        for axis, first in zip((-2, -1), corner, strict=True):
+            if first > 0:
+                edge = self._pooled(crop.narrow(axis, 0, self._edge_px))
+                out.narrow(axis, 0, self._n_first).copy_(edge.narrow(axis, 0, self._n_first))
+            if first + side < box.shape[axis] and self._n_last:
+                edge = self._pooled(crop.narrow(axis, side - self._edge_px, self._edge_px))
+                own = edge.narrow(axis, self._n_first, self._n_last)
+                out.narrow(axis, out.shape[axis] - self._n_last, self._n_last).copy_(own)
+        return out
+
+    def _pooled(self, pixels: torch.Tensor) -> torch.Tensor:
+        pooled: torch.Tensor = self.pool(self.conv(pixels))
+        return pooled
+
+
+class _Sizes:
+    """Kernel, stride and padding of a layer along rows, and along columns."""
+
+    def __init__(self, layer: nn.Conv3d | nn.MaxPool3d) -> None:
+        self.kernel, self.stride, self.before = (
+            size if isinstance(size, int) else int(size[1])
+            for size in (layer.kernel_size, layer.stride, layer.padding)
+        )
+
+    def n_outputs(self, n_inputs: int) -> int:
+        return (n_inputs + 2 * self.before - self.kernel) // self.stride + 1
