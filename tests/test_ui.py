@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import shutil
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 import vad
 from vad.errors import UsageError
 from vad.infer.writers import save
+from vad.pipelines.ui.answers import parse_range
 from vad.pipelines.ui.server import is_loopback, safe_name, serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -34,10 +36,10 @@ class Browser:
         finally:
             connection.close()
 
-    def done(self, number):
+    def done(self, number, headers=None):
         """The state of a job as soon as it has ended."""
         while True:
-            jobs = json.loads(self.ask("GET", "/state")[2])["jobs"]
+            jobs = json.loads(self.ask("GET", "/state", headers=headers)[2])["jobs"]
             job = next(job for job in jobs if job["job"] == number)
             if job["state"] in ("done", "failed"):
                 return job
@@ -135,6 +137,111 @@ def test_in_a_browser_the_first_report_of_several_opens_and_its_video_is_there(
         assert player.evaluate("video => video.videoWidth") == 160
         assert complaints == []
         opened.close()
+
+
+# --- videos that are too long to be inside their report
+
+
+@pytest.fixture
+def all_are_long(monkeypatch):
+    monkeypatch.setattr("vad.infer.report.EMBEDDED_BYTES", 1000)
+
+
+def score_first(browser, headers=PAGE):
+    """Score the first video of the folder: its report, and the address of its copy."""
+    _, _, answer = browser.ask("POST", "/videos/0", headers=headers)
+    job = browser.done(json.loads(answer)["job"], headers)
+    assert job["state"] == "done", job
+    page = browser.ask("GET", f"/jobs/{job['job']}/html", headers=headers)[2].decode()
+    return page, re.search(r'src="\.\./\.\.(/copies/[\w-]{43})"', page)[1]
+
+
+def test_a_long_video_is_sent_whole_or_in_parts(start, all_are_long):
+    browser = start()
+    page, address = score_first(browser)
+    assert 'class="preview"' not in page
+    status, headers, whole = browser.ask("GET", address)
+    assert (status, headers["Content-Type"]) == (200, "video/mp4")
+    assert headers["Accept-Ranges"] == "bytes"
+    assert whole[4:8] == b"ftyp"
+    n = len(whole)
+    for asked, status, told, body in (
+        ("bytes=0-", 206, f"bytes 0-{n - 1}/{n}", whole),
+        ("bytes=10-19", 206, f"bytes 10-19/{n}", whole[10:20]),
+        ("bytes=-5", 206, f"bytes {n - 5}-{n - 1}/{n}", whole[-5:]),
+        (f"bytes={n}-", 416, f"bytes */{n}", b""),
+        ("bytes=0-1,5-6", 200, None, whole),
+    ):
+        found, headers, part = browser.ask("GET", address, headers={"Range": asked})
+        assert (found, headers.get("Content-Range"), part) == (status, told, body), asked
+    assert browser.ask("GET", "/copies/" + "x" * 43)[0] == 404
+    assert browser.ask("GET", address, headers={"Host": "evil.example"})[0] == 403
+
+
+def test_the_key_of_a_copy_opens_nothing_else(start, all_are_long):
+    browser = start(host="0.0.0.0")
+    token = {"Cookie": f"token={browser.server.token}"}
+    _, address = score_first(browser, PAGE | token)
+    status, headers, _ = browser.ask("GET", address)  # a player in a sandbox has no cookie
+    assert status == 200
+    assert "Set-Cookie" not in headers
+    assert browser.ask("GET", "/copies/" + "x" * 43)[0] == 404
+    assert browser.ask("GET", "/copies/../state")[0] == 404
+    assert browser.ask("GET", "/state")[0] == 403
+    assert browser.ask("POST", address, headers=PAGE)[0] == 403
+
+
+def test_a_long_video_plays_and_seeks_in_a_browser(start, all_are_long, small_run):
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    server = start(host="0.0.0.0").server  # the harder case: its page has a cookie, its player none
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = opened.new_page()
+        page.goto(server.address.replace("0.0.0.0", "127.0.0.1"))
+        page.set_input_files("#pick", small_run / "videos" / "v0.mp4")  # 2 s
+        report = page.frame_locator("#report")
+        report.locator("h1").wait_for(timeout=60_000)
+        player = report.locator("video").element_handle()
+        sought = player.evaluate(
+            """video => new Promise((resolve, reject) => {
+                video.onerror = () => reject(video.error.message);
+                video.onseeked = () => resolve([video.currentTime, video.videoWidth]);
+                video.currentTime = 1.5;
+            })"""
+        )
+        assert sought == [1.5, 160]
+        opened.close()
+
+
+def test_the_oldest_jobs_go_when_their_files_are_too_large(start, all_are_long, monkeypatch):
+    browser = start()
+    _, first = score_first(browser)
+    n_bytes = browser.server.jobs.all()[0].n_bytes
+    monkeypatch.setattr("vad.pipelines.ui.jobs.KEPT_BYTES", 1.5 * n_bytes)
+    _, second = score_first(browser)
+    assert [browser.ask("GET", copy)[0] for copy in (first, second)] == [404, 200]
+    (job,) = json.loads(browser.ask("GET", "/state")[2])["jobs"]
+    assert job["job"] == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "part"),
+    [
+        ("bytes=0-99", range(100)),
+        ("bytes=100-", range(100, 1000)),
+        ("bytes=-100", range(900, 1000)),
+        ("bytes=-5000", range(1000)),  # fewer than asked for
+        ("bytes=990-5000", range(990, 1000)),
+        ("bytes=1000-", range(1000, 1000)),  # none of it is there
+        ("bytes=-0", range(1000, 1000)),
+        *((header, None) for header in ("", "bytes=-", "bytes=5-4", "bytes=0-1,3-4", "lines=0-1")),
+        ("bytes=" + "9" * 30 + "-", None),
+    ],
+)
+def test_the_part_that_is_asked_for(header, part):
+    assert parse_range(header, 1000) == part
 
 
 def test_the_page_holds_nothing_from_elsewhere(start):

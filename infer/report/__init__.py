@@ -2,14 +2,18 @@
 
 Its player shows small copies of the videos that are inside the page, so that it plays what a
 browser could not (AVI, MPEG-TS), wherever the page is taken. What does not fit `EMBEDDED_BYTES`
-plays from its own file, as long as it stays where it is.
+plays from its own file, as long as it stays where it is; or, where somebody serves the page, from
+a copy that is served with it.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,13 +28,25 @@ EMBEDDED_BYTES = 48 * 2**20  # of copies in one page: half an hour to an hour of
 
 log = logging.getLogger("vad")
 
-__all__ = ["write_report"]
+__all__ = ["Beside", "write_report"]
 
 
-def write_report(path: Path, videos: Sequence[VideoScores]) -> None:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Where the copy of a video goes that is too large to be inside its page."""
+
+    file: Path
+    address: str  # of that file, for the page
+    most_bytes: int
+
+
+def write_report(
+    path: Path, videos: Sequence[VideoScores], *, beside: Beside | None = None
+) -> None:
     """Write the page; videos come in the order of their highest scores.
 
-    A video that cannot be read again has its curve and its events all the same.
+    A video that cannot be read again has its curve and its events all the same. `beside` is for
+    the page of a single video.
     """
     ordered = sorted(videos, key=lambda scores: -scores.peak)
     left_bytes = EMBEDDED_BYTES
@@ -39,24 +55,35 @@ def write_report(path: Path, videos: Sequence[VideoScores]) -> None:
         if len(ordered) > 1:
             file.write(overview(ordered))
         for number, scores in enumerate(ordered, start=1):
-            media = _media(scores, left_bytes)
+            media = _media(scores, left_bytes, beside)
             left_bytes -= len(media.preview)
-            file.write(section(number, scores, media, _address(scores, media, path.parent)))
+            address = _address(scores, media, path.parent, beside)
+            file.write(section(number, scores, media, address))
         file.write(foot())
 
 
-def _media(scores: VideoScores, most_bytes: int) -> Media:
-    try:
-        return make_media(scores, most_bytes)
-    except VideoError as error:
-        log.warning("%s: no pictures in the report: %s", scores.record.source, error)
-        return Media(readable=False)
+def _media(scores: VideoScores, left_bytes: int, beside: Beside | None) -> Media:
+    most_bytes = max(left_bytes, beside.most_bytes if beside else 0)
+    with beside.file.open("w+b") if beside else tempfile.TemporaryFile() as copy:
+        try:
+            media = make_media(scores, copy, most_bytes)
+        except VideoError as error:
+            log.warning("%s: no pictures in the report: %s", scores.record.source, error)
+            copy.truncate(0)
+            return Media(readable=False)
+        if copy.seek(0, io.SEEK_END) <= left_bytes:
+            copy.seek(0)
+            media = replace(media, preview=copy.read())
+            copy.truncate(0)
+    return media
 
 
-def _address(scores: VideoScores, media: Media, folder: Path) -> str:
-    """The address of the video itself, relative to the page, where there is no copy of it."""
+def _address(scores: VideoScores, media: Media, folder: Path, beside: Beside | None) -> str:
+    """The address of a video that is not inside the page: its copy, or itself."""
     if media.preview or not media.readable or scores.footage is None:
         return ""
+    if beside and beside.file.stat().st_size:
+        return beside.address
     try:
         relative = os.path.relpath(scores.footage.path.resolve(), folder.resolve())
     except ValueError:  # another drive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -21,15 +22,16 @@ SOUND_BPS = 48_000
 class Media:
     """What is shown of a video; empty where it could not be read, or does not fit."""
 
-    preview: bytes = b""  # MP4
+    preview: bytes = b""  # MP4, the copy that is inside the page
     poster: bytes = b""  # JPEG of the highest score
     thumbnails: tuple[bytes, ...] = ()  # JPEG of the peak of every event
     readable: bool = True
 
 
-def make_media(scores: VideoScores, most_bytes: int) -> Media:
-    """Read a video once and make its pictures, and its copy if that has at most `most_bytes`.
+def make_media(scores: VideoScores, copy: IO[bytes], most_bytes: int) -> Media:
+    """Read a video once: its pictures, and its copy, an MP4, into an empty file.
 
+    What would have more than `most_bytes` is not copied: the file is empty again.
     Raises VideoError where the file is there, but cannot be read or is no longer what was scored.
     """
     footage, record = scores.footage, scores.record
@@ -39,10 +41,9 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
     peaks = [_middle(scores, event.peak_frame) for event in scores.events]
     shown, pictures = {highest, *peaks}, dict[int, bytes]()
     size = shrunk((record.width, record.height), PREVIEW_PX)
-    file = io.BytesIO()
     with footage.opened() as (container, video):
         film = Film(
-            file,
+            copy,
             size=size,
             fps=record.fps,
             quality=PREVIEW_QUALITY,
@@ -51,14 +52,14 @@ def make_media(scores: VideoScores, most_bytes: int) -> Media:
         )
         with film:
             for number, picture in enumerate(footage.pictures()):
-                if file.tell() <= most_bytes:
+                if copy.tell() <= most_bytes:
                     film.add(picture, float(scores.times[number]))
                 if number in shown:
                     pictures[number] = _jpeg(picture)
             film.hear(record.duration_s)
-    preview = file.getvalue()
+    if copy.seek(0, io.SEEK_END) > most_bytes:
+        copy.truncate(0)
     return Media(
-        preview=preview if len(preview) <= most_bytes else b"",
         poster=pictures[highest],
         thumbnails=tuple(pictures[peak] for peak in peaks),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import queue
+import secrets
 import shutil
 import threading
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vad.errors import UsageError, VadError, VideoError
+from vad.infer.report import Beside, write_report
 from vad.infer.scores import VideoScores
 from vad.infer.summary import summary
 from vad.infer.writers import path_of, save
@@ -21,6 +24,7 @@ from ..score import score
 FORMATS = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv"}
 N_WAITING = 16
 N_KEPT = 50  # finished jobs, and their files; the oldest goes first
+KEPT_BYTES = 8 * 10**9  # of their files together, and of the copy of one video
 
 
 @dataclass
@@ -37,6 +41,13 @@ class Job:
     began_s: float | None = None  # Unix time
     took_s: float | None = None
     files: dict[str, Path] = field(default_factory=dict)  # by format
+    n_bytes: int = 0  # of its files
+    key: str = field(default_factory=secrets.token_urlsafe)  # who knows it may watch the copy
+
+    @property
+    def copy(self) -> Path:
+        """Its video as browsers can play it; empty where that is inside the report."""
+        return self.folder / f"{self.key}.mp4"
 
     def to_dict(self) -> dict[str, Any]:
         """What the page shows of it."""
@@ -83,10 +94,6 @@ class Jobs:
             ) from None
         with self._lock:
             self._jobs[number] = job
-            finished = [j for j in self._jobs.values() if j.state in ("done", "failed")]
-            for old in finished[: max(0, len(self._jobs) - N_KEPT)]:
-                del self._jobs[old.number]
-                shutil.rmtree(old.folder, ignore_errors=True)
         return job
 
     def all(self) -> list[Job]:
@@ -100,27 +107,53 @@ class Jobs:
             job = self._jobs.get(number)
         return job.files.get(name) if job else None
 
+    def copy(self, key: str) -> Path | None:
+        """The copy of the video whose job has that key; None where there is none."""
+        given = key.encode()
+        same = (j for j in self.all() if j.files and hmac.compare_digest(j.key.encode(), given))
+        return next((job.copy for job in same), None)
+
     def _work(self) -> None:
         while True:
             job = self._waiting.get()
             job.began_s = time.time()
             job.state = "scoring"
-            try:
-                self._do(job)
-            except VideoError as error:
-                job.says, job.state = f"{error} ({error.reason})", "failed"
-            except VadError as error:
-                job.says, job.state = str(error), "failed"
-            except Exception as error:  # one video must not end the page
-                job.says = f"internal error, {type(error).__name__}: {error}"
-                job.state = "failed"
-            job.took_s = time.time() - job.began_s
+            state, says = self._try(job)
             if job.is_upload:
                 job.video.unlink(missing_ok=True)
+            job.n_bytes = sum(path.stat().st_size for path in job.folder.iterdir())
+            self._forget_oldest()
+            job.took_s = time.time() - job.began_s
+            job.says, job.state = says, state
 
-    def _do(self, job: Job) -> None:
+    def _try(self, job: Job) -> tuple[str, str]:
+        """How a job ends, and what there is to say of it."""
+        try:
+            return "done", self._do(job)
+        except VideoError as error:
+            return "failed", f"{error} ({error.reason})"
+        except VadError as error:
+            return "failed", str(error)
+        except Exception as error:  # one video must not end the page
+            return "failed", f"internal error, {type(error).__name__}: {error}"
+
+    def _do(self, job: Job) -> str:
         scores: VideoScores = score(job.video, self._detector, **self._settings)
         job.state = "writing"
-        save(scores, job.folder, FORMATS)
-        job.files = {name: path_of(scores, job.folder, name) for name in FORMATS}
-        job.says, job.state = summary(scores), "done"
+        files = {name: path_of(scores, job.folder, name) for name in FORMATS}
+        save(scores, job.folder, (name for name in FORMATS if name != "html"))
+        room_bytes = shutil.disk_usage(job.folder).free // 2
+        beside = Beside(job.copy, f"../../copies/{job.key}", min(KEPT_BYTES, room_bytes))
+        write_report(files["html"], [scores], beside=beside)
+        job.files = files
+        return summary(scores)
+
+    def _forget_oldest(self) -> None:
+        """Let finished jobs go until what is left is neither too many nor too large."""
+        with self._lock:
+            for old in [job for job in self._jobs.values() if job.state in ("done", "failed")]:
+                n_bytes = sum(job.n_bytes for job in self._jobs.values())
+                if len(self._jobs) <= N_KEPT and n_bytes <= KEPT_BYTES:
+                    return
+                del self._jobs[old.number]
+                shutil.rmtree(old.folder, ignore_errors=True)

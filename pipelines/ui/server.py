@@ -5,18 +5,19 @@
     POST /videos/N              score the Nth of those videos
     POST /uploads?name=NAME     score the video in the body
     GET  /jobs/N/html|json|csv  what was made of one
+    GET  /copies/KEY            the video of a report that is too long to be inside it
 
 No address holds a path: videos are chosen by number, results by number and kind. On this machine
 alone the page needs no token, as other machines cannot reach it and other pages may not: their
 browser would name another host, and cannot send our header. Elsewhere it needs the token that
-`serve` makes.
+`serve` makes; but for a copy, whose player sends no cookie: its own key, told by its report alone,
+is its token.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-import json
 import os
 import re
 import secrets
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,6 +37,7 @@ from vad.extract.sources import Source, find_sources
 from vad.terminal import plain
 from vad.train.checkpoint import Run
 
+from .answers import CHUNK_BYTES, NOTHING, Answers
 from .jobs import FORMATS, Jobs
 
 HERE = Path(__file__).parent
@@ -50,7 +52,7 @@ PAGE_POLICY = (
 )
 # A report is a page of its own; here it may run its script, and reach nothing.
 REPORT_POLICY = "sandbox allow-scripts"
-CHUNK_BYTES = 2**20
+COPIES = "/copies/"
 SILENCE_S = 60.0  # until a browser that sends or takes nothing is left
 HEADER = "X-Vad"  # a page of elsewhere cannot send it without asking, and is not answered
 
@@ -124,7 +126,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answers):
     """One connection of a browser."""
 
     server: Server
@@ -148,16 +150,21 @@ class Handler(BaseHTTPRequestHandler):
         except VadError as error:
             self.close_connection = True  # what is left of the request is not read
             status = error.status if isinstance(error, Refused) else HTTPStatus.CONFLICT
-            self._send_json({"error": plain(str(error))}, status)
+            self.send_json({"error": plain(str(error))}, status)
 
     def _check(self) -> None:
         """Raises Refused unless the request comes from who may send it."""
+        self.cookie = ""
         if self.server.token is None:
             name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
             if name is None or not is_loopback(name):
                 raise Refused(HTTPStatus.FORBIDDEN, "this page is for this machine alone")
+        elif self.command == "GET" and self.path.startswith(COPIES):
+            return  # the key says who may
         elif not hmac.compare_digest(self._token().encode(), self.server.token.encode()):
             raise Refused(HTTPStatus.FORBIDDEN, "open the address that vad ui printed")
+        else:
+            self.cookie = f"token={self.server.token}; HttpOnly; SameSite=Strict; Path=/"
         if self.command == "POST" and self.headers.get(HEADER) != "1":
             raise Refused(HTTPStatus.FORBIDDEN, f"the header {HEADER} is missing")
 
@@ -176,9 +183,9 @@ class Handler(BaseHTTPRequestHandler):
     def _get(self, path: str) -> None:
         if path in PAGE:
             name, kind = PAGE[path]
-            self._send((HERE / name).read_bytes(), kind, PAGE_POLICY)
+            self.send((HERE / name).read_bytes(), kind, PAGE_POLICY)
         elif path == "/state":
-            self._send_json(
+            self.send_json(
                 {
                     "detector": self.server.title,
                     "max_bytes": self.server.max_bytes,
@@ -190,7 +197,12 @@ class Handler(BaseHTTPRequestHandler):
             file = self.server.jobs.file(int(match[1]), match[2])
             if file is None:
                 raise Refused(HTTPStatus.NOT_FOUND, "there is no such result")
-            self._send(file.read_bytes(), FORMATS[match[2]], REPORT_POLICY)
+            self.send_file(file, FORMATS[match[2]], REPORT_POLICY)
+        elif path.startswith(COPIES):
+            copy = self.server.jobs.copy(path.removeprefix(COPIES))
+            if copy is None:
+                raise Refused(HTTPStatus.NOT_FOUND, "there is no such video")
+            self.send_file(copy, "video/mp4", NOTHING)
         else:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such page")
 
@@ -210,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
             job = jobs.add(number, folder, video, is_upload=True)
         else:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such page")
-        self._send_json(job.to_dict(), HTTPStatus.ACCEPTED)
+        self.send_json(job.to_dict(), HTTPStatus.ACCEPTED)
 
     def _n_bytes(self) -> int:
         """The size of the video in the body. Raises Refused where it is not told, or too large."""
@@ -236,27 +248,6 @@ class Handler(BaseHTTPRequestHandler):
         if left:
             path.unlink()
             raise Refused(HTTPStatus.BAD_REQUEST, "the video did not arrive whole")
-
-    # --- answers
-
-    def _send_json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._send(json.dumps(value).encode(), "application/json", "default-src 'none'", status)
-
-    def _send(
-        self, body: bytes, kind: str, policy: str, status: HTTPStatus = HTTPStatus.OK
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", policy)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Cache-Control", "no-store")
-        if self.server.token and status == HTTPStatus.OK:
-            cookie = f"token={self.server.token}; HttpOnly; SameSite=Strict; Path=/"
-            self.send_header("Set-Cookie", cookie)
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def safe_name(name: str) -> str:
