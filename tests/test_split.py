@@ -7,7 +7,7 @@ import pytest
 from vad.datasets import read_dataset
 from vad.errors import UsageError
 from vad.labels import Label
-from vad.train.split import split_videos
+from vad.train.split import Split, split_videos
 
 FORTY = [Label(f"n{i}", 0, "normal") for i in range(20)]
 FORTY += [Label(f"a{i}", 1, "fight" if i < 10 else "fire") for i in range(20)]
@@ -29,6 +29,29 @@ def test_a_seed_draws_the_same_videos_and_another_seed_others():
     first, again, other = (split_videos(FORTY, validation=0.2, seed=s) for s in (0, 0, 1))
     assert first == again
     assert names(first.validation) != names(other.validation)
+
+
+@pytest.mark.parametrize(
+    ("normal", "abnormal", "select", "doubt"),
+    [
+        (5, 5, "validation", ""),
+        (0, 0, "validation", ""),  # nobody chooses: the last epoch
+        (
+            *(1, 20, "validation"),
+            "only 1 normal and 20 abnormal videos choose epoch and threshold, close to chance: "
+            "label more, raise --validation, or set it to 0 for the last epoch",
+        ),
+        (
+            *(5, 4, "test"),
+            "only 5 normal and 4 abnormal videos choose epoch and threshold, close to chance: "
+            "label more",
+        ),
+    ],
+)
+def test_few_judges_are_told(normal, abnormal, select, doubt):
+    judges = FORTY[:normal] + FORTY[20 : 20 + abnormal]
+    parts = {"validation": ([], judges, []), "test": ([], [], judges)}
+    assert Split(*parts[select], select).doubt == doubt
 
 
 def test_videos_of_one_source_stay_together():

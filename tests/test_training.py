@@ -142,6 +142,8 @@ def test_a_run_holds_all_that_is_needed_to_use_it(run):
         "test": 8,
     }
     assert not parts["train"] & parts["validation"]
+    assert card["selection"]["videos"] == {"normal": 2, "abnormal": 2}
+    assert card["selection"]["doubt"].startswith("only 2 normal and 2 abnormal videos")
     assert 0 < card["threshold"] < 1
     assert sorted(p.name for p in run.path.iterdir()) == [
         "card.json",

@@ -72,6 +72,8 @@ def train_run(
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
     material = gather(store_path, labels_path, settings, own, quiet=quiet)
+    if material.split.doubt:
+        log.warning("%s", material.split.doubt)
     visual_dim, text_dim = material.dims
     plan: dict[str, Any] = {
         "schema": SCHEMA,
@@ -148,6 +150,8 @@ def _finish(run: Run, material: Material, chosen: Mapping[str, float]) -> Run:
             "on": split.select if split.judges else "nothing: the last epoch",
             "epoch": int(chosen["epoch"]),
             "figures": {n: v for n, v in chosen.items() if n != "epoch"},
+            "videos": split.n_judges,
+            **({"doubt": split.doubt} if split.doubt else {}),
         },
         "threshold": threshold,
     }

@@ -12,6 +12,8 @@ import numpy as np
 from vad.errors import UsageError
 from vad.labels import Label
 
+FEW = 5  # videos of a class: of 5 and 5, the AUC of mere guesses is 0.5 +- 0.19, at any epoch
+
 
 @dataclass(frozen=True)
 class Split:
@@ -26,6 +28,23 @@ class Split:
     def judges(self) -> list[Label]:
         """The videos that choose the epoch and the threshold."""
         return self.test if self.select == "test" else self.validation
+
+    @property
+    def n_judges(self) -> dict[str, int]:
+        """How many of them there are of either label."""
+        n_abnormal = sum(label.label for label in self.judges)
+        return {"normal": len(self.judges) - n_abnormal, "abnormal": n_abnormal}
+
+    @property
+    def doubt(self) -> str:
+        """Why they choose little better than chance, and what to do; empty where they do not."""
+        if not self.judges or min(self.n_judges.values()) >= FEW:
+            return ""
+        words = " and ".join(f"{n} {kind}" for kind, n in self.n_judges.items())
+        advice = "label more"
+        if self.select == "validation":
+            advice += ", raise --validation, or set it to 0 for the last epoch"
+        return f"only {words} videos choose epoch and threshold, close to chance: {advice}"
 
     def listed(self) -> dict[str, list[dict[str, Any]]]:
         """The videos of every part, as a card lists them."""
