@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,7 +69,7 @@ def caption(
     sources = find_sources([videos] if isinstance(videos, str | Path) else videos) if videos else []
     device = choose_device(chosen.device)
     encoder = create_encoder(chosen.encoder, device=device, offline=chosen.offline)
-    card = _choose(Path(store), chosen.captioner, sources)
+    card = _choose(store, chosen.captioner, sources)
     outcome = Outcome()
     if card.module == "written":
         if sources:
@@ -104,14 +105,13 @@ def _check(settings: CaptionSettings) -> None:
         raise UsageError(f"{settings.name!r} is no name", hint="use letters, digits, - and _")
 
 
-def _choose(store: Path, captioner: str | None, sources: list[Source]) -> CaptionerCard:
+def _choose(store: str | Path, captioner: str | None, sources: list[Source]) -> CaptionerCard:
     """The captioner asked for; else that of the captions which are stored; else `labels`."""
     if captioner is not None:
         return find_captioner(captioner)
     stored: set[str] = set()
-    if (store / "zarr.json").exists() and not sources:
-        opened = FeatureStore.open(store)
-        names = {name for video in opened.ids() for name in opened.names(video)}
+    if FeatureStore.exists(store) and not sources:
+        names = FeatureStore.open(store).all_names()
         stored = {name.split("/")[1] for name in names if name.startswith("captions/")}
     if len(stored) > 1:
         raise UsageError(
@@ -136,10 +136,12 @@ def look(
 ) -> None:
     """Caption the videos that have no captions of that captioner yet."""
     array = f"captions/{card.name}"
-    stored = {video for video in store.ids() if array in store.names(video)}
+    stored = set(store.having(array))
     if not card.module:
         return
-    sources = sources or [Source(v, Path(store.record(v).source)) for v in store.ids()]
+    if not sources:
+        records = zip(ids := store.ids(), store.each(store.record, ids), strict=True)
+        sources = [Source(video, Path(record.source)) for video, record in records]
     todo = [source for source in sources if overwrite or source.id not in stored]
     cheap = {"window": settings.window or card.window, "stride": settings.stride}
     before = store.provenance(array) or cheap
@@ -184,28 +186,42 @@ def embed(
     provenance = {**encoder.provenance, "captions": kept, "vad": vad.__version__}
     refuse_mix(store, array, provenance, overwrite=overwrite)
     done = set(outcome.done)
-    names = {video: store.names(video) for video in store.ids()}
-    todo = [v for v in names if source in names[v] and (overwrite or array not in names[v])]
+    stored = set() if overwrite else set(store.having(array))
+    todo = [video for video in store.having(source) if video not in stored]
     known: dict[str, NDArray[np.float32]] = {}
     rows: dict[str, list[str]] = {}
     new: set[str] = set()
     with meter("embed", len(todo), unit="videos", quiet=quiet) as progress:
-        for video in todo:
-            rows[video] = store.read(video, source).tolist()
+        every = store.each(lambda video: store.read(video, source).tolist(), todo)
+        for video, texts in zip(todo, every, strict=True):
+            rows[video] = texts
             new |= set(rows[video]) - known.keys()
             if len(new) < SENTENCES_AT_ONCE and video != todo[-1]:
                 continue
             unique = sorted(new)  # in one order, so that every run computes alike
             known |= zip(unique, encoder(unique), strict=True)
-            for some, texts in rows.items():
-                draft = store.draft(some)
-                draft.append(array, np.stack([known[text] for text in texts]))
-                draft.commit(store.record(some), store.times(some), {array: provenance})
+            for _ in store.each(
+                partial(_store_rows, store, array, known, provenance), rows.items()
+            ):
                 progress.advance()
             done.update(rows)
             rows, new = {}, set()
             known = known if len(known) < KEPT else {}
     outcome.done = sorted(done)
+
+
+def _store_rows(
+    store: FeatureStore,
+    array: str,
+    known: Mapping[str, NDArray[np.float32]],
+    provenance: Mapping[str, Any],
+    captions: tuple[str, list[str]],
+) -> None:
+    """Commit the embeddings of a video's captions, which are known by now."""
+    video, texts = captions
+    draft = store.draft(video)
+    draft.append(array, np.stack([known[text] for text in texts]))
+    draft.commit(store.record(video), store.times(video), {array: provenance})
 
 
 def refuse_mix(
@@ -216,6 +232,6 @@ def refuse_mix(
     if before and (differing := differences(provenance, before)) and not overwrite:
         words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())
         raise UsageError(
-            f"{store.path} holds {array} made with other settings ({words})",
+            f"{store.place} holds {array} made with other settings ({words})",
             hint="use the same settings, another --name or --store, or --overwrite",
         )

@@ -61,7 +61,7 @@ class Looking:
     ) -> None:
         self.store, self._captioner = store, captioner
         self.array, self.provenance, self.settings = array, dict(provenance), settings
-        self._failures = Failures(store.path)
+        self._failures = Failures(store.place)
         self._jobs: dict[int, _Job] = {}
         self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()  # video, window
 

@@ -57,7 +57,7 @@ def read_into(
     before = store.provenance(array)
     if before and differences(provenance, before) and not overwrite:
         raise UsageError(
-            f"{store.path} holds {array} of other files: {', '.join(before.get('files', {}))}",
+            f"{store.place} holds {array} of other files: {', '.join(before.get('files', {}))}",
             hint="rename the file, use another --store, or --overwrite",
         )
     todo = matched(store, captions, settings)
@@ -72,7 +72,7 @@ def read_into(
                 rows = on_grid(said, times, record.duration_s, record.grid)
             except VideoError as error:
                 outcome.failed[video] = error
-                Failures(store.path).add(Source(video, files[0]), error)
+                Failures(store.place).add(Source(video, files[0]), error)
                 log.warning("%s: %s (%s)", video, error, error.reason)
             else:
                 store_captions(store, video, array, rows, record, times, provenance)
@@ -85,7 +85,7 @@ def matched(
 ) -> dict[str, tuple[str, VideoCaptions]]:
     """Ids of the videos to caption, with their names in the file and what it says of them."""
     ids = store.ids()
-    if all(store.record(video).decoder == DECODER for video in ids):
+    if all(record.decoder == DECODER for record in store.each(store.record, ids)):
         return {name: (name, said) for name, said in captions.items()}
     stems: dict[str, list[str]] = {}
     for video in ids:
@@ -94,12 +94,12 @@ def matched(
     for name, said in captions.items():
         fits = [name] if name in ids else stems.get(Path(name).stem, stems.get(name, []))
         if len(fits) > 1:
-            raise UsageError(f"{name!r} could be {fits[0]!r} or {fits[1]!r} of {store.path}")
+            raise UsageError(f"{name!r} could be {fits[0]!r} or {fits[1]!r} of {store.place}")
         if fits:
             found[fits[0]] = name, said
     if not found:
         raise UsageError(
-            f"the captions name no video of {store.path} (they name {next(iter(captions))!r}, it "
+            f"the captions name no video of {store.place} (they name {next(iter(captions))!r}, it "
             f"holds {ids[0]!r})"
         )
     if left := len(captions) - len(found):
@@ -126,7 +126,7 @@ def _video(
         n_frames = round(said.duration_s * fps)
     if n_frames is None:
         raise UsageError(
-            f"{video!r} is not in {store.path} and {file} does not say how long it is",
+            f"{video!r} is not in {store.place} and {file} does not say how long it is",
             hint="give --frames CSV with video,frames, or extract the videos first",
         )
     if n_frames < 1:

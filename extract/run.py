@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 import vad
-from vad.claims import Claims
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
@@ -41,7 +40,6 @@ from .turns import Ended, Turn
 log = logging.getLogger("vad")
 
 CLIPS_PER_BLOCK = 4  # that a decoder hands over together
-POLL_S = 1.0  # between two looks at what another run is doing
 
 
 @dataclass
@@ -129,7 +127,7 @@ def make_plan(
     shard = Shard.parse(settings.shard)
     sources = [source for source in sources if source.id in shard]
     array, provenance = f"visual/{backbone.name}", provenance_of(backbone, settings)
-    if not (Path(store) / "zarr.json").exists():
+    if not FeatureStore.exists(store):
         return Plan(sources, [], array, provenance, overwrite)
     opened = FeatureStore.open(store)
     before = opened.provenance(array)
@@ -139,7 +137,10 @@ def make_plan(
             f"{store} holds {array} made with other settings ({words})",
             hint="use the same settings, another --store, or --overwrite",
         )
-    stored = [] if overwrite else [s.id for s in sources if _is_stored(opened, s, array)]
+    ids = set() if overwrite else set(opened.ids())
+    there = [source for source in sources if source.id in ids]
+    found = zip(there, opened.each(lambda s: _is_stored(opened, s, array), there), strict=True)
+    stored = [source.id for source, is_stored in found if is_stored]
     known = set(stored)
     todo = [s for s in sources if s.id not in known]
     return Plan(todo, stored, array, provenance, overwrite)
@@ -227,7 +228,7 @@ def gather(
     outcome = Outcome(skipped=list(plan.stored))
     for video in plan.stored:
         on_stored(video)
-    failures = Failures(store.path)
+    failures = Failures(store.place)
     with closing(ends):
         for end in ends:
             source, error = end.source, end.error
@@ -266,7 +267,7 @@ def extract_each(
         time_limit_s=settings.time_limit,
         accept_truncated=settings.accept_truncated,
     )
-    with pool, Claims(store.path) as claims:
+    with pool, store.place.claims() as claims:
         while True:
             turn = Turn(todo, claims, lambda s: not overwrite and _is_stored(store, s, array))
             with Assembly(
@@ -286,7 +287,7 @@ def extract_each(
             if not turn.others:
                 return
             todo = turn.others
-            time.sleep(POLL_S)
+            time.sleep(claims.poll_s)
 
 
 def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:

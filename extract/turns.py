@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vad.claims import Claims
 from vad.errors import VideoError
+from vad.places.place import Claims
 
 from .sources import Source
 

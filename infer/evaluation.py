@@ -181,7 +181,7 @@ def evaluate(
     run = Run.open(run_path, device)
     opened = FeatureStore.open(store or run.card["features"]["store"])
     chosen = _labels(run, opened, labels, split)
-    records = [opened.record(label.video) for label in chosen]
+    records = list(opened.each(opened.record, [label.video for label in chosen]))
     _check_contents(run, opened, chosen, records)
     if truth is None and segments is None:
         raise UsageError("no frame truth", hint="give --segments CSV or --truth NPY")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vad.errors import UsageError
-from vad.store import FeatureStore, differences
+from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
 from vad.train.checkpoint import Run
 from vad.train.streams import read_streams
 
@@ -20,13 +23,19 @@ def score_stored(
 
     Raises UsageError where the features are not those that the run was trained on.
     """
-    for video_id in store.ids() if video_ids is None else video_ids:
+
+    def read(video_id: str) -> tuple[str, VideoRecord, NDArray[np.float64], dict[str, Any]]:
         check_features(store, run, video_id)
+        streams = read_streams(store, run.names, video_id)
+        return video_id, store.record(video_id), store.times(video_id), streams
+
+    ids = store.ids() if video_ids is None else video_ids
+    for video_id, record, times, streams in store.each(read, ids, at_once=ARRAYS_AT_ONCE):
         yield VideoScores(
             video=video_id,
-            record=store.record(video_id),
-            snippets=run.score(**read_streams(store, run.names, video_id)),
-            times=store.times(video_id),
+            record=record,
+            snippets=run.score(**streams),
+            times=times,
             threshold=run.threshold,
             detector=run.name,
         )
@@ -46,7 +55,7 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
         made = "extract" if kind == "visual" else "caption"
         if stored["shape"][-1] != dim:
             raise UsageError(
-                f"{run.path} reads {name} of {dim} values a snippet, {video_id!r} in {store.path} "
+                f"{run.path} reads {name} of {dim} values a snippet, {video_id!r} in {store.place} "
                 f"has {stored['shape'][-1]}",
                 hint=f"{made} the videos as the training videos were",
             )
@@ -55,6 +64,6 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
             field, (wanted, found) = next(iter(differing.items()))
             raise UsageError(
                 f"{run.path} was trained on {name} with {field} {wanted!r}, "
-                f"{video_id!r} in {store.path} has {found!r}",
+                f"{video_id!r} in {store.place} has {found!r}",
                 hint=f"{made} the videos as the training videos were",
             )

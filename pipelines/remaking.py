@@ -27,7 +27,7 @@ from .executors.settings import ExecutorSettings, split
 def extract_for(
     chosen: Run,
     sources: list[Source],
-    store: Path,
+    store: str | Path,
     given: Mapping[str, Any],
     *,
     quiet: bool,
@@ -75,7 +75,7 @@ def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
 def caption_for(
     chosen: Run,
     videos: Iterable[str | Path],
-    store: Path,
+    store: str | Path,
     given: Mapping[str, Any],
     *,
     quiet: bool,

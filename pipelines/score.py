@@ -78,7 +78,7 @@ def score_videos(
     sources = find_sources(videos)
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
-        path = Path(store or Path(folder, "features.zarr"))
+        path = store or Path(folder, "features.zarr")
 
         def hand_on(video: str) -> None:
             opened = FeatureStore.open(path)

@@ -23,7 +23,11 @@ def files():
         for path in (ROOT / stage).rglob("*.py"):
             yield stage, path
     package = ROOT / "src" / "vad"
-    for path in (*package.glob("*.py"), *(package / "datasets").glob("*.py")):
+    for path in (
+        *package.glob("*.py"),
+        *(package / "datasets").glob("*.py"),
+        *(package / "places").glob("*.py"),
+    ):
         if path.parent != package or path.name not in ("__init__.py", "__main__.py"):  # two doors
             yield "kernel", path
 

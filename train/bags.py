@@ -1,13 +1,14 @@
 """Bags for training: every video as the same number of segments.
 
 Epochs do not read the store: the segment means of all labelled videos are packed once into a
-memory-mapped file beside it, named by what is in it.
+memory-mapped file, named by what is in it: beside the store, or, where that is no folder, in the
+user's cache.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from vad.labels import Label
 from vad.progress import Meter, meter
 from vad.store import FeatureStore
 
-from .streams import Names, read_streams, shapes_of
+from .streams import Names, read_each, shapes_of
 
 MOST_ROWS = 20_000  # that statistics are taken of
 
@@ -117,14 +118,15 @@ def load_bags(
     has them repeated as published training does. Raises UsageError, naming a video, where the
     streams of a video differ in snippets, or a stream has another shape than in the first video.
     """
-    shapes = _same_shapes(store, names, [label.video for label in labels])
+    videos = [label.video for label in labels]
+    shapes = _same_shapes(store, names, videos)
     lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
     for kind, name in names.items():
         key = hashlib.sha256(f"{name} {n_segments} {stretch}".encode())
-        for label in labels:
-            key.update(f"{label.video} {store.attributes(label.video, name)['sha256']}".encode())
-        path = store.path / ".cache" / f"bags-{key.hexdigest()[:24]}.npy"
+        for video, sha256 in zip(videos, _checksums(store, name, videos), strict=True):
+            key.update(f"{video} {sha256}".encode())
+        path = store.place.cache / f"bags-{key.hexdigest()[:24]}.npy"
         if not path.exists():
             shape = (len(labels), shapes[0][kind][1], n_segments, shapes[0][kind][2])
             with (
@@ -138,16 +140,20 @@ def load_bags(
     return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
 
 
+def _checksums(store: FeatureStore, name: str, videos: Sequence[str]) -> Iterator[str]:
+    return store.each(lambda video: str(store.attributes(video, name)["sha256"]), videos)
+
+
 def _same_shapes(
     store: FeatureStore, names: Names, videos: Sequence[str]
 ) -> list[dict[str, tuple[int, int, int]]]:
-    shapes = [shapes_of(store, names, video) for video in videos]
+    shapes = list(store.each(lambda video: shapes_of(store, names, video), videos))
     for video, shape in zip(videos, shapes, strict=True):
         for kind, name in names.items():
             (_, *first), (_, *other) = shapes[0][kind], shape[kind]
             if first != other:
                 raise UsageError(
-                    f"{name} of {videos[0]!r} and {video!r} in {store.path} have different crops "
+                    f"{name} of {videos[0]!r} and {video!r} in {store.place} have different crops "
                     f"and width: {first} and {other}",
                     hint="extract them again into one new store",
                 )
@@ -188,8 +194,9 @@ def _fill(
 ) -> None:
     """Fill the bags of one stream, [videos, crops, segments, dim], which are 0 before."""
     n_segments = packed.shape[2]
-    for row, label in enumerate(labels):
-        (features,) = read_streams(store, names, label.video).values()
+    every = read_each(store, names, [label.video for label in labels])
+    for row, streams in enumerate(every):
+        (features,) = streams.values()
         if stretch or len(features) > n_segments:
             features = segment_mean(features, n_segments)
         packed[row, :, : len(features)] = features.transpose(1, 0, 2)

@@ -96,7 +96,7 @@ def _features(
         return features_card("features.zarr", names, dims, crops=None, made={})
     opened = FeatureStore.open(store)
     names = choose_streams(opened, given, needed=kinds)
-    first = next((i for i in opened.ids() if set(names.values()) <= set(opened.names(i))), None)
+    first = next(iter(opened.having(*names.values())), None)
     if first is None or names.keys() != set(kinds):
         raise UsageError(f"{store} has no video with {' and '.join(names.values())}")
     shapes = shapes_of(opened, names, first)

@@ -54,7 +54,7 @@ class Material:
         made = {kind: self.store.provenance(name) for kind, name in self.names.items()}
         widths = {kind: dim for kind, (_, _, dim) in shapes.items()}
         crops = max(n_crops for _, n_crops, _ in shapes.values())
-        return features_card(self.store.path, self.names, widths, crops=crops, made=made)
+        return features_card(str(self.store.place), self.names, widths, crops=crops, made=made)
 
     def detector(self, settings: TrainSettings, own: Mapping[str, Any]) -> Detector:
         """A detector at its start: drawn by the seed, or with the weights that settings name."""
@@ -95,7 +95,7 @@ class Material:
 
 
 def gather(
-    store_path: Path,
+    store_path: str | Path,
     labels_path: Path,
     settings: TrainSettings,
     own: Mapping[str, Any],
@@ -106,7 +106,7 @@ def gather(
     store = FeatureStore.open(store_path)
     given = {"visual": settings.visual, "text": settings.text}
     names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
-    stored = [i for i in store.ids() if set(names.values()) <= set(store.names(i))]
+    stored = store.having(*names.values())
     split = split_videos(
         match(read_labels(labels_path), stored, where=labels_path, missing="keep"),
         validation=settings.validation,
@@ -134,7 +134,7 @@ def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
         weights = (store.provenance(name) or {}).get("weights")
         if isinstance(weights, dict) and weights.get("random"):
             raise UsageError(
-                f"{store.path} holds features of random weights, which mean nothing",
+                f"{store.place} holds features of random weights, which mean nothing",
                 hint="extract with real weights, or --allow-random in a test",
             )
 

@@ -23,7 +23,7 @@ from .history import History
 from .material import Material, gather
 from .metrics import best_threshold
 from .settings import TrainSettings
-from .streams import read_streams
+from .streams import read_each
 
 log = logging.getLogger("vad")
 
@@ -46,7 +46,7 @@ def train(
     """
     chosen, own = split_settings(settings)
     return train_run(
-        Path(store),
+        store,
         Path(labels),
         Path(out),
         chosen,
@@ -58,7 +58,7 @@ def train(
 
 
 def train_run(
-    store_path: Path,
+    store_path: str | Path,
     labels_path: Path,
     out: Path,
     settings: TrainSettings,
@@ -138,8 +138,8 @@ def _finish(run: Run, material: Material, chosen: Mapping[str, float]) -> Run:
     split, threshold = material.split, 0.5
     if split.judges:
         peaks = [
-            run.score(**read_streams(material.store, run.names, label.video)).max()
-            for label in split.judges
+            run.score(**streams).max()
+            for streams in read_each(material.store, run.names, [x.video for x in split.judges])
         ]
         threshold = best_threshold([label.label for label in split.judges], peaks)
     run.card = {

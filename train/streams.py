@@ -7,7 +7,7 @@ or both side by side, with the text repeated for every crop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vad.errors import UsageError
-from vad.store import FeatureStore
+from vad.store import ARRAYS_AT_ONCE, FeatureStore
 
 from .scaling import Scaling
 
@@ -35,13 +35,13 @@ def choose_streams(
     Raises UsageError where an array is not stored, and where there are several to choose from.
     """
     wanted = {kind for kind in KINDS if given.get(kind)} | set(needed)
-    stored = {name.split("/")[0] for video in store.ids() for name in store.names(video)}
+    stored = {name.split("/")[0] for name in store.all_names()}
     if not wanted:
         wanted = {"text" if "text" in stored and "visual" not in stored else "visual"}
     if "text" in wanted and "text" not in stored:
         raise UsageError(
-            f"{store.path} holds no text features",
-            hint=f"make some first: vad caption {store.path}",
+            f"{store.place} holds no text features",
+            hint=f"make some first: vad caption {store.place}",
         )
     return {kind: store.resolve(kind, given.get(kind)) for kind in KINDS if kind in wanted}
 
@@ -55,7 +55,7 @@ def shapes_of(store: FeatureStore, names: Names, video: str) -> dict[str, tuple[
     if len({shape[0] for shape in shapes.values()}) > 1:
         counts = ", ".join(f"{names[kind]} has {shapes[kind][0]}" for kind in names)
         raise UsageError(
-            f"the streams of {video!r} in {store.path} differ in snippets: {counts}",
+            f"the streams of {video!r} in {store.place} differ in snippets: {counts}",
             hint="make the one that is wrong again; row i of every array speaks of snippet i",
         )
     return shapes
@@ -65,6 +65,15 @@ def read_streams(store: FeatureStore, names: Names, video: str) -> dict[str, NDA
     """The streams of a video, each [snippets, crops, dim]; UsageError if the snippets differ."""
     shapes = shapes_of(store, names, video)
     return {kind: store.read(video, name).reshape(shapes[kind]) for kind, name in names.items()}
+
+
+def read_each(
+    store: FeatureStore, names: Names, videos: Iterable[str]
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """`read_streams` of several videos, one after the other; a far store is read ahead."""
+    return store.each(
+        lambda video: read_streams(store, names, video), videos, at_once=ARRAYS_AT_ONCE
+    )
 
 
 @dataclass(frozen=True)

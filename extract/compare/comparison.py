@@ -93,7 +93,7 @@ def compare(
     files, where names or shapes leave them open. Raises UsageError if the sides have nothing to
     compare.
     """
-    one, two = (side_of(Path(path), name, layout, axes) for path in (a, b))
+    one, two = (side_of(path, name, layout, axes) for path in (a, b))
     pairs = pairs_of(one.videos, two.videos)
     differing, informing, same_recipe = _recipes(one.provenance, two.provenance)
     if not pairs and same_recipe is None:

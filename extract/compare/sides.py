@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
+from vad.places.place import parse_address
 from vad.store import FeatureStore
 
 from ..layouts.finding import find_files
@@ -27,11 +28,11 @@ class StoredSide:
 
     @property
     def name(self) -> str:
-        return f"{self.store.path} {self.array}"
+        return f"{self.store.place} {self.array}"
 
     @cached_property
     def videos(self) -> list[str]:
-        return [v for v in self.store.ids() if self.array in self.store.names(v)]
+        return self.store.having(self.array)
 
     @cached_property
     def provenance(self) -> dict[str, Any] | None:
@@ -94,12 +95,13 @@ class FileSide:
 Side = StoredSide | FileSide
 
 
-def side_of(path: Path, name: str | None, layout: str, axes: str) -> Side:
+def side_of(where: str | Path, name: str | None, layout: str, axes: str) -> Side:
     """The store, or the files of features, at a path. Raises UsageError if there are none."""
-    if not (path / "zarr.json").exists():
+    path = parse_address(where)
+    if isinstance(path, Path) and not FeatureStore.exists(path):
         return FileSide(path, layout, axes)
     store = FeatureStore.open(path)
-    kinds = {n.split("/")[0] for video in store.ids() for n in store.names(video)}
+    kinds = {name.split("/")[0] for name in store.all_names()}
     kind = "text" if kinds == {"text"} else "visual"
     if name and "/" in name:
         kind, _, name = name.partition("/")

@@ -35,7 +35,7 @@ def export_features(
     """
     chosen, opened = find_layout(layout), FeatureStore.open(store)
     array = opened.resolve(chosen.kind, name)
-    videos = [video for video in opened.ids() if array in opened.names(video)]
+    videos = opened.having(array)
     if labels:
         named = match(read_labels(labels), videos, where=labels)
         named = [label for label in named if split is None or label.split == split]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vad.errors import UsageError
-from vad.files import sha256_of, write_text
+from vad.files import cache_folder, sha256_of, write_text
 from vad.progress import meter
 
 from ..backbones.table import KnownWeights
@@ -32,11 +32,7 @@ log = logging.getLogger("vad")
 
 def weights_folder(cache: Path | None = None) -> Path:
     """Where downloads are kept: CACHE/weights, by default of $VAD_CACHE or the user's cache."""
-    if cache is None and os.environ.get("VAD_CACHE"):
-        cache = Path(os.environ["VAD_CACHE"])
-    if cache is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vad"
-    return cache / "weights"
+    return (cache or cache_folder()) / "weights"
 
 
 def place_of(known: KnownWeights, cache: Path | None = None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from vad.extract.captioners.settings import CaptionSettings
 
 from ..executors.settings import ExecutorSettings
-from ..options import Quiet, takes
+from ..options import Quiet, StoreArgument, takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +20,7 @@ class Settings(ExecutorSettings, CaptionSettings):
 
 @takes(Settings, "caption")
 def command(
-    store: Annotated[Path, typer.Argument(metavar="[STORE]", help="feature store")] = Path(
-        "features.zarr"
-    ),
+    store: StoreArgument = "features.zarr",
     videos: Annotated[
         list[str] | None,
         typer.Option("--videos", metavar="PATH", help="caption these, stored or not; repeatable"),
@@ -39,11 +36,12 @@ def command(
 
     Without --captioner, captions that are stored already are embedded, by --encoder.
     """
+    from vad.extract.failures import Failures
     from vad.pipelines.executors.captioning import caption
 
     outcome = caption(store, videos=videos or (), overwrite=overwrite, quiet=quiet, **settings)
     typer.echo(
         f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
-        + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")
+        + (f"; reasons in {Failures(store).path}" if outcome.failed else "")
     )
     raise typer.Exit(outcome.exit_code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,8 +17,8 @@ SHOWN = 5  # videos in the table
 
 
 def command(
-    a: Annotated[Path, typer.Argument(metavar="A", help="store, or file or folder of features")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="store, or file or folder of features")],
+    a: Annotated[str, typer.Argument(metavar="A", help="store, or file or folder of features")],
+    b: Annotated[str, typer.Argument(metavar="B", help="store, or file or folder of features")],
     name: Annotated[
         str | None, typer.Option("--name", help="array of the stores: i3d, or text/minilm")
     ] = None,

@@ -11,7 +11,7 @@ from ..options import Quiet
 
 
 def command(
-    store: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="feature store, or run")],
+    store: Annotated[str, typer.Argument(metavar="STORE|RUN", help="feature store, or run")],
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="folder for the files; of a run: RUN/onnx"),
@@ -35,7 +35,7 @@ def command(
         Path | None, typer.Option("--list", metavar="FILE", help="write a list of the files here")
     ] = None,
     features: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--store", help="of a run: features to check on; by default its own"),
     ] = None,
     video: Annotated[
@@ -55,7 +55,7 @@ def command(
     """
     from vad.errors import UsageError
 
-    if formats is not None or (store / "card.json").exists():
+    if formats is not None or Path(store, "card.json").exists():
         from vad.pipelines.onnx import export_onnx
 
         if formats not in (None, "onnx"):

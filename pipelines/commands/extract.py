@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +25,7 @@ def command(
         list[str], typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt")
     ],
     settings: dict[str, Any],
-    store: Store = Path("features.zarr"),
+    store: Store = "features.zarr",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="extract stored videos again")
     ] = False,
@@ -36,6 +35,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Extract features of videos into a store; stored videos are skipped."""
+    from vad.extract.failures import Failures
     from vad.extract.run import estimate, make_plan
     from vad.extract.sources import find_sources
     from vad.pipelines.executors.extracting import load_for_plan, run_plan
@@ -62,6 +62,6 @@ def command(
     outcome = run_plan(plan, FeatureStore.create(store), backbone, chosen, where, quiet=quiet)
     typer.echo(
         f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
-        + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")
+        + (f"; reasons in {Failures(store).path}" if outcome.failed else "")
     )
     raise typer.Exit(outcome.exit_code)

@@ -20,7 +20,7 @@ def command(
             "--layout", help="auto, rtfm, tevad-text, crop-files, numpy, torch or c3d-text"
         ),
     ] = "auto",
-    store: Store = Path("features.zarr"),
+    store: Store = "features.zarr",
     name: Annotated[
         str | None, typer.Option("--name", help="of the array; by default as the layout says")
     ] = None,
@@ -53,6 +53,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Bring features that others published into a store; stored videos are skipped."""
+    from vad.extract.failures import Failures
     from vad.extract.layouts import import_features
 
     outcome = import_features(
@@ -71,6 +72,6 @@ def command(
     )
     typer.echo(
         f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
-        + (f"; reasons in {store / 'failures.jsonl'}" if outcome.failed else "")
+        + (f"; reasons in {Failures(store).path}" if outcome.failed else "")
     )
     raise typer.Exit(outcome.exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,40 +13,46 @@ from ..options import Json
 
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="feature store or run")],
+    path: Annotated[str, typer.Argument(metavar="STORE|RUN", help="feature store or run")],
     as_json: Json = False,
 ) -> None:
     """Show what a feature store or a trained run holds, and how it was made."""
     from vad.train.checkpoint import CARD, read_card
 
-    found = read_card(path) if (path / CARD).exists() else describe_store(path)
+    found = read_card(Path(path)) if Path(path, CARD).exists() else describe_store(path)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
         typer.echo("\n".join(_lines(found)))
 
 
-def describe_store(path: Path) -> dict[str, Any]:
+def describe_store(path: str | Path) -> dict[str, Any]:
     """A store's videos and the provenance of its arrays."""
     from vad.extract.failures import Failures
     from vad.store import FeatureStore
 
     store = FeatureStore.open(path)
-    videos: dict[str, Any] = {}
-    names: dict[str, int] = {}
-    for video_id in store.ids():
+    shapes: dict[str, dict[str, str]] = {}
+
+    def describe(video_id: str) -> dict[str, Any]:
         record = store.record(video_id)
-        videos[video_id] = {
+        shapes[video_id] = {
+            name: " x ".join(map(str, store.attributes(video_id, name)["shape"]))
+            for name in store.names(video_id)
+        }
+        return {
             "frames": record.n_frames,
             "fps": round(record.fps, 3),
             "seconds": round(record.duration_s, 3),
             "size": f"{record.width}x{record.height}",
             "codec": record.codec,
             "decoder": record.decoder,
+            **shapes[video_id],
         }
-        for name in store.names(video_id):
-            names[name] = names.get(name, 0) + 1
-            videos[video_id][name] = " x ".join(map(str, store.attributes(video_id, name)["shape"]))
+
+    ids = store.ids()
+    videos = dict(zip(ids, store.each(describe, ids), strict=True))
+    names = Counter(name for video_id in ids for name in shapes[video_id])
     return {
         "store": str(path),
         "n_videos": len(videos),

@@ -39,7 +39,7 @@ def command(
     ] = "auto",
     clips: Annotated[bool, typer.Option("--save-clips", help="every event as a video")] = False,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--store",
             help="keep the features here, and use those it has; without VIDEOS, score all it has",

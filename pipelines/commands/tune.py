@@ -10,14 +10,12 @@ import typer
 
 from vad.train.settings import TrainSettings
 
-from ..options import Json, Quiet, takes
+from ..options import Json, Quiet, StoreArgument, takes
 
 
 @takes(TrainSettings, "train")
 def command(
-    store: Annotated[Path, typer.Argument(metavar="[STORE]", help="feature store")] = Path(
-        "features.zarr"
-    ),
+    store: StoreArgument = "features.zarr",
     labels: Annotated[
         Path, typer.Option("--labels", metavar="CSV", help="video,label[,split][,fold]...")
     ] = Path("labels.csv"),

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..options import Json, Quiet
+from ..options import Json, Quiet, StoreArgument
 
 
 def command(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="feature store")] = Path(
-        "features.zarr"
-    ),
+    store: StoreArgument = "features.zarr",
     repair: Annotated[
         bool,
         typer.Option("--repair", help="move bad videos out; the next vad extract redoes them"),

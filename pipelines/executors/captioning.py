@@ -32,7 +32,7 @@ log = logging.getLogger("vad")
 class Captioning:
     """The job of a worker that captions: the model is loaded once a worker."""
 
-    store: Path
+    store: str  # the address
     settings: CaptionSettings
     name: str  # of the captioner
     provenance: dict[str, Any]  # that every worker's captions must have
@@ -93,14 +93,14 @@ def _run_on_ray(
     from .cluster import on_cluster
 
     name = looking.array.removeprefix("captions/")
-    job = Captioning(looking.store.path.resolve(), looking.settings, name, looking.provenance)
+    job = Captioning(looking.store.place.address, looking.settings, name, looking.provenance)
     todo = [Source(source.id, source.path.absolute()) for source in todo]
     ends = on_cluster(job, todo, where, device=looking.settings.device)
     with closing(ends), meter("caption", len(todo), unit="videos", quiet=quiet) as progress:
         for end in ends:
             if end.error is not None:
                 outcome.failed[end.source.id] = end.error
-                Failures(looking.store.path).add(end.source, end.error)
+                Failures(looking.store.place).add(end.source, end.error)
                 log.warning("%s: %s (%s)", end.source.path, end.error, end.error.reason)
             else:
                 outcome.done.append(end.source.id)

@@ -34,7 +34,7 @@ from .settings import ExecutorSettings, split
 class Extraction:
     """The job of a worker that extracts: the model is loaded once a worker."""
 
-    store: Path
+    store: str  # the address
     settings: ExtractSettings
     array: str
     provenance: dict[str, Any]  # that every worker's features must have
@@ -52,7 +52,7 @@ class Extraction:
                 f"a worker's features would be others: {name} is {found!r} there, {wanted!r} here",
                 hint="install the same weights on every machine",
             )
-        if not self.store.exists():
+        if not FeatureStore.exists(self.store):
             raise UsageError(
                 f"the machine {socket.gethostname()} does not see {self.store}",
                 hint="put videos and store on a disk that all machines share",
@@ -107,8 +107,9 @@ def run_plan(
         return run(plan, store, backbone, settings, quiet=quiet, on_stored=on_stored)
     from .cluster import on_cluster
 
-    path = store.path.resolve()
-    job = Extraction(path, settings, plan.array, plan.provenance, plan.overwrite, load)
+    job = Extraction(
+        store.place.address, settings, plan.array, plan.provenance, plan.overwrite, load
+    )
     todo = [Source(source.id, source.path.absolute()) for source in plan.todo]
     ends = on_cluster(job, todo, where, device=settings.device)
     with meter("extract", len(todo), unit="videos", quiet=quiet) as progress:

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 from pathlib import Path
+from typing import Self
 
 
 class Claims:
@@ -21,10 +22,12 @@ class Claims:
     (Closing a second one would let go of the locks of the first: they belong to the process.)
     """
 
+    poll_s = 1.0
+
     def __init__(self, store: Path) -> None:
         self._file = (store / ".claims").open("ab")
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -36,6 +36,13 @@ def located(folder: Path) -> Iterator[None]:
         raise
 
 
+def cache_folder() -> Path:
+    """Where what can be had again is kept: $VAD_CACHE, or `vad` in the user's cache."""
+    if given := os.environ.get("VAD_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vad"
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

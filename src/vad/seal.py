@@ -25,10 +25,10 @@ def seal(folder: Path) -> None:
         path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """A sealed `zarr.json`. Raises SealError if it is not what was written, OSError if absent."""
+def parse_sealed(content: bytes) -> dict[str, Any]:
+    """The content of a sealed `zarr.json`. Raises SealError if it is not what was written."""
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(content)
         found = document["attributes"].get("seal")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SealError("its zarr.json is damaged: it cannot be read") from error

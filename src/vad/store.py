@@ -10,46 +10,46 @@
         captions/<name>           [snippets] utf-8
       .scratch/                   drafts of running processes
 
-A video appears whole or not at all: it is written in `.scratch` and renamed in. An array that
-joins a video later is renamed in the same way. Every array carries, in its own attributes,
-`provenance` (the settings that made it), `sha256` (of its bytes in C order, see `bytes_of`) and,
-written last, `complete`; every `zarr.json` of a video is sealed (see `vad.seal`).
+A video appears whole or not at all: it is written as a draft and published by its place, a folder
+or a bucket (see `vad.places`). An array that joins a video later appears in the same way. Every
+array carries, in its own attributes, `provenance` (the settings that made it), `sha256` (of its
+bytes in C order, see `bytes_of`) and, written last, `complete`; every `zarr.json` of a video is
+sealed (see `vad.seal`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import hashlib
-import itertools
 import json
-import os
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
+from .column import Column, digest_of, is_text
 from .errors import InternalError, UsageError, VideoError
 from .files import located
 from .grid import ClipGrid, Tail
+from .keys import key_of as key_of
+from .places import Place, place_of
+from .places.folder import Folder
 from .seal import seal
 
 SCHEMA = 1
-CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
 # Provenance that informs, but makes no two arrays differ. Half precision is only ever chosen where
 # its features agree with those of full precision.
 INFORMATION = {"vad", "versions", "precision", "assumed"}
 KINDS = ("visual", "text", "captions")  # of the arrays of a video
+ARRAYS_AT_ONCE = 4  # that are read ahead where reading takes time; each may be large
 
-_drafts = itertools.count()
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,6 @@ class VideoRecord:
         return ClipGrid(self.tail)
 
 
-def key_of(video_id: str) -> str:
-    """The folder name of a video id: plain ASCII, different for different ids."""
-    key = quote(video_id, safe="")
-    if key.startswith(".") or key == "zarr.json":
-        key = f"%{ord(key[0]):02X}{key[1:]}"
-    if len(key) > 200:  # file systems allow 255 bytes
-        key = f"{key[:160]}~{hashlib.sha256(video_id.encode()).hexdigest()[:32]}"
-    return key
-
-
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The provenance fields in which two arrays differ, each with both values."""
     names = sorted((ours.keys() | theirs.keys()) - INFORMATION)
@@ -94,91 +84,133 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str,
 
 
 class FeatureStore:
-    """A folder of per-video arrays on the clip grid. Use `open` or `create`."""
+    """Per-video arrays on the clip grid. Use `open` or `create`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
     @classmethod
-    def open(cls, path: str | Path) -> FeatureStore:
-        """Open a store; UsageError if there is none, or one of another schema."""
-        path = Path(path)
+    def open(cls, where: str | Path) -> FeatureStore:
+        """Open a store in a folder or at an address such as `s3://bucket/features.zarr`.
+
+        Raises UsageError if there is none, or one of another schema.
+        """
+        place = place_of(where)
         try:
-            attributes = json.loads((path / "zarr.json").read_text())["attributes"]
-            schema = attributes["vad"]["schema"]
+            schema = json.loads(place.read("zarr.json"))["attributes"]["vad"]["schema"]
         except FileNotFoundError:
             raise UsageError(
-                f"no feature store at {path}", hint=f"make one: vad extract VIDEOS --store {path}"
+                f"no feature store at {place}", hint=f"make one: vad extract VIDEOS --store {place}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError):
-            raise UsageError(f"{path} is not a feature store of vad") from None
+            raise UsageError(f"{place} is not a feature store of vad") from None
         if schema != SCHEMA:
             raise UsageError(
-                f"{path} has schema {schema}, this vad reads schema {SCHEMA}",
+                f"{place} has schema {schema}, this vad reads schema {SCHEMA}",
                 hint="use the version of vad that wrote it, or extract again",
             )
-        return cls(path)
+        return cls(place)
 
     @classmethod
-    def create(cls, path: str | Path) -> FeatureStore:
+    def create(cls, where: str | Path) -> FeatureStore:
         """Open a store, or make an empty one where there is none."""
-        path = Path(path)
-        if not (path / "zarr.json").exists():
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        place = place_of(where)
+        if not cls.exists(where):
+            if not place.is_free():
                 raise UsageError(
-                    f"{path} exists and is not a feature store", hint="choose another --store"
+                    f"{place} exists and is not a feature store", hint="choose another --store"
                 )
-            zarr.create_group(str(path), attributes={"vad": {"schema": SCHEMA}}, overwrite=False)
-        return cls.open(path)
+            attributes = {"vad": {"schema": SCHEMA}}
+            group = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
+            place.write("zarr.json", json.dumps(group, indent=2).encode())
+        return cls.open(where)
+
+    @staticmethod
+    def exists(where: str | Path) -> bool:
+        """Whether there is a store, or something that looks like one."""
+        return place_of(where).exists("zarr.json")
+
+    @property
+    def path(self) -> Path:
+        """The folder of a store that is one; UsageError for any other."""
+        if not isinstance(self.place, Folder):
+            raise UsageError(f"{self.place} is no folder")
+        return self.place.path
 
     # --- reading
 
     def ids(self) -> list[str]:
         """Ids of the stored videos, sorted."""
-        found = []
-        for entry in os.scandir(self.path):
-            if entry.is_dir() and not entry.name.startswith("."):
-                long = "~" in entry.name and len(entry.name) > 160
-                found.append(self._attributes(entry.name)["id"] if long else unquote(entry.name))
-        return sorted(found)
+        keys = self.place.folders()
+        long = [key for key in keys if "~" in key and len(key) > 160]
+        named = dict(
+            zip(long, self.each(lambda key: self._attributes(key)["id"], long), strict=True)
+        )
+        return sorted(named.get(key) or unquote(key) for key in keys)
 
     def __contains__(self, video_id: str) -> bool:
-        return (self.path / key_of(video_id) / "zarr.json").exists()
+        return self.place.exists(f"{key_of(video_id)}/zarr.json")
 
     def names(self, video_id: str) -> list[str]:
         """Names of the arrays of a video, such as `visual/i3d`, sorted."""
-        folder = self._folder(video_id)
-        return sorted(
-            f"{kind}/{entry.name}"
-            for kind in KINDS
-            if (folder / kind).is_dir()
-            for entry in os.scandir(folder / kind)
-            if entry.is_dir()
-        )
+        try:
+            found = self.place.arrays(key_of(video_id))
+        except FileNotFoundError:
+            self._refuse(video_id)
+        return [name for name in found if name.split("/")[0] in KINDS]
+
+    def having(self, *names: str) -> list[str]:
+        """Ids of the videos that have all these arrays, sorted."""
+        ids = self.ids()
+        found = zip(ids, self.each(self.names, ids), strict=True)
+        return [video_id for video_id, have in found if set(names) <= set(have)]
+
+    def all_names(self) -> list[str]:
+        """Names of the arrays that any video has, sorted."""
+        return sorted({name for names in self.each(self.names, self.ids()) for name in names})
 
     def record(self, video_id: str) -> VideoRecord:
         """What is known of a video."""
-        self._folder(video_id)
-        attributes = self._attributes(key_of(video_id))
+        try:
+            attributes = self._attributes(key_of(video_id))
+        except FileNotFoundError:
+            self._refuse(video_id)
         return VideoRecord(**{f.name: attributes[f.name] for f in fields(VideoRecord)})
 
     def times(self, video_id: str) -> NDArray[np.float64]:
         """Presentation time of every frame, [frames], seconds from the first one."""
-        times = zarr.open_array(str(self._folder(video_id) / "times"), mode="r")[:]
-        return np.asarray(times, np.float64)
+        return np.asarray(self.read(video_id, "times"), np.float64)
 
     def read(self, video_id: str, name: str) -> NDArray[Any]:
         """One array as stored: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim],
-        `captions/...` [snippets] of str."""
-        array = zarr.open_array(str(self._array(video_id, name)), mode="r")
-        if not array.attrs.get("complete"):
-            raise InternalError(f"{name} of {video_id!r} in {self.path} was never completed")
-        return np.asarray(array[:])
+        `captions/...` [snippets] of str.
+
+        Where a reader can meet a video that is just being replaced, the checksum tells, and it is
+        read again. UsageError if it is wrong twice.
+        """
+        for _ in range(2):
+            array = self._open(video_id, name)
+            if not array.attrs.get("complete"):
+                raise InternalError(f"{name} of {video_id!r} in {self.place} was never completed")
+            values = np.asarray(array[:])
+            if self.place.is_atomic or digest_of(values) == array.attrs["sha256"]:
+                return values
+        raise UsageError(
+            f"{name} of {video_id!r} in {self.place} is not what was written",
+            hint=f"vad verify {self.place} --repair",
+        )
 
     def attributes(self, video_id: str, name: str) -> dict[str, Any]:
         """`provenance`, `sha256`, `shape` and `dtype` of one array, without reading it."""
-        meta = json.loads((self._array(video_id, name) / "zarr.json").read_text())
-        return {**meta["attributes"], "shape": meta["shape"], "dtype": meta["data_type"]}
+        if video_id not in self or (found := self._array_attributes(video_id, name)) is None:
+            self._refuse(video_id, name)
+        return found
+
+    def each(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
+    ) -> Iterator[Result]:
+        """`map`; of a store that is far away, several calls are under way together."""
+        return self.place.each(function, items, at_once=at_once)
 
     def provenance(self, name: str) -> dict[str, Any] | None:
         """The settings that made an array in every video that has it; None if no video does.
@@ -186,15 +218,17 @@ class FeatureStore:
         Raises UsageError if videos of the store were made with different settings.
         """
         first: tuple[str, dict[str, Any]] | None = None
-        for video_id in self.ids():
-            if name not in self.names(video_id):
+        ids = self.ids()
+        every = self.each(lambda video_id: self._array_attributes(video_id, name), ids)
+        for video_id, attributes in zip(ids, every, strict=True):
+            if attributes is None:
                 continue
-            found: dict[str, Any] = self.attributes(video_id, name)["provenance"]
+            found: dict[str, Any] = attributes["provenance"]
             if first is None:
                 first = video_id, found
             elif differing := differences(first[1], found):
                 raise UsageError(
-                    f"{name} of {first[0]!r} and {video_id!r} in {self.path} were made with "
+                    f"{name} of {first[0]!r} and {video_id!r} in {self.place} were made with "
                     f"different {', '.join(differing)}",
                     hint="extract them again into one new store",
                 )
@@ -202,7 +236,7 @@ class FeatureStore:
 
     def resolve(self, kind: str, name: str | None) -> str:
         """The full name of an array of a kind (see `KINDS`); without `name`, the only one."""
-        found = sorted({n for i in self.ids() for n in self.names(i) if n.startswith(f"{kind}/")})
+        found = [n for n in self.all_names() if n.startswith(f"{kind}/")]
         if name is None and len(found) == 1:
             return found[0]
         if name is not None and f"{kind}/{name}" in found:
@@ -210,53 +244,56 @@ class FeatureStore:
         have = ", ".join(n.split("/", 1)[1] for n in found) or "none"
         if name is None and found:
             raise UsageError(
-                f"{self.path} holds several {kind} arrays: {have}", hint=f"choose with --{kind}"
+                f"{self.place} holds several {kind} arrays: {have}", hint=f"choose with --{kind}"
             )
         wanted = f"{kind} array {name!r}" if name else f"{kind} array"
-        raise UsageError(f"{self.path} holds no {wanted}; it has: {have}")
+        raise UsageError(f"{self.place} holds no {wanted}; it has: {have}")
 
     # --- writing
 
     def draft(self, video_id: str) -> Draft:
         """Begin to write a video; nothing is visible before `Draft.commit`."""
-        owner = f"{socket.gethostname()}-{os.getpid()}-{next(_drafts)}"
-        return Draft(self, video_id, self.path / ".scratch" / owner)
+        return Draft(self, video_id, self.place.draft())
 
     def sweep(self) -> None:
         """Remove the drafts that dead processes of this host left behind."""
-        host = socket.gethostname()
-        for left in (self.path / ".scratch").glob(f"{host}-*"):
-            pid = left.name.removeprefix(f"{host}-").split("-")[0]
-            if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
-                shutil.rmtree(left, ignore_errors=True)
+        self.place.sweep()
 
     def remove(self, video_id: str) -> None:
         """Take a video out of the store."""
-        doomed = self.draft(video_id).folder
-        doomed.parent.mkdir(exist_ok=True)
-        self._folder(video_id).rename(doomed)
-        shutil.rmtree(doomed)
+        if video_id not in self:
+            self._refuse(video_id)
+        self.place.remove(key_of(video_id))
 
     # --- where things lie
 
-    def _folder(self, video_id: str) -> Path:
-        if video_id not in self:
-            near = difflib.get_close_matches(video_id, self.ids(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"see: vad inspect {self.path}"
-            raise UsageError(f"no video {video_id!r} in {self.path}", hint=hint)
-        return self.path / key_of(video_id)
-
-    def _array(self, video_id: str, name: str) -> Path:
-        path = self._folder(video_id) / name
-        if not (path / "zarr.json").exists():
+    def _refuse(self, video_id: str, name: str = "") -> NoReturn:
+        """Say that there is no such video, or no such array in it."""
+        if name and video_id in self:
             have = ", ".join(self.names(video_id)) or "none"
-            raise UsageError(f"{video_id!r} in {self.path} has no array {name!r}; it has: {have}")
-        return path
+            raise UsageError(f"{video_id!r} in {self.place} has no array {name!r}; it has: {have}")
+        near = difflib.get_close_matches(video_id, self.ids(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"see: vad inspect {self.place}"
+        raise UsageError(f"no video {video_id!r} in {self.place}", hint=hint)
+
+    def _open(self, video_id: str, name: str) -> zarr.Array[Any]:
+        try:
+            if video_id in self:
+                return self.place.open(f"{key_of(video_id)}/{name}")
+        except FileNotFoundError:
+            pass
+        self._refuse(video_id, name)
 
     def _attributes(self, key: str) -> dict[str, Any]:
-        meta = json.loads((self.path / key / "zarr.json").read_text())
-        attributes: dict[str, Any] = meta["attributes"]
+        attributes: dict[str, Any] = json.loads(self.place.read(f"{key}/zarr.json"))["attributes"]
         return attributes
+
+    def _array_attributes(self, video_id: str, name: str) -> dict[str, Any] | None:
+        try:
+            meta = json.loads(self.place.read(f"{key_of(video_id)}/{name}/zarr.json"))
+        except FileNotFoundError:
+            return None
+        return {**meta["attributes"], "shape": meta["shape"], "dtype": meta["data_type"]}
 
 
 class Draft:
@@ -264,20 +301,20 @@ class Draft:
 
     def __init__(self, store: FeatureStore, video_id: str, folder: Path) -> None:
         self.store, self.video_id, self.folder = store, video_id, folder
-        self._columns: dict[str, _Column] = {}
+        self._columns: dict[str, Column] = {}
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
         """Add rows, in order, to an array: `visual/...` [n, crops, dim], `text/...` [n, dim],
         `captions/...` [n] of str."""
-        if not _is_text(rows) and not np.isfinite(rows).all():
+        if not is_text(rows) and not np.isfinite(rows).all():
             raise VideoError(
                 "not-finite",
                 f"{name} is not finite in {rows.dtype}",
                 hint="store with --dtype float32, or check the weights",
             )
-        with located(self.store.path):
+        with located(self.store.place.disk):
             if name not in self._columns:
-                self._columns[name] = _Column(self.folder / name, rows)
+                self._columns[name] = Column(self.folder / name, rows)
             self._columns[name].append(rows)
 
     def commit(
@@ -288,7 +325,7 @@ class Draft:
     ) -> None:
         """Make the video appear; new arrays join one that is stored from the same content."""
         try:
-            with located(self.store.path):
+            with located(self.store.place.disk):
                 self._close(record, times, provenance)
                 self._publish(record)
         finally:
@@ -305,7 +342,7 @@ class Draft:
         provenance: Mapping[str, Mapping[str, Any]],
     ) -> None:
         zarr.create_group(str(self.folder), attributes={"id": self.video_id, **asdict(record)})
-        column = _Column(self.folder / "times", times)
+        column = Column(self.folder / "times", times)
         column.append(times)
         column.close({})
         for name, written in self._columns.items():
@@ -316,109 +353,16 @@ class Draft:
         seal(self.folder)
 
     def _publish(self, record: VideoRecord) -> None:
-        target = self.store.path / key_of(self.video_id)
+        place, key = self.store.place, key_of(self.video_id)
         while True:
             try:
-                self.folder.rename(target)  # fails on a stored video: a folder that is not empty
+                place.publish(self.folder, key)
                 return
-            except OSError:
-                if not target.exists():
-                    raise
-            stored = self.store.record(self.video_id)
+            except FileExistsError:
+                stored = self.store.record(self.video_id)
             same = (stored.source_sha256, stored.n_frames, stored.tail)
             if same == (record.source_sha256, record.n_frames, record.tail):
                 for name in self._columns:
-                    self._join(target / name, name)
+                    place.join(self.folder, key, name)
                 return
-            _move_away(target, self.folder)
-
-    def _join(self, target: Path, name: str) -> None:
-        target.parent.mkdir(exist_ok=True)
-        if not (target.parent / "zarr.json").exists():
-            shutil.copy(self.folder / name.split("/")[0] / "zarr.json", target.parent)
-        if target.exists():
-            _move_away(target, self.folder)
-        (self.folder / name).rename(target)
-
-
-class _Column:
-    """One array being written: full chunks only, hashed on the way."""
-
-    def __init__(self, path: Path, like: NDArray[Any]) -> None:
-        shape = like.shape[1:]
-        self._array = zarr.create_array(
-            str(path),
-            shape=(0, *shape),
-            chunks=(CHUNK_ROWS if shape else 65536, *shape),
-            dtype=str if _is_text(like) else like.dtype,
-            compressors=ZstdCodec(level=1),
-        )
-        self._sha256 = hashlib.sha256()
-        self._pending: list[NDArray[Any]] = []
-        self._n_rows = 0
-
-    def append(self, rows: NDArray[Any]) -> None:
-        same_type = _is_text(rows) or rows.dtype == self._array.dtype
-        if rows.shape[1:] != self._array.shape[1:] or not same_type:
-            raise InternalError(
-                f"rows {list(rows.shape)} {rows.dtype} do not continue "
-                f"{list(self._array.shape)} {self._array.dtype}"
-            )
-        self._pending.append(rows)
-        self._write(whole_chunks=True)
-
-    def close(self, provenance: dict[str, Any]) -> None:
-        self._write(whole_chunks=False)
-        self._array.update_attributes(
-            {"provenance": provenance, "sha256": self._sha256.hexdigest(), "complete": True}
-        )
-
-    def _write(self, *, whole_chunks: bool) -> None:
-        n_pending = sum(map(len, self._pending))
-        chunk = self._array.chunks[0]
-        n = n_pending // chunk * chunk if whole_chunks else n_pending
-        if n == 0:
-            return
-        rows = np.concatenate(self._pending)
-        self._array.resize((self._n_rows + n, *self._array.shape[1:]))
-        self._array[self._n_rows : self._n_rows + n] = rows[:n]
-        self._sha256.update(bytes_of(rows[:n]))
-        self._n_rows += n
-        self._pending = [rows[n:]] if n < n_pending else []
-
-
-def bytes_of(rows: NDArray[Any]) -> bytes:
-    """What the checksum of an array is taken of: its bytes in C order; of captions, the lines of
-    a utf-8 text."""
-    if _is_text(rows):
-        return "".join(f"{row}\n" for row in rows).encode()
-    return np.ascontiguousarray(rows).tobytes()
-
-
-def _is_text(rows: NDArray[Any]) -> bool:
-    return rows.dtype.kind in "OTU"  # of objects, of variable and of fixed length
-
-
-def _move_away(target: Path, scratch: Path) -> None:
-    """Take a stored folder out of sight in one step, then delete it."""
-    doomed = scratch.with_name(f"{scratch.name}-old")
-    with contextlib.suppress(FileNotFoundError):  # another writer was faster
-        target.rename(doomed)
-        shutil.rmtree(doomed)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def walk(store: FeatureStore, name: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Every video that has an array, one at a time."""
-    for video_id in store.ids():
-        if name in store.names(video_id):
-            yield video_id, store.read(video_id, name)
+            place.remove(key)

@@ -14,25 +14,26 @@ What is compared, and with what:
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
 import numpy as np
-import zarr
 
+from .column import CHUNK_ROWS, bytes_of
+from .errors import VadError
 from .grid import CLIP_FRAMES
+from .keys import key_of
+from .places import Place
 from .progress import meter
-from .seal import SealError, read_sealed
-from .store import CHUNK_ROWS, INFORMATION, FeatureStore, VideoRecord, bytes_of, differences, key_of
+from .seal import SealError, parse_sealed
+from .store import INFORMATION, FeatureStore, VideoRecord, differences
 
-N_THREADS = min(8, os.cpu_count() or 1)  # hashing and decompression let other threads run
 QUARANTINE = ".quarantine"
 
 FaultKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length", "mixed"]
@@ -52,12 +53,12 @@ class Fault:
 class Report:
     """What was checked, and what was found."""
 
-    store: Path
+    store: str
     n_videos: int = 0
     n_arrays: int = 0
     n_bytes: int = 0  # of values, uncompressed
     faults: list[Fault] = field(default_factory=list)
-    moved: dict[str, Path] = field(default_factory=dict)  # where `repair` put a video
+    moved: dict[str, str] = field(default_factory=dict)  # where `repair` put a video
 
     @property
     def bad_videos(self) -> list[str]:
@@ -72,13 +73,13 @@ class Report:
         """Ready for JSON."""
         return {
             "schema": "vad.verify/1",
-            "store": str(self.store),
+            "store": self.store,
             "n_videos": self.n_videos,
             "n_arrays": self.n_arrays,
             "n_bytes": self.n_bytes,
             "bad_videos": self.bad_videos,
             "faults": [asdict(fault) for fault in self.faults],
-            "moved": {video: str(path) for video, path in self.moved.items()},
+            "moved": self.moved,
         }
 
 
@@ -88,21 +89,21 @@ def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> R
     Holds one chunk of one array a thread in memory. It may run while a store is written to.
     Raises UsageError where there is no store.
     """
-    opened = FeatureStore.open(store)
-    folders = sorted(e.name for e in os.scandir(opened.path) if _is_video(e))
-    report = Report(opened.path)
+    place = FeatureStore.open(store).place
+    keys = place.folders()
+    report = Report(str(place))
     made_by: dict[str, dict[str, list[str]]] = {}  # the videos by array, by settings
-    folder_of: dict[str, Path] = {}
+    key_of_video: dict[str, str] = {}  # what lies in the wrong folder, too, has its own name
     with (
-        ThreadPoolExecutor(N_THREADS) as threads,
-        meter("verify", len(folders), unit="videos", quiet=quiet) as progress,
+        ThreadPoolExecutor(place.n_readers) as threads,
+        meter("verify", len(keys), unit="videos", quiet=quiet) as progress,
     ):
-        for checked in threads.map(lambda name: _check_twice(opened.path / name), folders):
+        for checked in threads.map(partial(_check_twice, place), keys):
             progress.advance()
             if checked is None:
                 continue
             report.n_videos += 1
-            folder_of[checked.video] = checked.folder
+            key_of_video[checked.video] = checked.key
             report.n_arrays += len(checked.provenance)
             report.n_bytes += checked.n_bytes
             report.faults += checked.faults
@@ -112,7 +113,7 @@ def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> R
         report.faults += _mixed(array, videos_by_settings)
     if repair:
         for video in report.bad_videos:
-            report.moved[video] = _move_out(folder_of[video])
+            report.moved[video] = place.set_aside(key_of_video[video], QUARANTINE)
     return report
 
 
@@ -120,7 +121,7 @@ def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> R
 class _Checked:
     """What one video's folder showed."""
 
-    folder: Path
+    key: str
     video: str
     n_bytes: int = 0
     faults: list[Fault] = field(default_factory=list)
@@ -130,26 +131,22 @@ class _Checked:
         self.faults.append(Fault(self.video, array, kind, what))
 
 
-def _is_video(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
-
-
-def _check_twice(folder: Path) -> _Checked | None:
+def _check_twice(place: Place, key: str) -> _Checked | None:
     """A fault counts if it is there twice: a video may just have been replaced by its next version.
 
     None if the video left the store meanwhile.
     """
-    checked = _check(folder)
+    checked = _check(place, key)
     if checked.faults:
-        checked = _check(folder)
-    return checked if folder.exists() else None
+        checked = _check(place, key)
+    return checked if not checked.faults or key in place.folders() else None
 
 
-def _check(folder: Path) -> _Checked:
-    checked = _Checked(folder, unquote(folder.name))
+def _check(place: Place, key: str) -> _Checked:
+    checked = _Checked(key, unquote(key))
     try:
-        attributes = read_sealed(folder / "zarr.json")["attributes"]
-        if key_of(attributes["id"]) != folder.name:
+        attributes = parse_sealed(place.read(f"{key}/zarr.json"))["attributes"]
+        if key_of(attributes["id"]) != key:
             checked.add("", "metadata", f"it is that of {attributes['id']!r}")
             return checked
         checked.video = attributes["id"]
@@ -158,31 +155,32 @@ def _check(folder: Path) -> _Checked:
         checked.add("", "metadata", _words(error))
         return checked
     n_snippets = record.grid.n_snippets(record.n_frames)
-    _check_array(checked, folder, "times", record.n_frames)
+    _check_array(checked, place, "times", record.n_frames)
     arrays = []
-    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "times"):
+    for kind in (name for name in place.folders(key) if name != "times"):
         try:
-            read_sealed(kind / "zarr.json")
+            parse_sealed(place.read(f"{key}/{kind}/zarr.json"))
         except (OSError, SealError) as error:
-            checked.add(kind.name, "metadata", _words(error))
-        arrays += [f"{kind.name}/{path.name}" for path in sorted(kind.iterdir()) if path.is_dir()]
+            checked.add(kind, "metadata", _words(error))
+        arrays += [f"{kind}/{name}" for name in place.folders(f"{key}/{kind}")]
     for name in arrays:
-        _check_array(checked, folder, name, n_snippets)
+        _check_array(checked, place, name, n_snippets)
     if not arrays:
         checked.add("", "incomplete", "it has no array")
     return checked
 
 
-def _check_array(checked: _Checked, folder: Path, name: str, n_rows: int) -> None:
+def _check_array(checked: _Checked, place: Place, name: str, n_rows: int) -> None:
+    key = f"{checked.key}/{name}"
     try:
-        attributes = read_sealed(folder / name / "zarr.json")["attributes"]
+        attributes = parse_sealed(place.read(f"{key}/zarr.json"))["attributes"]
         if not attributes.get("complete"):
             checked.add(name, "incomplete", "it was never completed")
             return
         if name != "times":
             settings = {n: v for n, v in attributes["provenance"].items() if n not in INFORMATION}
             checked.provenance[name] = json.dumps(settings, sort_keys=True)
-        array = zarr.open_array(str(folder / name), mode="r")
+        array = place.open(key)
         if array.shape[0] != n_rows:
             checked.add(name, "length", f"it has {array.shape[0]} rows, its video makes {n_rows}")
             return
@@ -196,6 +194,8 @@ def _check_array(checked: _Checked, folder: Path, name: str, n_rows: int) -> Non
             checked.add(name, "checksum", "its values are not those that were written")
     except (OSError, KeyError, SealError) as error:
         checked.add(name, "metadata", _words(error))
+    except VadError:  # the place does not answer: that is no fault of the video
+        raise
     except Exception as error:  # a codec or zarr may raise anything over damaged bytes
         checked.add(name, "unreadable", f"{type(error).__name__}: {error}".partition("\n")[0])
 
@@ -216,12 +216,3 @@ def _mixed(array: str, videos_by_settings: dict[str, list[str]]) -> Iterator[Fau
         for video in videos:
             what = f"made with other settings than {most[1][0]!r}: {names}"
             yield Fault(video, array, "mixed", what)
-
-
-def _move_out(folder: Path) -> Path:
-    """Take a video's folder out of its store, to a name that is free."""
-    quarantine = folder.parent / QUARANTINE
-    quarantine.mkdir(exist_ok=True)
-    numbered = (quarantine / f"{folder.name}~{number}" for number in itertools.count(1))
-    target = next(path for path in numbered if not path.exists())
-    return folder.rename(target)

@@ -32,7 +32,7 @@ FIGURE = "validation/video_auc"
 class Problem:
     """Store, labels and the settings that are searched around."""
 
-    store: Path
+    store: str | Path
     labels: Path
     settings: TrainSettings
     own: Mapping[str, Any]  # of the detector

@@ -120,7 +120,7 @@ def tune(
     chosen = replace(chosen, device=str(choose_device(chosen.device)))
     if chosen.select == "test":
         raise UsageError("vad tune never looks at test videos", hint="leave --select out")
-    problem = Problem(Path(store), Path(labels), chosen, own)
+    problem = Problem(store, Path(labels), chosen, own)
     searched = choose_space(space, chosen, own)
     seeds = tuple(range(chosen.seed, chosen.seed + splits))
     search = Search(problem, searched, seeds, Path(out))

@@ -1,0 +1,80 @@
+"""One array of a draft: how rows become chunks, and what its checksum is taken of."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from .errors import InternalError
+
+CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
+
+
+class Column:
+    """One array being written: full chunks only, hashed on the way."""
+
+    def __init__(self, path: Path, like: NDArray[Any]) -> None:
+        shape = like.shape[1:]
+        self._array = zarr.create_array(
+            str(path),
+            shape=(0, *shape),
+            chunks=(CHUNK_ROWS if shape else 65536, *shape),
+            dtype=str if is_text(like) else like.dtype,
+            compressors=ZstdCodec(level=1),
+        )
+        self._sha256 = hashlib.sha256()
+        self._pending: list[NDArray[Any]] = []
+        self._n_rows = 0
+
+    def append(self, rows: NDArray[Any]) -> None:
+        same_type = is_text(rows) or rows.dtype == self._array.dtype
+        if rows.shape[1:] != self._array.shape[1:] or not same_type:
+            raise InternalError(
+                f"rows {list(rows.shape)} {rows.dtype} do not continue "
+                f"{list(self._array.shape)} {self._array.dtype}"
+            )
+        self._pending.append(rows)
+        self._write(whole_chunks=True)
+
+    def close(self, provenance: dict[str, Any]) -> None:
+        self._write(whole_chunks=False)
+        self._array.update_attributes(
+            {"provenance": provenance, "sha256": self._sha256.hexdigest(), "complete": True}
+        )
+
+    def _write(self, *, whole_chunks: bool) -> None:
+        n_pending = sum(map(len, self._pending))
+        chunk = self._array.chunks[0]
+        n = n_pending // chunk * chunk if whole_chunks else n_pending
+        if n == 0:
+            return
+        rows = np.concatenate(self._pending)
+        self._array.resize((self._n_rows + n, *self._array.shape[1:]))
+        self._array[self._n_rows : self._n_rows + n] = rows[:n]
+        self._sha256.update(bytes_of(rows[:n]))
+        self._n_rows += n
+        self._pending = [rows[n:]] if n < n_pending else []
+
+
+def bytes_of(rows: NDArray[Any]) -> bytes:
+    """What the checksum of an array is taken of: its bytes in C order; of captions, the lines of
+    a utf-8 text."""
+    if is_text(rows):
+        return "".join(f"{row}\n" for row in rows).encode()
+    return np.ascontiguousarray(rows).tobytes()
+
+
+def digest_of(rows: NDArray[Any]) -> str:
+    """The checksum of an array, as its attributes have it."""
+    return hashlib.sha256(bytes_of(rows)).hexdigest()
+
+
+def is_text(rows: NDArray[Any]) -> bool:
+    """Whether an array holds captions."""
+    return rows.dtype.kind in "OTU"  # of objects, of variable and of fixed length

@@ -1,0 +1,122 @@
+"""A store in a folder: of a local disk, or of one that several machines share.
+
+Drafts are written in `.scratch` beside the videos, so that one rename makes a video visible.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from ..claims import Claims
+from ..files import committed
+from .drafts import new_draft, sweep
+from .ledgers import Lines
+from .place import Item, Result
+
+
+class Folder:
+    """See `Place`."""
+
+    is_atomic = True
+    n_readers = min(8, os.cpu_count() or 1)  # hashing and decompression let other threads run
+
+    def __init__(self, path: Path) -> None:
+        self.path = self.disk = path
+        self.cache = path / ".cache"
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def address(self) -> str:
+        """The path that does not depend on the working directory."""
+        return str(self.path.resolve())
+
+    def read(self, key: str) -> bytes:
+        return (self.path / key).read_bytes()
+
+    def write(self, key: str, content: bytes) -> None:
+        with committed(self.path / key) as part:
+            part.write_bytes(content)
+
+    def exists(self, key: str) -> bool:
+        return (self.path / key).exists()
+
+    def is_free(self) -> bool:
+        return not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir()))
+
+    def folders(self, key: str = "") -> list[str]:
+        entries = os.scandir(self.path / key)
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+    def arrays(self, key: str) -> list[str]:
+        if not self.exists(f"{key}/zarr.json"):
+            raise FileNotFoundError(key)
+        kinds = (entry for entry in os.scandir(self.path / key) if entry.is_dir())
+        return sorted(
+            f"{kind.name}/{entry.name}"
+            for kind in kinds
+            if kind.name != "times"
+            for entry in os.scandir(kind)
+            if entry.is_dir()
+        )
+
+    def open(self, key: str) -> zarr.Array[Any]:
+        return zarr.open_array(str(self.path / key), mode="r")
+
+    def draft(self) -> Path:
+        return new_draft(self.path / ".scratch")
+
+    def sweep(self) -> None:
+        sweep(self.path / ".scratch")
+
+    def publish(self, folder: Path, key: str) -> None:
+        target = self.path / key
+        try:
+            folder.rename(target)  # fails on a stored video: a folder that is not empty
+        except OSError:
+            if target.exists():
+                raise FileExistsError(key) from None
+            raise
+
+    def join(self, folder: Path, key: str, name: str) -> None:
+        target = self.path / key / name
+        target.parent.mkdir(exist_ok=True)
+        if not (target.parent / "zarr.json").exists():
+            shutil.copy(folder / Path(name).parent / "zarr.json", target.parent)
+        if target.exists():
+            self.remove(f"{key}/{name}")
+        (folder / name).rename(target)
+
+    def remove(self, key: str) -> None:
+        doomed = self.draft()
+        doomed.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            (self.path / key).rename(doomed)
+            shutil.rmtree(doomed)
+
+    def set_aside(self, key: str, shelf: str) -> str:
+        folder = self.path / shelf
+        folder.mkdir(exist_ok=True)
+        numbered = (folder / f"{key}~{number}" for number in itertools.count(1))
+        target = next(path for path in numbered if not path.exists())
+        return str((self.path / key).rename(target))
+
+    def each(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
+    ) -> Iterator[Result]:
+        return map(function, items)  # a disk answers at once
+
+    def claims(self) -> Claims:
+        return Claims(self.path)
+
+    def ledger(self, name: str) -> Lines:
+        return Lines(self.path / f"{name}.jsonl")
