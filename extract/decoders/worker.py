@@ -1,28 +1,10 @@
 """A decoder process: the way to talk to it, and what it does.
 
-    this process                                        the decoder process
-    ------------                                        -------------------
-    task, a line of JSON    --------------------------> scan, decode, cut into clips
-    events                  <-------------------------- a line of JSON; after one that announces
-                                                        a clip, the bytes of the clip
-    its end of the socket closes ---------------------> ends, whatever it is doing
-
-It is a new Python process, never a fork, which decoders do not survive. It decodes one video at
-a time on one thread and sends a clip as soon as it is full; where nobody reads, the socket fills
-and it waits.
+It decodes one video after another, on one thread, and sends a clip as soon as it is full.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import select
-import signal
-import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -32,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.errors import InternalError, VideoError
+from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES, ClipGrid
 
+from ..child import Child, Parent, limit_memory
 from . import DecodeReport, read_frames
 from .video import Limits, VideoInfo, scan
 
 BLOCK_BYTES = 256 * 2**20  # of pictures in one Clips event, unless a single clip has more
-SOCKET_BYTES = 2**20  # in flight; with less, both sides wake up more often
-START_LIMIT_S = 120.0  # for a new process to import what it needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,61 +60,19 @@ class Failed:
 Event = Opened | Clips | Decoded | Failed
 
 
-class Worker:
+class Worker(Child):
     """A decoder process, seen from here."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        for end in (self._socket, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
-        self._reader = self._socket.makefile("rb")
-        self._is_ready = False
+        super().__init__(__name__)
         self.n_videos = 0  # that it was given
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    f"from {__name__} import serve; serve({theirs.fileno()})",
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                # It finds the modules that this process finds, and starts no threads for algebra.
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(sys.path),
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "OMP_NUM_THREADS": "1",
-                },
-                start_new_session=True,  # Ctrl-C is for this process, which ends the worker
-            )
-
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def wait_until_ready(self) -> None:
-        """Raises InternalError if the process does not get as far as waiting for a task."""
-        if self._is_ready:
-            return
-        self._socket.settimeout(START_LIMIT_S)
-        try:
-            self._receive()
-        except (TimeoutError, EOFError, ConnectionError) as error:
-            raise InternalError(
-                f"a decoder process did not start ({self.close()})", hint="see its message above"
-            ) from error
-        self._is_ready = True
 
     def decode(
         self, index: int, task: dict[str, Any], clips_per_block: int, time_limit_s: float
     ) -> Iterator[Event]:
         """Events of one video. Raises TimeoutError, EOFError or ConnectionError."""
         self.n_videos += 1
-        self._socket.settimeout(time_limit_s)
-        self._socket.sendall(_line(task))
+        self._send(task, time_limit_s)
         block = np.empty((0, CLIP_FRAMES, 0, 0, 3), np.uint8)
         times: list[NDArray[np.float64]] = []  # of the clips in the block
         while True:
@@ -162,52 +101,15 @@ class Worker:
                     yield Failed(index, VideoError(message["reason"], message["what"]))
                     return
 
-    def kill(self) -> None:
-        self._process.kill()
 
-    def close(self) -> str:
-        """End the process and let go of all it holds. Returns how it ended."""
-        self._process.kill()
-        code = self._process.wait()
-        self._reader.close()
-        self._socket.close()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-    def _receive(self) -> dict[str, Any]:
-        line = self._reader.readline()
-        if not line.endswith(b"\n"):
-            raise EOFError
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def _fill(self, array: NDArray[Any]) -> None:
-        if self._reader.readinto(array.data.cast("B")) < array.nbytes:
-            raise EOFError
-
-
-def serve(descriptor: int) -> None:
+def serve(parent: Parent) -> None:
     """The life of a decoder process: it decodes what it is told to until its parent is gone."""
-    parent = socket.socket(fileno=descriptor)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    parent.sendall(_line({"event": "ready"}))
-    # What decoders write to stderr from here on would run through the parent's progress bar.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    for line in parent.makefile("rb"):
+    for task in parent.tasks():
         try:
-            for message, *arrays in _messages(json.loads(line)):
-                parent.sendall(_line(message))
-                for array in arrays:
-                    parent.sendall(np.ascontiguousarray(array).data.cast("B"))
+            for message, *arrays in _messages(task):
+                parent.send(message, *arrays)
         except ConnectionError:
             return
-
-
-def _end_with(parent: socket.socket) -> None:
-    """End this process when its parent's end of the socket closes, whatever it is doing."""
-    hang_up = select.poll()
-    hang_up.register(parent, 0)  # of all events, only those that cannot be masked
-    hang_up.poll()
-    os._exit(0)
 
 
 def _messages(task: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -240,15 +142,3 @@ def _messages(task: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     except Exception as error:  # whatever a file may cause, it is that file's failure alone
         what = f"its decoder failed: {type(error).__name__}: {error}"
         yield ({"event": "failed", "reason": "crashed", "what": what},)
-
-
-def limit_memory(n_bytes: int) -> None:
-    """Let a file that would fill the machine's memory fail in this process."""
-    if sys.platform == "linux":  # others do not keep to this limit
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        soft = n_bytes if hard == resource.RLIM_INFINITY else min(n_bytes, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _line(message: dict[str, Any]) -> bytes:
-    return json.dumps(message).encode() + b"\n"

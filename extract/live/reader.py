@@ -1,26 +1,11 @@
 """The process that reads a live source, and the way to talk to it.
 
-    this process                                       the reader
-    ------------                                       ----------
-    task, a line of JSON    -------------------------> open, decode
-    frames                  <------------------------- a line of JSON; after one that announces a
-                                                       frame, its pixels
-    its end of the socket closes --------------------> ends, whatever it is doing
-
 A source may fall silent inside a call that never returns, or crash the library that reads it;
 here neither hurts more than this one process.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -30,15 +15,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.errors import InternalError, VideoError
+from vad.errors import VideoError
 
+from ..child import Child, Parent, limit_memory
 from ..decoders.pyav import Clock, Painter
 from ..decoders.video import Limits, Packets, describe
-from ..decoders.worker import limit_memory
 from .source import LiveSource, open_source
-
-START_LIMIT_S = 120.0  # for a new process to import what it needs
-SOCKET_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +43,11 @@ class Frame:
     arrived_s: float  # Unix time at which it was decoded
 
 
-class Reader:
+class Reader(Child):
     """A reader process, seen from here."""
 
     def __init__(self, source: LiveSource, limits: Limits) -> None:
-        self._socket, theirs = socket.socketpair()
-        for end in (self._socket, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-        self._lines = self._socket.makefile("rb")
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # decoders complain there, line after line
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-                start_new_session=True,  # Ctrl-C is for this process, which ends the reader
-            )
+        super().__init__(__name__)
         self._task = {"source": asdict(source), "limits": asdict(limits)}
 
     def read(self, time_limit_s: float) -> Iterator[Opened | Frame]:
@@ -86,15 +56,9 @@ class Reader:
         Raises VideoError where the source fails, dies with the process, or is silent for longer
         than the limit.
         """
+        self.wait_until_ready()
         try:
-            self._socket.settimeout(START_LIMIT_S)
-            if self._receive()["event"] != "ready":
-                raise EOFError
-        except (OSError, EOFError) as error:
-            raise InternalError(f"the reader process did not start ({self.close()})") from error
-        self._socket.settimeout(time_limit_s)
-        try:
-            self._socket.sendall(_line(self._task))
+            self._send(self._task, time_limit_s)
             yield from self._messages()
         except TimeoutError:
             self.close()
@@ -113,68 +77,33 @@ class Reader:
                     yield opened
                 case "frame":
                     rgb = np.empty(shape, np.uint8)
-                    if self._lines.readinto(rgb.data.cast("B")) < rgb.nbytes:
-                        raise EOFError
+                    self._fill(rgb)
                     yield Frame(rgb, **message)
                 case "failed":
                     raise VideoError(message["reason"], message["what"])
                 case "ended":
                     return
 
-    def kill(self) -> None:
-        """End the process; who reads from it is told that it died."""
-        self._process.kill()
 
-    def close(self) -> str:
-        """End the process and let go of all it holds. Returns how it ended."""
-        self._process.kill()
-        code = self._process.wait()
-        self._lines.close()
-        self._socket.close()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-    def _receive(self) -> dict[str, Any]:
-        line = self._lines.readline()
-        if not line.endswith(b"\n"):
-            raise EOFError
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-
-def serve() -> None:
+def serve(parent: Parent) -> None:
     """The life of a reader process: one source, to its end or its parent's."""
-    parent = socket.socket(fileno=0)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    parent.sendall(_line({"event": "ready"}))
-    task = json.loads(parent.makefile("rb").readline())
+    task = next(parent.tasks())
     source, limits = LiveSource(**task["source"]), Limits(**task["limits"])
     limit_memory(limits.memory_bytes)
     try:
-        for message, rgb in _pictures(source, limits):
-            parent.sendall(_line(message))
-            if rgb is not None:
-                parent.sendall(np.ascontiguousarray(rgb).data.cast("B"))
-        parent.sendall(_line({"event": "ended"}))
+        for message, *arrays in _pictures(source, limits):
+            parent.send(message, *arrays)
+        parent.send({"event": "ended"})
     except ConnectionError:
         return
     except VideoError as error:
-        parent.sendall(_line({"event": "failed", "reason": error.reason, "what": str(error)}))
+        parent.send({"event": "failed", "reason": error.reason, "what": str(error)})
     except Exception as error:  # whatever a source may cause, it is that source's failure alone
         what = f"its decoder failed: {type(error).__name__}"
-        parent.sendall(_line({"event": "failed", "reason": "crashed", "what": what}))
+        parent.send({"event": "failed", "reason": "crashed", "what": what})
 
 
-def _end_with(parent: socket.socket) -> None:
-    """End this process when its parent's end of the socket closes, whatever it is doing."""
-    hang_up = select.poll()
-    hang_up.register(parent, 0)  # of all events, only those that cannot be masked
-    hang_up.poll()
-    os._exit(0)
-
-
-def _pictures(
-    source: LiveSource, limits: Limits
-) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8] | None]]:
+def _pictures(source: LiveSource, limits: Limits) -> Iterator[tuple[Any, ...]]:
     """What to say of a source: messages, and the pixels that follow those of frames."""
     painter: Painter | None = None
     started_s, base_s, n_seen = 0.0, 0.0, -1
@@ -193,7 +122,7 @@ def _pictures(
                         info = describe(container, stream, picture, 0)
                         painter, started_s = Painter(info), time.monotonic()
                         fps = float(info.fps)
-                        yield {"event": "opened", **asdict(_opened(info, fps))}, None
+                        yield ({"event": "opened", **asdict(_opened(info, fps))},)
                     if clock is None:
                         clock = Clock(info)
                     time_s = base_s + clock.read(picture)
@@ -222,7 +151,3 @@ def _wait(source: LiveSource, time_s: float, started_s: float) -> float | None:
     due_s = time_s / source.speed
     time.sleep(max(0.0, started_s + due_s - time.monotonic()))
     return due_s
-
-
-def _line(message: dict[str, Any]) -> bytes:
-    return json.dumps(message).encode() + b"\n"
