@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vad.datasets import read_dataset
-from vad.extract.caption import caption
+from vad.extract.captions import caption
 from vad.extract.run import extract
 from vad.labels import write_labels, write_segments
 from vad.store import FeatureStore

@@ -20,7 +20,7 @@ from vad.extract.captioners import create_captioner, find_captioner
 from vad.extract.captioners.captioner import clean, spread_evenly
 from vad.extract.captioners.labels import light, motion, parts
 from vad.extract.captioners.places import PLACES
-from vad.extract.windows import Windows, n_windows, rows_of
+from vad.extract.captions.windows import Windows, n_windows, rows_of
 
 SIZE = {"height": 32, "width": 32}
 TEXT = {

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import vad.progress
-from vad.extract.caption import caption
+from vad.extract.captions import caption
 from vad.extract.run import extract
 from vad.progress import Meter, meter
 

@@ -9,7 +9,7 @@ import pytest
 
 import vad as library
 from vad.errors import UsageError
-from vad.extract.caption import caption
+from vad.extract.captions import caption
 from vad.extract.run import extract
 from vad.infer.scores import read_scores
 from vad.pipelines.cli import main

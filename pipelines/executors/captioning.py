@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import vad.extract.caption
+import vad.extract.captions
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.extract.caption import looking_of
 from vad.extract.captioners.settings import CaptionSettings
+from vad.extract.captions.looking import Looking
+from vad.extract.captions.run import looking_of
 from vad.extract.failures import Failures
-from vad.extract.looking import Looking
 from vad.extract.run import Outcome
 from vad.extract.sources import Source
 from vad.extract.turns import Ended
@@ -72,7 +72,7 @@ def caption(
     def on_ray(looking: Looking, todo: Sequence[Source], outcome: Outcome, *, quiet: bool) -> None:
         _run_on_ray(looking, todo, outcome, where, quiet=quiet)
 
-    return vad.extract.caption.caption(
+    return vad.extract.captions.caption(
         store,
         videos=videos,
         overwrite=overwrite,

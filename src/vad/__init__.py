@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vad.extract.caption import caption as caption
+    from vad.extract.captions import caption as caption
     from vad.infer.evaluation import evaluate as evaluate
     from vad.pipelines.reproduce.run import reproduce as reproduce
     from vad.pipelines.score import score as score
@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 _LAZY = {
-    "caption": "vad.extract.caption",
+    "caption": "vad.extract.captions",
     "evaluate": "vad.infer.evaluation",
     "reproduce": "vad.pipelines.reproduce.run",
     "score": "vad.pipelines.score",

@@ -21,14 +21,14 @@ from vad.files import sha256_of
 from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
 
-from .captioners.settings import CaptionSettings
-from .captioners.table import CaptionerCard
-from .captioners.written import VideoCaptions, files_of, on_grid, read_captions
-from .failures import Failures
+from ..captioners.settings import CaptionSettings
+from ..captioners.table import CaptionerCard
+from ..captioners.written import VideoCaptions, files_of, on_grid, read_captions
+from ..failures import Failures
+from ..records import unseen_record
+from ..run import Outcome
+from ..sources import Source
 from .looking import store_captions
-from .records import unseen_record
-from .run import Outcome
-from .sources import Source
 
 log = logging.getLogger("vad")
 

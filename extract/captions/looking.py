@@ -22,14 +22,14 @@ from vad.files import sha256_of
 from vad.progress import Meter, meter
 from vad.store import FeatureStore, VideoRecord
 
-from .captioners.captioner import Captioner, clean
-from .captioners.settings import CaptionSettings
-from .decoders.pool import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
-from .decoders.video import Limits, VideoInfo
-from .failures import Failures
-from .records import decoded_record
-from .run import Outcome
-from .sources import Source
+from ..captioners.captioner import Captioner, clean
+from ..captioners.settings import CaptionSettings
+from ..decoders.pool import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
+from ..decoders.video import Limits, VideoInfo
+from ..failures import Failures
+from ..records import decoded_record
+from ..run import Outcome
+from ..sources import Source
 from .windows import Windows, n_windows, rows_of
 
 log = logging.getLogger("vad")

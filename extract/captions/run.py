@@ -27,14 +27,14 @@ from vad.grid import CLIP_FRAMES
 from vad.progress import meter
 from vad.store import INFORMATION, FeatureStore, differences
 
-from .captioners import CaptionerCard, create_captioner, find_captioner
-from .captioners.settings import CaptionSettings
+from ..captioners import CaptionerCard, create_captioner, find_captioner
+from ..captioners.settings import CaptionSettings
+from ..run import Outcome
+from ..sentences import create_encoder, find_encoder
+from ..sentences.encoder import SentenceEncoder
+from ..sources import Source, find_sources
 from .looking import Looking
 from .reading import read_into
-from .run import Outcome
-from .sentences import create_encoder, find_encoder
-from .sentences.encoder import SentenceEncoder
-from .sources import Source, find_sources
 
 SENTENCES_AT_ONCE = 2_000  # new ones, after which the videos that have them are stored
 KEPT = 50_000  # embeddings of sentences that may come again: 150 MB of 768-d
