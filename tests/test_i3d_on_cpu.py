@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vad.extract.backbones.cpu import TimeConv, for_cpu
 from vad.extract.backbones.i3d import load
-from vad.extract.backbones.network import TimeConv, for_cpu
 from vad.extract.backbones.passes import CropPass, FramePass, Shape
 from vad.extract.recipes import RECIPES
 

@@ -20,7 +20,8 @@ from vad.grid import CLIP_FRAMES
 
 from ..crops import resize
 from ..recipes import ALL_FRAMES, Recipe, find_by_name
-from .network import Network, for_cpu
+from .cpu import for_cpu
+from .network import Network
 from .passes import CropPass, FramePass, Pass, Shape, TakesFrames
 
 Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # iterating over a tensor gives tensors

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .cpu import HalvingConv
 from .passes import Corner
 
 
@@ -23,10 +24,11 @@ class SharedStem(nn.Module):
     conv, pool: the layers, square in space; their strides together divide the side of a crop.
     """
 
-    def __init__(self, conv: nn.Conv3d, pool: nn.MaxPool3d) -> None:
+    def __init__(self, conv: nn.Conv3d | HalvingConv, pool: nn.MaxPool3d) -> None:
         super().__init__()
         self.conv, self.pool = conv, pool
-        self._conv, self._pool = _Sizes(conv), _Sizes(pool)
+        plain = conv.plain if isinstance(conv, HalvingConv) else conv
+        self._conv, self._pool = _Sizes(plain), _Sizes(pool)
         # Output i of both sees the pixels from `stride i - before` on, `kernel` of them.
         stride = self._conv.stride * self._pool.stride
         before = self._conv.before + self._conv.stride * self._pool.before
