@@ -170,3 +170,36 @@ def _scores(folder, snippets, *, n_frames=None, video="video", source=None, **se
         footage=footage_of(record),
         **settings,
     )
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """A server that speaks the S3 protocol, with one bucket: what the environment says of it."""
+    moto = pytest.importorskip(
+        "moto.server", reason="moto[server] is an extra: pip install -e .[dev]"
+    )
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is an extra: pip install -e .[s3]")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "a-key",
+        "AWS_SECRET_ACCESS_KEY": "a-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("s3://bucket")
+    yield environment
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch, tmp_path):
+    """The address of a new folder in the bucket of `s3_server`, which the environment names."""
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://bucket/{tmp_path.parent.name}/{tmp_path.name}"

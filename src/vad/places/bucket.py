@@ -9,7 +9,9 @@ next one that writes the video replaces them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import os
 import secrets
 import tempfile
@@ -38,6 +40,7 @@ from .trouble import told
 AT_ONCE = 32  # requests, of threads that wait for answers
 UPLOAD_BYTES = 64 << 20  # in memory at a time
 OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # others write, too
+S3_OPTIONS = {"max_concurrency": 1}  # for one object: else its size is asked for before it is read
 WRITING = ".writing"
 
 
@@ -52,9 +55,7 @@ class Bucket:
         self.disk = Path(tempfile.gettempdir()) / f"vad-drafts-{os.getuid()}"
         self.cache = cache_folder() / "bags"
         with told(address):
-            from fsspec import url_to_fs
-
-            self._fs, self._root = url_to_fs(address, **OPTIONS)
+            self._fs, self._root = _file_system(address)
 
     def __str__(self) -> str:
         return self.address
@@ -110,11 +111,13 @@ class Bucket:
         names = (e["name"].rpartition("/")[2] for e in entries if e["type"] == "directory")
         found = sorted(name for name in names if not name.startswith("."))
         # Asked for after the folders: what was unfinished then is on the list, or finished now.
-        marks = self.files(f"{WRITING}/{key}".rstrip("/"))
-        if not key:
-            marked = {mark.partition("/")[0] for mark in marks}
-            return [n for n in found if n not in marked or self.exists(f"{n}/zarr.json")]
-        return [n for n in found if not marks or self.exists(f"{key}/{n}/zarr.json")]
+        unfinished = {mark.partition("/")[0] for mark in self.files(WRITING)}
+        paths = {name: f"{key}/{name}".lstrip("/") for name in found}
+        return [
+            name
+            for name, path in paths.items()
+            if path.partition("/")[0] not in unfinished or self.exists(f"{path}/zarr.json")
+        ]
 
     def arrays(self, key: str) -> list[str]:
         files = self.files(key)
@@ -191,7 +194,7 @@ class Bucket:
     # --- within
 
     def _path(self, key: str) -> str:
-        return f"{self._root}/{key}" if key else str(self._root)
+        return f"{self._root}/{key}" if key else self._root
 
     def _entries(self, key: str) -> list[dict[str, Any]]:
         with told(self.address):
@@ -214,9 +217,14 @@ class Bucket:
                 ) from error
 
     def _delete(self, paths: list[str]) -> None:
-        if paths:
-            with told(self.address):
-                self._fs.rm(paths)
+        with told(self.address):
+            try:
+                if paths:
+                    self._fs.rm(paths)
+            except FileNotFoundError:  # another process was faster with one of them
+                for path in paths:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._fs.rm([path])
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[None]:
@@ -248,8 +256,26 @@ class Bucket:
     @cached_property
     def _reader(self) -> FsspecStore:
         with told(self.address):
-            reader = FsspecStore.from_url(self.address, storage_options=OPTIONS)
-            return _Reader(reader.fs, self.address, str(self._root))
+            options = _options(self.address)
+            reader = FsspecStore.from_url(self.address, storage_options=options)
+            return _Reader(reader.fs, self.address, self._root)
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    """What fsspec has for an address, and the path there. Raises what it raises."""
+    from fsspec import available_protocols, url_to_fs
+
+    scheme = address.partition("://")[0]
+    if scheme not in available_protocols():
+        raise UsageError(f"{address}: fsspec knows no {scheme}://", hint="such as s3:// or gs://")
+    for library in ("s3fs", "gcsfs", "fsspec"):  # what they log of a failure, they raise, too
+        logging.getLogger(library).addHandler(logging.NullHandler())
+    file_system, root = url_to_fs(address, **_options(address))
+    return file_system, str(root)
+
+
+def _options(address: str) -> dict[str, Any]:
+    return OPTIONS | (S3_OPTIONS if address.startswith(("s3:", "s3a:")) else {})
 
 
 class _Reader(FsspecStore):
