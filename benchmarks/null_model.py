@@ -57,7 +57,7 @@ class _Ready(nn.Module):
         return pixels.new_empty(len(corners))
 
     def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
-        return self(maps)
+        return self.forward(maps)
 
 
 def instant_i3d() -> Backbone:

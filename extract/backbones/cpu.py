@@ -74,7 +74,8 @@ class HalvingConv(nn.Module):
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
-        self.plain = conv
+        assert conv.bias is not None
+        self.plain, self.bias = conv, conv.bias
         weight = conv.weight.detach().double()
         odd = F.pad(weight[:, :, 1::2], (0, 0, 0, 0, 0, 1))
         pairs = torch.stack([weight[:, :, 0::2], odd], 3)  # [out, in, 3, 2, rows, columns]
@@ -104,7 +105,7 @@ class HalvingConv(nn.Module):
                 for one, factor in zip(seen, self.factors, strict=True)
             ]
             steps.append(outputs @ torch.cat(products).flatten(1))
-        return torch.cat(steps).view(-1, *products[0].shape[1:]).add_(self.plain.bias)
+        return torch.cat(steps).view(-1, *products[0].shape[1:]).add_(self.bias)
 
 
 def for_cpu(module: nn.Module) -> nn.Module:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -89,7 +89,8 @@ class I3D(nn.Module):
     def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
         """The first block over crops of one clip: see `SharedStem`. Its norm must be folded."""
         first = self.blocks[0]
-        return SharedStem(first.conv, first.pool)(pixels, corners, side)
+        shared = SharedStem(first.conv, first.pool)
+        return cast(torch.Tensor, shared(pixels, corners, side))
 
     def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps of the first block [views, 64, time, rows, columns] -> [views, 2048]."""

@@ -79,7 +79,8 @@ class CropPass:
         n_crops = len(range(self._shape.n_crops)[crops])
         views = self._lane.buffer[:, :n_crops]
         pixels = normalise(views.flatten(0, 1), self._shape.recipe).to(self._shape.dtype)
-        return self._through_network(pixels).float().unflatten(0, views.shape[:2])[: len(clips)]
+        features = self._through_network(pixels).float().view(*views.shape[:2], -1)
+        return features[: len(clips)]
 
     def _through_network(self, pixels: torch.Tensor) -> torch.Tensor:
         while True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class TimeConv(nn.Conv1d):
         if self.training and x.device.type == "cpu" and wide and self.kernel_size == (3,):
             out = filtered(x, weight, int(self.dilation[0]))
             return out if bias is None else out + bias[:, None]
-        return super()._conv_forward(x, weight, bias)
+        return cast(Tensor, super()._conv_forward(x, weight, bias))
 
 
 def filtered(x: Tensor, taps: Tensor, dilation: int) -> Tensor:
