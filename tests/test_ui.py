@@ -2,8 +2,12 @@
 
 import http.client
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -144,7 +148,7 @@ def test_in_a_browser_the_first_report_of_several_opens_and_its_video_is_there(
 
 @pytest.fixture
 def all_are_long(monkeypatch):
-    monkeypatch.setattr("vad.infer.report.EMBEDDED_BYTES", 1000)
+    monkeypatch.setattr("vad.pipelines.ui.jobs.INSIDE_BYTES", 1000)
 
 
 def score_first(browser, headers=PAGE):
@@ -224,6 +228,24 @@ def test_the_oldest_jobs_go_when_their_files_are_too_large(start, all_are_long, 
     assert [browser.ask("GET", copy)[0] for copy in (first, second)] == [404, 200]
     (job,) = json.loads(browser.ask("GET", "/state")[2])["jobs"]
     assert job["job"] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_and_leaves_no_file(small_run, tmp_path, number):
+    command = "from vad.pipelines.cli import main; main()"
+    arguments = ["ui", "--detector", str(small_run / "run"), "--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, *arguments],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        assert len(list(tmp_path.glob("vad-ui-*"))) == 1
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    assert list(tmp_path.glob("vad-ui-*")) == []
 
 
 @pytest.mark.parametrize(

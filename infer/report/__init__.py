@@ -33,10 +33,11 @@ __all__ = ["Beside", "write_report"]
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Where the copy of a video goes that is too large to be inside its page."""
+    """Where the copy of a video goes that is not to be inside its page."""
 
     file: Path
     address: str  # of that file, for the page
+    above_bytes: int  # smaller copies are inside the page all the same
     most_bytes: int
 
 
@@ -63,7 +64,8 @@ def write_report(
 
 
 def _media(scores: VideoScores, left_bytes: int, beside: Beside | None) -> Media:
-    most_bytes = max(left_bytes, beside.most_bytes if beside else 0)
+    most_bytes = max(left_bytes, beside.most_bytes) if beside else left_bytes
+    inside_bytes = min(left_bytes, beside.above_bytes) if beside else left_bytes
     with beside.file.open("w+b") if beside else tempfile.TemporaryFile() as copy:
         try:
             media = make_media(scores, copy, most_bytes)
@@ -71,7 +73,7 @@ def _media(scores: VideoScores, left_bytes: int, beside: Beside | None) -> Media
             log.warning("%s: no pictures in the report: %s", scores.record.source, error)
             copy.truncate(0)
             return Media(readable=False)
-        if copy.seek(0, io.SEEK_END) <= left_bytes:
+        if copy.seek(0, io.SEEK_END) <= inside_bytes:
             copy.seek(0)
             media = replace(media, preview=copy.read())
             copy.truncate(0)

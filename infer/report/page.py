@@ -135,7 +135,7 @@ def _player(number: int, media: Media, address: str) -> str:
     if address:
         return (
             f'<div class="player">{video} src="{escape(address)}"></video>'
-            "<p>Too long to be part of this page: it plays from a file of its own.</p></div>"
+            "<p>It is not part of this page: it plays from a file of its own.</p></div>"
         )
     return (
         '<div class="player gone"><p>The video could not be read when this page was made.</p></div>'

@@ -27,9 +27,12 @@ def command(
 ) -> None:
     """Open a local page: drop a video, read its report. Ctrl-C ends it."""
     import contextlib
+    import signal
 
     from vad.pipelines.ui import serve
 
+    # Ended by a service manager, it leaves as little behind as by Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it
         serve(
             detector,

@@ -24,6 +24,7 @@ from ..score import score
 FORMATS = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv"}
 N_WAITING = 16
 N_KEPT = 50  # finished jobs, and their files; the oldest goes first
+INSIDE_BYTES = 4 * 2**20  # of a copy in its report; a larger one would keep the browser waiting
 KEPT_BYTES = 8 * 10**9  # of their files together, and of the copy of one video
 
 
@@ -143,7 +144,8 @@ class Jobs:
         files = {name: path_of(scores, job.folder, name) for name in FORMATS}
         save(scores, job.folder, (name for name in FORMATS if name != "html"))
         room_bytes = shutil.disk_usage(job.folder).free // 2
-        beside = Beside(job.copy, f"../../copies/{job.key}", min(KEPT_BYTES, room_bytes))
+        most_bytes = min(KEPT_BYTES, room_bytes)
+        beside = Beside(job.copy, f"../../copies/{job.key}", INSIDE_BYTES, most_bytes)
         write_report(files["html"], [scores], beside=beside)
         job.files = files
         return summary(scores)
