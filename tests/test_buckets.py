@@ -187,6 +187,12 @@ def test_one_process_gets_a_claim_and_the_dead_lose_theirs(address, monkeypatch)
     assert [name for name in place.files("") if name.startswith((".claims", ".runs"))] == []
 
 
+def test_an_object_is_created_once(address):
+    place = place_of(address)
+    assert [place.create("x", b"one"), place.create("x", b"other")] == [True, False]
+    assert place.read("x") == b"one"
+
+
 def test_failures_are_kept_one_by_one_and_forgotten_when_stored(address):
     FeatureStore.create(address)
     one, other = Failures(address), Failures(address)
@@ -250,6 +256,30 @@ def test_listing_costs_the_same_however_many_videos_there_are(s3, monkeypatch):
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         n_requests[n_videos] = len(counted)
     assert n_requests[1] == n_requests[12] <= 4
+
+
+def test_training_and_scoring_from_a_bucket_are_those_from_a_folder(s3, tmp_path, monkeypatch):
+    import vad
+    from vad.pipelines.score import score_store
+
+    monkeypatch.setenv("VAD_CACHE", str(tmp_path / "cache"))
+    rows = ["video,label,split"]
+    for number in range(8):
+        features = np.random.default_rng(number).random((3, 1, 16)).astype(np.float16)
+        rows.append(f"v{number},{number % 2},{'train' if number < 6 else 'test'}")
+        for store in (tmp_path / "folder", f"{s3}/f.zarr"):
+            put(store, f"v{number}", rows=features)
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    weights, peaks = [], []
+    for run, store in (("one", tmp_path / "folder"), ("other", f"{s3}/f.zarr")):
+        made = vad.train(store, tmp_path / "labels.csv", tmp_path / run, quiet=True, epochs=2)
+        assert made.card["features"]["store"] == str(store)
+        weights.append((tmp_path / run / "detector.safetensors").read_bytes())
+        peaks.append([(s.video, s.peak) for s in score_store(store, tmp_path / run)])
+    assert weights[0] == weights[1]
+    assert peaks[0] == peaks[1]
+    assert len(peaks[0]) == 8
+    assert list((tmp_path / "cache" / "bags").iterdir())
 
 
 @pytest.mark.parametrize(

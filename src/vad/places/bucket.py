@@ -31,8 +31,8 @@ from zarr.storage import FsspecStore
 
 from ..errors import UsageError
 from ..files import cache_folder
-from .drafts import new_draft, owner, sweep
-from .leases import Leases
+from .drafts import is_dead, new_draft, owner, sweep
+from .leases import RUNS, Leases
 from .objects import Objects
 from .place import Item, Result
 from .trouble import told
@@ -135,6 +135,12 @@ class Bucket:
 
     def sweep(self) -> None:
         sweep(self.disk)
+        dead = [f"{RUNS}/{process}" for process in self.files(RUNS) if is_dead(process)]
+        for mark in self.files(WRITING):
+            key, _, process = mark.rpartition("/")
+            if is_dead(process) and self._is_finished(key):  # what is not will be written anew
+                dead.append(f"{WRITING}/{mark}")
+        self.delete(dead)
 
     def publish(self, folder: Path, key: str) -> None:
         if self.exists(f"{key}/zarr.json"):
@@ -206,6 +212,12 @@ class Bucket:
     def _below(self, key: str) -> list[str]:
         with told(self.address):
             return list(self._fs.find(self._path(key)))
+
+    def _is_finished(self, key: str) -> bool:
+        """Whether a video has all that its objects are parts of."""
+        files = set(self.files(key))
+        arrays = {"/".join(file.split("/")[:2]) for file in files if "/c/" in file} - {"times/c"}
+        return "zarr.json" in files and all(f"{array}/zarr.json" in files for array in arrays)
 
     def _pipe(self, contents: dict[str, bytes]) -> None:
         with told(self.address):

@@ -25,6 +25,7 @@ from .drafts import is_dead, owner
 if TYPE_CHECKING:
     from .bucket import Bucket
 
+RUNS = ".runs"
 BEAT_S = 20.0
 LEASE_S = 120.0
 
@@ -94,4 +95,4 @@ class Leases:
         self._bucket.write(self._run(self._owner), b"")
 
     def _run(self, process: str) -> str:
-        return f".runs/{process}"
+        return f"{RUNS}/{process}"
