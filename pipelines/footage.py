@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 from vad.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.extract.decoders.video import Limits, open_video
+from vad.grid import CLIP_FRAMES
 from vad.infer.footage import Footage
+from vad.infer.scores import VideoScores
+from vad.progress import Meter
 from vad.store import VideoRecord
 
 CLIPS_PER_BLOCK = 2  # few: pictures are used one by one
@@ -55,6 +58,39 @@ class VideoFile:
     def opened(self) -> AbstractContextManager[tuple[Any, Any]]:
         """The open container and its video stream."""
         return open_video(self.path, self.limits)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Footage that tells how far it has been seen."""
+
+    footage: Footage
+    scores: VideoScores
+    progress: Meter
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.footage.path
+
+    def pictures(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame, [height, width, 3]."""
+        for number, picture in enumerate(self.footage.pictures()):
+            yield picture
+            if number % CLIP_FRAMES == 0:
+                self.progress.under_way(self.scores.video, number / self.scores.record.n_frames)
+        self.progress.advance(name=self.scores.video)
+
+    def opened(self) -> AbstractContextManager[tuple[Any, Any]]:
+        """The open container and its video stream."""
+        return self.footage.opened()
+
+
+def watched(scores: VideoScores, progress: Meter) -> VideoScores:
+    """Scores whose footage moves a meter by one as its pictures are used."""
+    if scores.footage is None:
+        return scores
+    return replace(scores, footage=Watched(scores.footage, scores, progress))
 
 
 def footage_of(record: VideoRecord, *, max_pixels: int | None = None) -> Footage | None:

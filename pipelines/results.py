@@ -16,7 +16,10 @@ from vad.infer.formats import FORMATS
 from vad.infer.scores import VideoScores, event_dict, exact
 from vad.infer.summary import summary
 from vad.infer.writers import path_of, save, save_all
+from vad.progress import meter
 from vad.terminal import plain
+
+from .footage import watched
 
 FAILURES = "failures.jsonl"
 
@@ -34,9 +37,10 @@ class Results:
         formats: Sequence[str],
         *,
         clips: bool = False,
+        quiet: bool = False,
         tell: Callable[[VideoScores, Sequence[Path]], str] | None = None,
     ) -> None:
-        self._folder, self._clips, self._tell = folder, clips, tell
+        self._folder, self._clips, self._quiet, self._tell = folder, clips, quiet, tell
         self._single = [f for f in formats if not FORMATS[f].joint]
         self._joint = [f for f in formats if FORMATS[f].joint]
         self._videos: list[VideoScores] = []  # arrays of numbers: the pictures stay in their file
@@ -50,12 +54,15 @@ class Results:
     ) -> None:
         if kind is not None or not self._videos:
             return
-        if len(self._videos) > 1:
-            paths = save_all(self._videos, self._folder, self._joint)
-            written = [self._folder / f"*{FORMATS[name].suffix}" for name in self._single]
-        else:
-            paths = save(self._videos[0], self._folder, self._joint)
-            written = [path_of(self._videos[0], self._folder, name) for name in self._single]
+        n_seen = sum(scores.footage is not None for scores in self._videos) if self._joint else 0
+        with meter("report", n_seen, unit="videos", quiet=self._quiet) as progress:
+            videos = [watched(scores, progress) for scores in self._videos]
+            if len(videos) > 1:
+                paths = save_all(videos, self._folder, self._joint)
+                written = [self._folder / f"*{FORMATS[name].suffix}" for name in self._single]
+            else:
+                paths = save(videos[0], self._folder, self._joint)
+                written = [path_of(videos[0], self._folder, name) for name in self._single]
         words = [str(path) for path in written + paths]
         if self._n_clips:
             words.append(f"{self._n_clips} clip{'s' * (self._n_clips != 1)} in {self._folder}")

@@ -7,6 +7,7 @@ import pytest
 import vad.progress
 from vad.extract.captions import caption
 from vad.extract.run import extract
+from vad.pipelines.results import Results
 from vad.progress import Meter, meter
 
 
@@ -69,6 +70,17 @@ def test_extraction_moves_within_a_video(make_video, tmp_path, shares_of_one):
     settings = {"weights": "random:0", "batch": 1, "workers": 1}
     shares = shares_of_one("extract", lambda: extract(video, tmp_path / "s.zarr", **settings))
     assert shares == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+
+
+def test_a_report_moves_within_a_video(make_video, make_scores, tmp_path, shares_of_one):
+    make_video("video.mp4", 160)
+
+    def write():
+        with Results(tmp_path / "out", ["html"]) as results:
+            results.add(make_scores([0.1] * 10))
+
+    assert shares_of_one("report", write) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert (tmp_path / "out" / "video.html").exists()
 
 
 def test_captioning_moves_within_a_video(make_video, tmp_path, shares_of_one):

@@ -61,7 +61,8 @@ def command(
     if not videos and not store:
         raise UsageError("nothing to score", hint="name videos, or a --store")
     exit_code = 0
-    with Results(out, wanted, clips=clips, tell=in_json if as_json else in_words) as results:
+    tell = in_json if as_json else in_words
+    with Results(out, wanted, clips=clips, quiet=quiet, tell=tell) as results:
         if videos:
             outcome = score_videos(
                 videos,
