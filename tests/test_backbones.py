@@ -24,6 +24,7 @@ from vad.extract.backbones.efficientnet import (
     clip_feature,
 )
 from vad.extract.backbones.efficientnet import load as load_lite0
+from vad.extract.backbones.i3d import I3D
 from vad.extract.backbones.timesformer import ClipToken
 from vad.extract.recipes import RECIPES
 from vad.extract.weights.checkpoint import fill_randomly
@@ -66,6 +67,17 @@ def test_the_table_needs_no_torch() -> None:
 def test_every_row_of_the_table_is_whole(card: Any) -> None:
     assert all(recipe in RECIPES for recipe in card.recipes)
     assert all(weights.licence and weights.source for weights in card.weights)
+
+
+def test_sizes_are_those_of_the_networks() -> None:
+    """28,043,472 parameters of I3D with the classifier of Kinetics' 400 classes, and so on."""
+    classifier = 400 * 2048 + 400
+    for weights in BACKBONES["i3d"].weights:
+        network = I3D(weights.name)
+        n_parameters = sum(p.numel() for p in network.parameters()) + classifier
+        assert weights.n_parameters == n_parameters
+    lite0 = BACKBONES["efficientnet-lite0"].weights[0]
+    assert lite0.n_parameters == sum(p.numel() for p in EfficientNetLite0().parameters())
 
 
 @pytest.mark.parametrize(

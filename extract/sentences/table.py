@@ -18,6 +18,8 @@ from vad.errors import UsageError
 # whatever the modules do that the model is shipped with.
 Pooling = Literal["pooler", "cls", "as-shipped"]
 
+BERT_BASE = 109_482_240  # parameters
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderCard:
@@ -28,6 +30,7 @@ class EncoderCard:
     pooling: Pooling
     licence: str = ""
     says: str = ""
+    n_parameters: int | None = None
 
 
 _CARDS = (
@@ -44,6 +47,7 @@ _CARDS = (
         "pooler",
         "MIT",
         "supervised SimCSE, 768-d, pooler output, not normalised: TEVAD's",
+        BERT_BASE,
     ),
     EncoderCard(
         "simcse-unsup",
@@ -51,6 +55,7 @@ _CARDS = (
         "cls",
         "MIT",
         "unsupervised SimCSE, 768-d, the CLS token",
+        BERT_BASE,
     ),
 )
 

@@ -70,7 +70,8 @@ def _entries() -> Iterator[Entry]:
     for use, cards in (("captioner", CAPTIONERS), ("encoder", ENCODERS)):
         for name, row in cards.items():
             if row.model:
-                weights = KnownWeights(row.model, row.licence, f"{HUB}{row.model}", says=row.says)
+                source, size = f"{HUB}{row.model}", row.n_parameters
+                weights = KnownWeights(row.model, row.licence, source, size, row.says)
                 yield Entry(f"{use} {name}", None, weights)
 
 

@@ -61,7 +61,7 @@ def command(
 
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
-    """One entry as JSON gives it; the size is that of its file, where it is here."""
+    """One entry as JSON gives it: `n_bytes` of its file if that is here, else of its tensors."""
     from vad.extract.weights.catalogue import cached
 
     path = cached(entry, cache)
@@ -73,6 +73,7 @@ def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
         "dim": entry.dim,
         "licence": known.licence,
         "n_bytes": n_bytes,
+        "n_parameters": known.n_parameters,
         "source": known.source,
         "says": known.says,
         "cached": str(path) if path else None,
@@ -86,7 +87,7 @@ def _show(weights: list[dict[str, Any]], use: str) -> None:
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
-    size = f"{row['n_bytes'] / 1e6:,.0f} MB" if row["n_bytes"] else "size not stated"
+    size = f"{row['n_bytes'] / 1e6:,.0f} MB" if row["n_bytes"] else "of no known size"
     here = row["cached"] or f"not here: vad download {row['name']}"
     says = row["says"] if row["use"].startswith("backbone") else ""  # said of the name above
     return [
