@@ -134,7 +134,7 @@ class Sound:
             try:
                 packet = next(packets, None)
                 frames = packet.decode() if packet else None
-            except av.FFmpegError:
+            except (av.FFmpegError, IndexError):  # the second: see `Packets` of the decoders
                 continue  # a damaged spot is not heard
             if frames is None:
                 return

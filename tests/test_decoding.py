@@ -124,6 +124,33 @@ def test_a_change_of_size_is_brought_to_the_first_size(make_video, read_numbers,
     assert (np.diff(times) > 0).all()  # though the stamps of the second part start again
 
 
+def test_sound_that_begins_in_the_middle_of_a_stream_is_no_damage(
+    make_video, read_numbers, tmp_path
+):
+    silent = make_video("silent.ts", 20, fps=2).read_bytes()
+    with av.open(str(tmp_path / "loud.ts"), "w") as container:
+        video, audio = (
+            container.add_stream("libx264", rate=2),
+            container.add_stream("aac", rate=8000),
+        )
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        for _ in range(2):
+            rgb = np.zeros((96, 160, 3), np.uint8)  # the number 0
+            container.mux(video.encode(av.VideoFrame.from_ndarray(rgb)))
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        sound.sample_rate = 8000
+        for stream, frames in ((audio, [sound, None]), (video, [None])):
+            for frame in frames:
+                container.mux(stream.encode(frame))
+    loud = (tmp_path / "loud.ts").read_bytes()
+    # Opening reads 7 s and the last 250 kB: neither knows of the sound.
+    n_after = 1 + 250_000 // len(silent)
+    (tmp_path / "begins.ts").write_bytes(silent + loud + silent * n_after)
+    rgb, _, report = decode(tmp_path / "begins.ts")
+    assert read_numbers(rgb) == [*range(20), 0, 0, *[*range(20)] * n_after]
+    assert report.n_bad_packets == 0
+
+
 def test_an_avi_with_skipped_frames_is_not_truncated(make_video, read_numbers):
     ticks = [*range(20), *range(60, 80)]  # the recorder skipped 40, and the header counts 80
     rgb, times, report = decode(make_video("skips.avi", 40, codec="mpeg4", times=ticks))

@@ -126,6 +126,8 @@ class Packets:
                         yield packet  # type: ignore[misc]  # the index says that it is of video
             except av.FFmpegError:
                 continue  # a damaged spot: the next call reads from behind it
+            except IndexError:
+                pass  # the end: after ours, PyAV 18.1 asks for streams that began on the way
             return
 
 
