@@ -25,9 +25,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from .column import CHUNK_ROWS, bytes_of
+from .column import bytes_of
 from .errors import VadError
-from .grid import CLIP_FRAMES
 from .keys import key_of
 from .places import Place
 from .progress import meter
@@ -184,7 +183,7 @@ def _check_array(checked: _Checked, place: Place, name: str, n_rows: int) -> Non
         if array.shape[0] != n_rows:
             checked.add(name, "length", f"it has {array.shape[0]} rows, its video makes {n_rows}")
             return
-        step = CHUNK_ROWS * CLIP_FRAMES if array.ndim == 1 else CHUNK_ROWS
+        step = array.chunks[0]  # each chunk is read once
         digest = hashlib.sha256()
         for start in range(0, n_rows, step):
             content = bytes_of(np.asarray(array[start : start + step]))

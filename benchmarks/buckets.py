@@ -1,0 +1,127 @@
+"""What a feature store on an object store costs: requests, and time where each takes a while.
+
+    python benchmarks/buckets.py --videos 100 --latency-ms 30
+
+A server on this machine speaks the S3 protocol; every request is held up as a far one would be.
+Requests are counted where s3fs sends them, so that they do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
+
+from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord
+from vad.verify import verify
+
+ADDRESS = "s3://bucket/features.zarr"
+RECORD = VideoRecord(
+    **{"source": "a.mp4", "source_bytes": 1, "source_mtime_ns": 1, "source_sha256": "00"},
+    **{"n_frames": 7_200, "fps": 30.0, "duration_s": 240.0, "width": 320, "height": 240},
+    **{"container": "mov", "codec": "h264", "decoder": "none", "n_frames_declared": 7_200},
+    n_bad_packets=0,
+    tail="repeat-last",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--videos", type=int, default=100, help="in the store")
+    parser.add_argument("--latency-ms", type=float, default=30.0, help="of a request")
+    args = parser.parse_args()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    os.environ["VAD_CACHE"] = tempfile.mkdtemp(prefix="vad-buckets-")
+    S3FileSystem().mkdir("bucket")
+    measure = Meter(args.latency_ms / 1e3)
+    rows = [measure(name, n, work) for name, n, work in tasks(args.videos)]
+    server.stop()
+    print(json.dumps({"latency_ms": args.latency_ms, "videos": args.videos, "tasks": rows}))
+
+
+def tasks(n_videos: int) -> list[tuple[str, int, Callable[[], Any]]]:
+    """What is done with the store, in this order, and how often."""
+    store = FeatureStore.create(ADDRESS)
+    features = np.ones((450, 10, 2048), np.float16)  # of a four-minute video, I3D
+    ids = [f"video {number:05d}" for number in range(n_videos)]
+    array = "visual/i3d"
+
+    def commit(video: str, rows: np.ndarray[Any, Any]) -> None:
+        draft = store.draft(video)
+        draft.append(array, rows)
+        record = replace(RECORD, n_frames=16 * len(rows), duration_s=16 * len(rows) / 30)
+        draft.commit(record, np.arange(record.n_frames) / 30, {array: {"backbone": "i3d"}})
+
+    def claim(video: str) -> None:
+        claims.take(video)
+        claims.release(video)
+
+    claims = store.place.claims()
+    return [
+        ("claim a video and let it go", 10, lambda: [claim(i) for i in ids[:10]]),
+        ("store a video of 8 chunks", 4, lambda: [commit(i, features) for i in ids[:4]]),
+        ("store a short video", n_videos - 4, lambda: [commit(i, features[:4]) for i in ids[4:]]),
+        ("list the videos", 1, store.ids),
+        ("list the arrays of all videos", n_videos, lambda: store.having(array)),
+        ("settings of all videos", n_videos, lambda: store.provenance(array)),
+        ("records of all videos", n_videos, lambda: list(store.each(store.record, ids))),
+        (
+            "read the videos of 8 chunks",
+            4,
+            lambda: list(store.each(read_of(store, array), ids[:4], at_once=ARRAYS_AT_ONCE)),
+        ),
+        ("verify", n_videos, lambda: verify(ADDRESS, quiet=True)),
+    ]
+
+
+def read_of(store: FeatureStore, array: str) -> Callable[[str], float]:
+    """A function that reads an array of a video, and keeps nothing of it."""
+    return lambda video: float(store.read(video, array)[0, 0, 0])
+
+
+class Meter:
+    """Counts requests and takes the time of what is done."""
+
+    def __init__(self, latency_s: float) -> None:
+        self._counts: Counter[str] = Counter()
+        original = S3FileSystem._call_s3
+
+        async def call(file_system: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+            self._counts[method] += 1
+            await asyncio.sleep(latency_s)
+            return await original(file_system, method, *args, **kwargs)
+
+        S3FileSystem._call_s3 = call
+
+    def __call__(self, name: str, n: int, work: Callable[[], Any]) -> dict[str, Any]:
+        self._counts.clear()
+        started = time.perf_counter()
+        work()
+        took_s = time.perf_counter() - started
+        total = sum(self._counts.values())
+        return {
+            "task": name,
+            "n": n,
+            "requests_each": round(total / n, 2),
+            "seconds": round(took_s, 2),
+            "requests": dict(self._counts),
+        }
+
+
+if __name__ == "__main__":
+    main()
