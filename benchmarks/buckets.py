@@ -28,9 +28,19 @@ from vad.verify import verify
 
 ADDRESS = "s3://bucket/features.zarr"
 RECORD = VideoRecord(
-    **{"source": "a.mp4", "source_bytes": 1, "source_mtime_ns": 1, "source_sha256": "00"},
-    **{"n_frames": 7_200, "fps": 30.0, "duration_s": 240.0, "width": 320, "height": 240},
-    **{"container": "mov", "codec": "h264", "decoder": "none", "n_frames_declared": 7_200},
+    source="a.mp4",
+    source_bytes=1,
+    source_mtime_ns=1,
+    source_sha256="00",
+    n_frames=7_200,
+    fps=30.0,
+    duration_s=240.0,
+    width=320,
+    height=240,
+    container="mov",
+    codec="h264",
+    decoder="none",
+    n_frames_declared=None,
     n_bad_packets=0,
     tail="repeat-last",
 )
@@ -61,21 +71,26 @@ def tasks(n_videos: int) -> list[tuple[str, int, Callable[[], Any]]]:
     ids = [f"video {number:05d}" for number in range(n_videos)]
     array = "visual/i3d"
 
-    def commit(video: str, rows: np.ndarray[Any, Any]) -> None:
+    def commit(videos: list[str], rows: np.ndarray[Any, Any]) -> None:
+        for video in videos:
+            commit_one(video, rows)
+
+    def commit_one(video: str, rows: np.ndarray[Any, Any]) -> None:
         draft = store.draft(video)
         draft.append(array, rows)
         record = replace(RECORD, n_frames=16 * len(rows), duration_s=16 * len(rows) / 30)
         draft.commit(record, np.arange(record.n_frames) / 30, {array: {"backbone": "i3d"}})
 
-    def claim(video: str) -> None:
-        claims.take(video)
-        claims.release(video)
+    def claim(videos: list[str]) -> None:
+        for video in videos:
+            claims.take(video)
+            claims.release(video)
 
     claims = store.place.claims()
     return [
-        ("claim a video and let it go", 10, lambda: [claim(i) for i in ids[:10]]),
-        ("store a video of 8 chunks", 4, lambda: [commit(i, features) for i in ids[:4]]),
-        ("store a short video", n_videos - 4, lambda: [commit(i, features[:4]) for i in ids[4:]]),
+        ("claim a video and let it go", 10, lambda: claim(ids[:10])),
+        ("store a video of 8 chunks", 4, lambda: commit(ids[:4], features)),
+        ("store a short video", n_videos - 4, lambda: commit(ids[4:], features[:4])),
         ("list the videos", 1, store.ids),
         ("list the arrays of all videos", n_videos, lambda: store.having(array)),
         ("settings of all videos", n_videos, lambda: store.provenance(array)),

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +186,19 @@ def test_one_process_gets_a_claim_and_the_dead_lose_theirs(address, monkeypatch)
         assert [one.take("a"), one.take("b")] == [True, True]
         monkeypatch.undo()
     assert [name for name in place.files("") if name.startswith((".claims", ".runs"))] == []
+
+
+def test_a_process_that_lives_keeps_its_claims_however_long_it_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT_S", 0.05)
+    monkeypatch.setattr(leases, "LEASE_S", 0.5)
+    place = FeatureStore.create(f"memory://{tmp_path.name}/f.zarr").place
+    with place.claims() as one, place.claims() as other:
+        assert one.take("a")
+        time.sleep(1)
+        assert not other.take("a")
+        one._ended.set()  # it is out of reach
+        time.sleep(1)
+        assert other.take("a")
 
 
 def test_an_object_is_created_once(address):

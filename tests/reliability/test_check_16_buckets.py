@@ -105,3 +105,16 @@ def test_check_16_real_videos_make_the_same_objects_as_files(
         assert len(extract_null(videos, store, workers=1).skipped) == 3
     files = {key.as_posix(): content for key, content in files_of(tmp_path / "folder").items()}
     assert objects(f"{s3}/f.zarr") == {k: v for k, v in files.items() if k != "failures.jsonl"}
+
+
+@pytest.mark.slow
+def test_check_18_workers_of_a_cluster_fill_a_bucket(s3, videos, tmp_path, files_of):
+    pytest.importorskip("ray", reason="Ray is an extra: pip install 'vad[ray]'")
+    from vad.pipelines.executors.extracting import extract
+
+    for path in sorted(videos.iterdir())[3:]:
+        path.unlink()
+    extract(videos, tmp_path / "folder", quiet=True)
+    assert len(extract(videos, f"{s3}/f.zarr", quiet=True, executor="ray").done) == 3
+    files = {key.as_posix(): content for key, content in files_of(tmp_path / "folder").items()}
+    assert objects(f"{s3}/f.zarr") == files
