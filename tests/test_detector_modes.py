@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +14,13 @@ import torch
 from torch import Tensor
 
 from vad.errors import UsageError
-from vad.train.blocks.attention import nearness
+from vad.train.blocks.attention import by_nearness
 from vad.train.blocks.layers import BatchNorm
 from vad.train.blocks.temporal import TemporalNetwork
 from vad.train.detectors import Detector, create_detector, from_published
 from vad.train.detectors.pel4vad import PEL4VAD
 from vad.train.detectors.saa import SAA
+from vad.train.detectors.table import DETECTORS
 from vad.train.detectors.tevad import TEVAD
 
 DIM, TEXT_DIM = 16, 8
@@ -176,10 +180,43 @@ def test_batch_statistics_do_not_count_padding() -> None:
     assert y[0, 0, 1].item() == pytest.approx(0, abs=1e-6)  # 3 is the mean
 
 
-def test_nearness_columns_sum_to_one() -> None:
-    near = nearness(5, None, torch.zeros(1))
-    torch.testing.assert_close(near.sum(2), torch.ones(1, 1, 5))
-    assert near[0, 0, 0, 0] > near[0, 0, 0, 1] > near[0, 0, 0, 4]
+@pytest.mark.parametrize("snippets", [1, 5, 700, 1500])
+def test_what_is_near_is_gathered_by_columns_that_sum_to_one(snippets: int) -> None:
+    """Written out: the whole matrix, also of videos longer than a block; padding is nothing."""
+    torch.manual_seed(0)
+    values = torch.randn(2, 3, snippets, 4)
+    mask = torch.ones(2, snippets, dtype=torch.bool)
+    mask[1, snippets // 2 + 1 :] = False
+    at = torch.arange(snippets)
+    near = (-(at[:, None] - at).abs() / math.e).exp()[None] * mask[:, :, None] * mask[:, None]
+    expected = near / near.sum(1, keepdim=True).clamp(min=1e-30)
+    torch.testing.assert_close(by_nearness(values, mask), expected[:, None] @ values)
+    torch.testing.assert_close(by_nearness(values[:1], None), (expected[:1, None] @ values[:1]))
+
+
+LONG = """
+import resource, sys, torch
+from vad.train.detectors import create_detector
+name, length, text = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) or None
+arrays = {"dictionary": torch.randn(20, 16).numpy()} if name == "s3r" else {}
+detector = create_detector(name, visual_dim=16, text_dim=text, arrays=arrays).eval()
+torch.set_num_threads(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.inference_mode():
+    streams = torch.randn(1, 1, length, 16), torch.randn(1, length, text) if text else None
+    assert detector(*streams).scores.isfinite().all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DETECTORS)
+def test_memory_grows_with_the_length_and_not_with_its_square(name: str) -> None:
+    """10,000 snippets, an hour and a half: one matrix of all pairs would be 400 MB."""
+    text = TEXT_DIM if DETECTORS[name].text else 0
+    command = [sys.executable, "-c", LONG, name, "10000", str(text)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout) <= 1_000_000  # KiB; MGFN's widest map is 10,000 times 4,096 numbers
 
 
 @pytest.mark.gpu

@@ -14,19 +14,34 @@ from torch.nn.functional import scaled_dot_product_attention
 from .layers import blank, conv
 
 HEADS = 4
+REACH = 80  # snippets: exp(-80 / e) is 2e-13
+BLOCK = 512  # snippets at once
 
 
-def nearness(snippets: int, mask: Tensor | None, like: Tensor) -> Tensor:
-    """`exp(-|i - j| / e)` between snippets, each *column* divided by its sum, as released.
+def by_nearness(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Sums of what is near in time, values [rows, heads, snippets, width] -> the same shape.
 
-    -> [1, 1, snippets, snippets], or one matrix a row where there is padding.
+    Snippet i takes `exp(-|i - j| / e)` of snippet j, divided by the sum over all i: by *columns*,
+    as released. Beyond `REACH` that is nothing in float32, so the memory does not grow with the
+    square of the length.
     """
-    at = torch.arange(snippets, device=like.device)
-    near = (-(at[:, None] - at).abs() / math.e).exp().to(like)[None]
     if mask is not None:
-        near = near * mask[:, :, None] * mask[:, None, :]
-    sums = near.sum(1, keepdim=True).clamp(min=torch.finfo(near.dtype).tiny)
-    return (near / sums)[:, None]
+        values = values * mask[:, None, :, None]
+    true = values.new_ones(1, 1, values.shape[2], 1) if mask is None else mask[:, None, :, None]
+    sums = _near_sums(true.to(values)).clamp(min=torch.finfo(values.dtype).tiny)
+    gathered = _near_sums(values / sums)
+    return gathered if mask is None else gathered * mask[:, None, :, None]
+
+
+def _near_sums(values: Tensor) -> Tensor:
+    """The sum of `exp(-|i - j| / e)` values[j] over the snippets j, for every i."""
+    parts, length = [], values.shape[2]
+    for start in range(0, length, BLOCK):
+        rows = torch.arange(start, min(start + BLOCK, length), device=values.device)
+        near = torch.arange(max(0, start - REACH), min(start + BLOCK + REACH, length)).to(rows)
+        weights = (-(rows[:, None] - near).abs() / math.e).exp().to(values)
+        parts.append(weights @ values[:, :, int(near[0]) : int(near[-1]) + 1])
+    return torch.cat(parts, 2)
 
 
 class DistanceAttention(nn.Module):
@@ -43,8 +58,7 @@ class DistanceAttention(nn.Module):
         query, key, alike, near = (p.unflatten(-1, (HEADS, -1)).transpose(1, 2) for p in parts)
         seen = None if mask is None else mask[:, None, None]
         by_likeness = scaled_dot_product_attention(query, key, alike, attn_mask=seen)
-        by_nearness = nearness(x.shape[1], mask, x) @ near
-        joined = torch.cat([by_likeness, by_nearness], -1).transpose(1, 2).flatten(2)
+        joined = torch.cat([by_likeness, by_nearness(near, mask)], -1).transpose(1, 2).flatten(2)
         out: Tensor = self.to_out(joined)
         return out
 

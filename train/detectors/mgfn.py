@@ -50,7 +50,10 @@ class Glance(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         channels = self.to_qkv(self.norm(x)).chunk(3, dim=1)
-        query, key, value = (c.unflatten(1, (self.heads, -1)).transpose(2, 3) for c in channels)
+        # Contiguous, or torch would make all likenesses of all snippets at once.
+        query, key, value = (
+            c.unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous() for c in channels
+        )
         seen = None if mask is None else mask[:, None, None, :]
         gathered = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return self.to_out(gathered.transpose(2, 3).flatten(1, 2))  # type: ignore[no-any-return]

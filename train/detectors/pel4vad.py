@@ -21,6 +21,7 @@ from ..selection import magnitude, top_k, valid_snippets
 from .interface import Bags, Detector, Form, Output
 from .settings import PEL4VADSettings
 
+BLOCK = 512  # snippets that attend at once, so that a long video fits into memory
 PROMPT_DIM = 512  # of CLIP's sentences, and of the snippets compared with them
 
 
@@ -32,9 +33,9 @@ class Nearness(nn.Module):
         self.w = nn.Parameter(torch.tensor([w]))
         self.b = nn.Parameter(torch.tensor([b]))
 
-    def forward(self, snippets: int) -> Tensor:
-        at = torch.arange(snippets, device=self.w.device)
-        return (-(self.w * (at[:, None] - at).square() - self.b).abs()).exp()
+    def forward(self, apart: Tensor) -> Tensor:
+        """apart: j - i"""
+        return (-(self.w * apart.square() - self.b).abs()).exp()
 
 
 class ContextAttention(nn.Module):
@@ -47,24 +48,27 @@ class ContextAttention(nn.Module):
         self.q, self.k, self.v = (nn.Linear(dim, 128) for _ in range(3))
         self.o = nn.Linear(128, dim)
 
-    def forward(self, x: Tensor, nearness: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, nearness: Nearness, mask: Tensor | None) -> Tensor:
         query, key, value = self.q(x), self.k(x), self.v(x)
-        likeness = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1]) + nearness
-        if mask is not None:
-            likeness = likeness.masked_fill(~mask[:, None], -1e9)
-        local = likeness.masked_fill(~self._windows(x.shape[1], x.device), -1e9)
-        share = torch.sigmoid(self.alpha)
-        gathered = share * likeness.softmax(-1) @ value + (1 - share) * local.softmax(-1) @ value
+        at, share = torch.arange(x.shape[1], device=x.device), torch.sigmoid(self.alpha)
+        parts = []
+        for some, rows in zip(query.split(BLOCK, 1), at.split(BLOCK), strict=True):
+            apart = at - rows[:, None]
+            likeness = some @ key.transpose(1, 2) / math.sqrt(query.shape[-1]) + nearness(apart)
+            if mask is not None:
+                likeness = likeness.masked_fill(~mask[:, None], -1e9)
+            local = likeness.masked_fill(~self._windows(apart), -1e9).softmax(-1)
+            parts.append((share * likeness.softmax(-1) + (1 - share) * local) @ value)
+        gathered = torch.cat(parts, 1)
         if self.norm:  # over time: the released code leaves the library's default axis
             roots = gathered.sign() * gathered.abs().clamp(min=1e-12).sqrt()
             gathered = normalize(roots if mask is None else roots * mask[..., None], dim=1)
         out: Tensor = self.o(gathered)
         return out
 
-    def _windows(self, snippets: int, device: torch.device) -> Tensor:
-        """bool [snippets, snippets]: from half a window before, to as far as its size reaches."""
-        at = torch.arange(snippets, device=device)
-        offset = at - at[:, None] + self.window // 2
+    def _windows(self, apart: Tensor) -> Tensor:
+        """From half a window before, to as far as its size reaches."""
+        offset = apart + self.window // 2
         return (offset >= 0) & (offset < self.window)
 
 
@@ -82,7 +86,7 @@ class ContextAggregation(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """x [rows, snippets, dim] -> [rows, 512, snippets] and [rows, 300, snippets]."""
-        x = self.norm(x + self.self_attn(x, self.loc_adj(x.shape[1]), mask))
+        x = self.norm(x + self.self_attn(x, self.loc_adj, mask))
         compared = self.dropout(gelu(self.linear1(x.transpose(1, 2))))
         return compared, self.dropout(gelu(self.linear2(compared)))
 

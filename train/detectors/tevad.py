@@ -9,6 +9,8 @@ github.com/Enhanced-TEVAD/Enhanced_Tevad (ec34a34), which publishes no weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -177,5 +179,17 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         padding = None if mask is None else ~mask
-        seen = self.transformer(x.transpose(1, 2), src_key_padding_mask=padding)
+        with _attention_in_blocks():
+            seen = self.transformer(x.transpose(1, 2), src_key_padding_mask=padding)
         return blank(seen.transpose(1, 2), mask)
+
+
+@contextmanager
+def _attention_in_blocks() -> Iterator[None]:
+    """Without torch's fast path, whose memory grows with the square of the length."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
