@@ -72,15 +72,19 @@ class Bucket:
     def create(self, key: str, content: bytes) -> bool:
         """Write an object if there is none of that key; False if there is one.
 
-        Where an object store does not know of conditions, it is always True.
+        Where an object store does not heed conditions, it is always True.
         """
-        try:
-            self._fs.pipe_file(self._path(key), content, mode="create")
-        except Exception:  # libraries tell the one expected here in different ways
-            if self.exists(key):
-                return False
-            self.write(key, content)  # raises what is wrong, if something is
-        return True
+        for _ in range(2):  # the one that was there may have gone since
+            try:
+                self._fs.pipe_file(self._path(key), content, mode="create")
+            except Exception as error:  # libraries tell the one expected here in different ways
+                if self.exists(key):
+                    return False
+                trouble = error
+            else:
+                return True
+        with told(self.address):
+            raise trouble
 
     def exists(self, key: str) -> bool:
         with told(self.address):
@@ -123,14 +127,16 @@ class Bucket:
         files = self.files(key)
         if "zarr.json" not in files:
             raise FileNotFoundError(key)
-        found = (file.removesuffix("/zarr.json") for file in files if file.count("/") == 2)
-        return [name for name in found if f"{name}/zarr.json" in files]
+        inner = (file for file in files if file.count("/") == 2)
+        return [file.removesuffix("/zarr.json") for file in inner if file.endswith("/zarr.json")]
 
     def open(self, key: str) -> zarr.Array[Any]:
         return zarr.open_array(self._reader, path=key, mode="r", zarr_format=3)
 
     def draft(self) -> Path:
         self.disk.mkdir(mode=0o700, exist_ok=True)
+        if self.disk.lstat().st_uid != os.getuid():
+            raise UsageError(f"{self.disk} is somebody else's", hint="set TMPDIR")
         return new_draft(self.disk)
 
     def sweep(self) -> None:
