@@ -36,12 +36,20 @@ def by_nearness(values: Tensor, mask: Tensor | None) -> Tensor:
 def _near_sums(values: Tensor) -> Tensor:
     """The sum of `exp(-|i - j| / e)` values[j] over the snippets j, for every i."""
     parts, length = [], values.shape[2]
-    for start in range(0, length, BLOCK):
-        rows = torch.arange(start, min(start + BLOCK, length), device=values.device)
-        near = torch.arange(max(0, start - REACH), min(start + BLOCK + REACH, length)).to(rows)
-        weights = (-(rows[:, None] - near).abs() / math.e).exp().to(values)
-        parts.append(weights @ values[:, :, int(near[0]) : int(near[-1]) + 1])
+    at = torch.arange(length, device=values.device)
+    for start, stop in blocks_of(length):
+        near = slice(max(0, start - REACH), min(stop + REACH, length))
+        weights = (-(at[start:stop, None] - at[near]).abs() / math.e).exp().to(values)
+        parts.append(weights @ values[:, :, near])
     return torch.cat(parts, 2)
+
+
+def blocks_of(length: int) -> list[tuple[int, int]]:
+    """Where blocks of snippets begin and end that attend at once, so that long videos fit into
+    memory. In a graph for export, whose length is not known, there is one."""
+    if torch.compiler.is_compiling():
+        return [(0, length)]
+    return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
 
 
 class DistanceAttention(nn.Module):

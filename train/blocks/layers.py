@@ -29,11 +29,19 @@ def conv(
 
 
 class TimeConv(nn.Conv1d):
-    """A convolution that, wide and of three taps, trains on a CPU in half of the arithmetic."""
+    """A convolution over time that, where it is wide, trains on a CPU as matrix products.
+
+    With three taps it takes half of the arithmetic. Between such layers channels lie side by side
+    in memory, as they do in the features.
+    """
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         wide = min(self.in_channels, self.out_channels) >= WIDE
-        if self.training and x.device.type == "cpu" and wide and self.kernel_size == (3,):
+        if not (self.training and wide and x.device.type == "cpu"):
+            return cast(Tensor, super()._conv_forward(x, weight, bias))
+        if self.kernel_size == (1,):
+            return F.linear(x.transpose(1, 2), weight[:, :, 0], bias).transpose(1, 2)
+        if self.kernel_size == (3,):
             out = filtered(x, weight, int(self.dilation[0]))
             return out if bias is None else out + bias[:, None]
         return cast(Tensor, super()._conv_forward(x, weight, bias))
@@ -49,16 +57,14 @@ def filtered(x: Tensor, taps: Tensor, dilation: int) -> Tensor:
     step = N_OUTPUTS * dilation  # snippets that six products give
     n_steps = -(-length // step)
     after = (n_steps + 1) * step - length - dilation
-    padded = F.pad(x.permute(2, 0, 1), (0, 0, 0, 0, dilation, after))
-    blocks = padded.view(n_steps + 1, N_OUTPUTS, -1)  # snippets `dilation` apart, below each other
-    seen = torch.cat(
-        [blocks[:-1].transpose(0, 1), blocks[1:, : N_INPUTS - N_OUTPUTS].transpose(0, 1)]
-    )
+    padded = F.pad(x.transpose(1, 2), (0, 0, dilation, after))
+    blocks = padded.view(n_rows, n_steps + 1, N_OUTPUTS, -1).permute(2, 0, 1, 3)
+    seen = torch.cat([blocks[:, :, :-1], blocks[: N_INPUTS - N_OUTPUTS, :, 1:]])
     factors = (inputs @ seen.flatten(1)).view(N_INPUTS, -1, width)
     products = torch.bmm(factors, torch.einsum("jk,oik->jio", kernels, taps))
-    out = (outputs @ products.flatten(1)).view(N_OUTPUTS, n_steps, dilation * n_rows, -1)
-    by_time = out.transpose(0, 1).reshape(n_steps * step, n_rows, -1)
-    return by_time[:length].permute(1, 2, 0)
+    out = (outputs @ products.flatten(1)).view(N_OUTPUTS, n_rows, n_steps, -1)
+    by_time = out.permute(1, 2, 0, 3).reshape(n_rows, n_steps * step, -1)
+    return by_time[:, :length].transpose(1, 2)
 
 
 def blank(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -79,9 +85,9 @@ class BatchNorm(Masked, nn.BatchNorm1d):
     """Batch normalisation over the true snippets of all rows."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if mask is None:
-            return super().forward(x)
         x = x.transpose(1, 2)
+        if mask is None:
+            return super().forward(x.flatten(0, 1)).view(x.shape).transpose(1, 2)
         normal = torch.zeros_like(x)
         normal[mask] = super().forward(x[mask])
         return normal.transpose(1, 2)

@@ -16,12 +16,12 @@ from torch.nn.functional import gelu, kl_div, normalize, pad
 
 from vad.errors import UsageError
 
+from ..blocks.attention import blocks_of
 from ..losses import Terms, video_bce, weighted
 from ..selection import magnitude, top_k, valid_snippets
 from .interface import Bags, Detector, Form, Output
 from .settings import PEL4VADSettings
 
-BLOCK = 512  # snippets that attend at once, so that a long video fits into memory
 PROMPT_DIM = 512  # of CLIP's sentences, and of the snippets compared with them
 
 
@@ -52,9 +52,11 @@ class ContextAttention(nn.Module):
         query, key, value = self.q(x), self.k(x), self.v(x)
         at, share = torch.arange(x.shape[1], device=x.device), torch.sigmoid(self.alpha)
         parts = []
-        for some, rows in zip(query.split(BLOCK, 1), at.split(BLOCK), strict=True):
-            apart = at - rows[:, None]
-            likeness = some @ key.transpose(1, 2) / math.sqrt(query.shape[-1]) + nearness(apart)
+        for start, stop in blocks_of(x.shape[1]):
+            apart = at - at[start:stop, None]
+            likeness = query[:, start:stop] @ key.transpose(1, 2) / math.sqrt(
+                query.shape[-1]
+            ) + nearness(apart)
             if mask is not None:
                 likeness = likeness.masked_fill(~mask[:, None], -1e9)
             local = likeness.masked_fill(~self._windows(apart), -1e9).softmax(-1)
