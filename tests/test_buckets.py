@@ -294,6 +294,8 @@ def test_training_and_scoring_from_a_bucket_are_those_from_a_folder(s3, tmp_path
     assert peaks[0] == peaks[1]
     assert len(peaks[0]) == 8
     assert list((tmp_path / "cache" / "bags").iterdir())
+    written = [*objects(f"{s3}/f.zarr").values(), (tmp_path / "other" / "card.json").read_bytes()]
+    assert not any(secret in content for content in written for secret in (b"a-secret", b"a-key"))
 
 
 @pytest.mark.parametrize(
