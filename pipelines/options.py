@@ -22,7 +22,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
 STORE_HELP = "feature store: a folder, or s3://, gs://..."
 Store = Annotated[str, typer.Option("--store", metavar="STORE", help=STORE_HELP)]
-StoreArgument = Annotated[str, typer.Argument(metavar="[STORE]", help=STORE_HELP)]
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help=STORE_HELP)]
 
 
 def takes(cls: type, table: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -303,7 +303,7 @@ def test_training_and_scoring_from_a_bucket_are_those_from_a_folder(s3, tmp_path
     [
         ("s3://", "s3:// names no bucket; such as s3://bucket/features.zarr"),
         ("s3://key:secret@bucket/x", "s3://... must not hold a password; leave credentials to"),
-        (Path("s3://bucket/x"), "s3:// is no path; give the address as a string"),
+        (Path("s3://bucket/x"), "s3:/bucket/x is no address; write s3://, as a string"),
         ("nowhere://bucket/x", "nowhere://bucket/x: fsspec knows no nowhere://; such as s3://"),
     ],
 )

@@ -30,7 +30,10 @@ def command(
         ),
     ] = None,
     store: Annotated[
-        str | None, typer.Option("--store", help="feature store; by default the one trained on")
+        str | None,
+        typer.Option(
+            "--store", metavar="STORE", help="feature store; by default the one trained on"
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="videos; by default those of the run")

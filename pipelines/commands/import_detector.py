@@ -19,7 +19,8 @@ def command(
         str | None, typer.Option("--detector", help="refuse weights of any other")
     ] = None,
     store: Annotated[
-        str | None, typer.Option("--store", help="the features that it shall score")
+        str | None,
+        typer.Option("--store", metavar="STORE", help="the features that it shall score"),
     ] = None,
     visual: Annotated[str | None, typer.Option("--visual", help="visual features")] = None,
     text: Annotated[str | None, typer.Option("--text", help="text features")] = None,

@@ -42,6 +42,7 @@ def command(
         str | None,
         typer.Option(
             "--store",
+            metavar="STORE",
             help="keep the features here, and use those it has; without VIDEOS, score all it has",
         ),
     ] = None,

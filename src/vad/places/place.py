@@ -129,9 +129,9 @@ def parse_address(where: str | Path) -> Path | str:
 
     Raises UsageError for addresses that name nothing, or hold what should be secret.
     """
+    if found := re.match(r"([a-z][a-z0-9+.]+):/(?!/)", str(where)):  # all that Path leaves of it
+        raise UsageError(f"{where} is no address", hint=f"write {found[1]}://, as a string")
     if isinstance(where, Path):
-        if found := re.match(r"([a-z][a-z0-9+.]+):/(?!/)", str(where)):
-            raise UsageError(f"{found[1]}:// is no path", hint="give the address as a string")
         return where
     scheme, mark, rest = where.partition("://")
     if not mark:
