@@ -149,17 +149,18 @@ class Bucket:
         self.delete(dead)
 
     def publish(self, folder: Path, key: str) -> None:
-        if self.exists(f"{key}/zarr.json"):
+        there = self._below(key)
+        if self._path(f"{key}/zarr.json") in there:
             raise FileExistsError(key)
         with self._writing(key):
-            self._replace(folder, key)
+            self._replace(folder, key, there)
 
     def join(self, folder: Path, key: str, name: str) -> None:
         group = f"{Path(name).parent}/zarr.json"
         with self._writing(key):
             if not self.exists(f"{key}/{group}"):
                 self.write(f"{key}/{group}", (folder / group).read_bytes())
-            self._replace(folder / name, f"{key}/{name}")
+            self._replace(folder / name, f"{key}/{name}", self._below(f"{key}/{name}"))
 
     def remove(self, key: str) -> None:
         with self._writing(key):
@@ -253,12 +254,12 @@ class Bucket:
         yield
         self.delete(marks)
 
-    def _replace(self, folder: Path, key: str) -> None:
-        """Upload a finished folder; its `zarr.json` is the first object to go and the last to come.
+    def _replace(self, folder: Path, key: str, there: list[str]) -> None:
+        """Upload a finished folder in place of what is there.
 
+        Its `zarr.json` is the first object to go and the last to come.
         What two processes write of the same content is the same, object by object.
         """
-        there = set(self._below(key))
         last = self._path(f"{key}/zarr.json")
         self._delete([last] if last in there else [])
         files = {
@@ -268,7 +269,7 @@ class Bucket:
         }
         for some in _batches(files, but=last):
             self._pipe({target: path.read_bytes() for target, path in some.items()})
-        self._delete(sorted(there - files.keys()))
+        self._delete([path for path in there if path not in files])
         self._pipe({last: files[last].read_bytes()})
 
     @cached_property
