@@ -2,7 +2,8 @@
 
     python benchmarks/detect.py --data ped2 fight --detector all --seeds 3 --json OUT
 
-Prints one table, a row a detector: the mean over the seeds, and after +- their standard deviation.
+Prints one table, a row a detector: the mean over the seeds, and after +- their standard deviation;
+`train_s` are processor seconds of a training.
 Where the labels have folds, each is held out once and their test scores are pooled. TEVAD and
 E-TEVAD read the one kind of features that there is, unless `--set` says more. Epoch and threshold
 are chosen on a validation share of the training videos; frame truth is read only to measure.
@@ -94,9 +95,9 @@ def measure_seed(
         if fold:
             chosen["fold"] = fold
         run = out / f"{seed}-{fold}"
-        started = time.perf_counter()
+        started = time.process_time()
         train(data.store, data.labels, run, quiet=True, **chosen)
-        train_s += time.perf_counter() - started
+        train_s += time.process_time() - started
         evaluations.append(evaluate(run, data.segments))
     figures = figures_of(
         [t for e in evaluations for t in e.truth],

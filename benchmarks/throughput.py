@@ -27,13 +27,14 @@ from vad.extract.sources import find_sources
 from vad.files import write_json
 from vad.store import FeatureStore
 
+FIGURES = Path(__file__).with_name("throughput.json")
 N_CLIPS, CLIP_FRAMES, REPEATS = 60, 64, 3
 LEAST = 0.8  # of the recorded figure
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--figures", type=Path, default=Path("throughput.json"))
+    parser.add_argument("--figures", type=Path, default=FIGURES)
     parser.add_argument("--record", action="store_true")
     args = parser.parse_args()
     figures = json.loads(args.figures.read_text()) if args.figures.exists() else {}
