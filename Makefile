@@ -38,10 +38,12 @@ check: setup  ## style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: setup  ## detection figures on the real data, written to bench/
+bench: setup  ## the README's figures, written to bench/
 	mkdir -p bench
 	$(BIN)/python benchmarks/detect.py --data ped2 --seeds 3 --json bench/ped2.json
 	$(BIN)/python benchmarks/detect.py --data fight --seeds 3 --json bench/fight.json
+	$(BIN)/python benchmarks/extract.py --json bench/extract.json
+	$(BIN)/python benchmarks/train.py --json bench/train.json
 
 clean:  ## remove the environment and what the targets wrote
 	rm -rf $(VENV) demo bench build *.egg-info src/*.egg-info
