@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 import time
 from pathlib import Path
@@ -51,6 +52,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.store and len(args.data) > 1:
         parser.error("--store holds the features of one data set")
+    logging.getLogger("vad").setLevel(logging.ERROR)  # that few videos judge is said above
     settings = dict(pair.split("=", 1) for pair in args.set)
     named = list(DETECTORS) if args.detector == ["all"] else args.detector
     rows = []

@@ -239,12 +239,18 @@ def test_it_ends_cleanly_and_leaves_no_file(small_run, tmp_path, number):
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        ),  # as `vad ui &` in a script
     )
     with process:
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         assert len(list(tmp_path.glob("vad-ui-*"))) == 1
         process.send_signal(number)
-        assert process.wait(20) == 0
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
     assert list(tmp_path.glob("vad-ui-*")) == []
 
 

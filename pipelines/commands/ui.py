@@ -31,8 +31,10 @@ def command(
 
     from vad.pipelines.ui import serve
 
-    # Ended by a service manager, it leaves as little behind as by Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ended by a service manager, it leaves as little behind as by Ctrl-C; and it ends by that
+    # signal, too, where a script has begun it in the background, which ignores it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it
         serve(
             detector,
