@@ -1,6 +1,7 @@
 """Fixtures of several test files: the real data, and small videos that tests make themselves."""
 
 import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 N_BITS = 10  # numbers up to 1023
+
+# Tests that are run in the background of a script ignore Ctrl-C, and so would what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
