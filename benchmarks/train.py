@@ -35,10 +35,11 @@ import torch
 from plain_rtfm import plain_steps
 
 from vad.device import choose_device
+from vad.extract.records import unseen_record
 from vad.files import write_json
 from vad.labels import read_labels
 from vad.progress import meter
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore
 from vad.train.bags import load_bags
 from vad.train.detectors import create_detector
 from vad.train.fit import Fit, fit, validate
@@ -171,30 +172,10 @@ def make_data(folder: Path, n_videos: int, n_snippets: int) -> None:
         np.save(folder / f"{label}_{index:04d}.npy", features)
         draft = store.draft(f"v{index:04d}")
         draft.append("visual/i3d", features.astype(np.float16))
-        draft.commit(record_of(16 * n), np.arange(16 * n) / 30, {"visual/i3d": {}})
+        record = unseen_record(Path("random"), 16 * n, 30.0, "drop", decoder="none")
+        draft.commit(record, np.arange(16 * n) / 30, {"visual/i3d": {}})
         lines.append(f"v{index:04d},{label}")
     (folder / "labels.csv").write_text("\n".join(lines))
-
-
-def record_of(n_frames: int) -> VideoRecord:
-    """What a store says of a video that never was."""
-    return VideoRecord(
-        source="random",
-        source_bytes=0,
-        source_mtime_ns=0,
-        source_sha256="",
-        n_frames=n_frames,
-        fps=30.0,
-        duration_s=n_frames / 30,
-        width=320,
-        height=240,
-        container="none",
-        codec="none",
-        decoder="none",
-        n_frames_declared=None,
-        n_bad_packets=0,
-        tail="drop",
-    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,6 +33,21 @@ def pytest_runtest_setup(item):
 
         if not torch.cuda.is_available():
             pytest.skip("torch finds no CUDA device")
+
+
+@pytest.fixture
+def vad(monkeypatch, capsys):
+    """Run a command in this process: exit code, stdout, stderr."""
+    from vad.pipelines.cli import main
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        out, err = capsys.readouterr()
+        return done.value.code or 0, out, err
+
+    return run
 
 
 @pytest.fixture(scope="session")

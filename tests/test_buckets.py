@@ -17,29 +17,13 @@ import pytest
 
 from vad.errors import UsageError, VideoError
 from vad.extract.failures import Failures
+from vad.extract.records import unseen_record
 from vad.extract.sources import Source
-from vad.pipelines.cli import main
 from vad.places import leases, place_of
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore
 from vad.verify import verify
 
-RECORD = VideoRecord(
-    source="videos/a.mp4",
-    source_bytes=10,
-    source_mtime_ns=1,
-    source_sha256="aa",
-    n_frames=40,
-    fps=25.0,
-    duration_s=1.6,
-    width=64,
-    height=48,
-    container="mov",
-    codec="h264",
-    decoder="pyav",
-    n_frames_declared=40,
-    n_bad_packets=0,
-    tail="repeat-last",
-)
+RECORD = unseen_record(Path("videos/a.mp4"), 40, 25.0, "repeat-last", decoder="pyav")
 TIMES = np.arange(40) / 25
 FEATURES = np.arange(3 * 10 * 4, dtype=np.float16).reshape(3, 10, 4)
 OTHER = replace(RECORD, source_sha256="bb")  # the file has other content
@@ -332,20 +316,6 @@ def test_what_is_not_there_is_told(address, s3):
         FeatureStore.open(f"{address}-2").read("ab", "visual/i3d")
     with pytest.raises(UsageError, match="has no array 'visual/x'; it has: visual/i3d"):
         FeatureStore.open(f"{address}-2").read("a", "visual/x")
-
-
-@pytest.fixture
-def vad(monkeypatch, capsys):
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return run
 
 
 def test_commands_take_addresses(address, tmp_path, vad):

@@ -6,22 +6,12 @@ import sys
 
 import pytest
 
-from vad.pipelines.cli import main
-
 
 @pytest.fixture
-def vad(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder: exit code, stdout, stderr."""
+def vad(vad, monkeypatch, tmp_path):
+    """Commands, run in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return run
+    return vad
 
 
 def test_help_names_every_command(vad):

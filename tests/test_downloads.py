@@ -20,7 +20,6 @@ from vad.extract.backbones import KnownWeights
 from vad.extract.weights import catalogue
 from vad.extract.weights.catalogue import Entry, cached, fetch_entry
 from vad.extract.weights.downloads import fetch
-from vad.pipelines.cli import main
 
 CONTENT = bytes(range(256)) * 40
 VERSION = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -241,18 +240,6 @@ def test_a_hub_that_does_not_answer_is_told(model, server, tmp_path, monkeypatch
 
 
 # --- the commands
-
-
-@pytest.fixture
-def vad(monkeypatch, capsys):
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return run
 
 
 def test_download_and_models_tell_what_is_here(vad, net, monkeypatch, tmp_path):

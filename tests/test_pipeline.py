@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -11,22 +10,7 @@ import pytest
 import vad as library
 from vad.errors import UsageError
 from vad.extract.run import extract
-from vad.pipelines.cli import main
 from vad.store import FeatureStore
-
-
-@pytest.fixture
-def vad(monkeypatch, capsys):
-    """Run a command: exit code, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture

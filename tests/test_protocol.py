@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from vad.errors import UsageError
 from vad.infer.evaluation import check_comparable, evaluate, pool
 from vad.infer.truth import truth_of_file, truth_of_segments
 from vad.labels import Label, Segment, frame_truth, match
-from vad.pipelines.cli import main
 from vad.store import FeatureStore, VideoRecord
 from vad.train.run import train
 
@@ -79,20 +77,6 @@ def made(tmp_path_factory):
     for fold in "012":
         train(store.path, labels, folder / f"fold{fold}", fold=fold, **QUICK)
     return folder
-
-
-@pytest.fixture
-def vad(monkeypatch, capsys):
-    """Run a command: exit code, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return run
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -12,22 +11,7 @@ from vad.errors import UsageError
 from vad.extract.captions import caption
 from vad.extract.run import extract
 from vad.infer.scores import read_scores
-from vad.pipelines.cli import main
 from vad.pipelines.score import score_store, score_videos
-
-
-@pytest.fixture
-def vad(monkeypatch, capsys):
-    """Run a command: exit code, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -12,22 +12,7 @@ import pytest
 from vad.extract.run import make_plan, run
 from vad.extract.settings import ExtractSettings
 from vad.extract.sources import find_sources
-from vad.pipelines.cli import main
 from vad.store import FeatureStore, VideoRecord
-
-
-@pytest.fixture
-def vad(monkeypatch, capsys):
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture
