@@ -6,19 +6,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vad.filtering import INPUTS, OUTPUTS, TAPS
+from vad.filtering import OF_4, OF_8
 from vad.train.blocks.layers import WIDE, conv, filtered
 
 
-def test_six_products_make_four_outputs_of_three_taps():
+@pytest.mark.parametrize("way", [OF_4, OF_8])
+def test_few_products_make_the_outputs_of_three_taps(way):
     """Taps 1, 2, 4 over 1, 10, 100, ...: every output shows which inputs it saw."""
-    seen, taps = 10.0 ** np.arange(6), np.array([1.0, 2.0, 4.0])
-    outputs = OUTPUTS @ ((TAPS @ taps) * (INPUTS @ seen))
-    np.testing.assert_allclose(outputs, [421, 4210, 42100, 421000], rtol=1e-9)
+    seen, taps = 10.0 ** np.arange(way.n_inputs), np.array([1.0, 2.0, 4.0])
+    outputs = way.back @ ((way.taps @ taps) * (way.inputs @ seen))
+    np.testing.assert_allclose(outputs, 421 * 10.0 ** np.arange(way.n_outputs), rtol=1e-6)
+    assert way.n_inputs == way.n_outputs + 2
 
 
 @pytest.mark.parametrize("dilation", [1, 2, 4])
-@pytest.mark.parametrize("length", [1, 3, 4, 7, 32, 33])
+@pytest.mark.parametrize("length", [1, 3, 4, 7, 16, 32, 33])
 def test_a_filtered_convolution_is_that_of_torch_and_so_are_its_gradients(length, dilation):
     torch.manual_seed(0)
     x = torch.randn(3, 5, length, dtype=torch.float64, requires_grad=True)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vad.filtering import INPUTS, N_INPUTS, N_OUTPUTS, OUTPUTS, TAPS
+from vad.filtering import OF_4
 
 NARROW_PX = 64  # a strip gains nothing by minimal filtering
 
@@ -79,7 +79,7 @@ class HalvingConv(nn.Module):
         weight = conv.weight.detach().double()
         odd = F.pad(weight[:, :, 1::2], (0, 0, 0, 0, 0, 1))
         pairs = torch.stack([weight[:, :, 0::2], odd], 3)  # [out, in, 3, 2, rows, columns]
-        factors = torch.einsum("jk,oikpyx->joipyx", torch.from_numpy(TAPS), pairs)
+        factors = torch.einsum("jk,oikpyx->joipyx", torch.from_numpy(OF_4.taps), pairs)
         self.factors = nn.ParameterList(
             nn.Parameter(factor.float().contiguous(memory_format=torch.channels_last_3d), False)
             for factor in factors
@@ -87,24 +87,24 @@ class HalvingConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[views, in, frames, height, width] -> [views, out, time, rows, columns]."""
-        if x.shape[2] % (2 * N_OUTPUTS) or min(x.shape[3:]) < NARROW_PX:
+        if x.shape[2] % (2 * OF_4.n_outputs) or min(x.shape[3:]) < NARROW_PX:
             return cast(torch.Tensor, self.plain(x))
         views = F.pad(x.permute(0, 2, 3, 4, 1), (0,) * 6 + (2, 2)).unflatten(1, (-1, 2))
         return torch.stack([self._view(pairs) for pairs in views]).permute(0, 4, 1, 2, 3)
 
     def _view(self, pairs: torch.Tensor) -> torch.Tensor:
         """Padded pairs of frames [time + 2, 2, height, width, in] -> [time, rows, columns, out]."""
-        inputs, outputs = (pairs.new_tensor(matrix) for matrix in (INPUTS, OUTPUTS))
+        inputs, back = (pairs.new_tensor(matrix) for matrix in (OF_4.inputs, OF_4.back))
         padding, stride = (0, *self.plain.padding[1:]), (1, *self.plain.stride[1:])
         steps = []
-        for first in range(0, len(pairs) - 2, N_OUTPUTS):
-            window = pairs[first : first + N_INPUTS]
+        for first in range(0, len(pairs) - 2, OF_4.n_outputs):
+            window = pairs[first : first + OF_4.n_inputs]
             seen = (inputs @ window.flatten(1)).view_as(window).permute(0, 4, 1, 2, 3)
             products = [
                 F.conv3d(one[None], factor, None, stride, padding).permute(0, 2, 3, 4, 1)[:, 0]
                 for one, factor in zip(seen, self.factors, strict=True)
             ]
-            steps.append(outputs @ torch.cat(products).flatten(1))
+            steps.append(back @ torch.cat(products).flatten(1))
         return torch.cat(steps).view(-1, *products[0].shape[1:]).add_(self.bias)
 
 

@@ -1,37 +1,58 @@
-"""Minimal filtering F(4, 3): four outputs of a filter of three taps by six products, not twelve.
+"""Minimal filtering: n outputs of a filter of three taps by n + 2 products, not 3 n.
 
-    outputs [4] = OUTPUTS @ ((TAPS @ taps [3]) * (INPUTS @ inputs [6]))
+    outputs [n] = back @ ((taps @ t [3]) * (inputs @ x [n + 2]))
 
-where output i is the sum over k of taps[k] inputs[i + k]. In a convolution over time the products
-are matrix products, so half of its arithmetic goes; the rest are sums. In float32 results differ by
-some 1e-6 of the largest. (Winograd 1980; Lavin and Gray, CVPR 2016, section 4.3.)
+where output i is the sum over k of t[k] x[i + k]. In a convolution over time the products are
+matrix products, so half of its arithmetic goes and more; the rest are sums. (Winograd 1980; Lavin
+and Gray, CVPR 2016, section 4.3.)
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import NDArray
 
-N_OUTPUTS, N_INPUTS = 4, 6
+N_TAPS = 3
 
-INPUTS = np.array(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-    np.float64,
-)
-TAPS = (
-    np.array(
-        [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]],
-        np.float64,
-    )
-    / 24
-)
-OUTPUTS = np.array(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-    np.float64,
-)
+
+class Filtering(NamedTuple):
+    """The three matrices, float64."""
+
+    inputs: NDArray[np.float64]  # [products, inputs], as many of either
+    taps: NDArray[np.float64]  # [products, 3]
+    back: NDArray[np.float64]  # [outputs, products]
+
+    @property
+    def n_inputs(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.back)
+
+
+def filtering(*points: float) -> Filtering:
+    """The filtering of `len(points) - 1` outputs.
+
+    A product is a value that two polynomials have at a point, the last one at infinity; `inputs`
+    holds the polynomials that are 0 at all points but one. Points near 1 in size, in pairs of
+    opposite signs or reciprocals, keep the rounding small.
+    """
+    n_products = len(points) + 1
+    others = [np.delete(points, i) for i in range(len(points))]
+    inputs = np.zeros((n_products, n_products))
+    inputs[:-1, :-1] = [polynomial.polyfromroots(roots) for roots in others]
+    inputs[-1] = polynomial.polyfromroots(points)
+    heights = [np.prod(point - roots) for point, roots in zip(points, others, strict=True)]
+    taps = np.vander([*points, 0], N_TAPS, increasing=True) / np.array([*heights, 1])[:, None]
+    back = np.vander([*points, 0], n_products - N_TAPS + 1, increasing=True).T
+    taps[-1] = back[:, -1] = 0
+    taps[-1, -1] = back[-1, -1] = 1
+    return Filtering(inputs, taps, back)
+
+
+OF_4 = filtering(0, 1, -1, 2, -2)  # 6 products, not 12; float32 rounds to 1e-6 of the largest
+OF_8 = filtering(0, 1, -1, 2, -2, 1 / 2, -1 / 2, 4 / 3, -3 / 4)  # 10, not 24; to 1e-5
