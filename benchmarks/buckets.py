@@ -17,33 +17,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord
+from vad.extract.records import unseen_record
+from vad.store import ARRAYS_AT_ONCE, FeatureStore
 from vad.verify import verify
 
 ADDRESS = "s3://bucket/features.zarr"
-RECORD = VideoRecord(
-    source="a.mp4",
-    source_bytes=1,
-    source_mtime_ns=1,
-    source_sha256="00",
-    n_frames=7_200,
-    fps=30.0,
-    duration_s=240.0,
-    width=320,
-    height=240,
-    container="mov",
-    codec="h264",
-    decoder="none",
-    n_frames_declared=None,
-    n_bad_packets=0,
-    tail="repeat-last",
-)
+RECORD = unseen_record(Path("none"), 7_200, 30.0, "repeat-last", decoder="none")
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from vad.config import build, options
 from vad.errors import UsageError
+from vad.extract.records import unseen_record
 from vad.infer.scoring import score_stored
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore
 from vad.train.checkpoint import Run
 from vad.train.choices import split_settings
 from vad.train.detectors import DETECTORS, Detector, create_detector
@@ -40,23 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     store = FeatureStore.create(tmp_path_factory.mktemp("data") / "features.zarr")
     random = np.random.default_rng(0)
     for name in VIDEOS:
-        record = VideoRecord(
-            source=name,
-            source_bytes=1,
-            source_mtime_ns=1,
-            source_sha256=name,
-            n_frames=80,
-            fps=25.0,
-            duration_s=3.2,
-            width=64,
-            height=48,
-            container="mov",
-            codec="h264",
-            decoder="pyav",
-            n_frames_declared=None,
-            n_bad_packets=0,
-            tail="repeat-last",
-        )
+        record = unseen_record(Path(name), 80, 25.0, "repeat-last", decoder="none")
         draft = store.draft(name)
         draft.append("visual/i3d", random.normal(size=(5, 2, DIM)).astype(np.float32))
         draft.append("text/simcse", random.normal(size=(5, TEXT_DIM)).astype(np.float32))

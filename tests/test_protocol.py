@@ -3,37 +3,23 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vad.datasets import read_dataset
 from vad.errors import UsageError
+from vad.extract.records import unseen_record
 from vad.infer.evaluation import check_comparable, evaluate, pool
 from vad.infer.truth import truth_of_file, truth_of_segments
 from vad.labels import Label, Segment, frame_truth, match
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore
 from vad.train.run import train
 
 QUICK = {"epochs": 2, "width": 4, "batch": 4, "quiet": True}
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
-RECORD = VideoRecord(
-    source="a.mp4",
-    source_bytes=1,
-    source_mtime_ns=1,
-    source_sha256="a",
-    n_frames=80,
-    fps=25.0,
-    duration_s=3.2,
-    width=64,
-    height=48,
-    container="mov",
-    codec="h264",
-    decoder="pyav",
-    n_frames_declared=None,
-    n_bad_packets=0,
-    tail="repeat-last",
-)
+RECORD = unseen_record(Path("a.mp4"), 80, 25.0, "repeat-last", decoder="none")
 
 
 def put(store, video, n_frames=80, content=None):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import zarr
 
 from vad.config import options
 from vad.errors import UsageError
+from vad.extract.records import unseen_record
 from vad.infer.evaluation import evaluate, save
 from vad.infer.scoring import score_stored
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore
 from vad.train.bags import segment_mean
 from vad.train.checkpoint import Run, smooth
 from vad.train.detectors.table import DETECTORS
@@ -31,23 +33,7 @@ def write_video(store, name, n_snippets, anomalous, random, kinds=("visual", "te
     features[anomalous] += 3
     features = features.astype(np.float16)
     n_frames = n_snippets * 16 - 5
-    record = VideoRecord(
-        source=f"{name}.mp4",
-        source_bytes=1,
-        source_mtime_ns=1,
-        source_sha256=name,
-        n_frames=n_frames,
-        fps=25.0,
-        duration_s=n_frames / 25,
-        width=64,
-        height=48,
-        container="mov",
-        codec="h264",
-        decoder="pyav",
-        n_frames_declared=None,
-        n_bad_packets=0,
-        tail="repeat-last",
-    )
+    record = unseen_record(Path(name), n_frames, 25.0, "repeat-last", decoder="none")
     draft = store.draft(name)
     if "visual" in kinds:
         draft.append("visual/test", features[:, :2])

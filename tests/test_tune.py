@@ -3,12 +3,14 @@
 import csv
 import json
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vad.errors import UsageError
-from vad.store import FeatureStore, VideoRecord
+from vad.extract.records import unseen_record
+from vad.store import FeatureStore
 from vad.train.choices import split_settings
 from vad.train.run import train
 from vad.train.tune.measure import Problem, measure
@@ -31,23 +33,7 @@ def folder(tmp_path_factory):
         abnormal, n_frames = index % 2, 160
         features = random.normal(size=(10, 1, 6)).astype(np.float16)
         features[3:5] += 0.8 * abnormal
-        record = VideoRecord(
-            source=f"v{index}.mp4",
-            source_bytes=1,
-            source_mtime_ns=1,
-            source_sha256=str(index),
-            n_frames=n_frames,
-            fps=25.0,
-            duration_s=n_frames / 25,
-            width=64,
-            height=48,
-            container="mov",
-            codec="h264",
-            decoder="pyav",
-            n_frames_declared=None,
-            n_bad_packets=0,
-            tail="repeat-last",
-        )
+        record = unseen_record(Path("none"), n_frames, 25.0, "repeat-last", decoder="none")
         draft = store.draft(f"v{index}")
         draft.append("visual/test", features)
         draft.commit(record, np.arange(n_frames) / 25, {"visual/test": MADE_BY})
