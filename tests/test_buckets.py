@@ -185,6 +185,18 @@ def test_a_process_that_lives_keeps_its_claims_however_long_it_takes(tmp_path, m
         assert other.take("a")
 
 
+def test_a_folder_that_comes_to_be_while_it_is_listed_is_empty(s3, monkeypatch):
+    """s3fs asks for the folder itself when nothing is in it, and by then another process wrote."""
+    place = place_of(f"{s3}/f.zarr")
+    place.write(".claims/a/0", b"")
+
+    async def nothing_yet(*_, **__):
+        return []
+
+    monkeypatch.setattr("s3fs.S3FileSystem._lsdir", nothing_yet)
+    assert place.files(".claims/a") == []
+
+
 def test_an_object_is_created_once(address):
     place = place_of(address)
     assert [place.create("x", b"one"), place.create("x", b"other")] == [True, False]

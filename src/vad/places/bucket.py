@@ -217,8 +217,10 @@ class Bucket:
                 return []
 
     def _below(self, key: str) -> list[str]:
+        folder = self._path(key)
         with told(self.address):
-            return list(self._fs.find(self._path(key)))
+            found = self._fs.find(folder)
+        return [path for path in found if path != folder]  # named if it came to be just now
 
     def _is_finished(self, key: str) -> bool:
         """Whether a video has all that its objects are parts of."""
