@@ -92,8 +92,9 @@ def measure_seed(
     train_s = 0.0
     for fold in folds:
         chosen: dict[str, Any] = {"detector": detector, "seed": seed, **data.settings, **settings}
-        if DETECTORS[detector].text and not {"text", "fusion"} & chosen.keys():
-            (chosen["fusion"],) = choose_streams(FeatureStore.open(data.store), {})
+        kinds = list(choose_streams(FeatureStore.open(data.store), chosen))
+        if DETECTORS[detector].text and len(kinds) == 1:
+            chosen.setdefault("fusion", kinds[0])
         if fold:
             chosen["fold"] = fold
         run = out / f"{seed}-{fold}"
