@@ -90,7 +90,7 @@ class BatchNorm(Masked, nn.BatchNorm1d):
         x = x.transpose(1, 2)
         if mask is None:
             normal = super().forward(x.flatten(0, 1)).view(x.shape)
-            if normal.requires_grad:  # ten times faster than back through a slice of channels
+            if normal.requires_grad:  # torch is slow on the gradient of a slice of channels
                 normal.register_hook(torch.Tensor.contiguous)
             return normal.transpose(1, 2)
         normal = torch.zeros_like(x)
@@ -120,7 +120,7 @@ class GroupNorm(Masked, nn.GroupNorm):
 
 
 class Dropout(nn.Dropout):
-    """Dropout that takes half of the time on a CPU.
+    """Dropout that is drawn in large pieces on a CPU, where torch draws value by value.
 
     It keeps a value where `torch.rand(x.shape, dtype=torch.float64) < 1 - p` for the same seed, as
     torch does, except with Intel's library; `torch.rand` asks its generator for 64 bits a value and
