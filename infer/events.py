@@ -17,24 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.config import option
 from vad.errors import InternalError, UsageError
+
+from .settings import EventRule
 
 Floats = NDArray[np.floating]
 Span = tuple[int, int]  # frames [start, end)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventRule:
-    """What counts as one event, besides the threshold."""
-
-    low: float | None = option(
-        None, "an event goes on while scores reach this; by default the threshold", minimum=0
-    )
-    min_event: float = option(0.5, "shortest event, in seconds", minimum=0)
-    merge_gap: float = option(1.0, "events no further apart are one, in seconds", minimum=0)
-    pad_before: float = option(0.0, "seconds added before every event", minimum=0)
-    pad_after: float = option(0.0, "seconds added after every event", minimum=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from vad.errors import InternalError, UsageError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord
 
-from .events import Event, EventRule, find_events
+from .events import Event, find_events
 from .footage import Footage
-from .propagation import Propagation
+from .propagation import propagate
+from .settings import EventRule, Propagation
 
 SCHEMA = "vad.scores/1"
 
@@ -62,8 +63,8 @@ class VideoScores:
     def frames(self) -> NDArray[np.float32]:
         """A score for every frame of the video, [frames]."""
         record = self.record
-        return self.propagation.spread(
-            self.snippets, record.n_frames, grid=record.grid, fps=record.fps
+        return propagate(
+            self.snippets, record.n_frames, self.propagation, grid=record.grid, fps=record.fps
         )
 
     @cached_property

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from vad.config import option
 from vad.errors import UsageError
 
-from .events import EventRule
-from .propagation import Propagation
+
+@dataclass(frozen=True, kw_only=True)
+class Propagation:
+    """How the frames of a video get the scores of its snippets."""
+
+    propagation: Literal["hold", "linear", "gaussian"] = option(
+        "hold", "frames take the score of their snippet, or are smoothed"
+    )
+    sigma: float = option(
+        1.0, "of gaussian propagation: standard deviation in seconds", minimum=0.001
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventRule:
+    """What counts as one event, besides the threshold."""
+
+    low: float | None = option(
+        None, "an event goes on while scores reach this; by default the threshold", minimum=0
+    )
+    min_event: float = option(0.5, "shortest event, in seconds", minimum=0)
+    merge_gap: float = option(1.0, "events no further apart are one, in seconds", minimum=0)
+    pad_before: float = option(0.0, "seconds added before every event", minimum=0)
+    pad_after: float = option(0.0, "seconds added after every event", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)

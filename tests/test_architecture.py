@@ -60,5 +60,5 @@ def loaded_by(statement):
 
 @pytest.mark.parametrize("statement", ["import vad", "import vad.pipelines.cli"])
 def test_the_command_line_starts_without_the_heavy_libraries(statement):
-    heavy = {"torch", "transformers", "zarr", "av", "decord", "sklearn", "matplotlib"}
+    heavy = {"numpy", "torch", "transformers", "zarr", "av", "decord", "sklearn", "matplotlib"}
     assert not loaded_by(statement) & heavy

@@ -7,8 +7,9 @@ import pytest
 
 from vad.errors import UsageError
 from vad.grid import ClipGrid
-from vad.infer.events import EventRule, find_events
-from vad.infer.propagation import Propagation
+from vad.infer.events import find_events
+from vad.infer.propagation import propagate
+from vad.infer.settings import EventRule, Propagation
 
 DIGITS = np.arange(10) / 10  # a score is drawn by its first decimal: 7 is 0.7
 NO_RULES = EventRule(min_event=0, merge_gap=0)
@@ -96,7 +97,7 @@ SNIPPETS = np.array([0.0, 1.0, 0.5], np.float32)  # of 40 frames: 16, 16 and 8
 
 
 def frames(**settings):
-    return Propagation(**settings).spread(SNIPPETS, 40, grid=ClipGrid(), fps=10)
+    return propagate(SNIPPETS, 40, Propagation(**settings), grid=ClipGrid(), fps=10)
 
 
 def test_hold_gives_frames_the_score_of_their_snippet():
@@ -121,12 +122,13 @@ def test_gaussian_smooths_and_keeps_the_level():
     assert found.max() <= 1
     level = np.full(3, 0.7, np.float32)
     wide = Propagation(propagation="gaussian", sigma=100.0)  # far wider than the video
-    assert wide.spread(level, 40, grid=ClipGrid(), fps=10) == pytest.approx(0.7)
+    assert propagate(level, 40, wide, grid=ClipGrid(), fps=10) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("propagation", ["hold", "linear", "gaussian"])
 @pytest.mark.parametrize(("n_frames", "n_snippets"), [(1, 1), (16, 1), (17, 2)])
 def test_every_rule_takes_the_shortest_videos(propagation, n_frames, n_snippets):
     scores = np.full(n_snippets, 0.25, np.float32)
-    rule = Propagation(propagation=propagation)
-    assert rule.spread(scores, n_frames, grid=ClipGrid(), fps=30).tolist() == [0.25] * n_frames
+    how = Propagation(propagation=propagation)
+    found = propagate(scores, n_frames, how, grid=ClipGrid(), fps=30)
+    assert found.tolist() == [0.25] * n_frames

@@ -135,7 +135,7 @@ def test_one_call_takes_one_video(small_run):
 
 
 def test_settings_that_are_not_given_stay_as_they_were(vad, make_scores, tmp_path):
-    from vad.infer.events import EventRule
+    from vad.infer.settings import EventRule
 
     # at 1.6 s a pause of one snippet, 1.6 s
     scores = make_scores([0.9, 0.1, 0.9], rule=EventRule(merge_gap=2.0))

@@ -14,7 +14,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vad.errors import UsageError
-from vad.grid import CLIP_FRAMES
 
 from .table import CAPTIONERS, CaptionerCard, find_captioner
 
@@ -42,10 +41,11 @@ def create_captioner(
     card = find_captioner(name)
     if card.module == "written":
         raise UsageError(f"{name} looks at no frames: it is a file")
+    from vad.device import choose_device
+    from vad.grid import CLIP_FRAMES
+
     if window is not None and (window < CLIP_FRAMES or window % CLIP_FRAMES):
         raise UsageError(f"a window of {window} frames is no multiple of {CLIP_FRAMES}")
-    from vad.device import choose_device
-
     if isinstance(device, str):
         device = choose_device(device)
     load = import_module(f".{card.module}", __package__).load
