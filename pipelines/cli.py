@@ -66,6 +66,7 @@ for module in (
     doctor,
 ):
     app.command(module.__name__.rpartition(".")[2])(module.command)
+app.command("eval", hidden=True)(evaluate.command)  # its short name
 importing = typer.Typer(no_args_is_help=True, help="Bring in what others published.")
 importing.command("features")(import_features.command)
 importing.command("detector")(import_detector.command)
