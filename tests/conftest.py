@@ -195,9 +195,7 @@ def _scores(folder, snippets, *, n_frames=None, video="video", source=None, **se
 @pytest.fixture(scope="session")
 def s3_server():
     """A server that speaks the S3 protocol, with one bucket: what the environment says of it."""
-    moto = pytest.importorskip(
-        "moto.server", reason="moto is an extra: pip install -e .[dev]"
-    )
+    moto = pytest.importorskip("moto.server", reason="moto is an extra: pip install -e .[dev]")
     s3fs = pytest.importorskip("s3fs", reason="s3fs is an extra: pip install -e .[s3]")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -47,6 +47,7 @@ WRONG = [
     (["train", "none.zarr", "--config", "none.toml"], "no configuration file none.toml"),
     (["train", "--set", "lr"], "--set lr: write name=value"),
     (["evaluate", "none"], "none is no run: it has no card.json"),
+    (["eval", "none"], "none is no run: it has no card.json"),
     (["score", "x.mp4", "--detector", "none"], "none is no run"),
     (["score", "x.mp4", "--detector", "r", "-f", "gif"], "no format 'gif'; there are: csv, json"),
     (["inspect", "none"], "no feature store at none"),
