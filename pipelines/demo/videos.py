@@ -35,7 +35,8 @@ from .scenes import SCENES, Scene, background
 
 FPS = 25
 SHORTEST_S, LONGEST_S = 6.0, 8.4
-LEAST_VIDEOS = 6  # so that both classes are in both splits
+SPLITS = ("train", "train", "val", "train", "test")  # in turn; every event and place meets each
+LEAST_VIDEOS = 2 * len(SPLITS)  # so that both classes are in every split
 NOISE = 3.0  # of the sensor, standard deviation in 0..255
 NEAREST_M = 1.5  # who is nearer has left the picture below its border
 
@@ -74,11 +75,11 @@ class Video:
 
 
 def render_demo(
-    folder: Path, *, n_videos: int = 36, seed: int = 0, quiet: bool = False
+    folder: Path, *, n_videos: int = 50, seed: int = 0, quiet: bool = False
 ) -> DemoData:
-    """Render the videos and write labels.csv and segments.csv; every third video is for testing.
+    """Render the videos and write labels.csv and segments.csv.
 
-    Raises UsageError for fewer than 6 videos.
+    Raises UsageError for fewer than 10 videos.
     """
     data = DemoData(folder / "videos", folder / "labels.csv", folder / "segments.csv")
     videos = plan(n_videos, seed)
@@ -100,7 +101,9 @@ def render_demo(
 def plan(n_videos: int, seed: int) -> list[Video]:
     """Decide what every video shows, in the order of their names."""
     if n_videos < LEAST_VIDEOS:
-        raise UsageError(f"{n_videos} videos are too few to learn from; make at least 6")
+        raise UsageError(
+            f"{n_videos} videos are too few to learn from; make at least {LEAST_VIDEOS}"
+        )
     kinds = [("normal", i) for i in range((n_videos + 1) // 2)]
     kinds += [(list(EVENTS)[i % len(EVENTS)], i) for i in range(n_videos // 2)]
     order = np.random.default_rng((seed, n_videos)).permutation(n_videos)
@@ -108,7 +111,7 @@ def plan(n_videos: int, seed: int) -> list[Video]:
     for index, (category, i) in enumerate(kinds[j] for j in order):
         scene = SCENES[(i + i // len(SCENES)) % len(SCENES)]  # every event meets every place
         number = 1 + sum(video.scene is scene for video in videos)
-        split = "test" if i % 3 == 2 else "train"
+        split = SPLITS[i % len(SPLITS)]
         rng = np.random.default_rng((seed, index, 0))
         videos.append(_cast(f"{scene.name}-{number:02d}", scene, category, split, rng))
     return sorted(videos, key=lambda video: video.name)
