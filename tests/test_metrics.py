@@ -254,15 +254,18 @@ def test_wrong_thresholds_and_video_scores_are_refused() -> None:
 @pytest.mark.parametrize(
     ("labels", "scores", "threshold"),
     [
-        ([0, 0, 1, 1], [0.1, 0.3, 0.7, 0.8], 0.5),  # separable by anything from 0.3 to 0.7
-        ([0, 0, 1, 1], [0.01, 0.02, 0.04, 0.12], 0.03),  # never reaches 0.5: the middle of the gap
+        # separable by anything from 0.3 to 0.7: the middle of the means, 0.2 and 0.75
+        ([0, 0, 1, 1], [0.1, 0.3, 0.7, 0.8], 0.475),
+        # never reaches 0.5, and the middle of the means misses a video: the middle of the gap
+        ([0, 0, 1, 1], [0.01, 0.02, 0.04, 0.12], 0.03),
         ([0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8], 0.7),  # J = 1/2 at 0.3 and at 0.7: fewer alarms
-        # J 3/4 at 0.15 and 1/2 at 0.35: on six videos that is no difference (error 0.39)
-        ([0, 0, 0, 1, 0, 1], [0.1, 0.1, 0.1, 0.2, 0.3, 0.4], 0.35),
+        # J 3/4 at 0.2, and 2/3 at 0.4375, which is in the middle of the means, 0.175 and 0.7:
+        # on seven videos that is no difference (error 0.33)
+        ([0, 0, 0, 1, 0, 1, 1], [0.1, 0.1, 0.1, 0.3, 0.4, 0.9, 0.9], 0.4375),
         # the same 20 times over: now it is one (error 0.05)
-        ([0, 0, 0, 1, 0, 1] * 20, [0.1, 0.1, 0.1, 0.2, 0.3, 0.4] * 20, 0.15),
-        # J 2/3 anywhere from 0.2 to 0.6: 0.5 is in it
-        ([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.9, 0.6, 0.7, 0.95], 0.5),
+        ([0, 0, 0, 1, 0, 1, 1] * 20, [0.1, 0.1, 0.1, 0.3, 0.4, 0.9, 0.9] * 20, 0.2),
+        # J 2/3 anywhere from 0.2 to 0.6: the middle of the means, 0.4 and 0.75, is in it
+        ([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.9, 0.6, 0.7, 0.95], 0.575),
         ([1, 0], [0.2, 0.6], 0.5),  # worse than chance: nothing is known
         ([1, 0], [0.4, 0.4], 0.5),  # knows nothing
     ],
@@ -278,7 +281,7 @@ def test_best_threshold_does_not_depend_on_the_share_of_abnormal_videos() -> Non
         scores = np.concatenate([abnormal, np.tile(normal, n_normal)])
         return best_threshold([1] * 120 + [0] * 120 * n_normal, scores)
 
-    assert chosen(1) == chosen(7) == pytest.approx(0.55)  # J 2/3, and 1/3 at 0.5
+    assert chosen(1) == chosen(7) == pytest.approx(0.55)  # J 2/3, and 1/3 between the means
 
 
 @pytest.mark.parametrize("labels", [[1, 1], [0, 0]])

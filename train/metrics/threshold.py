@@ -21,12 +21,12 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
 
     A threshold is good by Youden's J = recall - false-alarm rate (Youden, 1950), which unlike F1
     does not depend on the share of abnormal videos. On a handful of videos the best J is found far
-    off by chance, so of all thresholds within one standard error of it the one nearest to 0.5 is
-    taken (the one-standard-error rule of Breiman et al., 1984). With many videos that error is
-    small, and a detector that never reaches 0.5 gets a threshold it does reach; where nothing is
-    better than chance it is 0.5. Levels between two neighbouring scores are the same to the
-    videos: 0.5 stands for those around it, the middle for others. Raises UsageError unless both
-    labels occur.
+    off by chance, so of all thresholds within one standard error of it (the rule of Breiman et al.,
+    1984) the one nearest to the middle between the mean scores of the two classes is taken, which
+    no single video moves far (Fisher's discriminant in one dimension). With many videos that error
+    is small, and J decides. Where nothing is better than chance it is 0.5. Levels between two
+    neighbouring scores are the same to the videos: that middle stands for those around it, the
+    middle of the two for others. Raises UsageError unless both labels occur.
     """
     is_abnormal = bools(labels, "labels")
     values = floats(video_scores, "scores of the videos")
@@ -38,9 +38,10 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
             f"a threshold cannot be chosen on {n_abnormal} abnormal and {n_normal} normal videos; "
             "validate on some of both"
         )
+    middle = (values[is_abnormal].mean() + values[~is_abnormal].mean()) / 2
     known = np.unique(np.concatenate([values, [0.0, 1.0]]))
     low, high = known[:-1], known[1:]
-    candidates = np.where((low < USUAL) & (high >= USUAL), USUAL, (low + high) / 2)
+    candidates = np.where((low < middle) & (high >= middle), middle, (low + high) / 2)
     flagged = values >= candidates[:, None]
     hits, alarms = (flagged & is_abnormal).sum(1), (flagged & ~is_abnormal).sum(1)
     gain = hits * n_normal - alarms * n_abnormal  # J in whole numbers, so that equals are equal
@@ -55,7 +56,7 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
     )
     good = candidates[(gain >= gain[best] - error) & (gain > 0)]
     # of two equally near the higher one, with fewer false alarms
-    return float(good[::-1][np.abs(good[::-1] - USUAL).argmin()]) if len(good) else USUAL
+    return float(good[::-1][np.abs(good[::-1] - middle).argmin()]) if len(good) else USUAL
 
 
 def _standard_error(count: int, n: int) -> float:
