@@ -12,6 +12,7 @@ from vad.datasets import read_dataset
 from vad.extract.captions import caption
 from vad.extract.run import extract
 from vad.labels import write_labels, write_segments
+from vad.pipelines.demo.videos import render_demo
 from vad.store import FeatureStore
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +77,15 @@ def ucf_captions(store: Path) -> DataSet:
     return DataSet(store, labels, segments, detector="topk")  # the plain way is enough for it
 
 
+def rendered(store: Path) -> DataSet:
+    """The videos of `vad demo`, to be had anywhere: 30 to train, 10 to validate, 10 to test."""
+    data = render_demo(store.with_name("rendered"))
+    extract(data.videos, store)
+    return DataSet(store, data.labels, data.segments)
+
+
 DATA_SETS: dict[str, Prepare] = {
+    "rendered": rendered,
     "ped2": videos_of("ped2"),
     "fight": videos_of("fight"),
     "fight-text": captioned("fight", text="minilm"),
