@@ -24,7 +24,7 @@ import numpy as np
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from vad.extract.records import unseen_record
+from vad.stages.extract.records import unseen_record
 from vad.store import ARRAYS_AT_ONCE, FeatureStore
 from vad.verify import verify
 

@@ -24,9 +24,9 @@ import torch
 from datasets import DATA
 from sentence_transformers import SentenceTransformer
 
-from vad.extract.captioners.written import files_of, read_captions
-from vad.extract.sentences import create_encoder
-from vad.extract.sentences.shipped import packaged
+from vad.stages.extract.captioners.written import files_of, read_captions
+from vad.stages.extract.sentences import create_encoder
+from vad.stages.extract.sentences.shipped import packaged
 from vad.files import write_json
 
 Embed = Callable[[list[str]], Any]  # texts -> [texts, dim]

@@ -23,11 +23,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vad.extract.sources import Source
-from vad.extract.turns import Ended
+from vad.stages.extract.sources import Source
+from vad.stages.extract.turns import Ended
 from vad.files import write_json
-from vad.pipelines.executors.cluster import on_cluster
-from vad.pipelines.executors.settings import ExecutorSettings
+from vad.stages.pipelines.executors.cluster import on_cluster
+from vad.stages.pipelines.executors.settings import ExecutorSettings
 
 MEASURE_S = 8.0  # about as long as the workers would need, were the coordinator free
 MOST = 4000  # videos in one measurement

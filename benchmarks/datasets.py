@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vad.datasets import read_dataset
-from vad.extract.captions import caption
-from vad.extract.run import extract
+from vad.stages.extract.captions import caption
+from vad.stages.extract.run import extract
 from vad.labels import write_labels, write_segments
-from vad.pipelines.demo.videos import render_demo
+from vad.stages.pipelines.demo.videos import render_demo
 from vad.store import FeatureStore
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -36,14 +36,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from processes import watch
 
-from vad.extract.backbones import create_backbone, i3d
-from vad.extract.backbones.backbone import Backbone
-from vad.extract.backbones.passes import TakesFrames
-from vad.extract.decoders.pool import Clips, DecoderPool
-from vad.extract.run import make_plan, run
-from vad.extract.settings import ExtractSettings
-from vad.extract.sources import find_sources
-from vad.extract.weights.checkpoint import fill_randomly
+from vad.stages.extract.backbones import create_backbone, i3d
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.backbones.passes import TakesFrames
+from vad.stages.extract.decoders.pool import Clips, DecoderPool
+from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import find_sources
+from vad.stages.extract.weights.checkpoint import fill_randomly
 from vad.files import write_json
 from vad.grid import CLIP_FRAMES
 from vad.store import FeatureStore

@@ -22,9 +22,9 @@ from clips import DATA
 from null_model import instant_i3d
 from processes import watch
 
-from vad.extract.run import make_plan, run
-from vad.extract.settings import ExtractSettings
-from vad.extract.sources import find_sources
+from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import find_sources
 from vad.files import write_json
 from vad.store import FeatureStore
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from vad.extract.backbones.backbone import Backbone
-from vad.extract.backbones.network import Network
-from vad.extract.backbones.passes import Corner
-from vad.extract.recipes import Recipe, find_recipe
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.backbones.network import Network
+from vad.stages.extract.backbones.passes import Corner
+from vad.stages.extract.recipes import Recipe, find_recipe
 
 
 class _Means(nn.Module):

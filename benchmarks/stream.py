@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 import vad  # noqa: F401  # sets how the threads of torch wait, before torch is loaded
-from vad.pipelines.stream import stream
+from vad.stages.pipelines.stream import stream
 
 WARM_UP_S = 60.0
 SAMPLE_EVERY_S = 1.0

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-import vad
+from vad.version import VERSION
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
@@ -153,7 +153,7 @@ def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, An
         "clip_frames": CLIP_FRAMES,
         "tail": _tail(backbone, settings),
         "dtype": settings.dtype,
-        "vad": vad.__version__,
+        "vad": VERSION,
     }
 
 

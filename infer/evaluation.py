@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import vad
+from vad.version import VERSION
 from vad.errors import UsageError
 from vad.labels import Label, intervals_of, match, read_labels, read_segments
 from vad.store import FeatureStore, VideoRecord
-from vad.train.checkpoint import Run
-from vad.train.heldout import heldout_loss
-from vad.train.metrics import evaluate as figures_of
-from vad.train.metrics import ranking
+from vad.stages.train.checkpoint import Run
+from vad.stages.train.heldout import heldout_loss
+from vad.stages.train.metrics import evaluate as figures_of
+from vad.stages.train.metrics import ranking
 
 from .exhibits import save as save
 from .scores import VideoScores, timecode
@@ -83,7 +83,7 @@ class Evaluation:
 
     @cached_property
     def figures(self) -> dict[str, Any]:
-        """Every figure, as `vad.train.metrics.evaluate` names them."""
+        """Every figure, as `vad.stages.train.metrics.evaluate` names them."""
         thresholds = [s.threshold for s in self.scores]
         return figures_of(
             self.truth,
@@ -100,7 +100,7 @@ class Evaluation:
         card = self.runs[0].card
         return {
             "schema": SCHEMA,
-            "generator": f"vad {vad.__version__}",
+            "generator": f"vad {VERSION}",
             "run": str(self.path),
             "runs": [str(run.path) for run in self.runs],
             "name": self.name,

@@ -1,6 +1,6 @@
 """The pictures and the sound of a scored video, for what is drawn or cut from it.
 
-Decoding is the extraction's work, so this stage only says what it needs; `vad.pipelines.footage`
+Decoding is the extraction's work, so this stage only says what it needs; `vad.stages.pipelines.footage`
 gives it, through the decoders that made the features: the same frames, in the same number.
 """
 

@@ -10,7 +10,7 @@ from vad.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file; `vad.infer.writers.<module>` has `write(path, scores)` for it."""
+    """A kind of file; `vad.stages.infer.writers.<module>` has `write(path, scores)` for it."""
 
     module: str
     suffix: str  # after the id of the video

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import vad
+from vad.version import VERSION
 from vad.errors import InternalError, UsageError
 from vad.files import committed
-from vad.train.checkpoint import Run, smooth
+from vad.stages.train.checkpoint import Run, smooth
 
 SCHEMA = "vad.onnx/1"  # of the file's metadata entry "vad"
 TOLERANCE = 1e-5  # of scores; of features, times the largest one
@@ -116,7 +116,7 @@ def export(
     names = list(longest.inputs)
     program = _translate(module, longest, names, output, is_dynamic)
     program.model.metadata_props["vad"] = json.dumps(
-        {"schema": SCHEMA, "generator": f"vad {vad.__version__}", **metadata}, allow_nan=False
+        {"schema": SCHEMA, "generator": f"vad {VERSION}", **metadata}, allow_nan=False
     )
     with committed(path) as part:
         program.save(str(part))

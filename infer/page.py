@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import vad
+from vad.version import VERSION
 from vad.files import write_text
 from vad.labels import intervals_of
 
@@ -101,7 +101,7 @@ def _parts(
         f"<p>{counts['n_videos']} {escape(evaluations[0].split)} videos, "
         f"{counts['n_abnormal_videos']} of them abnormal; {counts['n_frames']:,} frames, "
         f"{counts['n_anomalous_frames']:,} of them anomalous by "
-        f"{escape(evaluations[0].truth_from)}. vad {vad.__version__}.</p>\n"
+        f"{escape(evaluations[0].truth_from)}. vad {VERSION}.</p>\n"
     )
     for evaluation in evaluations:
         if evaluation.stamp:

@@ -167,7 +167,7 @@ def plot_thresholds(
 ) -> None:
     """Draw precision, recall, F1 and false alarms over the threshold.
 
-    sweep as `vad.train.metrics.sweep` gives it; `threshold` is the one of the run.
+    sweep as `vad.stages.train.metrics.sweep` gives it; `threshold` is the one of the run.
     """
     if not sweep:
         raise UsageError("the sweep of thresholds is empty: there is nothing to draw")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import vad
+from vad.version import VERSION
 from vad.errors import InternalError, UsageError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord
@@ -119,7 +119,7 @@ class VideoScores:
         """Everything as plain values, by the schema `vad.scores/1`; `from_dict` reads it."""
         return {
             "schema": SCHEMA,
-            "generator": f"vad {vad.__version__}",
+            "generator": f"vad {VERSION}",
             "video": self.video,
             **asdict(self.record),
             "clip_frames": CLIP_FRAMES,

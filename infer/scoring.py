@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError
 from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
-from vad.train.checkpoint import Run
-from vad.train.streams import read_streams
+from vad.stages.train.checkpoint import Run
+from vad.stages.train.streams import read_streams
 
 from .scores import VideoScores
 

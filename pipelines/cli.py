@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-import vad
+from vad.version import VERSION
 from vad.errors import InternalError, VadError
 from vad.terminal import PlainFormatter, plain
 
@@ -75,7 +75,7 @@ app.add_typer(importing, name="import")
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"vad {vad.__version__}")
+        typer.echo(f"vad {VERSION}")
         raise typer.Exit
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from vad.config import build
 from vad.errors import UsageError
-from vad.infer.scores import VideoScores, read_scores
-from vad.infer.settings import EventRule, Propagation, ScoreSettings
+from vad.stages.infer.scores import VideoScores, read_scores
+from vad.stages.infer.settings import EventRule, Propagation, ScoreSettings
 
 from .footage import footage_of
 

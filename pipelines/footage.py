@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
-from vad.extract.decoders.pool import Clips, DecoderPool, Failed
-from vad.extract.decoders.video import Limits, open_video
+from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
+from vad.stages.extract.decoders.video import Limits, open_video
 from vad.grid import CLIP_FRAMES
-from vad.infer.footage import Footage
-from vad.infer.scores import VideoScores
+from vad.stages.infer.footage import Footage
+from vad.stages.infer.scores import VideoScores
 from vad.progress import Meter
 from vad.store import VideoRecord
 
@@ -25,7 +25,7 @@ CLIPS_PER_BLOCK = 2  # few: pictures are used one by one
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file that was scored; see `vad.infer.footage.Footage`."""
+    """A video file that was scored; see `vad.stages.infer.footage.Footage`."""
 
     path: Path
     n_frames: int

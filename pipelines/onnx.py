@@ -19,17 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from vad.errors import UsageError, VideoError
-from vad.extract.backbones import find_backbone
-from vad.extract.backbones.network import Network
-from vad.extract.crops import crop_boxes, cut, normalise, resize
-from vad.extract.decoders.pool import Clips, DecoderPool, Failed
-from vad.extract.recipes import Recipe, find_recipe
-from vad.extract.run import load_backbone
-from vad.extract.settings import ExtractSettings
-from vad.infer.onnx import Arrays, Exported, Sample, check_packages, export, export_detector
+from vad.stages.extract.backbones import find_backbone
+from vad.stages.extract.backbones.network import Network
+from vad.stages.extract.crops import crop_boxes, cut, normalise, resize
+from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
+from vad.stages.extract.recipes import Recipe, find_recipe
+from vad.stages.extract.run import load_backbone
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.infer.onnx import Arrays, Exported, Sample, check_packages, export, export_detector
 from vad.store import FeatureStore
-from vad.train.checkpoint import Run
-from vad.train.streams import read_streams
+from vad.stages.train.checkpoint import Run
+from vad.stages.train.streams import read_streams
 
 from .remaking import settings_of
 
@@ -134,7 +134,7 @@ def _network(made: ExtractSettings) -> Network:
     card = find_backbone(made.backbone)
     recipe = find_recipe(made.recipe or card.recipes[0])
     taken = recipe.taking(made.crops or recipe.crops)
-    load = import_module(f"vad.extract.backbones.{card.module}").load
+    load = import_module(f"vad.stages.extract.backbones.{card.module}").load
     network: Network = load(made.weights or card.weights[0].name, taken, offline=made.offline)
     return network
 

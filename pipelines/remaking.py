@@ -12,12 +12,12 @@ from typing import Any
 
 from vad.config import build, options
 from vad.errors import UsageError
-from vad.extract.captioners.settings import CaptionSettings
-from vad.extract.run import Outcome, make_plan
-from vad.extract.settings import ExtractSettings
-from vad.extract.sources import Source
+from vad.stages.extract.captioners.settings import CaptionSettings
+from vad.stages.extract.run import Outcome, make_plan
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import Source
 from vad.store import FeatureStore, differences
-from vad.train.checkpoint import Run
+from vad.stages.train.checkpoint import Run
 
 from .executors.captioning import caption
 from .executors.extracting import load_for_plan, run_plan

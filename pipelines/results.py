@@ -11,11 +11,11 @@ import typer
 
 from vad.errors import VideoError
 from vad.files import write_text
-from vad.infer.clips import save_clips
-from vad.infer.formats import FORMATS
-from vad.infer.scores import VideoScores, event_dict, exact
-from vad.infer.summary import summary
-from vad.infer.writers import path_of, save, save_all
+from vad.stages.infer.clips import save_clips
+from vad.stages.infer.formats import FORMATS
+from vad.stages.infer.scores import VideoScores, event_dict, exact
+from vad.stages.infer.summary import summary
+from vad.stages.infer.writers import path_of, save, save_all
 from vad.progress import meter
 from vad.terminal import plain
 

@@ -16,13 +16,13 @@ from typing import Any
 from vad.config import build, options
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
-from vad.extract.run import Outcome
-from vad.extract.sources import find_sources
-from vad.infer.scores import VideoScores
-from vad.infer.scoring import score_stored
-from vad.infer.settings import ScoreSettings
+from vad.stages.extract.run import Outcome
+from vad.stages.extract.sources import find_sources
+from vad.stages.infer.scores import VideoScores
+from vad.stages.infer.scoring import score_stored
+from vad.stages.infer.settings import ScoreSettings
 from vad.store import FeatureStore
-from vad.train.checkpoint import Run
+from vad.stages.train.checkpoint import Run
 
 from .footage import footage_of
 from .remaking import caption_for, extract_for
@@ -43,7 +43,7 @@ def score(
     if (n_videos := len(find_sources([video]))) != 1:
         raise UsageError(
             f"{video} stands for {n_videos} videos",
-            hint="score_videos of vad.pipelines.score takes several",
+            hint="score_videos of vad.stages.pipelines.score takes several",
         )
     found: list[VideoScores] = []
     outcome = score_videos(

@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import vad
+from vad.version import VERSION
 from vad.config import build, options
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
-from vad.extract.backbones.backbone import Backbone
-from vad.extract.decoders.video import Limits
-from vad.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
-from vad.extract.run import load_backbone, make_plan
-from vad.extract.settings import ExtractSettings
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.decoders.video import Limits
+from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
+from vad.stages.extract.run import load_backbone, make_plan
+from vad.stages.extract.settings import ExtractSettings
 from vad.grid import CLIP_FRAMES
-from vad.infer.scores import timecode
-from vad.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
-from vad.infer.stream.settings import StreamSettings
-from vad.infer.stream.window import Scored, Window
-from vad.train.checkpoint import Run
+from vad.stages.infer.scores import timecode
+from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
+from vad.stages.infer.stream.settings import StreamSettings
+from vad.stages.infer.stream.window import Scored, Window
+from vad.stages.train.checkpoint import Run
 
 from .remaking import check_provenance, settings_of
 
@@ -131,7 +131,7 @@ class _Watch:
         return {
             "schema": SCHEMA,
             "type": "start",
-            "generator": f"vad {vad.__version__}",
+            "generator": f"vad {VERSION}",
             "source": self._source.shown,
             "detector": self._run.name,
             "threshold": self._threshold,

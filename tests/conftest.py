@@ -38,7 +38,7 @@ def pytest_runtest_setup(item):
 @pytest.fixture
 def vad(monkeypatch, capsys):
     """Run a command in this process: exit code, stdout, stderr."""
-    from vad.pipelines.cli import main
+    from vad.stages.pipelines.cli import main
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["vad", *map(str, args)])
@@ -158,8 +158,8 @@ def make_scores(tmp_path):
 
 
 def _scores(folder, snippets, *, n_frames=None, video="video", source=None, **settings):
-    from vad.infer.scores import VideoScores
-    from vad.pipelines.footage import footage_of
+    from vad.stages.infer.scores import VideoScores
+    from vad.stages.pipelines.footage import footage_of
     from vad.store import VideoRecord
 
     n_frames = n_frames or 16 * len(snippets)

@@ -16,18 +16,18 @@ from torch import nn
 from transformers import TimesformerConfig, TimesformerModel
 
 from vad.errors import UsageError
-from vad.extract.backbones import BACKBONES, create_backbone
-from vad.extract.backbones.backbone import faithful_half
-from vad.extract.backbones.efficientnet import (
+from vad.stages.extract.backbones import BACKBONES, create_backbone
+from vad.stages.extract.backbones.backbone import faithful_half
+from vad.stages.extract.backbones.efficientnet import (
     EfficientNetLite0,
     SamePadConv2d,
     clip_feature,
 )
-from vad.extract.backbones.efficientnet import load as load_lite0
-from vad.extract.backbones.i3d import I3D
-from vad.extract.backbones.timesformer import ClipToken
-from vad.extract.recipes import RECIPES
-from vad.extract.weights.checkpoint import fill_randomly
+from vad.stages.extract.backbones.efficientnet import load as load_lite0
+from vad.stages.extract.backbones.i3d import I3D
+from vad.stages.extract.backbones.timesformer import ClipToken
+from vad.stages.extract.recipes import RECIPES
+from vad.stages.extract.weights.checkpoint import fill_randomly
 
 RTFM = RECIPES["rtfm"]
 
@@ -55,8 +55,8 @@ def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:
 
 def test_the_table_needs_no_torch() -> None:
     code = (
-        "import sys; from vad.extract.backbones.table import BACKBONES; "
-        "from vad.extract.recipes import RECIPES; "
+        "import sys; from vad.stages.extract.backbones.table import BACKBONES; "
+        "from vad.stages.extract.recipes import RECIPES; "
         "print(len(BACKBONES), [m for m in ('torch', 'transformers', 'av') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError, VideoError
-from vad.extract.failures import Failures
-from vad.extract.records import unseen_record
-from vad.extract.sources import Source
+from vad.stages.extract.failures import Failures
+from vad.stages.extract.records import unseen_record
+from vad.stages.extract.sources import Source
 from vad.places import leases, place_of
 from vad.store import FeatureStore
 from vad.verify import verify
@@ -270,7 +270,7 @@ def test_listing_costs_the_same_however_many_videos_there_are(s3, monkeypatch):
 
 def test_training_and_scoring_from_a_bucket_are_those_from_a_folder(s3, tmp_path, monkeypatch):
     import vad
-    from vad.pipelines.score import score_store
+    from vad.stages.pipelines.score import score_store
 
     monkeypatch.setenv("VAD_CACHE", str(tmp_path / "cache"))
     rows = ["video,label,split"]

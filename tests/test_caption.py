@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError
-from vad.extract.captioners.written import on_grid, read_captions
-from vad.extract.captions import caption
-from vad.extract.run import extract
+from vad.stages.extract.captioners.written import on_grid, read_captions
+from vad.stages.extract.captions import caption
+from vad.stages.extract.run import extract
 from vad.grid import ClipGrid
 from vad.store import FeatureStore
 
@@ -143,8 +143,8 @@ def test_embeddings_are_the_same_however_many_sentences_wait_for_each_other(
     store, captions, monkeypatch
 ):
     run(store, captioner=captions())
-    monkeypatch.setattr("vad.extract.captions.run.SENTENCES_AT_ONCE", 1)
-    monkeypatch.setattr("vad.extract.captions.run.KEPT", 1)
+    monkeypatch.setattr("vad.stages.extract.captions.run.SENTENCES_AT_ONCE", 1)
+    monkeypatch.setattr("vad.stages.extract.captions.run.KEPT", 1)
     run(store, encoder="minilm", name="again")
     opened = FeatureStore.open(store)
     for video in ("a", "b"):

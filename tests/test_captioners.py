@@ -16,11 +16,11 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from vad.errors import UsageError
-from vad.extract.captioners import create_captioner, find_captioner
-from vad.extract.captioners.captioner import clean, spread_evenly
-from vad.extract.captioners.labels import light, motion, parts
-from vad.extract.captioners.places import PLACES
-from vad.extract.captions.windows import Windows, n_windows, rows_of
+from vad.stages.extract.captioners import create_captioner, find_captioner
+from vad.stages.extract.captioners.captioner import clean, spread_evenly
+from vad.stages.extract.captioners.labels import light, motion, parts
+from vad.stages.extract.captioners.places import PLACES
+from vad.stages.extract.captions.windows import Windows, n_windows, rows_of
 
 SIZE = {"height": 32, "width": 32}
 TEXT = {

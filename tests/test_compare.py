@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError
-from vad.extract.compare import compare, flatten
-from vad.extract.layouts import import_features
-from vad.pipelines.cli import main
+from vad.stages.extract.compare import compare, flatten
+from vad.stages.extract.layouts import import_features
+from vad.stages.pipelines.cli import main
 from vad.store import FeatureStore, VideoRecord
 
 RECIPE = {"backbone": "i3d", "recipe": {"name": "rtfm", "std": 57.375}, "dtype": "float16"}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vad.errors import VideoError
-from vad.extract.decoders import Block, DecodeReport, read_frames
-from vad.extract.decoders.video import Limits, probe, scan
+from vad.stages.extract.decoders import Block, DecodeReport, read_frames
+from vad.stages.extract.decoders.video import Limits, probe, scan
 
 ROOMY = Limits(decord_bytes=2**28)  # so that decord may take what is long for it
 BOTH = pytest.mark.parametrize("decoder", ["decord", "pyav"])
@@ -382,7 +382,7 @@ def test_a_bomb_is_refused_in_little_memory(make_video):
 import resource
 from pathlib import Path
 from vad.errors import VideoError
-from vad.extract.decoders.video import probe
+from vad.stages.extract.decoders.video import probe
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     probe(Path({str(path)!r}))

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.pipelines.demo.people import chat, fight
-from vad.pipelines.demo.videos import EVENTS, DemoData, frames, plan, render_demo
+from vad.stages.pipelines.demo.people import chat, fight
+from vad.stages.pipelines.demo.videos import EVENTS, DemoData, frames, plan, render_demo
 
 FEWEST = 10
 

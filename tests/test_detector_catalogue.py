@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from vad.train.detectors import Detector, create_detector, from_published
+from vad.stages.train.detectors import Detector, create_detector, from_published
 
 Shapes = dict[str, tuple[int, ...]]
 

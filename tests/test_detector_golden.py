@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vad.train.detectors import Detector, Output, create_detector
-from vad.train.detectors.pel4vad import PEL4VAD
+from vad.stages.train.detectors import Detector, Output, create_detector
+from vad.stages.train.detectors.pel4vad import PEL4VAD
 
 NORMAL_FIRST = torch.tensor([0.0, 0.0, 1.0, 1.0])
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vad.train.detectors import Output, create_detector
-from vad.train.detectors.bnwvad import BNWVAD
-from vad.train.detectors.mgfn import contrast, mirrored_contrast
-from vad.train.losses import (
+from vad.stages.train.detectors import Output, create_detector
+from vad.stages.train.detectors.bnwvad import BNWVAD
+from vad.stages.train.detectors.mgfn import contrast, mirrored_contrast
+from vad.stages.train.losses import (
     abnormal_regularity,
     class_magnitude,
     flattened_regularity,
@@ -20,7 +20,7 @@ from vad.train.losses import (
     pairs_hinge,
     weighted,
 )
-from vad.train.selection import magnitude, top_k
+from vad.stages.train.selection import magnitude, top_k
 
 
 def tensor(*values: float) -> Tensor:

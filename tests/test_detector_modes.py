@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from vad.errors import UsageError
-from vad.train.blocks.attention import by_nearness
-from vad.train.blocks.layers import BatchNorm
-from vad.train.blocks.temporal import TemporalNetwork
-from vad.train.detectors import Detector, create_detector, from_published
-from vad.train.detectors.pel4vad import PEL4VAD
-from vad.train.detectors.saa import SAA
-from vad.train.detectors.table import DETECTORS
-from vad.train.detectors.tevad import TEVAD
+from vad.stages.train.blocks.attention import by_nearness
+from vad.stages.train.blocks.layers import BatchNorm
+from vad.stages.train.blocks.temporal import TemporalNetwork
+from vad.stages.train.detectors import Detector, create_detector, from_published
+from vad.stages.train.detectors.pel4vad import PEL4VAD
+from vad.stages.train.detectors.saa import SAA
+from vad.stages.train.detectors.table import DETECTORS
+from vad.stages.train.detectors.tevad import TEVAD
 
 DIM, TEXT_DIM = 16, 8
 
@@ -196,7 +196,7 @@ def test_what_is_near_is_gathered_by_columns_that_sum_to_one(snippets: int) -> N
 
 LONG = """
 import resource, sys, torch
-from vad.train.detectors import create_detector
+from vad.stages.train.detectors import create_detector
 name, length, text = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) or None
 arrays = {"dictionary": torch.randn(20, 16).numpy()} if name == "s3r" else {}
 detector = create_detector(name, visual_dim=16, text_dim=text, arrays=arrays).eval()

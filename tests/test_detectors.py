@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vad.errors import UsageError
-from vad.train.detectors import DETECTORS, Detector, create_detector, from_published
+from vad.stages.train.detectors import DETECTORS, Detector, create_detector, from_published
 
 DIM, TEXT_DIM = 16, 8
 NAMES = sorted(DETECTORS)
@@ -190,5 +190,5 @@ def test_labels_must_be_zeros_and_ones() -> None:
 
 
 def test_the_table_is_read_without_torch() -> None:
-    code = "import sys, vad.train.detectors.table; assert 'torch' not in sys.modules"
+    code = "import sys, vad.stages.train.detectors.table; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,10 +16,10 @@ from dataclasses import replace
 import pytest
 
 from vad.errors import UsageError
-from vad.extract.backbones import KnownWeights
-from vad.extract.weights import catalogue
-from vad.extract.weights.catalogue import Entry, cached, fetch_entry
-from vad.extract.weights.downloads import fetch
+from vad.stages.extract.backbones import KnownWeights
+from vad.stages.extract.weights import catalogue
+from vad.stages.extract.weights.catalogue import Entry, cached, fetch_entry
+from vad.stages.extract.weights.downloads import fetch
 
 CONTENT = bytes(range(256)) * 40
 VERSION = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -173,8 +173,8 @@ def test_a_part_that_was_whole_already_is_fetched_anew(net, server, tmp_path):
 
 def test_two_that_want_the_same_file_at_once_both_get_it_whole(net, server, tmp_path):
     code = f"""
-from vad.extract.backbones import KnownWeights
-from vad.extract.weights.downloads import fetch
+from vad.stages.extract.backbones import KnownWeights
+from vad.stages.extract.weights.downloads import fetch
 print(len(fetch(KnownWeights("net", "MIT", {net.source!r})).read_bytes()))
 """
     both = [
@@ -282,7 +282,7 @@ def forbid(event, args):
             print("OPENED", event, args[1:], flush=True)
 
 sys.addaudithook(forbid)
-from vad.pipelines.cli import main
+from vad.stages.pipelines.cli import main
 for command in json.loads(sys.argv[1]):
     sys.argv = ["vad", *command]
     try:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vad.train.blocks.layers import DRAWN, Dropout
+from vad.stages.train.blocks.layers import DRAWN, Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.7, 1 / 3])

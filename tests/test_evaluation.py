@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from vad.infer.tables import metrics_table, worst_table
-from vad.train.metrics import Pool, evaluate, ranking, sweep
-from vad.train.metrics.bootstrap import Ranker, decision_intervals, draw, interval
-from vad.train.metrics.events import event_figures, first_alarms, n_matches
+from vad.stages.infer.tables import metrics_table, worst_table
+from vad.stages.train.metrics import Pool, evaluate, ranking, sweep
+from vad.stages.train.metrics.bootstrap import Ranker, decision_intervals, draw, interval
+from vad.stages.train.metrics.events import event_figures, first_alarms, n_matches
 
 
 @pytest.mark.parametrize(

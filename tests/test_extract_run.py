@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from vad.errors import VideoError
-from vad.extract.assembly import Assembly
-from vad.extract.backbones import create_backbone
-from vad.extract.backbones.backbone import Backbone
-from vad.extract.backbones.network import Network
-from vad.extract.decoders.pool import Clips, DecoderPool, Failed
-from vad.extract.recipes import RECIPES
-from vad.extract.run import extract
-from vad.extract.sources import find_sources
+from vad.stages.extract.assembly import Assembly
+from vad.stages.extract.backbones import create_backbone
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.backbones.network import Network
+from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
+from vad.stages.extract.recipes import RECIPES
+from vad.stages.extract.run import extract
+from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
 
 ARRAY = "visual/efficientnet-lite0"
@@ -164,7 +164,7 @@ def test_features_that_are_not_finite_fail_the_video_alone(videos, tmp_path):
 
 EXTRACT = """
 import sys
-from vad.extract.run import extract
+from vad.stages.extract.run import extract
 extract(sys.argv[1], sys.argv[2], dtype="float32", quiet=True)
 """
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from vad.filtering import OF_4, OF_8
-from vad.train.blocks.layers import WIDE, conv, filtered
+from vad.stages.train.blocks.layers import WIDE, conv, filtered
 
 
 @pytest.mark.parametrize("way", [OF_4, OF_8])

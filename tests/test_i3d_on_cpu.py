@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vad.extract.backbones.cpu import TimeConv, for_cpu
-from vad.extract.backbones.i3d import load
-from vad.extract.backbones.passes import CropPass, FramePass, Shape
-from vad.extract.recipes import RECIPES
+from vad.stages.extract.backbones.cpu import TimeConv, for_cpu
+from vad.stages.extract.backbones.i3d import load
+from vad.stages.extract.backbones.passes import CropPass, FramePass, Shape
+from vad.stages.extract.recipes import RECIPES
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vad.errors import UsageError
-from vad.extract.layouts import LAYOUTS, export_features, import_features
+from vad.stages.extract.layouts import LAYOUTS, export_features, import_features
 from vad.store import FeatureStore
 
 DIM = 6

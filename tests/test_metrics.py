@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as sk
 
 from vad.errors import UsageError
-from vad.train.metrics import (
+from vad.stages.train.metrics import (
     Bools,
     Floats,
     best_threshold,

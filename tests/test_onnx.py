@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from vad.errors import InternalError, UsageError
-from vad.extract.decoders.pool import Clips, DecoderPool
-from vad.infer import onnx as writing
-from vad.infer.onnx import Sample, Scorer, export, export_detector
-from vad.pipelines.onnx import export_onnx
+from vad.stages.extract.decoders.pool import Clips, DecoderPool
+from vad.stages.infer import onnx as writing
+from vad.stages.infer.onnx import Sample, Scorer, export, export_detector
+from vad.stages.pipelines.onnx import export_onnx
 from vad.store import FeatureStore
-from vad.train.checkpoint import Run
-from vad.train.detectors import DETECTORS, create_detector
-from vad.train.scaling import Scaling
-from vad.train.streams import Inputs
+from vad.stages.train.checkpoint import Run
+from vad.stages.train.detectors import DETECTORS, create_detector
+from vad.stages.train.scaling import Scaling
+from vad.stages.train.streams import Inputs
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs vad[onnx]")
 pytest.importorskip("onnxscript", reason="ONNX needs vad[onnx]")

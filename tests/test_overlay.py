@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vad.errors import VideoError
-from vad.infer.clips import save_clips
-from vad.infer.overlay import ALARM, CALM, Strip
-from vad.infer.writers import save
+from vad.stages.infer.clips import save_clips
+from vad.stages.infer.overlay import ALARM, CALM, Strip
+from vad.stages.infer.writers import save
 
 SNIPPETS = [0.1, 0.9, 0.2]  # an event in frames 16 to 31, of 10 a second
 

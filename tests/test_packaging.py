@@ -9,12 +9,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("extract", "train", "infer", "pipelines")
-KERNEL = ("datasets", "places")  # packages of it
+KERNEL = ("datasets", "places", "stages")  # packages of it
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_is_linked_into_the_package(stage):
-    link = ROOT / "src" / "vad" / stage
+    link = ROOT / "src" / "vad" / "stages" / stage
     if not (ROOT / ".git").exists():
         pytest.skip("an unpacked source distribution has folders instead of links")
     assert link.is_symlink(), "on Windows: git config core.symlinks true, then check out again"
@@ -34,6 +34,6 @@ def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
     kernel = {str(p.relative_to(source)) for p in modules} | {"vad/py.typed"}
     kinds = ("*.py", "*.css", "*.html", "*.js")
     stages = {
-        f"vad/{p.relative_to(ROOT)}" for s in STAGES for k in kinds for p in (ROOT / s).rglob(k)
+        f"vad/stages/{p.relative_to(ROOT)}" for s in STAGES for k in kinds for p in (ROOT / s).rglob(k)
     }
     assert packed == kernel | stages

@@ -9,7 +9,7 @@ import pytest
 
 import vad as library
 from vad.errors import UsageError
-from vad.extract.run import extract
+from vad.stages.extract.run import extract
 from vad.store import FeatureStore
 
 
@@ -152,7 +152,7 @@ def test_scores_have_a_row_for_every_frame_and_agree_in_all_files(vad, fight, tm
 
 
 def test_a_video_scored_directly_has_the_scores_of_one_extracted_first(fight):
-    from vad.pipelines.score import score_store
+    from vad.stages.pipelines.score import score_store
 
     video = sorted((fight / "videos").iterdir())[1]
     direct = library.score(video, detector=fight / "run")

@@ -5,9 +5,9 @@ import re
 import pytest
 
 import vad.progress
-from vad.extract.captions import caption
-from vad.extract.run import extract
-from vad.pipelines.results import Results
+from vad.stages.extract.captions import caption
+from vad.stages.extract.run import extract
+from vad.stages.pipelines.results import Results
 from vad.progress import Meter, meter
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from vad.datasets import read_dataset
 from vad.errors import UsageError
-from vad.extract.records import unseen_record
-from vad.infer.evaluation import check_comparable, evaluate, pool
-from vad.infer.truth import truth_of_file, truth_of_segments
+from vad.stages.extract.records import unseen_record
+from vad.stages.infer.evaluation import check_comparable, evaluate, pool
+from vad.stages.infer.truth import truth_of_file, truth_of_segments
 from vad.labels import Label, Segment, frame_truth, match
 from vad.store import FeatureStore
-from vad.train.run import train
+from vad.stages.train.run import train
 
 QUICK = {"epochs": 2, "width": 4, "batch": 4, "quiet": True}
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
@@ -188,7 +188,7 @@ def test_the_page_needs_nothing_and_escapes_names(tmp_path):
         tmp_path / "s.csv", "video,start_frame,end_frame", ["a<script>alert(1),32,64", "a1,32,64"]
     )
     run = train(store.path, labels, tmp_path / "run", validation=0, **QUICK)
-    from vad.infer.evaluation import save
+    from vad.stages.infer.evaluation import save
 
     save(evaluate(run.path, segments, labels=labels, split="train"), tmp_path / "out")
     page = (tmp_path / "out" / "evaluation.html").read_text()

@@ -20,10 +20,10 @@ from torch import nn
 from torchvision.transforms import Resize, TenCrop
 
 from vad.errors import UsageError, VideoError
-from vad.extract.backbones.backbone import Backbone
-from vad.extract.backbones.network import Network
-from vad.extract.crops import crop_boxes, resize, resized_size
-from vad.extract.recipes import RECIPES, Recipe, find_recipe
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.backbones.network import Network
+from vad.stages.extract.crops import crop_boxes, resize, resized_size
+from vad.stages.extract.recipes import RECIPES, Recipe, find_recipe
 
 Pixels = NDArray[Any]
 GREY = 1 / 255  # one grey level of input in 0..1

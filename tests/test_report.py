@@ -11,7 +11,7 @@ import av
 import pytest
 from PIL import Image
 
-from vad.infer.report import write_report
+from vad.stages.infer.report import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SNIPPETS = [0.1, 0.9, 0.2, 0.7]  # of 64 frames, ten a second: events at 1.6 and 4.8 s
@@ -143,7 +143,7 @@ def test_a_video_that_is_gone_still_has_its_curve(make_scores, page):
 
 
 def test_a_long_video_plays_from_its_own_file(scored, page, monkeypatch):
-    monkeypatch.setattr("vad.infer.report.EMBEDDED_BYTES", 1000)
+    monkeypatch.setattr("vad.stages.infer.report.EMBEDDED_BYTES", 1000)
     _, parsed = page(scored("a b"))
     (video,) = [a for tag, a in parsed.tags if tag == "video"]
     assert video["src"] == "../3.mp4"

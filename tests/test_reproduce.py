@@ -10,13 +10,13 @@ import torch
 
 from vad.datasets import DATASETS
 from vad.errors import UsageError
-from vad.pipelines.reproduce.plan import make_plan
-from vad.pipelines.reproduce.rows import FIGURES, ROWS, find_published
-from vad.pipelines.reproduce.run import reproduce
-from vad.pipelines.reproduce.sources import FEATURES
-from vad.train.choices import split_settings
-from vad.train.detectors import create_detector
-from vad.train.detectors.table import find_row
+from vad.stages.pipelines.reproduce.plan import make_plan
+from vad.stages.pipelines.reproduce.rows import FIGURES, ROWS, find_published
+from vad.stages.pipelines.reproduce.run import reproduce
+from vad.stages.pipelines.reproduce.sources import FEATURES
+from vad.stages.train.choices import split_settings
+from vad.stages.train.detectors import create_detector
+from vad.stages.train.detectors.table import find_row
 
 N_EACH = 2  # videos of each list and label
 

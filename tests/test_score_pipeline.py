@@ -8,10 +8,10 @@ import pytest
 
 import vad as library
 from vad.errors import UsageError
-from vad.extract.captions import caption
-from vad.extract.run import extract
-from vad.infer.scores import read_scores
-from vad.pipelines.score import score_store, score_videos
+from vad.stages.extract.captions import caption
+from vad.stages.extract.run import extract
+from vad.stages.infer.scores import read_scores
+from vad.stages.pipelines.score import score_store, score_videos
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_one_call_takes_one_video(small_run):
 
 
 def test_settings_that_are_not_given_stay_as_they_were(vad, make_scores, tmp_path):
-    from vad.infer.settings import EventRule
+    from vad.stages.infer.settings import EventRule
 
     # at 1.6 s a pause of one snippet, 1.6 s
     scores = make_scores([0.9, 0.1, 0.9], rule=EventRule(merge_gap=2.0))

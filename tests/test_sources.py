@@ -3,7 +3,7 @@
 import pytest
 
 from vad.errors import UsageError
-from vad.extract.sources import find_sources
+from vad.stages.extract.sources import find_sources
 
 
 @pytest.fixture

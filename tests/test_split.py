@@ -7,7 +7,7 @@ import pytest
 from vad.datasets import read_dataset
 from vad.errors import UsageError
 from vad.labels import Label
-from vad.train.split import Split, split_videos
+from vad.stages.train.split import Split, split_videos
 
 FORTY = [Label(f"n{i}", 0, "normal") for i in range(20)]
 FORTY += [Label(f"a{i}", 1, "fight" if i < 10 else "fire") for i in range(20)]

@@ -15,9 +15,9 @@ import pytest
 
 import vad
 from vad.errors import UsageError, VideoError
-from vad.extract.live import Clip, Feed, Gap, LiveSource, Lost, Opened, find_source
-from vad.infer.stream.window import Window
-from vad.pipelines.stream import stream
+from vad.stages.extract.live import Clip, Feed, Gap, LiveSource, Lost, Opened, find_source
+from vad.stages.infer.stream.window import Window
+from vad.stages.pipelines.stream import stream
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
 

@@ -10,15 +10,15 @@ import zarr
 
 from vad.config import options
 from vad.errors import UsageError
-from vad.extract.records import unseen_record
-from vad.infer.evaluation import evaluate, save
-from vad.infer.scoring import score_stored
+from vad.stages.extract.records import unseen_record
+from vad.stages.infer.evaluation import evaluate, save
+from vad.stages.infer.scoring import score_stored
 from vad.store import FeatureStore
-from vad.train.bags import segment_mean
-from vad.train.checkpoint import Run, smooth
-from vad.train.detectors.table import DETECTORS
-from vad.train.fit import balanced_batches, mixed
-from vad.train.run import train
+from vad.stages.train.bags import segment_mean
+from vad.stages.train.checkpoint import Run, smooth
+from vad.stages.train.detectors.table import DETECTORS
+from vad.stages.train.fit import balanced_batches, mixed
+from vad.stages.train.run import train
 
 DIM = 8
 QUICK = {"epochs": 20, "width": 8, "lr": 0.01, "dropout": 0.2, "batch": 4, "quiet": True}
@@ -243,7 +243,7 @@ def test_the_same_seed_gives_the_same_losses_and_weights_and_another_seed_others
 
 
 def test_an_interrupted_run_resumed_equals_one_that_was_not(data, run, tmp_path, monkeypatch):
-    from vad.train import history
+    from vad.stages.train import history
 
     add = history.History.add
 

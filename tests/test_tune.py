@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError
-from vad.extract.records import unseen_record
+from vad.stages.extract.records import unseen_record
 from vad.store import FeatureStore
-from vad.train.choices import split_settings
-from vad.train.run import train
-from vad.train.tune.measure import Problem, measure
-from vad.train.tune.results import Found, Trial, mean_error
-from vad.train.tune.run import JOURNAL, tune
-from vad.train.tune.space import Choice, Range, choose_space, grid_of
+from vad.stages.train.choices import split_settings
+from vad.stages.train.run import train
+from vad.stages.train.tune.measure import Problem, measure
+from vad.stages.train.tune.results import Found, Trial, mean_error
+from vad.stages.train.tune.run import JOURNAL, tune
+from vad.stages.train.tune.space import Choice, Range, choose_space, grid_of
 
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
 QUICK = {"epochs": 4, "width": 4, "batch": 4, "scale": "standardise", "quiet": True}

@@ -17,9 +17,9 @@ import pytest
 
 import vad
 from vad.errors import UsageError
-from vad.infer.writers import save
-from vad.pipelines.ui.answers import parse_range
-from vad.pipelines.ui.server import is_loopback, safe_name, serve
+from vad.stages.infer.writers import save
+from vad.stages.pipelines.ui.answers import parse_range
+from vad.stages.pipelines.ui.server import is_loopback, safe_name, serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGE = {"X-Vad": "1"}  # what our own page sends
@@ -148,7 +148,7 @@ def test_in_a_browser_the_first_report_of_several_opens_and_its_video_is_there(
 
 @pytest.fixture
 def all_are_long(monkeypatch):
-    monkeypatch.setattr("vad.pipelines.ui.jobs.INSIDE_BYTES", 1000)
+    monkeypatch.setattr("vad.stages.pipelines.ui.jobs.INSIDE_BYTES", 1000)
 
 
 def score_first(browser, headers=PAGE):
@@ -223,7 +223,7 @@ def test_the_oldest_jobs_go_when_their_files_are_too_large(start, all_are_long, 
     browser = start()
     _, first = score_first(browser)
     n_bytes = browser.server.jobs.all()[0].n_bytes
-    monkeypatch.setattr("vad.pipelines.ui.jobs.KEPT_BYTES", 1.5 * n_bytes)
+    monkeypatch.setattr("vad.stages.pipelines.ui.jobs.KEPT_BYTES", 1.5 * n_bytes)
     _, second = score_first(browser)
     assert [browser.ask("GET", copy)[0] for copy in (first, second)] == [404, 200]
     (job,) = json.loads(browser.ask("GET", "/state")[2])["jobs"]
@@ -232,7 +232,7 @@ def test_the_oldest_jobs_go_when_their_files_are_too_large(start, all_are_long, 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_cleanly_and_leaves_no_file(small_run, tmp_path, number):
-    command = "from vad.pipelines.cli import main; main()"
+    command = "from vad.stages.pipelines.cli import main; main()"
     arguments = ["ui", "--detector", str(small_run / "run"), "--port", "0"]
     process = subprocess.Popen(
         [sys.executable, "-c", command, *arguments],

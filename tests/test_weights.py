@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from transformers import TimesformerConfig, TimesformerModel
 
 from vad.errors import UsageError
-from vad.extract.backbones.i3d import load as load_i3d
-from vad.extract.backbones.i3d_names import to_our_names
-from vad.extract.backbones.timesformer import load as load_timesformer
-from vad.extract.recipes import RECIPES
-from vad.extract.weights.checkpoint import fill_randomly, read_checkpoint
+from vad.stages.extract.backbones.i3d import load as load_i3d
+from vad.stages.extract.backbones.i3d_names import to_our_names
+from vad.stages.extract.backbones.timesformer import load as load_timesformer
+from vad.stages.extract.recipes import RECIPES
+from vad.stages.extract.weights.checkpoint import fill_randomly, read_checkpoint
 
 State = dict[str, torch.Tensor]
 RTFM, TIMESFORMER = RECIPES["rtfm"], RECIPES["timesformer"]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from vad.errors import InternalError, UsageError
-from vad.extract.decoders import worker
-from vad.extract.decoders.pool import Clips, Decoded, DecoderPool, Failed, Opened
+from vad.stages.extract.decoders import worker
+from vad.stages.extract.decoders.pool import Clips, Decoded, DecoderPool, Failed, Opened
 
 BIG = {"size": (320, 240), "options": {"preset": "ultrafast"}}  # a clip is more than buffers hold
 
@@ -262,7 +262,7 @@ def test_wrong_settings_are_refused_before_a_process_starts():
 WAIT = """
 import sys, time
 from pathlib import Path
-from vad.extract.decoders.pool import DecoderPool
+from vad.stages.extract.decoders.pool import DecoderPool
 with DecoderPool(1, clips_per_block=1, tail="drop") as decoders:
     for event in decoders.decode([Path(sys.argv[1])]):
         print("event", flush=True)
@@ -273,7 +273,7 @@ with DecoderPool(1, clips_per_block=1, tail="drop") as decoders:
 CTRL_C = """
 import os, signal, sys
 from pathlib import Path
-from vad.extract.decoders.pool import DecoderPool
+from vad.stages.extract.decoders.pool import DecoderPool
 signal.signal(signal.SIGINT, lambda *_: None)
 with DecoderPool(1, clips_per_block=1, tail="drop") as decoders:
     for number, event in enumerate(decoders.decode([Path(sys.argv[1])])):
@@ -309,7 +309,7 @@ def test_no_worker_outlives_its_parent(make_video, kill):
 PEAKS = """
 import resource, sys
 from pathlib import Path
-from vad.extract.decoders.pool import DecoderPool
+from vad.stages.extract.decoders.pool import DecoderPool
 with DecoderPool(1, clips_per_block=4, tail="drop", decoder="pyav") as decoders:
     *_, last = (type(event).__name__ for event in decoders.decode([Path(sys.argv[1])]))
 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
@@ -332,7 +332,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(make_video):
 
 def test_workers_load_neither_torch_nor_transformers():
     code = (
-        "import sys, vad.extract.decoders.worker; print({'torch', 'transformers'} & {*sys.modules})"
+        "import sys, vad.stages.extract.decoders.worker; print({'torch', 'transformers'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import vad
+from vad.version import VERSION
 from vad.config import build
 from vad.errors import UsageError
 from vad.store import FeatureStore
@@ -66,7 +66,7 @@ def import_detector(
     dims = {"visual": sizes.visual_dim, "text": sizes.text_dim}
     card = {
         "schema": SCHEMA,
-        "vad": vad.__version__,
+        "vad": VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "imported": {"file": str(weights), "sha256": _sha256(Path(weights))},
         "detector": {"name": name, "settings": own}

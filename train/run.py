@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import vad
+from vad.version import VERSION
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import write_json
@@ -77,7 +77,7 @@ def train_run(
     visual_dim, text_dim = material.dims
     plan: dict[str, Any] = {
         "schema": SCHEMA,
-        "vad": vad.__version__,
+        "vad": VERSION,
         "detector": {
             "name": settings.detector,
             "visual_dim": visual_dim,

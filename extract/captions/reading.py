@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import vad
+from vad.version import VERSION
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.progress import meter
@@ -52,7 +52,7 @@ def read_into(
         "captioner": card.name,
         "files": {file.name: sha256_of(file) for file in files},
         "rule": "sentences of half a snippet as one text, held until the next",
-        "vad": vad.__version__,
+        "vad": VERSION,
     }
     before = store.provenance(array)
     if before and differences(provenance, before) and not overwrite:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import vad
+from vad.version import VERSION
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError
@@ -163,7 +163,7 @@ def looking_of(
         precision=settings.precision,
         offline=settings.offline,
     )
-    provenance = {**captioner.provenance, "stride": settings.stride, "vad": vad.__version__}
+    provenance = {**captioner.provenance, "stride": settings.stride, "vad": VERSION}
     return Looking(store, captioner, f"captions/{name}", provenance, settings)
 
 
@@ -183,7 +183,7 @@ def embed(
     if made is None:
         return
     kept = {name: value for name, value in made.items() if name not in INFORMATION}
-    provenance = {**encoder.provenance, "captions": kept, "vad": vad.__version__}
+    provenance = {**encoder.provenance, "captions": kept, "vad": VERSION}
     refuse_mix(store, array, provenance, overwrite=overwrite)
     done = set(outcome.done)
     stored = set() if overwrite else set(store.having(array))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import vad
+from vad.version import VERSION
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
@@ -90,7 +90,7 @@ def import_features(
         check_labels(Path(labels), found.videos)
     outcome = Outcome(failed=_not_here(found))
     crop_axis, provenance = _survey(found, outcome, axes, dtype)
-    provenance |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": vad.__version__}
+    provenance |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": VERSION}
     array = f"{found.layout.kind}/{name or found.layout.array}"
     task = _Task(FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps)
     task.check(overwrite)

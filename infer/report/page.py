@@ -15,8 +15,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-import vad
 
+from vad.version import VERSION
 from ..axis import axis_of, height_of
 from ..scores import VideoScores, exact, timecode
 from .curve import around, curve, steps, svg
@@ -40,7 +40,7 @@ def head(videos: Sequence[VideoScores]) -> str:
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta name="generator" content="vad {vad.__version__}">
+<meta name="generator" content="vad {VERSION}">
 <title>{escape(title)} &ndash; anomaly report</title>
 <style>{style}</style>
 <header>
@@ -116,7 +116,7 @@ def foot() -> str:
     return f"""</main>
 <footer><ul class="keys">{listed}</ul>
 <p>Scores are statements of likelihood about pictures, not about people: a person should look before
-anyone acts on one. Made by vad {vad.__version__}.</p>
+anyone acts on one. Made by vad {VERSION}.</p>
 <noscript><p>Without JavaScript the page shows curves and events, but plays no video.</p></noscript>
 </footer>
 <script>{_resource("report.js")}</script>
@@ -188,7 +188,7 @@ def _provenance(scores: VideoScores) -> str:
         f"{rule.pad_before:g} s before and {rule.pad_after:g} s after{low}",
         "frames": smoothing,
         **{str(name): value for name, value in scores.provenance.items()},
-        "vad": vad.__version__,
+        "vad": VERSION,
     }
     return f"<details><summary>How this was made</summary>{_list(told)}</details>"
 

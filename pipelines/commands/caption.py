@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.extract.captioners.settings import CaptionSettings
+from vad.stages.extract.captioners.settings import CaptionSettings
 
 from ..executors.settings import ExecutorSettings
 from ..options import Quiet, StoreArgument, takes
@@ -36,8 +36,8 @@ def command(
 
     Without --captioner, captions that are stored already are embedded, by --encoder.
     """
-    from vad.extract.failures import Failures
-    from vad.pipelines.executors.captioning import caption
+    from vad.stages.extract.failures import Failures
+    from vad.stages.pipelines.executors.captioning import caption
 
     outcome = caption(store, videos=videos or (), overwrite=overwrite, quiet=quiet, **settings)
     typer.echo(

@@ -10,7 +10,7 @@ import typer
 from ..options import Json
 
 if TYPE_CHECKING:
-    from vad.extract.compare import Comparison
+    from vad.stages.extract.compare import Comparison
 
 DIFFERENT = 1  # exit code, as of cmp and diff
 SHOWN = 5  # videos in the table
@@ -34,7 +34,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Say whether two sets of features are the same: exit code 0 if so, 1 if not."""
-    from vad.extract.compare import compare
+    from vad.stages.extract.compare import compare
 
     found = compare(a, b, name=name, layout=layout, axes=axes, least=least)
     if as_json:
@@ -72,7 +72,7 @@ def _verdict(found: Comparison) -> str:
 
 
 def _numbers(found: Comparison) -> list[str]:
-    from vad.infer.scores import timecode
+    from vad.stages.infer.scores import timecode
 
     if found.shapes[0] != found.shapes[1]:
         return ["        crops or widths differ: there is no cosine between them"]

@@ -18,8 +18,8 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Render small surveillance videos, then extract, train, evaluate and score them."""
-    from vad.infer.tables import metrics_table
-    from vad.pipelines.demo.run import run_demo
+    from vad.stages.infer.tables import metrics_table
+    from vad.stages.pipelines.demo.run import run_demo
 
     demo = run_demo(folder, seed=seed, quiet=quiet)
     typer.echo(metrics_table([demo.evaluation.to_dict()]))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from vad.extract.decoders import DecoderName
+    from vad.stages.extract.decoders import DecoderName
 
 LIBRARIES = ("torch", "torchvision", "pytorchvideo", "decord", "av", "transformers", "zarr")
 CHECKS: dict[str, Callable[[], str]] = {}  # filled below, in the order they run
@@ -55,7 +55,7 @@ def _decode(decoder: DecoderName) -> str:
     import av
     import numpy as np
 
-    from vad.extract.decoders.pool import Clips, DecoderPool, Failed
+    from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "probe.mp4")
@@ -78,7 +78,7 @@ def _decode(decoder: DecoderName) -> str:
 def _forward(backbone: str, weights: str | None) -> str:
     import numpy as np
 
-    from vad.extract.backbones import create_backbone
+    from vad.stages.extract.backbones import create_backbone
 
     made = create_backbone(backbone, weights=weights, crops="center")
     features = made(np.zeros((1, 16, 64, 64, 3), np.uint8))

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Fetch pretrained weights; what is here already is checked against its checksum."""
     from vad.errors import UsageError
-    from vad.extract.weights.catalogue import catalogue, fetch_entry, find_entry
+    from vad.stages.extract.weights.catalogue import catalogue, fetch_entry, find_entry
 
     if bool(names) == everything:
         raise UsageError("name what to fetch, or give --all", hint="see: vad models")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.infer.formats import FORMATS, parse_formats
-from vad.infer.settings import ScoreSettings, parse_threshold
+from vad.stages.infer.formats import FORMATS, parse_formats
+from vad.stages.infer.settings import ScoreSettings, parse_threshold
 
 from ..options import Json, takes
 
@@ -35,10 +35,10 @@ def command(
 
     Settings that are not given are those that the scores were written with.
     """
-    from vad.infer.scores import event_dict
-    from vad.infer.summary import events_table
-    from vad.pipelines.events import reread
-    from vad.pipelines.results import Results
+    from vad.stages.infer.scores import event_dict
+    from vad.stages.infer.summary import events_table
+    from vad.stages.pipelines.events import reread
+    from vad.stages.pipelines.results import Results
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)
     videos = list(reread(scores, threshold=limit, **settings))

@@ -56,7 +56,7 @@ def command(
     from vad.errors import UsageError
 
     if formats is not None or Path(store, "card.json").exists():
-        from vad.pipelines.onnx import export_onnx
+        from vad.stages.pipelines.onnx import export_onnx
 
         if formats not in (None, "onnx"):
             raise UsageError(f"no format {formats!r} for a run", hint="there is: onnx")
@@ -71,7 +71,7 @@ def command(
         return
     if out is None:
         raise UsageError("where to?", hint="name a folder: --out DIR")
-    from vad.extract.layouts import export_features
+    from vad.stages.extract.layouts import export_features
 
     files = export_features(
         store, layout, out, name=name, labels=labels, split=split, listed=listed, quiet=quiet

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vad.config import build
-from vad.extract.settings import ExtractSettings
+from vad.stages.extract.settings import ExtractSettings
 
 from ..executors.settings import ExecutorSettings, split
 from ..options import Quiet, Store, takes
@@ -35,10 +35,10 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Extract features of videos into a store; stored videos are skipped."""
-    from vad.extract.failures import Failures
-    from vad.extract.run import estimate, make_plan
-    from vad.extract.sources import find_sources
-    from vad.pipelines.executors.extracting import load_for_plan, run_plan
+    from vad.stages.extract.failures import Failures
+    from vad.stages.extract.run import estimate, make_plan
+    from vad.stages.extract.sources import find_sources
+    from vad.stages.pipelines.executors.extracting import load_for_plan, run_plan
     from vad.store import FeatureStore
 
     where, rest = split(settings, where="vad extract")

@@ -17,7 +17,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Show what a feature store or a trained run holds, and how it was made."""
-    from vad.train.checkpoint import CARD, read_card
+    from vad.stages.train.checkpoint import CARD, read_card
 
     found = read_card(Path(path)) if Path(path, CARD).exists() else describe_store(path)
     if as_json:
@@ -28,7 +28,7 @@ def command(
 
 def describe_store(path: str | Path) -> dict[str, Any]:
     """A store's videos and the provenance of its arrays."""
-    from vad.extract.failures import Failures
+    from vad.stages.extract.failures import Failures
     from vad.store import FeatureStore
 
     store = FeatureStore.open(path)

@@ -12,7 +12,7 @@ import typer
 from ..options import Json
 
 if TYPE_CHECKING:
-    from vad.extract.weights.catalogue import Entry
+    from vad.stages.extract.weights.catalogue import Entry
 
 
 def command(
@@ -22,12 +22,12 @@ def command(
     as_json: Json = False,
 ) -> None:
     """List pretrained weights, with licences and whether they are here, and detectors."""
-    from vad.extract.backbones.table import BACKBONES
-    from vad.extract.captioners.table import CAPTIONERS
-    from vad.extract.sentences.table import ENCODERS
-    from vad.extract.weights.catalogue import catalogue
-    from vad.train.detectors.table import DETECTORS
-    from vad.train.presets import PRESETS
+    from vad.stages.extract.backbones.table import BACKBONES
+    from vad.stages.extract.captioners.table import CAPTIONERS
+    from vad.stages.extract.sentences.table import ENCODERS
+    from vad.stages.extract.weights.catalogue import catalogue
+    from vad.stages.train.detectors.table import DETECTORS
+    from vad.stages.train.presets import PRESETS
 
     weights = [_describe(entry, cache) for entry in catalogue().values()]
     if as_json:
@@ -62,7 +62,7 @@ def command(
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
     """One entry as JSON gives it: `n_bytes` of its file if that is here, else of its tensors."""
-    from vad.extract.weights.catalogue import cached
+    from vad.stages.extract.weights.catalogue import cached
 
     path = cached(entry, cache)
     n_bytes = path.stat().st_size if path and path.is_file() else entry.weights.n_bytes

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.infer.formats import FORMATS, parse_formats
-from vad.infer.settings import ScoreSettings, parse_threshold
+from vad.stages.infer.formats import FORMATS, parse_formats
+from vad.stages.infer.settings import ScoreSettings, parse_threshold
 
 from ..executors.settings import ExecutorSettings, split
 from ..options import Quiet, takes
@@ -55,8 +55,8 @@ def command(
 ) -> None:
     """Score every frame of videos between 0 (ordinary) and 1 (anomalous)."""
     from vad.errors import UsageError
-    from vad.pipelines.results import Results, in_json, in_words
-    from vad.pipelines.score import score_store, score_videos
+    from vad.stages.pipelines.results import Results, in_json, in_words
+    from vad.stages.pipelines.score import score_store, score_videos
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)
     if not videos and not store:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.infer.settings import parse_threshold
-from vad.infer.stream.settings import StreamSettings
+from vad.stages.infer.settings import parse_threshold
+from vad.stages.infer.stream.settings import StreamSettings
 
 from ..options import Quiet, takes
 
@@ -39,7 +39,7 @@ def command(
     import sys
     import threading
 
-    from vad.pipelines.stream import stream
+    from vad.stages.pipelines.stream import stream
 
     stop = threading.Event()
 

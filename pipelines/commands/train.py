@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.train.settings import TrainSettings
+from vad.stages.train.settings import TrainSettings
 
 from ..options import Quiet, StoreArgument, takes
 
@@ -32,7 +32,7 @@ def command(
 
     --set also takes the detector's own settings, such as --set k=5.
     """
-    from vad.train.run import train
+    from vad.stages.train.run import train
 
     named = settings.get("detector") or settings.get("preset") or TrainSettings.detector
     out = out or Path("runs", str(named))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.train.settings import TrainSettings
+from vad.stages.train.settings import TrainSettings
 
 from ..options import Json, Quiet, StoreArgument, takes
 
@@ -47,7 +47,7 @@ def command(
 
     The search starts from the settings given, and says whether it found better ones.
     """
-    from vad.train.tune.run import tune
+    from vad.stages.train.tune.run import tune
 
     found = tune(
         store,

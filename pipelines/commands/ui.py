@@ -29,7 +29,7 @@ def command(
     import contextlib
     import signal
 
-    from vad.pipelines.ui import serve
+    from vad.stages.pipelines.ui import serve
 
     # Ended by a service manager, it leaves as little behind as by Ctrl-C; and it ends by that
     # signal, too, where a script has begun it in the background, which ignores it.

@@ -6,11 +6,11 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from vad.extract.run import extract
-from vad.infer.evaluation import Evaluation, evaluate, save
-from vad.infer.writers import save as save_scores
+from vad.stages.extract.run import extract
+from vad.stages.infer.evaluation import Evaluation, evaluate, save
+from vad.stages.infer.writers import save as save_scores
 from vad.store import FeatureStore
-from vad.train.run import train
+from vad.stages.train.run import train
 
 from ..score import score
 from .videos import render_demo

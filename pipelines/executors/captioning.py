@@ -10,16 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import vad.extract.captions
+from vad.stages.extract import captions
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.extract.captioners.settings import CaptionSettings
-from vad.extract.captions.looking import Looking
-from vad.extract.captions.run import looking_of
-from vad.extract.failures import Failures
-from vad.extract.run import Outcome
-from vad.extract.sources import Source
-from vad.extract.turns import Ended
+from vad.stages.extract.captioners.settings import CaptionSettings
+from vad.stages.extract.captions.looking import Looking
+from vad.stages.extract.captions.run import looking_of
+from vad.stages.extract.failures import Failures
+from vad.stages.extract.run import Outcome
+from vad.stages.extract.sources import Source
+from vad.stages.extract.turns import Ended
 from vad.progress import meter
 from vad.store import FeatureStore, differences
 
@@ -72,7 +72,7 @@ def caption(
     def on_ray(looking: Looking, todo: Sequence[Source], outcome: Outcome, *, quiet: bool) -> None:
         _run_on_ray(looking, todo, outcome, where, quiet=quiet)
 
-    return vad.extract.captions.caption(
+    return captions.caption(
         store,
         videos=videos,
         overwrite=overwrite,

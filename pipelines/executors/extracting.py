@@ -10,8 +10,8 @@ from typing import Any
 
 from vad.config import build
 from vad.errors import UsageError
-from vad.extract.backbones.backbone import Backbone
-from vad.extract.run import (
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.run import (
     Outcome,
     Plan,
     extract_each,
@@ -21,9 +21,9 @@ from vad.extract.run import (
     provenance_of,
     run,
 )
-from vad.extract.settings import ExtractSettings
-from vad.extract.sources import Source, find_sources
-from vad.extract.turns import Ended
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import Source, find_sources
+from vad.stages.extract.turns import Ended
 from vad.progress import meter
 from vad.store import FeatureStore, differences
 
@@ -102,7 +102,7 @@ def run_plan(
     on_stored: Callable[[str], None] = lambda video: None,
     load: Callable[[ExtractSettings], Backbone] = load_backbone,
 ) -> Outcome:
-    """Do a plan in this process, or on a Ray cluster: `vad.extract.run.run` either way."""
+    """Do a plan in this process, or on a Ray cluster: `vad.stages.extract.run.run` either way."""
     if where.executor == "local" or not plan.todo:
         return run(plan, store, backbone, settings, quiet=quiet, on_stored=on_stored)
     from .cluster import on_cluster

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from vad.errors import UsageError, VadError, VideoError
-from vad.infer.report import Beside, write_report
-from vad.infer.scores import VideoScores
-from vad.infer.summary import summary
-from vad.infer.writers import path_of, save
+from vad.stages.infer.report import Beside, write_report
+from vad.stages.infer.scores import VideoScores
+from vad.stages.infer.summary import summary
+from vad.stages.infer.writers import path_of, save
 from vad.terminal import plain
 
 from ..score import score

@@ -33,9 +33,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from vad.errors import UsageError, VadError
-from vad.extract.sources import Source, find_sources
+from vad.stages.extract.sources import Source, find_sources
 from vad.terminal import plain
-from vad.train.checkpoint import Run
+from vad.stages.train.checkpoint import Run
 
 from .answers import CHUNK_BYTES, NOTHING, Answers
 from .jobs import FORMATS, Jobs

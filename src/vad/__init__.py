@@ -14,14 +14,16 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from vad.extract.captions import caption as caption
-    from vad.infer.evaluation import evaluate as evaluate
-    from vad.pipelines.reproduce.run import reproduce as reproduce
-    from vad.pipelines.score import score as score
-    from vad.train.tune.run import tune as tune
+from .version import VERSION as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from vad.stages.extract.captions import caption as caption
+    from vad.stages.extract.run import extract as extract
+    from vad.stages.infer.evaluation import evaluate as evaluate
+    from vad.stages.pipelines.reproduce.run import reproduce as reproduce
+    from vad.stages.pipelines.score import score as score
+    from vad.stages.train.run import train as train
+    from vad.stages.train.tune.run import tune as tune
 
 # Threads of a parallel loop that wait for each other shall sleep: by default they spin, and where
 # decoders or other programs want the cores too, a forward pass on a CPU takes seven times as long.
@@ -31,18 +33,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # is here and was asked for without a connection. It, too, is read once.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+__all__ = ["__version__", "caption", "evaluate", "extract", "reproduce", "score", "train", "tune"]
+
 _LAZY = {
-    "caption": "vad.extract.captions",
-    "evaluate": "vad.infer.evaluation",
-    "reproduce": "vad.pipelines.reproduce.run",
-    "score": "vad.pipelines.score",
-    "tune": "vad.train.tune.run",
+    "caption": "vad.stages.extract.captions",
+    "evaluate": "vad.stages.infer.evaluation",
+    "extract": "vad.stages.extract.run",
+    "reproduce": "vad.stages.pipelines.reproduce.run",
+    "score": "vad.stages.pipelines.score",
+    "train": "vad.stages.train.run",
+    "tune": "vad.stages.train.tune.run",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
-    if name in ("extract", "train"):
-        return import_module(f"vad.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

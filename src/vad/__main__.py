@@ -1,5 +1,5 @@
 """`python -m vad`."""
 
-from vad.pipelines.cli import main
+from vad.stages.pipelines.cli import main
 
 main()

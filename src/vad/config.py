@@ -4,7 +4,7 @@
     class TrainSettings:
         lr: float = option(1e-3, "learning rate", minimum=0)
 
-The command line (vad.pipelines.options), `--config FILE.toml`, `--set name=value` and the Python
+The command line (vad.stages.pipelines.options), `--config FILE.toml`, `--set name=value` and the Python
 functions all go through `build`, which reports every mistake at once.
 """
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vad.extract.run import make_plan, run
-from vad.extract.settings import ExtractSettings
-from vad.extract.sources import find_sources
+from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore, VideoRecord
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vad.extract.failures import Failures
+from vad.stages.extract.failures import Failures
 from vad.store import FeatureStore
 
 

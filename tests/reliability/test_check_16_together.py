@@ -8,8 +8,8 @@ import pytest
 
 from vad.claims import Claims
 from vad.errors import UsageError, VideoError
-from vad.extract.failures import Failures
-from vad.extract.sources import Source
+from vad.stages.extract.failures import Failures
+from vad.stages.extract.sources import Source
 from vad.shard import Shard
 
 HOLD = """

@@ -12,14 +12,14 @@ import pytest
 
 import vad
 from vad.errors import UsageError, VideoError
-from vad.extract.run import make_plan
-from vad.extract.settings import ExtractSettings
-from vad.extract.sources import Source, find_sources
-from vad.extract.turns import Ended
-from vad.pipelines.executors.cluster import Share, longest_first, on_cluster
-from vad.pipelines.executors.dispatch import Dispatch
-from vad.pipelines.executors.extracting import load_for_plan, run_plan
-from vad.pipelines.executors.settings import ExecutorSettings, split
+from vad.stages.extract.run import make_plan
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import Source, find_sources
+from vad.stages.extract.turns import Ended
+from vad.stages.pipelines.executors.cluster import Share, longest_first, on_cluster
+from vad.stages.pipelines.executors.dispatch import Dispatch
+from vad.stages.pipelines.executors.extracting import load_for_plan, run_plan
+from vad.stages.pipelines.executors.settings import ExecutorSettings, split
 from vad.store import FeatureStore
 from vad.verify import verify
 

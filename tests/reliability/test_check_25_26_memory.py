@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from vad.errors import UsageError
-from vad.extract.backbones import create_backbone
-from vad.extract.backbones.backbone import Backbone
-from vad.extract.backbones.network import Network
-from vad.extract.recipes import Recipe
+from vad.stages.extract.backbones import create_backbone
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.backbones.network import Network
+from vad.stages.extract.recipes import Recipe
 
 
 class Hungry(nn.Module):

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError, VadError
-from vad.extract.decoders.video import probe
-from vad.extract.sources import find_sources
-from vad.extract.weights.checkpoint import read_checkpoint
+from vad.stages.extract.decoders.video import probe
+from vad.stages.extract.sources import find_sources
+from vad.stages.extract.weights.checkpoint import read_checkpoint
 from vad.store import FeatureStore, key_of
-from vad.train.checkpoint import Run
+from vad.stages.train.checkpoint import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 

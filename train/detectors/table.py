@@ -66,7 +66,7 @@ DETECTORS: dict[str, Row] = {
     "s3r": Row(
         "s3r:S3R",
         S3RSettings,
-        "what a dictionary of normal videos cannot rebuild (see `vad.train.dictionary`)",
+        "what a dictionary of normal videos cannot rebuild (see `vad.stages.train.dictionary`)",
         "Wu et al., ECCV 2022",
         small={"width": 32, "share": 0.25},
         arrays=("dictionary",),

@@ -67,7 +67,7 @@ def measure(
     """Train at a point of the space: the AUC of every split, [splits].
 
     report is told the mean over the splits after every epoch, and may raise to end it. Raises
-    `vad.train.fit.Diverged` where a training does.
+    `vad.stages.train.fit.Diverged` where a training does.
     """
     settings, own = problem.at(point)
     device = choose_device(settings.device)

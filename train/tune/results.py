@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-import vad
+from vad.version import VERSION
 from vad.files import write_json, write_text
 
 from .measure import Problem
@@ -93,7 +93,7 @@ class Found:
         gain, error = self.gain
         return {
             "schema": SCHEMA,
-            "generator": f"vad {vad.__version__}",
+            "generator": f"vad {VERSION}",
             "store": str(self.problem.store),
             "labels": str(self.problem.labels),
             "detector": self.problem.settings.detector,
