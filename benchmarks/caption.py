@@ -24,10 +24,10 @@ import torch
 from datasets import DATA
 from sentence_transformers import SentenceTransformer
 
+from vad.files import write_json
 from vad.stages.extract.captioners.written import files_of, read_captions
 from vad.stages.extract.sentences import create_encoder
 from vad.stages.extract.sentences.shipped import packaged
-from vad.files import write_json
 
 Embed = Callable[[list[str]], Any]  # texts -> [texts, dim]
 

@@ -24,13 +24,13 @@ import numpy as np
 from datasets import DATA_SETS, DataSet
 
 from vad.files import write_json
-from vad.stages.infer.evaluation import Evaluation, evaluate
 from vad.labels import read_labels
-from vad.store import FeatureStore
+from vad.stages.infer.evaluation import Evaluation, evaluate
 from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.metrics import evaluate as figures_of
-from vad.stages.train.run import train
 from vad.stages.train.streams import choose_streams
+from vad.stages.train.training import train
+from vad.store import FeatureStore
 
 FIGURES = {
     "auc": ("frame", "auc"),

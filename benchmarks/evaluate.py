@@ -24,12 +24,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vad.datasets import Annotated, read_dataset
 from vad.files import write_json
-from vad.stages.infer.evaluation import Evaluation, evaluate, save
 from vad.labels import Label, frame_truth, write_labels, write_segments
-from vad.store import FeatureStore, VideoRecord
+from vad.stages.infer.evaluation import Evaluation, evaluate, save
 from vad.stages.train.metrics import Pool
 from vad.stages.train.metrics.bootstrap import draw, ranking_intervals
-from vad.stages.train.run import train
+from vad.stages.train.training import train
+from vad.store import FeatureStore, VideoRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data")) / "ucf-crime"

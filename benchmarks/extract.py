@@ -36,6 +36,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from processes import watch
 
+from vad.files import write_json
+from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones import create_backbone, i3d
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.passes import TakesFrames
@@ -44,8 +46,6 @@ from vad.stages.extract.run import make_plan, run
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.stages.extract.weights.checkpoint import fill_randomly
-from vad.files import write_json
-from vad.grid import CLIP_FRAMES
 from vad.store import FeatureStore
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -32,11 +32,11 @@ from mutate import mutate
 from null_model import null_backbone
 
 from vad.errors import REASONS
+from vad.files import write_json
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.run import make_plan, run
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.files import write_json
 from vad.store import FeatureStore
 from vad.verify import verify
 

@@ -34,11 +34,11 @@ from typing import Any
 from clips import cut_clips
 from null_model import null_backbone
 
+from vad.files import write_json
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.run import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.files import write_json
 from vad.stages.pipelines.executors.extracting import run_plan
 from vad.stages.pipelines.executors.settings import ExecutorSettings
 from vad.store import FeatureStore

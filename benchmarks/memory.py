@@ -22,10 +22,10 @@ from clips import DATA
 from null_model import instant_i3d
 from processes import watch
 
+from vad.files import write_json
 from vad.stages.extract.run import make_plan, run
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.files import write_json
 from vad.store import FeatureStore
 
 VIDEO = DATA / "fight" / "videos" / "s03_fight.mp4"

@@ -21,10 +21,10 @@ from pathlib import Path
 from clips import cut_clips
 from null_model import null_backbone
 
+from vad.files import write_json
 from vad.stages.extract.run import make_plan, run
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.files import write_json
 from vad.store import FeatureStore
 
 FIGURES = Path(__file__).with_name("throughput.json")

@@ -35,18 +35,17 @@ import torch
 from plain_rtfm import plain_steps
 
 from vad.device import choose_device
-from vad.stages.extract.records import unseen_record
 from vad.files import write_json
 from vad.labels import read_labels
 from vad.progress import meter
-from vad.store import FeatureStore
+from vad.stages.extract.records import unseen_record
 from vad.stages.train.bags import load_bags
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.fit import Fit, fit, validate
 from vad.stages.train.history import History
-from vad.stages.train.scaling import Scaling
 from vad.stages.train.settings import TrainSettings
-from vad.stages.train.streams import Inputs
+from vad.stages.train.streams import Inputs, Scaling
+from vad.store import FeatureStore
 
 CROPS, DIM, SEGMENTS, BATCH = 10, 2048, 32, 32
 SIDES = ("plain", "ours", "one_crop")
@@ -115,7 +114,7 @@ def measure(side: str, folder: Path, steps: int) -> dict[str, float]:
 
 
 def our_steps(folder: Path, steps: int, crops: int | None) -> tuple[float, float, float]:
-    """Seconds of a step of `vad.stages.train.fit`, of making its batch ready, and of a bag validated."""
+    """Seconds per step of `fit`, to make its batch ready, and per bag validated."""
     device = choose_device("cpu")
     store = FeatureStore.open(folder / "features.zarr")
     labels = read_labels(folder / "labels.csv")

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from vad.version import VERSION
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
@@ -26,6 +25,7 @@ from vad.grid import CLIP_FRAMES, Tail
 from vad.progress import Meter, meter
 from vad.shard import Shard
 from vad.store import FeatureStore, differences
+from vad.version import VERSION
 
 from .assembly import Assembly
 from .backbones import create_backbone

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.version import VERSION
 from vad.errors import UsageError
 from vad.labels import Label, intervals_of, match, read_labels, read_segments
-from vad.store import FeatureStore, VideoRecord
-from vad.stages.train.checkpoint import Run
-from vad.stages.train.heldout import heldout_loss
+from vad.stages.train.fit import heldout_loss
 from vad.stages.train.metrics import evaluate as figures_of
 from vad.stages.train.metrics import ranking
+from vad.stages.train.run import Run
+from vad.store import FeatureStore, VideoRecord
+from vad.version import VERSION
 
 from .exhibits import save as save
 from .scores import VideoScores, timecode

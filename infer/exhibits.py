@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vad.files import write_json
 from vad.labels import intervals_of
-from vad.store import key_of
 from vad.stages.train.history import read_history
+from vad.store import key_of
 
 from . import plots
 from .page import write_page

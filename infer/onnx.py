@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vad.version import VERSION
 from vad.errors import InternalError, UsageError
 from vad.files import committed
-from vad.stages.train.checkpoint import Run, smooth
+from vad.stages.train.run import Run, smooth
+from vad.version import VERSION
 
 SCHEMA = "vad.onnx/1"  # of the file's metadata entry "vad"
 TOLERANCE = 1e-5  # of scores; of features, times the largest one

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.version import VERSION
 from vad.files import write_text
 from vad.labels import intervals_of
+from vad.version import VERSION
 
 from .plots import SERIES, TICK_STEPS_S
 from .plots import timecode as short_time

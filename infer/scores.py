@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.version import VERSION
 from vad.errors import InternalError, UsageError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord
+from vad.version import VERSION
 
 from .events import Event, find_events
 from .footage import Footage

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
-from vad.stages.train.checkpoint import Run
+from vad.stages.train.run import Run
 from vad.stages.train.streams import read_streams
+from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
 
 from .scores import VideoScores
 

@@ -15,9 +15,9 @@ from typing import Annotated
 
 import typer
 
-from vad.version import VERSION
 from vad.errors import InternalError, VadError
 from vad.terminal import PlainFormatter, plain
+from vad.version import VERSION
 
 from .commands import (
     caption,

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
+from vad.grid import CLIP_FRAMES
+from vad.progress import Meter
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.stages.extract.decoders.video import Limits, open_video
-from vad.grid import CLIP_FRAMES
 from vad.stages.infer.footage import Footage
 from vad.stages.infer.scores import VideoScores
-from vad.progress import Meter
 from vad.store import VideoRecord
 
 CLIPS_PER_BLOCK = 2  # few: pictures are used one by one

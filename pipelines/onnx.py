@@ -27,9 +27,9 @@ from vad.stages.extract.recipes import Recipe, find_recipe
 from vad.stages.extract.run import load_backbone
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.onnx import Arrays, Exported, Sample, check_packages, export, export_detector
-from vad.store import FeatureStore
-from vad.stages.train.checkpoint import Run
+from vad.stages.train.run import Run
 from vad.stages.train.streams import read_streams
+from vad.store import FeatureStore
 
 from .remaking import settings_of
 

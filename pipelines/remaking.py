@@ -16,8 +16,8 @@ from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.run import Outcome, make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source
+from vad.stages.train.run import Run
 from vad.store import FeatureStore, differences
-from vad.stages.train.checkpoint import Run
 
 from .executors.captioning import caption
 from .executors.extracting import load_for_plan, run_plan

@@ -11,12 +11,12 @@ import typer
 
 from vad.errors import VideoError
 from vad.files import write_text
+from vad.progress import meter
 from vad.stages.infer.clips import save_clips
 from vad.stages.infer.formats import FORMATS
 from vad.stages.infer.scores import VideoScores, event_dict, exact
 from vad.stages.infer.summary import summary
 from vad.stages.infer.writers import path_of, save, save_all
-from vad.progress import meter
 from vad.terminal import plain
 
 from .footage import watched

@@ -21,8 +21,8 @@ from vad.stages.extract.sources import find_sources
 from vad.stages.infer.scores import VideoScores
 from vad.stages.infer.scoring import score_stored
 from vad.stages.infer.settings import ScoreSettings
+from vad.stages.train.run import Run
 from vad.store import FeatureStore
-from vad.stages.train.checkpoint import Run
 
 from .footage import footage_of
 from .remaking import caption_for, extract_for

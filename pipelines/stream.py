@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.version import VERSION
 from vad.config import build, options
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
+from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.decoders.video import Limits
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.run import load_backbone, make_plan
 from vad.stages.extract.settings import ExtractSettings
-from vad.grid import CLIP_FRAMES
 from vad.stages.infer.scores import timecode
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
 from vad.stages.infer.stream.window import Scored, Window
-from vad.stages.train.checkpoint import Run
+from vad.stages.train.run import Run
+from vad.version import VERSION
 
 from .remaking import check_provenance, settings_of
 

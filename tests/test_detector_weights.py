@@ -15,15 +15,13 @@ from vad.config import build, options
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.scoring import score_stored
-from vad.store import FeatureStore
-from vad.stages.train.checkpoint import Run
-from vad.stages.train.choices import split_settings
 from vad.stages.train.detectors import DETECTORS, Detector, create_detector
-from vad.stages.train.imported import import_detector
 from vad.stages.train.presets import PRESETS
-from vad.stages.train.run import train
-from vad.stages.train.settings import TrainSettings
-from vad.stages.train.weights import read_weights
+from vad.stages.train.run import Run
+from vad.stages.train.settings import TrainSettings, split_settings
+from vad.stages.train.training import train
+from vad.stages.train.weights import import_detector, read_weights
+from vad.store import FeatureStore
 
 DIM, TEXT_DIM = 12, 6
 VIDEOS = [f"v{index}" for index in range(8)]

@@ -12,11 +12,10 @@ from vad.stages.extract.decoders.pool import Clips, DecoderPool
 from vad.stages.infer import onnx as writing
 from vad.stages.infer.onnx import Sample, Scorer, export, export_detector
 from vad.stages.pipelines.onnx import export_onnx
-from vad.store import FeatureStore
-from vad.stages.train.checkpoint import Run
 from vad.stages.train.detectors import DETECTORS, create_detector
-from vad.stages.train.scaling import Scaling
-from vad.stages.train.streams import Inputs
+from vad.stages.train.run import Run
+from vad.stages.train.streams import Inputs, Scaling
+from vad.store import FeatureStore
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs vad[onnx]")
 pytest.importorskip("onnxscript", reason="ONNX needs vad[onnx]")

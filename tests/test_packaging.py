@@ -34,6 +34,9 @@ def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
     kernel = {str(p.relative_to(source)) for p in modules} | {"vad/py.typed"}
     kinds = ("*.py", "*.css", "*.html", "*.js")
     stages = {
-        f"vad/stages/{p.relative_to(ROOT)}" for s in STAGES for k in kinds for p in (ROOT / s).rglob(k)
+        f"vad/stages/{p.relative_to(ROOT)}"
+        for s in STAGES
+        for k in kinds
+        for p in (ROOT / s).rglob(k)
     }
     assert packed == kernel | stages

@@ -5,10 +5,10 @@ import re
 import pytest
 
 import vad.progress
+from vad.progress import Meter, meter
 from vad.stages.extract.captions import caption
 from vad.stages.extract.run import extract
 from vad.stages.pipelines.results import Results
-from vad.progress import Meter, meter
 
 
 @pytest.fixture

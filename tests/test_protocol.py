@@ -10,12 +10,12 @@ import pytest
 
 from vad.datasets import read_dataset
 from vad.errors import UsageError
+from vad.labels import Label, Segment, frame_truth, match
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation import check_comparable, evaluate, pool
 from vad.stages.infer.truth import truth_of_file, truth_of_segments
-from vad.labels import Label, Segment, frame_truth, match
+from vad.stages.train.training import train
 from vad.store import FeatureStore
-from vad.stages.train.run import train
 
 QUICK = {"epochs": 2, "width": 4, "batch": 4, "quiet": True}
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}

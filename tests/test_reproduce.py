@@ -14,9 +14,9 @@ from vad.stages.pipelines.reproduce.plan import make_plan
 from vad.stages.pipelines.reproduce.rows import FIGURES, ROWS, find_published
 from vad.stages.pipelines.reproduce.run import reproduce
 from vad.stages.pipelines.reproduce.sources import FEATURES
-from vad.stages.train.choices import split_settings
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.detectors.table import find_row
+from vad.stages.train.settings import split_settings
 
 N_EACH = 2  # videos of each list and label
 

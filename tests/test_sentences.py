@@ -12,8 +12,8 @@ from vad.errors import UsageError
 from vad.stages.extract.sentences import create_encoder, find_encoder
 from vad.stages.extract.sentences.encoder import batches
 from vad.stages.pipelines.cli import main
+from vad.stages.train.run import Run
 from vad.store import FeatureStore
-from vad.stages.train.checkpoint import Run
 
 SENTENCES = ["a man runs", "a car", "", "two men fight on the street", "a car"]
 WORDS = ["a", "man", "men", "runs", "car", "two", "fight", "on", "the", "street"]

@@ -49,8 +49,8 @@ def test_a_seed_draws_the_same_videos_and_another_seed_others():
     ],
 )
 def test_few_judges_are_told(normal, abnormal, select, doubt):
-    judges = FORTY[:normal] + FORTY[20 : 20 + abnormal]
-    parts = {"validation": ([], judges, []), "test": ([], [], judges)}
+    selection_videos = FORTY[:normal] + FORTY[20 : 20 + abnormal]
+    parts = {"validation": ([], selection_videos, []), "test": ([], [], selection_videos)}
     assert Split(*parts[select], select).doubt == doubt
 
 
@@ -114,9 +114,9 @@ def test_many_small_kinds_still_give_their_share_together():
 def test_the_test_videos_choose_only_when_asked_and_then_all_others_train():
     labels = [*FORTY, Label("t0", 0, split="test"), Label("t1", 1, split="test")]
     split = split_videos(labels, validation=0.2, seed=0)
-    assert names(split.judges) == names(split.validation)
+    assert names(split.selection_videos) == names(split.validation)
     split = split_videos(labels, validation=0.2, seed=0, select="test")
-    assert names(split.judges) == {"t0", "t1"}
+    assert names(split.selection_videos) == {"t0", "t1"}
     assert (len(split.train), split.validation) == (40, [])
     with pytest.raises(UsageError, match="test has no normal video among 0"):
         split_videos(FORTY, validation=0.2, seed=0, select="test")

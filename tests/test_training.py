@@ -13,12 +13,12 @@ from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation import evaluate, save
 from vad.stages.infer.scoring import score_stored
-from vad.store import FeatureStore
 from vad.stages.train.bags import segment_mean
-from vad.stages.train.checkpoint import Run, smooth
 from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.fit import balanced_batches, mixed
-from vad.stages.train.run import train
+from vad.stages.train.run import Run, smooth
+from vad.stages.train.training import train
+from vad.store import FeatureStore
 
 DIM = 8
 QUICK = {"epochs": 20, "width": 8, "lr": 0.01, "dropout": 0.2, "batch": 4, "quiet": True}

@@ -10,13 +10,13 @@ import pytest
 
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
-from vad.store import FeatureStore
-from vad.stages.train.choices import split_settings
-from vad.stages.train.run import train
+from vad.stages.train.settings import split_settings
+from vad.stages.train.training import train
 from vad.stages.train.tune.measure import Problem, measure
-from vad.stages.train.tune.results import Found, Trial, mean_error
+from vad.stages.train.tune.results import SearchResult, Trial, mean_error
 from vad.stages.train.tune.run import JOURNAL, tune
 from vad.stages.train.tune.space import Choice, Range, choose_space, grid_of
+from vad.store import FeatureStore
 
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
 QUICK = {"epochs": 4, "width": 4, "batch": 4, "scale": "standardise", "quiet": True}
@@ -131,10 +131,10 @@ def test_a_point_is_measured_on_training_videos_alone(folder):
     problem = Problem(folder / "features.zarr", folder / "labels.csv", settings, own)
     aucs = measure(problem, {"lr": 0.01}, (0, 1))
     assert len(aucs) == 2
-    seen = [material.split for material in problem._gathered.values()]
+    seen = [data.split for data in problem._loaded.values()]
     testing = {"v20", "v21", "v22", "v23"}
     for split in seen:
-        assert not testing & {label.video for label in split.train + split.judges}
+        assert not testing & {label.video for label in split.train + split.selection_videos}
     first, second = ([label.video for label in split.validation] for split in seen)
     assert first != second  # drawn by other seeds
 
@@ -242,7 +242,7 @@ def test_processes_share_a_search(folder, tmp_path):
 )
 def test_a_gain_is_told_from_chance_on_splits_that_no_trial_saw(given, best, verdict):
     trial = Trial(0, {}, [0.9], 0.9, 1)
-    assert Found(None, {}, [trial], trial, [0.8], given, best).verdict == verdict
+    assert SearchResult(None, {}, [trial], trial, [0.8], given, best).verdict == verdict
 
 
 def test_mean_and_its_standard_error():
@@ -253,6 +253,6 @@ def test_mean_and_its_standard_error():
 def test_where_no_trial_is_better_the_settings_given_are_kept():
     settings, own = split_settings({"lr": 0.005})
     problem = Problem("s.zarr", "l.csv", settings, own)
-    found = Found(problem, {}, [Trial(0, {"lr": 0.1}, [0.7], 0.7, 1)], None, [1.0])
+    found = SearchResult(problem, {}, [Trial(0, {"lr": 0.1}, [0.7], 0.7, 1)], None, [1.0])
     assert found.verdict == "no trial beats the settings given, which rank every video right"
     assert found.settings["lr"] == 0.005

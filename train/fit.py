@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from vad.config import build, options
 from vad.errors import UsageError
+from vad.labels import Label
 from vad.progress import Meter
+from vad.store import FeatureStore
 
-from .bags import Bags
-from .checkpoint import load_tensors, save_tensors, with_prefix
+from .bags import Bags, bags_in_memory
 from .detectors import Detector
 from .history import History
+from .run import Run, load_tensors, save_tensors, with_prefix
 from .settings import TrainSettings
 from .streams import Inputs
 
@@ -210,6 +213,31 @@ def validate(
     auc = roc_auc_score(bags.labels[order], np.concatenate(peaks))
     names = (f"{settings.select}/loss", f"{settings.select}/video_auc")
     return dict(zip(names, (float(np.mean(losses)), float(auc)), strict=True))
+
+
+@torch.inference_mode()
+def heldout_loss(run: Run, store: FeatureStore, labels: Sequence[Label]) -> float | None:
+    """Mean loss over videos in the paper's form, as training tells it of validation videos.
+
+    A batch of bags is in memory at a time. None for imported weights: what they were trained by is
+    not known.
+    """
+    training = run.card["training"]
+    if "segments" not in training:
+        return None
+    known = {n: v for n, v in training.items() if n in options(TrainSettings)}
+    settings = build(TrainSettings, known, where=str(run.path))
+    order = mixed(np.array([label.label for label in labels]))
+    device = next(run.detector.parameters()).device
+    losses = []
+    for start in range(0, len(order), settings.batch):
+        part = [labels[i] for i in order[start : start + settings.batch]]
+        stretch = settings.form == "published"
+        bags = bags_in_memory(store, run.names, part, settings.segments, stretch=stretch)
+        streams, lengths, is_abnormal = bags.take(np.arange(len(part)), device)
+        output = run.detector(*run.inputs(streams), lengths)
+        losses += [run.detector.loss(output, is_abnormal, "paper")["total"].item()] * len(part)
+    return float(np.mean(losses))
 
 
 def _require_numbers(scores: Tensor, settings: TrainSettings) -> None:

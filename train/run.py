@@ -1,161 +1,183 @@
-"""`vad train`: store and labels in, a run folder out."""
+"""A run folder: what `vad train` leaves and everything later reads.
+
+    runs/rtfm/
+      detector.safetensors   weights of the chosen epoch, and the scaling of its input
+      card.json              settings, data, provenance of the features, metrics, threshold
+      history.csv            one row an epoch; the same curves for TensorBoard in tensorboard/
+
+No pickles: safetensors holds tensors, the card is JSON.
+"""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vad.version import VERSION
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.files import write_json
-from vad.progress import meter
+from vad.files import committed, write_json
 
-from .checkpoint import CARD, SCHEMA, Run
-from .choices import split_settings
-from .fit import Fit, fit
-from .history import History
-from .material import Material, gather
-from .metrics import best_threshold
-from .settings import TrainSettings
-from .streams import read_each
+from .detectors import Detector, create_detector
+from .streams import KINDS, Inputs, Names, Scaling
 
-log = logging.getLogger("vad")
-
-STATE, PLAN = "state.safetensors", "plan.json"  # of an unfinished run
+SCHEMA = "vad.run/1"
+WEIGHTS, CARD = "detector.safetensors", "card.json"
+PREFIXES = {"visual": "scaling.", "text": "text_scaling."}  # of the tensors of a stream's scaling
+LONG_SNIPPETS = 1024  # longer videos are scored a crop at a time: attention grows with the square
 
 
-def train(
-    store: str | Path,
-    labels: str | Path,
-    out: str | Path = "runs/rtfm",
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    quiet: bool = False,
-    **settings: Any,
-) -> Run:
-    """Train a detector from video-level labels, and open the run it leaves in `out`.
+class Run:
+    """A trained detector with its card, ready to score. Use `open`."""
 
-    `settings` are those of `TrainSettings` and of the detector. Raises UsageError for wrong input.
-    """
-    chosen, own = split_settings(settings)
-    return train_run(
-        store,
-        Path(labels),
-        Path(out),
-        chosen,
-        own,
-        resume=resume,
-        overwrite=overwrite,
-        quiet=quiet,
-    )
+    def __init__(
+        self, path: Path, card: dict[str, Any], detector: Detector, inputs: Inputs
+    ) -> None:
+        self.path, self.card, self.detector, self.inputs = path, card, detector.eval(), inputs
 
-
-def train_run(
-    store_path: str | Path,
-    labels_path: Path,
-    out: Path,
-    settings: TrainSettings,
-    own: Mapping[str, Any],
-    *,
-    resume: bool,
-    overwrite: bool,
-    quiet: bool,
-) -> Run:
-    """Train with settings that are built already; see `train`."""
-    if (out / CARD).exists() and not overwrite:
-        raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
-    material = gather(store_path, labels_path, settings, own, quiet=quiet)
-    if material.split.doubt:
-        log.warning("%s", material.split.doubt)
-    visual_dim, text_dim = material.dims
-    plan: dict[str, Any] = {
-        "schema": SCHEMA,
-        "vad": VERSION,
-        "detector": {
-            "name": settings.detector,
-            "visual_dim": visual_dim,
-            "text_dim": text_dim,
-            "settings": dict(own),
-        },
-        "training": asdict(settings),
-        "features": material.features(),
-        "data": {"labels": str(labels_path), **material.split.listed()},
-    }
-    going_on = _goes_on(out, plan, resume=resume)
-    detector = material.detector(settings, own)
-    device = choose_device(settings.device)
-    state = Fit.begin(detector.to(device), settings)
-    if going_on:
-        state.load(out / STATE)
-        log.info("going on after epoch %d", state.epoch)
-    else:
-        write_json(out / PLAN, plan)
-    inputs = material.inputs.to(device)
-    n_epochs = settings.epochs - state.epoch
-    with (
-        History(out, state.epoch) as history,
-        meter("train", n_epochs, unit="epochs", quiet=quiet) as progress,
-    ):
-        fit(
-            state,
-            material.train,
-            material.judges,
-            inputs,
-            settings,
-            history=history,
-            state_path=out / STATE,
-            progress=progress,
+    @classmethod
+    def open(cls, path: str | Path, device: str = "cpu") -> Run:
+        """Load a run folder; UsageError if it is none, or its weights do not fit its card."""
+        path = Path(path)
+        card = read_card(path)
+        made = card["detector"]
+        detector = create_detector(
+            made["name"],
+            visual_dim=made["visual_dim"],
+            text_dim=made["text_dim"],
+            settings=made["settings"],
         )
-        chosen = next(r for r in history.rows if r["epoch"] == state.best_epoch)
-    detector.load_state_dict(state.best_weights)
-    return _finish(Run(out, plan, detector, inputs), material, chosen)
+        tensors = load_tensors(path / WEIGHTS)
+        try:
+            detector.load_state_dict(with_prefix(tensors, "detector."))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{path / WEIGHTS} does not fit {path / CARD}: {reason}") from None
+        chosen = choose_device(device)
+        scalings = {
+            kind: Scaling.from_tensors(with_prefix(tensors, PREFIXES[kind]))
+            for kind in names_of(card)
+        }
+        inputs = Inputs(scalings, apart=detector.text_dim is not None)
+        return cls(path, card, detector.to(chosen), inputs.to(chosen))
+
+    def save(self) -> None:
+        """Write weights and card; the card comes last, a folder with one is a finished run."""
+        tensors = {f"detector.{n}": t for n, t in self.detector.state_dict().items()}
+        for kind, scaling in self.inputs.scalings.items():
+            tensors |= {f"{PREFIXES[kind]}{n}": t for n, t in scaling.tensors().items()}
+        save_tensors(self.path / WEIGHTS, tensors)
+        write_json(self.path / CARD, self.card)
+
+    @property
+    def name(self) -> str:
+        """What results call it: the name of its folder."""
+        return self.path.resolve().name
+
+    @property
+    def threshold(self) -> float:
+        """The score from which a frame is flagged, chosen on the validation videos."""
+        return float(self.card["threshold"])
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The arrays of a store that it reads, by kind: {"visual": "visual/i3d"}."""
+        return names_of(self.card)
+
+    @torch.inference_mode()
+    def score(
+        self, visual: NDArray[Any] | None = None, text: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Snippet scores of one video, from the streams that the run was trained on.
+
+        visual [snippets, crops, dim] and text [snippets, dim] as stored -> [snippets] in [0, 1],
+        the mean over crops and over the neighbours that the run's `smoothing` says. Raises
+        UsageError where a stream is missing.
+        """
+        text = text if text is None else text.reshape(len(text), 1, -1)
+        given = {"visual": visual, "text": text}
+        streams = {kind: stream for kind in self.names if (stream := given[kind]) is not None}
+        if len(streams) < len(self.names):
+            raise UsageError(f"{self.path} reads {' and '.join(self.names.values())}")
+        features, sentences = self.inputs.of_arrays(streams)
+        parts = features.split(1, dim=1) if features.shape[2] > LONG_SNIPPETS else (features,)
+        scores = torch.stack([self.detector(part, sentences).scores[0] for part in parts]).mean(0)
+        return smooth(scores.float().cpu().numpy(), self.card["training"]["smoothing"])
 
 
-def _goes_on(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
-    """Whether there is an unfinished run to go on with; UsageError if it is of other settings."""
-    if not resume or not (out / STATE).exists():
-        return False
-    before = json.loads((out / PLAN).read_text(encoding="utf-8"))
-    for part in ("detector", "training", "features", "data"):
-        old, new = before[part], json.loads(json.dumps(plan[part]))
-        if differing := [n for n in new if n != "epochs" and old.get(n) != new[n]]:
-            raise UsageError(
-                f"{out} was begun with another {part} {differing[0]}",
-                hint="use the same settings, or train anew without --resume",
-            )
-    return True
-
-
-def _finish(run: Run, material: Material, chosen: Mapping[str, float]) -> Run:
-    """Choose the threshold on the videos that judge, and write weights and card."""
-    split, threshold = material.split, 0.5
-    if split.judges:
-        peaks = [
-            run.score(**streams).max()
-            for streams in read_each(material.store, run.names, [x.video for x in split.judges])
-        ]
-        threshold = best_threshold([label.label for label in split.judges], peaks)
-    run.card = {
-        **run.card,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "n_parameters": sum(p.numel() for p in run.detector.parameters()),
-        "selection": {
-            "on": split.select if split.judges else "nothing: the last epoch",
-            "epoch": int(chosen["epoch"]),
-            "figures": {n: v for n, v in chosen.items() if n != "epoch"},
-            "videos": split.n_judges,
-            **({"doubt": split.doubt} if split.doubt else {}),
-        },
-        "threshold": threshold,
+def features_card(
+    store: str | Path,
+    names: Names,
+    widths: Mapping[str, int | None],
+    *,
+    crops: int | None,
+    made: Mapping[str, Mapping[str, Any] | None],
+) -> dict[str, Any]:
+    """What a card says of the features that a run reads: their arrays, sizes and provenance."""
+    return {
+        "store": str(store),
+        "visual": names.get("visual"),
+        "crops": crops,
+        "dim": widths.get("visual"),
+        "provenance": made.get("visual"),
+        "text": names.get("text"),
+        "text_dim": widths.get("text"),
+        "text_provenance": made.get("text"),
     }
-    run.save()
-    for left in (STATE, PLAN):
-        (run.path / left).unlink(missing_ok=True)
-    return run
+
+
+def names_of(card: Mapping[str, Any]) -> dict[str, str]:
+    """The arrays that the run of a card reads, by kind."""
+    return {kind: name for kind in KINDS if (name := card["features"].get(kind))}
+
+
+def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Mean of every score [snippets] and those within `reach`, the nearer the more; fewer at the
+    ends. A reach of 1 weighs them 1, 2, 1."""
+    window = np.bartlett(2 * reach + 3)[1:-1]
+    sums = np.convolve(scores, window)[reach : reach + len(scores)]
+    counts = np.convolve(np.ones(len(scores)), window)[reach : reach + len(scores)]
+    return np.asarray(sums / counts, np.float32)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a run; UsageError if there is none, or one of another schema."""
+    try:
+        card: dict[str, Any] = json.loads((path / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path} is no run: it has no {CARD}", hint="name a folder that vad train wrote"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path / CARD} cannot be read: {error}") from None
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
+        raise UsageError(f"{path / CARD} is not of schema {SCHEMA}")
+    return card
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UsageError if it is missing or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors whole or not at all."""
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    with committed(path) as part:
+        save_file(plain, part)
+
+
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with a prefix, without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

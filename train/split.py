@@ -25,22 +25,22 @@ class Split:
     select: Literal["validation", "test"] = "validation"
 
     @property
-    def judges(self) -> list[Label]:
+    def selection_videos(self) -> list[Label]:
         """The videos that choose the epoch and the threshold."""
         return self.test if self.select == "test" else self.validation
 
     @property
-    def n_judges(self) -> dict[str, int]:
+    def n_selection_videos(self) -> dict[str, int]:
         """How many of them there are of either label."""
-        n_abnormal = sum(label.label for label in self.judges)
-        return {"normal": len(self.judges) - n_abnormal, "abnormal": n_abnormal}
+        n_abnormal = sum(label.label for label in self.selection_videos)
+        return {"normal": len(self.selection_videos) - n_abnormal, "abnormal": n_abnormal}
 
     @property
     def doubt(self) -> str:
         """Why they choose little better than chance, and what to do; empty where they do not."""
-        if not self.judges or min(self.n_judges.values()) >= FEW:
+        if not self.selection_videos or min(self.n_selection_videos.values()) >= FEW:
             return ""
-        words = " and ".join(f"{n} {kind}" for kind, n in self.n_judges.items())
+        words = " and ".join(f"{n} {kind}" for kind, n in self.n_selection_videos.items())
         advice = "label more"
         if self.select == "validation":
             advice += ", raise --validation, or set it to 0 for the last epoch"

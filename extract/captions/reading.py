@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.version import VERSION
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
+from vad.version import VERSION
 
 from ..captioners.settings import CaptionSettings
 from ..captioners.table import CaptionerCard

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vad.version import VERSION
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
 from vad.store import INFORMATION, FeatureStore, differences
+from vad.version import VERSION
 
 from ..captioners import CaptionerCard, create_captioner, find_captioner
 from ..captioners.settings import CaptionSettings

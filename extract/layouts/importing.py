@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.version import VERSION
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
+from vad.version import VERSION
 
 from ..failures import Failures
 from ..records import unseen_record

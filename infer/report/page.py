@@ -15,8 +15,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-
 from vad.version import VERSION
+
 from ..axis import axis_of, height_of
 from ..scores import VideoScores, exact, timecode
 from .curve import around, curve, steps, svg

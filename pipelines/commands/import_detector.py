@@ -35,7 +35,7 @@ def command(
     --set gives settings of the detector that the weights do not tell, such as --set window=5.
     """
     from vad.config import parse_assignments
-    from vad.stages.train.imported import import_detector
+    from vad.stages.train.weights import import_detector
 
     run = import_detector(
         weights,

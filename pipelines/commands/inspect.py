@@ -17,7 +17,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Show what a feature store or a trained run holds, and how it was made."""
-    from vad.stages.train.checkpoint import CARD, read_card
+    from vad.stages.train.run import CARD, read_card
 
     found = read_card(Path(path)) if Path(path, CARD).exists() else describe_store(path)
     if as_json:

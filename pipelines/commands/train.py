@@ -32,7 +32,7 @@ def command(
 
     --set also takes the detector's own settings, such as --set k=5.
     """
-    from vad.stages.train.run import train
+    from vad.stages.train.training import train
 
     named = settings.get("detector") or settings.get("preset") or TrainSettings.detector
     out = out or Path("runs", str(named))

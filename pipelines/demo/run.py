@@ -9,8 +9,8 @@ from pathlib import Path
 from vad.stages.extract.run import extract
 from vad.stages.infer.evaluation import Evaluation, evaluate, save
 from vad.stages.infer.writers import save as save_scores
+from vad.stages.train.training import train
 from vad.store import FeatureStore
-from vad.stages.train.run import train
 
 from ..score import score
 from .videos import render_demo

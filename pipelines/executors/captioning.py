@@ -10,9 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vad.stages.extract import captions
 from vad.device import choose_device
 from vad.errors import UsageError
+from vad.progress import meter
+from vad.stages.extract import captions
 from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.captions.looking import Looking
 from vad.stages.extract.captions.run import looking_of
@@ -20,7 +21,6 @@ from vad.stages.extract.failures import Failures
 from vad.stages.extract.run import Outcome
 from vad.stages.extract.sources import Source
 from vad.stages.extract.turns import Ended
-from vad.progress import meter
 from vad.store import FeatureStore, differences
 
 from .settings import ExecutorSettings, split

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from .sources import FEATURES
 log = logging.getLogger("vad")
 
 SCHEMA = "vad.reproduction/1"
+STDERR = 2  # file descriptor
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,10 @@ def reproduce(
 
 
 def _run(step: Step) -> None:
-    """Run a command as the command line would; what it prints goes to stderr."""
-    from ..cli import app
-
-    with contextlib.redirect_stdout(sys.stderr):
-        code = app(list(step.argv), standalone_mode=False)
-    if code:
-        raise VadError(f"{step} ended with exit code {code}")
+    """Run a command in a process of its own; what it prints goes to stderr."""
+    done = subprocess.run([sys.executable, "-m", "vad", *step.argv], stdout=STDERR, check=False)
+    if done.returncode:
+        raise VadError(f"{step} ended with exit code {done.returncode}")
 
 
 def _compare(name: str, row: Row, plan: Plan, settings: Sequence[str]) -> Result:

@@ -34,8 +34,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from vad.errors import UsageError, VadError
 from vad.stages.extract.sources import Source, find_sources
+from vad.stages.train.run import Run
 from vad.terminal import plain
-from vad.stages.train.checkpoint import Run
 
 from .answers import CHUNK_BYTES, NOTHING, Answers
 from .jobs import FORMATS, Jobs

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vad.stages.infer.evaluation import evaluate as evaluate
     from vad.stages.pipelines.reproduce.run import reproduce as reproduce
     from vad.stages.pipelines.score import score as score
-    from vad.stages.train.run import train as train
+    from vad.stages.train.training import train as train
     from vad.stages.train.tune.run import tune as tune
 
 # Threads of a parallel loop that wait for each other shall sleep: by default they spin, and where
@@ -41,7 +41,7 @@ _LAZY = {
     "extract": "vad.stages.extract.run",
     "reproduce": "vad.stages.pipelines.reproduce.run",
     "score": "vad.stages.pipelines.score",
-    "train": "vad.stages.train.run",
+    "train": "vad.stages.train.training",
     "tune": "vad.stages.train.tune.run",
 }
 

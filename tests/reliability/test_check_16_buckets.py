@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from vad.stages.extract.failures import Failures
 from vad.places import place_of
+from vad.stages.extract.failures import Failures
 from vad.store import FeatureStore
 from vad.verify import verify
 

@@ -8,9 +8,9 @@ import pytest
 
 from vad.claims import Claims
 from vad.errors import UsageError, VideoError
+from vad.shard import Shard
 from vad.stages.extract.failures import Failures
 from vad.stages.extract.sources import Source
-from vad.shard import Shard
 
 HOLD = """
 import sys

@@ -20,8 +20,8 @@ from vad.errors import UsageError, VadError
 from vad.stages.extract.decoders.video import probe
 from vad.stages.extract.sources import find_sources
 from vad.stages.extract.weights.checkpoint import read_checkpoint
+from vad.stages.train.run import Run
 from vad.store import FeatureStore, key_of
-from vad.stages.train.checkpoint import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 

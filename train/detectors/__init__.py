@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vad.config import build
 from vad.errors import UsageError
 
-from .table import DETECTORS, Row, find_row
+from .table import DETECTORS, DetectorRow, find_row
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DETECTORS",
     "Detector",
+    "DetectorRow",
     "Form",
     "Output",
-    "Row",
     "create_detector",
     "find_row",
     "from_published",

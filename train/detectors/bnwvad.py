@@ -17,7 +17,7 @@ from ..blocks.attention import Embedding, Transformer
 from ..blocks.layers import BatchNorm, conv
 from ..losses import Terms, weighted
 from ..selection import magnitude, valid_snippets, vector_norm
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import BNWVADSettings
 
 
@@ -69,16 +69,16 @@ class BNWVAD(Detector):
         self.selfatt = Transformer(settings.width, settings.dropout)
         self.normal_head = NormalHead(settings.width)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Scores and both distances [videos, crops, snippets], and the anomaly."""
-        mask = bags.mask
-        x = self.selfatt(self.embedding(bags.channels(bags.visual), mask), mask)
+        mask = batch.mask
+        x = self.selfatt(self.embedding(batch.channels(batch.visual), mask), mask)
         rows = self.normal_head(x.transpose(1, 2), mask)
-        scores, first, second = (bags.unflatten(values) for values in rows)
-        anomaly = bags.blank((first + second).mean(1) * scores.mean(1))
+        scores, first, second = (batch.unflatten(values) for values in rows)
+        anomaly = batch.blank((first + second).mean(1) * scores.mean(1))
         parts = {"normal_scores": scores, "first": first, "second": second, "anomaly": anomaly}
-        magnitudes = bags.blank(magnitude(bags.unflatten(x)))
-        return Output(anomaly / (1 + anomaly), magnitudes, bags.lengths, parts)
+        magnitudes = batch.blank(magnitude(batch.unflatten(x)))
+        return Output(anomaly / (1 + anomaly), magnitudes, batch.lengths, parts)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Small scores in normal videos, and for each normalisation a triplet. Both forms agree.

@@ -30,7 +30,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Bags:
+class Batch:
     """A checked batch, 0 at padding."""
 
     visual: Tensor  # [videos, crops, snippets, dim]
@@ -143,14 +143,14 @@ class Detector(nn.Module):
             )
 
     @abstractmethod
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """The network."""
 
     @abstractmethod
     def terms(self, output: Output, labels: Tensor, form: Form) -> dict[str, Tensor]:
         """The loss, on checked labels (float, on the device of the scores)."""
 
-    def _checked(self, visual: Tensor, text: Tensor | None, lengths: Tensor | None) -> Bags:
+    def _checked(self, visual: Tensor, text: Tensor | None, lengths: Tensor | None) -> Batch:
         if visual.ndim != 4 or visual.shape[-1] != self.visual_dim or 0 in visual.shape:
             raise UsageError(
                 f"visual features are [videos, crops, snippets, {self.visual_dim}] and not empty, "
@@ -166,14 +166,14 @@ class Detector(nn.Module):
                 f"got {'none' if text is None else list(text.shape)}"
             )
         if lengths is None:
-            return Bags(visual, text, torch.full((videos,), snippets, device=visual.device), None)
+            return Batch(visual, text, torch.full((videos,), snippets, device=visual.device), None)
         lengths = lengths.to(visual.device, torch.int64)
         if lengths.shape != (videos,) or bool(((lengths < 1) | (lengths > snippets)).any()):
             raise UsageError(
                 f"lengths are {videos} counts between 1 and {snippets}, got {lengths.tolist()}"
             )
         if bool((lengths == snippets).all()):
-            return Bags(visual, text, lengths, None)
+            return Batch(visual, text, lengths, None)
         valid = torch.arange(snippets, device=visual.device) < lengths[:, None]
         text = None if text is None else text * valid[..., None]
-        return Bags(visual * valid[:, None, :, None], text, lengths, valid)
+        return Batch(visual * valid[:, None, :, None], text, lengths, valid)

@@ -17,7 +17,7 @@ from torch.nn.functional import pairwise_distance
 from ..blocks.layers import BatchNorm, blank, conv
 from ..losses import Terms, abnormal_regularity, group_mean, smoothness_sums, video_bce, weighted
 from ..selection import magnitude, top_k, vector_norm
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import MGFNSettings
 
 DEPTHS = (3, 3, 2)  # layers of the glance stage and of the two focus stages
@@ -143,17 +143,17 @@ class MGFN(Detector):
         self.to_logits = nn.Sequential(nn.LayerNorm(widths[-1]))
         self.fc = nn.Linear(widths[-1], 1)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Features [videos, crops, snippets, dim] and their scores."""
-        norms = vector_norm(bags.visual)[..., None]
-        x = self.to_tokens(bags.channels(bags.visual))
-        x = blank(x + self.settings.ratio * self.to_mag(bags.channels(norms)), bags.mask)
+        norms = vector_norm(batch.visual)[..., None]
+        x = self.to_tokens(batch.channels(batch.visual))
+        x = blank(x + self.settings.ratio * self.to_mag(batch.channels(norms)), batch.mask)
         for stage in self.stages:
-            x = stage(x, bags.mask)
-        features = bags.unflatten(self.to_logits(x.transpose(1, 2)))
+            x = stage(x, batch.mask)
+        features = batch.unflatten(self.to_logits(x.transpose(1, 2)))
         scores = torch.sigmoid(self.fc(features)).squeeze(-1).mean(1)
-        magnitudes = bags.blank(magnitude(features))
-        return Output(bags.blank(scores), magnitudes, bags.lengths, {"features": features})
+        magnitudes = batch.blank(magnitude(features))
+        return Output(batch.blank(scores), magnitudes, batch.lengths, {"features": features})
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Classification, three contrastive terms, smoothness and sparsity.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..blocks.layers import Dropout, score_head
 from ..losses import Terms, focal, pairs_hinge, smoothness_sums, weighted
 from ..selection import magnitude, top_k
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import MILSettings
 
 
@@ -32,10 +32,10 @@ class MIL(Detector):
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Scores of every snippet by itself."""
-        scores = score_head(bags.visual, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
-        return Output(bags.blank(scores), magnitude(bags.visual), bags.lengths)
+        scores = score_head(batch.visual, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
+        return Output(batch.blank(scores), magnitude(batch.visual), batch.lengths)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Ranking of all abnormal over all normal videos, focal loss, smoothness of all videos.

@@ -20,7 +20,7 @@ from ..blocks.attention import blocks_of
 from ..blocks.layers import Dropout
 from ..losses import Terms, video_bce, weighted
 from ..selection import magnitude, top_k, valid_snippets
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import PEL4VADSettings
 
 PROMPT_DIM = 512  # of CLIP's sentences, and of the snippets compared with them
@@ -122,15 +122,15 @@ class PEL4VAD(Detector):
             if isinstance(layer, nn.Conv1d | nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Features [videos, crops, snippets, 512] and scores [videos, crops, snippets]."""
-        compared, hidden = self.self_attention(bags.visual.flatten(0, 1), bags.mask)
+        compared, hidden = self.self_attention(batch.visual.flatten(0, 1), batch.mask)
         logits = self.classifier(pad(hidden, (self.settings.t_step - 1, 0)))[:, 0]
-        crop_scores = bags.unflatten(torch.sigmoid(logits))
-        features = bags.unflatten(compared.transpose(1, 2))
+        crop_scores = batch.unflatten(torch.sigmoid(logits))
+        features = batch.unflatten(compared.transpose(1, 2))
         parts = {"features": features, "crop_scores": crop_scores}
-        magnitudes = bags.blank(magnitude(features))
-        return Output(bags.blank(crop_scores.mean(1)), magnitudes, bags.lengths, parts)
+        magnitudes = batch.blank(magnitude(features))
+        return Output(batch.blank(crop_scores.mean(1)), magnitudes, batch.lengths, parts)
 
     def loss(
         self,

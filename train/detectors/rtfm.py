@@ -23,7 +23,7 @@ from ..losses import (
     weighted,
 )
 from ..selection import magnitude, top_k
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import MagnitudeSettings, RTFMSettings
 
 HIDDEN = (512, 128)  # widths of the classifier between features and score
@@ -51,13 +51,15 @@ class RTFM(Detector):
             nn.init.zeros_(self.get_parameter("fc3.weight"))  # a start at 0.5 for all
         nn.init.constant_(self.Aggregate.conv_5.get_parameter("2.weight"), settings.gain)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Features [videos, crops, snippets, dim] and their scores."""
-        changed = self.Aggregate(bags.channels(bags.visual), bags.mask)
-        features = self.dropout(bags.unflatten(changed.transpose(1, 2)))
+        changed = self.Aggregate(batch.channels(batch.visual), batch.mask)
+        features = self.dropout(batch.unflatten(changed.transpose(1, 2)))
         layers = [self.get_submodule(name) for name in self.head]
         scores = score_head(features, layers, self.dropout).mean(1)
-        return Output(bags.blank(scores), magnitude(features), bags.lengths, {"features": features})
+        return Output(
+            batch.blank(scores), magnitude(features), batch.lengths, {"features": features}
+        )
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """See `feature_magnitude_terms`."""

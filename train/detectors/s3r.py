@@ -3,12 +3,24 @@
 A dictionary of what normal videos look like rebuilds every snippet; what the two have in common and
 what sets them apart is weighed channel by channel, and both are classified. Scores and loss equal
 those of github.com/louisYen/S3R (6835335) to 1e-4.
+
+The dictionary is learnt before the detector is trained. Every normal training video is one vector,
+the mean over its crops and snippets. The released code learns a sparse code of the transposed
+matrix, where a sample is one feature channel seen in all videos, and keeps the codes: each channel
+is made of at most two atoms. UCF-Crime has 800 videos and 400 atoms, ShanghaiTech 175 and 158. The
+published dictionary files are not reproduced to the last digit, because scikit-learn counts its
+iterations differently since version 1.3.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from vad.errors import UsageError
@@ -17,11 +29,14 @@ from ..blocks.layers import Dropout, Layers, blank, mean_over_time, xavier
 from ..blocks.temporal import NonLocalNames, TemporalNetwork, conv_norm_relu
 from ..losses import Terms, video_bce
 from ..selection import magnitude
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .rtfm import feature_magnitude_terms
 from .settings import S3RSettings
 
 NAMES = NonLocalNames("query", "key", "value", "alter")
+ITERATIONS = 100  # mini-batches that the released code learns from
+BATCH_CHANNELS = 32
+NONZERO = 2  # atoms a channel is made of
 
 
 class Recall(nn.Module):
@@ -77,7 +92,7 @@ class S3R(Detector):
         self.macro_classifier = nn.ModuleDict({"mlp": classifier(dim, p_drop)})
         xavier(self)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Features [videos, crops, snippets, dim], their scores, and a score of what is normal."""
         if self.dictionary is None:
             raise UsageError(
@@ -86,17 +101,17 @@ class S3R(Detector):
             )
         recall = self.en_normal.get_submodule("en_normal_module")
         gate = self.de_normal.get_submodule("channel_attention.channel_gate.mlp")
-        rows = bags.visual.flatten(0, 1)
-        video = self.video_embedding(rows.transpose(1, 2), bags.mask)
+        rows = batch.visual.flatten(0, 1)
+        video = self.video_embedding(rows.transpose(1, 2), batch.mask)
         macro = recall(rows, self.dictionary).transpose(1, 2)
-        macro = self.macro_embedding(blank(macro, bags.mask), bags.mask)
-        share = torch.sigmoid(gate(mean_over_time(video - macro, bags.mask)))[..., None]
-        features = bags.unflatten((video * share).transpose(1, 2))
-        normal = mean_over_time(macro * (1 - share), bags.mask)
+        macro = self.macro_embedding(blank(macro, batch.mask), batch.mask)
+        share = torch.sigmoid(gate(mean_over_time(video - macro, batch.mask)))[..., None]
+        features = batch.unflatten((video * share).transpose(1, 2))
+        normal = mean_over_time(macro * (1 - share), batch.mask)
         scores = self.video_classifier(features).squeeze(-1).mean(1)
-        normal_scores = bags.unflatten(self.macro_classifier["mlp"](normal).squeeze(-1)).mean(1)
+        normal_scores = batch.unflatten(self.macro_classifier["mlp"](normal).squeeze(-1)).mean(1)
         parts = {"features": features, "normal_scores": normal_scores}
-        return Output(bags.blank(scores), magnitude(features), bags.lengths, parts)
+        return Output(batch.blank(scores), magnitude(features), batch.lengths, parts)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """RTFM's terms, and "macro": what the dictionary rebuilds is normal in every video."""
@@ -125,3 +140,35 @@ def classifier(dim: int, p_drop: float) -> nn.Sequential:
         nn.Linear(128, 1),
         nn.Sigmoid(),
     )
+
+
+def make_dictionary(
+    videos: Iterable[NDArray[np.floating]], *, percent: float = 50.0, seed: int = 42
+) -> NDArray[np.float32]:
+    """Learn a dictionary from the features of normal videos.
+
+    videos of [snippets, crops, dim] -> [atoms, dim] with atoms = `percent` of the number of videos,
+    at least one. Raises UsageError without videos, and for a percentage that is not in (0, 100].
+    """
+    from sklearn.decomposition import MiniBatchDictionaryLearning
+
+    if not 0 < percent <= 100:
+        raise UsageError(f"a dictionary has between 0 and 100 percent atoms, got {percent}")
+    means = [video.mean((0, 1), dtype=np.float64) for video in videos]
+    if not means:
+        raise UsageError("no normal video to make the dictionary of")
+    channels = np.stack(means, 1)  # [dim, videos]
+    atoms = max(1, round(len(means) * percent / 100))
+    learner = MiniBatchDictionaryLearning(
+        n_components=atoms,
+        max_iter=math.ceil(ITERATIONS * BATCH_CHANNELS / len(channels)),
+        batch_size=BATCH_CHANNELS,
+        transform_algorithm="omp",
+        transform_n_nonzero_coefs=min(NONZERO, atoms),
+        random_state=seed,
+    )
+    with warnings.catch_warnings():  # two atoms that coincide end the pursuit early, rightly
+        warnings.filterwarnings("ignore", message=".*Orthogonal matching pursuit ended prematurely")
+        codes = learner.fit(channels).transform(channels)
+    dictionary: NDArray[np.float32] = codes.T.astype(np.float32)
+    return dictionary

@@ -18,7 +18,7 @@ from ..blocks.layers import Dropout, Layers, conv, score_head, xavier
 from ..blocks.temporal import TemporalNetwork
 from ..losses import Terms, group_mean, smoothness_sums, video_bce, weighted
 from ..selection import magnitude, snippet_mean, top_k, valid_snippets
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import SAASettings
 
 
@@ -78,15 +78,15 @@ class SAA(Detector):
         """Training steps made so far: what the first batch normalisation has counted."""
         return int(self.get_buffer("aggregate.conv_1.2.num_batches_tracked"))
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Attention and class scores [videos, crops, snippets]; their product is the score."""
-        x = self.aggregate(bags.channels(bags.visual), bags.mask)
-        attention = bags.unflatten(self.attn(x, bags.mask))
-        features = bags.unflatten(x.transpose(1, 2))
+        x = self.aggregate(batch.channels(batch.visual), batch.mask)
+        attention = batch.unflatten(self.attn(x, batch.mask))
+        features = batch.unflatten(x.transpose(1, 2))
         classes = self.classifier(features)
-        scores = bags.blank((attention * classes).mean(1))
+        scores = batch.blank((attention * classes).mean(1))
         parts = {"attention": attention, "classes": classes}
-        return Output(scores, magnitude(features), bags.lengths, parts)
+        return Output(scores, magnitude(features), batch.lengths, parts)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Four ways to classify, and what holds attention and scores in shape; a crop is a sample.

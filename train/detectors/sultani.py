@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..blocks.layers import Dropout
 from ..losses import Terms, abnormal_regularity, pairs_hinge, weighted
 from ..selection import magnitude, top_k
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import SultaniSettings
 
 
@@ -34,12 +34,12 @@ class Sultani(Detector):
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Scores of every snippet by itself."""
-        hidden = self.dropout(torch.relu(self.fc1(bags.visual)))
+        hidden = self.dropout(torch.relu(self.fc1(batch.visual)))
         hidden = self.dropout(self.fc2(hidden))
         scores = torch.sigmoid(self.fc3(hidden)).squeeze(-1).mean(1)
-        return Output(bags.blank(scores), magnitude(bags.visual), bags.lengths)
+        return Output(batch.blank(scores), magnitude(batch.visual), batch.lengths)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Ranking of highest scores, smoothness and sparsity of abnormal videos, small weights.

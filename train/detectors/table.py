@@ -26,7 +26,7 @@ from .settings import (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DetectorRow:
     """One detector: where its class lies, and what a person chooses it by."""
 
     path: str  # "module:Class", inside this package
@@ -45,8 +45,8 @@ class Row:
         return (alone,) if alone in ("visual", "text") else ("visual", "text")
 
 
-DETECTORS: dict[str, Row] = {
-    "rtfm": Row(
+DETECTORS: dict[str, DetectorRow] = {
+    "rtfm": DetectorRow(
         "rtfm:RTFM",
         RTFMSettings,
         "temporal network (dilated convolutions, non-local block), top-k by feature magnitude",
@@ -56,22 +56,22 @@ DETECTORS: dict[str, Row] = {
         small={"width": 32, "share": 0.2, "gain": 0.0, "layers": 1, "sparse": 0.0}
         | {"weight_decay": 0.05},
     ),
-    "mgfn": Row(
+    "mgfn": DetectorRow(
         "mgfn:MGFN",
         MGFNSettings,
         "attention over the video, convolution over neighbours, contrast of magnitudes",
         "Chen et al., AAAI 2023",
         small={"width": 8},
     ),
-    "s3r": Row(
+    "s3r": DetectorRow(
         "s3r:S3R",
         S3RSettings,
-        "what a dictionary of normal videos cannot rebuild (see `vad.stages.train.dictionary`)",
+        "what a dictionary of normal videos cannot rebuild (see `vad.stages.train.detectors.s3r`)",
         "Wu et al., ECCV 2022",
         small={"width": 32, "share": 0.25},
         arrays=("dictionary",),
     ),
-    "tevad": Row(
+    "tevad": DetectorRow(
         "tevad:TEVAD",
         TEVADSettings,
         "RTFM on visual and caption features, fused",
@@ -79,7 +79,7 @@ DETECTORS: dict[str, Row] = {
         small={"share": 0.25},
         text=True,
     ),
-    "etevad": Row(
+    "etevad": DetectorRow(
         "tevad:ETEVAD",
         ETEVADSettings,
         "TEVAD with squeeze-and-excitation and a transformer layer",
@@ -87,39 +87,39 @@ DETECTORS: dict[str, Row] = {
         small={"share": 0.25},
         text=True,
     ),
-    "saa": Row(
+    "saa": DetectorRow(
         "saa:SAA",
         SAASettings,
         "attention times class scores, also without the most obvious snippets",
         "Fan et al., TCSVT 2024",
         small={"width": 32, "lr": 3e-3},  # few videos make few steps
     ),
-    "topk": Row(
+    "topk": DetectorRow(
         "topk:TopK",
         TopKSettings,
         "one linear layer a snippet, the mean of the k highest scores: the plain way",
         "the reference of all others",
     ),
-    "mil": Row(
+    "mil": DetectorRow(
         "mil:MIL",
         MILSettings,
         "three layers a snippet, ranking and focal loss on the top-k scores",
         "TimeSformer MIL, 2026",
     ),
-    "sultani": Row(
+    "sultani": DetectorRow(
         "sultani:Sultani",
         SultaniSettings,
         "three layers a snippet, ranking of the highest scores",
         "Sultani et al., CVPR 2018",
     ),
-    "urdmu": Row(
+    "urdmu": DetectorRow(
         "urdmu:URDMU",
         URDMUSettings,
         "what a memory of normal and one of abnormal snippets recall",
         "Zhou et al., AAAI 2023",
         small={"width": 64, "weight_decay": 0.05},
     ),
-    "pel4vad": Row(
+    "pel4vad": DetectorRow(
         "pel4vad:PEL4VAD",
         PEL4VADSettings,
         "attention to the video and to a window, causal classifier, prompts at training",
@@ -127,7 +127,7 @@ DETECTORS: dict[str, Row] = {
         small={"t_step": 3, "window": 5, "lr": 2e-4},
         arrays=("prompts",),
     ),
-    "bnwvad": Row(
+    "bnwvad": DetectorRow(
         "bnwvad:BNWVAD",
         BNWVADSettings,
         "distance from the running statistics of batch normalisation",
@@ -137,7 +137,7 @@ DETECTORS: dict[str, Row] = {
 }
 
 
-def find_row(name: str) -> Row:
+def find_row(name: str) -> DetectorRow:
     """The row of a detector. Raises UsageError, naming the nearest, for an unknown name."""
     if name in DETECTORS:
         return DETECTORS[name]

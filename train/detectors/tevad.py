@@ -19,7 +19,7 @@ from ..blocks.layers import Dropout, Layers, Masked, blank, conv, mean_over_time
 from ..blocks.temporal import TemporalNetwork, conv_relu_norm
 from ..losses import Terms, class_magnitude
 from ..selection import magnitude
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .rtfm import feature_magnitude_terms
 from .settings import TEVADSettings
 
@@ -58,21 +58,21 @@ class TEVAD(Detector):
         """The network that either kind of features goes through."""
         return TemporalNetwork(dim, max(1, dim // 4))
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Fused features [videos, crops, snippets, dim] and their scores."""
-        visual = self.Aggregate(bags.channels(bags.visual), bags.mask)
-        features = self.dropout(bags.unflatten(visual.transpose(1, 2)))
-        if bags.text is not None:
-            text = bags.text  # once a video: its crops share it
+        visual = self.Aggregate(batch.channels(batch.visual), batch.mask)
+        features = self.dropout(batch.unflatten(visual.transpose(1, 2)))
+        if batch.text is not None:
+            text = batch.text  # once a video: its crops share it
             if self.settings.aggregate_text:
-                text = self.Aggregate_text(text.transpose(1, 2), bags.valid).transpose(1, 2)
+                text = self.Aggregate_text(text.transpose(1, 2), batch.valid).transpose(1, 2)
             text = text[:, None].expand(*features.shape[:3], -1)
             if self.settings.aggregate_text:
                 text = self.dropout(text)
             features = self.fuse(features, text)
         scores = score_head(features, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
-        magnitudes = bags.blank(magnitude(features))
-        return Output(bags.blank(scores), magnitudes, bags.lengths, {"features": features})
+        magnitudes = batch.blank(magnitude(features))
+        return Output(batch.blank(scores), magnitudes, batch.lengths, {"features": features})
 
     def fuse(self, visual: Tensor, text: Tensor) -> Tensor:
         """visual and text, both [videos, crops, snippets, their dim] -> one, by the fusion mode."""

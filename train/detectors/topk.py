@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..losses import Terms, video_bce, weighted
 from ..selection import magnitude, top_k
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import TopKSettings
 
 
@@ -28,10 +28,10 @@ class TopK(Detector):
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Scores of every snippet by itself."""
-        scores = torch.sigmoid(self.score(bags.visual)).squeeze(-1).mean(1)
-        return Output(bags.blank(scores), magnitude(bags.visual), bags.lengths)
+        scores = torch.sigmoid(self.score(batch.visual)).squeeze(-1).mean(1)
+        return Output(batch.blank(scores), magnitude(batch.visual), batch.lengths)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Classification of the videos. Both forms are the same."""

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize, relu
 from ..blocks.attention import Embedding, Transformer
 from ..losses import Terms, group_mean, video_bce, weighted
 from ..selection import magnitude, snippet_mean, top_k, valid_snippets, vector_norm
-from .interface import Bags, Detector, Form, Output
+from .interface import Batch, Detector, Form, Output
 from .settings import URDMUSettings
 
 
@@ -66,15 +66,15 @@ class URDMU(Detector):
         self.encoder_var = nn.Sequential(nn.Linear(width, width))
         self.cls_head = ScoreHead(width)
 
-    def run(self, bags: Bags) -> Output:
+    def run(self, batch: Batch) -> Output:
         """Embedded snippets [videos, crops, snippets, width] and their scores, without sampling."""
-        mask = bags.mask
-        x = self.selfatt(self.embedding(bags.channels(bags.visual), mask), mask)
+        mask = batch.mask
+        x = self.selfatt(self.embedding(batch.channels(batch.visual), mask), mask)
         recalled = sum(self.encoder_mu(memory(x)[1]) for memory in (self.Amemory, self.Nmemory))
-        scores = bags.unflatten(self.cls_head(x, recalled)).mean(1)
-        features = bags.unflatten(x)
-        magnitudes = bags.blank(magnitude(features))
-        return Output(bags.blank(scores), magnitudes, bags.lengths, {"features": features})
+        scores = batch.unflatten(self.cls_head(x, recalled)).mean(1)
+        features = batch.unflatten(x)
+        magnitudes = batch.blank(magnitude(features))
+        return Output(batch.blank(scores), magnitudes, batch.lengths, {"features": features})
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Classification, what either memory must say of either class, triplet, KL and distance.

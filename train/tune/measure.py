@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from vad.device import choose_device
 from vad.errors import UsageError
 
+from ..data import TrainingData, load_training_data
 from ..fit import WARMUP, Fit, fit_epoch
-from ..material import Material, gather
 from ..settings import TrainSettings
 
-MATERIAL = ("visual", "text", "validation", "fold", "seed", "segments", "form")
+DATA = ("visual", "text", "validation", "fold", "seed", "segments", "form")
 SCALING = ("scale", "components")
 FIGURE = "validation/video_auc"
 
@@ -36,7 +36,7 @@ class Problem:
     labels: Path
     settings: TrainSettings
     own: Mapping[str, Any]  # of the detector
-    _gathered: dict[tuple[Any, ...], Material] = field(default_factory=dict, compare=False)
+    _loaded: dict[tuple[Any, ...], TrainingData] = field(default_factory=dict, compare=False)
 
     def at(self, point: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
         """The settings at a point of the space."""
@@ -47,15 +47,17 @@ class Problem:
             **{n: v for n, v in point.items() if n not in names},
         }
 
-    def material(self, settings: TrainSettings, own: Mapping[str, Any]) -> Material:
-        """Bags and scaling of one split; trials that share them gather them once."""
-        key = (*(getattr(settings, n) for n in MATERIAL + SCALING), own.get("fusion"))
-        if key not in self._gathered:
-            self._gathered[key] = gather(self.store, self.labels, settings, own, quiet=True)
-        material = self._gathered[key]
-        if material.judges is None:
+    def data(self, settings: TrainSettings, own: Mapping[str, Any]) -> TrainingData:
+        """Bags and scaling of one split; trials that share them load_training_data them once."""
+        key = (*(getattr(settings, n) for n in DATA + SCALING), own.get("fusion"))
+        if key not in self._loaded:
+            self._loaded[key] = load_training_data(
+                self.store, self.labels, settings, own, quiet=True
+            )
+        data = self._loaded[key]
+        if data.selection is None:
             raise UsageError("no video validates", hint="--validation 0.2")
-        return material
+        return data
 
 
 def measure(
@@ -74,14 +76,14 @@ def measure(
     trainings = []
     for seed in seeds:
         seeded = replace(settings, seed=seed)
-        material = problem.material(seeded, own)
-        state = Fit.begin(material.detector(seeded, own).to(device), seeded)
-        trainings.append((state, material, material.inputs.to(device), seeded))
+        data = problem.data(seeded, own)
+        state = Fit.begin(data.detector(seeded, own).to(device), seeded)
+        trainings.append((state, data, data.inputs.to(device), seeded))
     ripe = []
     for epoch in range(1, settings.epochs + 1):
         aucs = [
-            fit_epoch(state, material.train, material.judges, inputs, seeded)[FIGURE]
-            for state, material, inputs, seeded in trainings
+            fit_epoch(state, data.train, data.selection, inputs, seeded)[FIGURE]
+            for state, data, inputs, seeded in trainings
         ]
         if epoch > WARMUP * settings.epochs:
             ripe.append(aucs)

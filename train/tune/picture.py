@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from vad.files import committed
 
-from .results import Found, Trial
+from .results import SearchResult, Trial
 from .space import Choice, Range
 
 BLUE, VERMILLION, PALE = "#0072B2", "#D55E00", "#8A8A8A"  # Okabe and Ito (2008)
@@ -22,7 +22,7 @@ DPI = 100
 FEWEST = 4  # complete trials that ranks can be correlated of
 
 
-def draw(found: Found, path: Path) -> None:
+def draw(found: SearchResult, path: Path) -> None:
     """AUC by trial, then by every setting searched, the ones that mattered most first."""
     order = sorted(found.space, key=lambda name: -strength(found, name))
     rows = 1 + math.ceil(len(order) / COLUMNS)
@@ -36,7 +36,7 @@ def draw(found: Found, path: Path) -> None:
         figure.savefig(part, format="png")
 
 
-def strength(found: Found, name: str) -> float:
+def strength(found: SearchResult, name: str) -> float:
     """How closely AUC follows a setting over the complete trials, from 0 to 1.
 
     Of numbers, the size of Spearman's rank correlation; of choices, the square root of the share of
@@ -55,7 +55,7 @@ def strength(found: Found, name: str) -> float:
     return float(np.std([means[value] for value in values]) / aucs.std())
 
 
-def _history(axes: Axes, found: Found) -> None:
+def _history(axes: Axes, found: SearchResult) -> None:
     trials = _complete(found)
     pruned = {t.number: t.last for t in found.trials if t.aucs is None and t.last is not None}
     axes.plot(
@@ -76,12 +76,12 @@ def _history(axes: Axes, found: Found) -> None:
     axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
-def _title(found: Found) -> str:
+def _title(found: SearchResult) -> str:
     n_splits = len(found.given)
     return f"{found.problem.settings.detector}: mean over {n_splits} validation splits"
 
 
-def _slice(axes: Axes, found: Found, name: str) -> None:
+def _slice(axes: Axes, found: SearchResult, name: str) -> None:
     trials, part = _complete(found), found.space[name]
     at: dict[Any, float] | None = None
     if isinstance(part, Choice):
@@ -106,7 +106,7 @@ def _slice(axes: Axes, found: Found, name: str) -> None:
     axes.set_title(f"{name}: {strength(found, name):.2f}", fontsize=10)
 
 
-def _complete(found: Found) -> list[Trial]:
+def _complete(found: SearchResult) -> list[Trial]:
     return [trial for trial in found.trials if trial.aucs is not None]
 
 

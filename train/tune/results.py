@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from vad.version import VERSION
-from vad.files import write_json, write_text
 
 from .measure import Problem
 from .space import Space
@@ -41,7 +40,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The end of a search. AUCs are of the splits, and of as many that no trial saw."""
 
     problem: Problem
@@ -130,23 +129,13 @@ class Found:
         return "\n".join([*lines, f"next: {self.command(folder / 'best.toml')}"])
 
 
-def save(found: Found, folder: Path) -> None:
-    """Write trials.csv, best.toml, tune.json and tuning.png."""
-    from .picture import draw
-
-    write_text(folder / "trials.csv", _table(found))
-    write_text(folder / "best.toml", _toml(found, folder / "best.toml"))
-    write_json(folder / "tune.json", found.to_dict())
-    draw(found, folder / "tuning.png")
-
-
 def mean_error(values: Sequence[float]) -> tuple[float, float]:
     """Mean and its standard error; of one value the error is not known, and given as 0."""
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
     return float(np.mean(values)), float(error)
 
 
-def _table(found: Found) -> str:
+def table(found: SearchResult) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "state", "auc", "standard_error", "epochs", *found.space])
@@ -160,7 +149,7 @@ def _table(found: Found) -> str:
     return text.getvalue()
 
 
-def _toml(found: Found, path: Path) -> str:
+def best_toml(found: SearchResult, path: Path) -> str:
     """The best settings, as `vad train --config` reads them."""
     which = "settings given" if found.best is None else f"trial {found.best.number}"
     lines = [

@@ -25,13 +25,14 @@ import torch
 
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.files import write_json
+from vad.files import write_json, write_text
 from vad.progress import meter
 
-from ..choices import split_settings
 from ..fit import WARMUP, Diverged
+from ..settings import split_settings
 from .measure import Problem, measure
-from .results import Found, Trial, save
+from .picture import draw
+from .results import SearchResult, Trial, best_toml, table
 from .space import Choice, Range, Space, choose_space, grid_of
 
 try:
@@ -107,7 +108,7 @@ def tune(
     resume: bool = False,
     quiet: bool = False,
     **settings: Any,
-) -> Found:
+) -> SearchResult:
     """Search the settings of a training on validation videos, and write what was found to `out`.
 
     `settings` are those of `TrainSettings` and of the detector; the search starts from them.
@@ -138,7 +139,15 @@ def tune(
     return found
 
 
-def _found(search: Search, study: Study, given: list[float]) -> Found:
+def save(found: SearchResult, folder: Path) -> None:
+    """Write trials.csv, best.toml, tune.json and tuning.png."""
+    write_text(folder / "trials.csv", table(found))
+    write_text(folder / "best.toml", best_toml(found, folder / "best.toml"))
+    write_json(folder / "tune.json", found.to_dict())
+    draw(found, folder / "tuning.png")
+
+
+def _found(search: Search, study: Study, given: list[float]) -> SearchResult:
     """The best trial, if it beats the settings given, and both of them on splits not searched."""
     if not (complete := study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))):
         raise UsageError("every trial diverged", hint="search smaller learning rates: --space")
@@ -146,9 +155,9 @@ def _found(search: Search, study: Study, given: list[float]) -> Found:
     trials = [_plain(trial) for trial in study.trials if trial.state in FINISHED]
     assert best.value is not None  # it is complete
     if best.value <= np.mean(given):
-        return Found(search.problem, search.space, trials, None, given)
+        return SearchResult(search.problem, search.space, trials, None, given)
     fresh = tuple(seed + len(search.seeds) for seed in search.seeds)
-    return Found(
+    return SearchResult(
         search.problem,
         search.space,
         trials,
@@ -219,7 +228,7 @@ def _run(search: Search, tickets: Sequence[int], jobs: int) -> Iterator[None]:
             yield
         return
     context = multiprocessing.get_context("spawn")
-    search = replace(search, problem=replace(search.problem, _gathered={}))  # each has its own
+    search = replace(search, problem=replace(search.problem, _loaded={}))  # each has its own
     n_threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(
         jobs, context, initializer=_start_worker, initargs=(search, n_threads)
@@ -234,7 +243,7 @@ def _run(search: Search, tickets: Sequence[int], jobs: int) -> Iterator[None]:
             raise
 
 
-_search: Search | None = None  # of a worker process; it keeps the bags it has gathered
+_search: Search | None = None  # of a worker process; it keeps the data it has loaded
 
 
 def _start_worker(search: Search, n_threads: int) -> None:

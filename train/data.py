@@ -1,6 +1,6 @@
-"""What a training is made of: store, labels and settings to bags, their scaling, and a detector.
+"""The data of a training: store, labels and settings to bags and their scaling, and the detector.
 
-`vad train` gathers it once, `vad tune` for every validation split.
+`vad train` loads it once, `vad tune` once per validation split.
 """
 
 from __future__ import annotations
@@ -19,28 +19,26 @@ from vad.labels import match, read_labels
 from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
-from .checkpoint import features_card
 from .detectors import Detector, create_detector, find_row
 from .detectors.published import fill
-from .dictionary import make_dictionary
-from .scaling import Scaling
+from .run import features_card
 from .settings import TrainSettings
 from .split import Split, split_videos
-from .streams import KINDS, Inputs, choose_streams, shapes_of
+from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
 from .weights import read_weights, recognised
 
 COMPONENTS_A_VIDEO = 2  # of the features, as many as a training video can be asked to tell apart
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """The videos of a training, as bags, and how their features are scaled."""
 
     store: FeatureStore
     names: Mapping[str, str]  # the arrays that are read, by kind
     split: Split
     train: Bags
-    judges: Bags | None  # of the videos that choose the epoch
+    selection: Bags | None  # of the videos that choose the epoch and the threshold
     inputs: Inputs
 
     @property
@@ -86,6 +84,8 @@ class Material:
         """What a detector gets besides features: S3R a dictionary of normal training videos."""
         if "dictionary" not in find_row(settings.detector).arrays:
             return {}
+        from .detectors.s3r import make_dictionary
+
         cpu = torch.device("cpu")
         videos = []
         for index in np.flatnonzero(self.train.labels == 0):
@@ -94,15 +94,15 @@ class Material:
         return {"dictionary": make_dictionary(videos, percent=own["atoms"])}
 
 
-def gather(
+def load_training_data(
     store_path: str | Path,
     labels_path: Path,
     settings: TrainSettings,
     own: Mapping[str, Any],
     *,
     quiet: bool,
-) -> Material:
-    """The material of a training. UsageError where store, labels and settings do not fit."""
+) -> TrainingData:
+    """The data of a training. UsageError where store, labels and settings do not fit."""
     store = FeatureStore.open(store_path)
     given = {"visual": settings.visual, "text": settings.text}
     names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
@@ -120,13 +120,13 @@ def gather(
     bags = load_bags(
         store,
         names,
-        split.train + split.judges,
+        split.train + split.selection_videos,
         settings.segments,
         stretch=settings.form == "published",
         quiet=quiet,
     )
-    train, judges = bags.split(len(split.train))
-    return Material(store, names, split, train, judges, _inputs(train, settings))
+    train, selection = bags.split(len(split.train))
+    return TrainingData(store, names, split, train, selection, _inputs(train, settings))
 
 
 def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
