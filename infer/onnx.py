@@ -137,7 +137,7 @@ def check_packages() -> None:
         import onnxscript
     except ImportError as error:
         raise UsageError(
-            f"ONNX needs the package {error.name}", hint="pip install 'vad[onnx]'"
+            f"ONNX needs the package {error.name}", hint="pip install 'wsvad[onnx]'"
         ) from None
     del onnxruntime, onnxscript
 

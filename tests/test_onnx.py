@@ -17,8 +17,8 @@ from vad.stages.train.run import Run
 from vad.stages.train.streams import Inputs, Scaling
 from vad.store import FeatureStore
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs vad[onnx]")
-pytest.importorskip("onnxscript", reason="ONNX needs vad[onnx]")
+onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs wsvad[onnx]")
+pytest.importorskip("onnxscript", reason="ONNX needs wsvad[onnx]")
 
 
 def run_onnx(path, **inputs):

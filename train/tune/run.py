@@ -39,7 +39,7 @@ try:
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 except ModuleNotFoundError:
-    raise UsageError("vad tune needs Optuna", hint="pip install 'vad[tune]'") from None
+    raise UsageError("vad tune needs Optuna", hint="pip install 'wsvad[tune]'") from None
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -26,7 +26,7 @@ def told(address: str) -> Iterator[None]:
         raise
     except ImportError as error:
         scheme = address.partition("://")[0]
-        install = f"pip install 'vad[{EXTRAS[scheme]}]'" if scheme in EXTRAS else str(error)
+        install = f"pip install 'wsvad[{EXTRAS[scheme]}]'" if scheme in EXTRAS else str(error)
         raise UsageError(f"{address} needs another package", hint=install) from error
     except Exception as error:
         if _is_refusal(error):
