@@ -25,7 +25,8 @@ from datasets import DATA_SETS, DataSet
 
 from vad.files import write_json
 from vad.labels import read_labels
-from vad.stages.infer.evaluation import Evaluation, evaluate
+from vad.stages.infer.evaluation.result import Evaluation
+from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.metrics import evaluate as figures_of
 from vad.stages.train.streams import choose_streams

@@ -25,7 +25,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from vad.datasets import Annotated, read_dataset
 from vad.files import write_json
 from vad.labels import Label, frame_truth, write_labels, write_segments
-from vad.stages.infer.evaluation import Evaluation, evaluate, save
+from vad.stages.infer.evaluation.files import save
+from vad.stages.infer.evaluation.result import Evaluation
+from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.train.metrics import Pool
 from vad.stages.train.metrics.bootstrap import draw, ranking_intervals
 from vad.stages.train.training import train

@@ -19,9 +19,9 @@ from vad.store import VideoRecord
 from vad.version import VERSION
 
 from .events import Event, find_events
-from .footage import Footage
 from .propagation import propagate
 from .settings import EventRule, Propagation
+from .video.source import VideoSource
 
 SCHEMA = "vad.scores/1"
 
@@ -47,7 +47,7 @@ class VideoScores:
     rule: EventRule = field(default_factory=EventRule)
     captions: Sequence[str] = ()  # what is seen, a sentence a snippet; empty where not known
     provenance: Mapping[str, Any] = field(default_factory=dict)  # of the run and its features
-    footage: Footage | None = field(default=None, repr=False, compare=False)
+    video_source: VideoSource | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         n = self.record.grid.n_snippets(self.record.n_frames)

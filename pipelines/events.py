@@ -13,7 +13,7 @@ from vad.errors import UsageError
 from vad.stages.infer.scores import VideoScores, read_scores
 from vad.stages.infer.settings import EventRule, Propagation, ScoreSettings
 
-from .footage import footage_of
+from .video_source import video_source_of
 
 
 def reread(
@@ -39,7 +39,7 @@ def reread(
             threshold_from=scores.threshold_from if threshold is None else "given",
             propagation=reading,
             rule=reading,
-            footage=footage_of(scores.record),
+            video_source=video_source_of(scores.record),
         )
 
 

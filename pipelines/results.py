@@ -12,14 +12,14 @@ import typer
 from vad.errors import VideoError
 from vad.files import write_text
 from vad.progress import meter
-from vad.stages.infer.clips import save_clips
 from vad.stages.infer.formats import FORMATS
 from vad.stages.infer.scores import VideoScores, event_dict, exact
 from vad.stages.infer.summary import summary
+from vad.stages.infer.video.clips import save_clips
 from vad.stages.infer.writers import path_of, save, save_all
 from vad.terminal import plain
 
-from .footage import watched
+from .video_source import with_progress
 
 FAILURES = "failures.jsonl"
 
@@ -54,9 +54,11 @@ class Results:
     ) -> None:
         if kind is not None or not self._videos:
             return
-        n_seen = sum(scores.footage is not None for scores in self._videos) if self._joint else 0
+        n_seen = (
+            sum(scores.video_source is not None for scores in self._videos) if self._joint else 0
+        )
         with meter("report", n_seen, unit="videos", quiet=self._quiet) as progress:
-            videos = [watched(scores, progress) for scores in self._videos]
+            videos = [with_progress(scores, progress) for scores in self._videos]
             if len(videos) > 1:
                 paths = save_all(videos, self._folder, self._joint)
                 written = [self._folder / f"*{FORMATS[name].suffix}" for name in self._single]
@@ -72,8 +74,8 @@ class Results:
     def add(self, scores: VideoScores) -> None:
         """Write the files of one video, and say what was found in it."""
         paths = save(scores, self._folder, self._single)
-        if self._clips and scores.footage:
-            clips = save_clips(scores, scores.footage, self._folder)
+        if self._clips and scores.video_source:
+            clips = save_clips(scores, scores.video_source, self._folder)
             self._n_clips += len(clips)
             paths += clips
         self._videos.append(scores)

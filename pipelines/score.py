@@ -24,8 +24,8 @@ from vad.stages.infer.settings import ScoreSettings
 from vad.stages.train.run import Run
 from vad.store import FeatureStore
 
-from .footage import footage_of
 from .remaking import caption_for, extract_for
+from .video_source import video_source_of
 
 log = logging.getLogger("vad")
 
@@ -142,7 +142,7 @@ def _scored(
             rule=reading,
             captions=_captions(store, chosen, scores.video),
             provenance=_provenance(chosen),
-            footage=footage_of(scores.record, max_pixels=given.get("max_pixels")),
+            video_source=video_source_of(scores.record, max_pixels=given.get("max_pixels")),
         )
 
 

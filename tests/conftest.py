@@ -159,7 +159,7 @@ def make_scores(tmp_path):
 
 def _scores(folder, snippets, *, n_frames=None, video="video", source=None, **settings):
     from vad.stages.infer.scores import VideoScores
-    from vad.stages.pipelines.footage import footage_of
+    from vad.stages.pipelines.video_source import video_source_of
     from vad.store import VideoRecord
 
     n_frames = n_frames or 16 * len(snippets)
@@ -187,7 +187,7 @@ def _scores(folder, snippets, *, n_frames=None, video="video", source=None, **se
         times=np.arange(n_frames) / 10,
         threshold=0.5,
         detector="rtfm",
-        footage=footage_of(record),
+        video_source=video_source_of(record),
         **settings,
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from vad.stages.infer.tables import metrics_table, worst_table
+from vad.stages.infer.evaluation.tables import metrics_table, worst_table
 from vad.stages.train.metrics import Pool, evaluate, ranking, sweep
 from vad.stages.train.metrics.bootstrap import Ranker, decision_intervals, draw, interval
 from vad.stages.train.metrics.events import event_figures, first_alarms, n_matches

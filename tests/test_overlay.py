@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vad.errors import VideoError
-from vad.stages.infer.clips import save_clips
-from vad.stages.infer.overlay import ALARM, CALM, Strip
+from vad.stages.infer.video.clips import save_clips
+from vad.stages.infer.video.overlay import ALARM, CALM, OverlayPanel
 from vad.stages.infer.writers import save
 
 SNIPPETS = [0.1, 0.9, 0.2]  # an event in frames 16 to 31, of 10 a second
@@ -37,8 +37,8 @@ def test_an_overlay_has_every_frame_at_its_time_and_hides_nothing(scored, tmp_pa
     scores = scored()
     (path,) = save(scores, tmp_path / "out", ["mp4"])
     rgb, times = decoded(path)
-    strip = Strip(scores, 160)
-    assert rgb.shape == (40, 96 + strip.height_px, 160, 3)
+    panel = OverlayPanel(scores, 160)
+    assert rgb.shape == (40, 96 + panel.height_px, 160, 3)
     assert times == pytest.approx(np.arange(40) / 10, abs=1e-4)
     ordinary = [*range(16), *range(32, 40)]
     assert read_numbers(rgb[ordinary, :96]) == ordinary
@@ -49,10 +49,10 @@ def test_an_overlay_has_every_frame_at_its_time_and_hides_nothing(scored, tmp_pa
 
 def test_the_strip_shows_the_curve_with_what_has_passed_bright(scored):
     scores = scored()
-    strip, black = Strip(scores, 640), np.zeros((96, 640, 3), np.uint8)
+    panel, black = OverlayPanel(scores, 640), np.zeros((96, 640, 3), np.uint8)
 
     def colours(number):
-        rows = strip.below(black, number)[96:].reshape(-1, 3)
+        rows = panel.below(black, number)[96:].reshape(-1, 3)
         return {tuple(map(int, row)) for row in rows}
 
     assert CALM in colours(10)
@@ -62,7 +62,7 @@ def test_the_strip_shows_the_curve_with_what_has_passed_bright(scored):
 
 def test_clips_hold_the_frames_of_their_events_and_no_others(scored, tmp_path, read_numbers):
     scores = scored()
-    (path,) = save_clips(scores, scores.footage, tmp_path / "out")
+    (path,) = save_clips(scores, scores.video_source, tmp_path / "out")
     assert path.name == "video.event-01.mp4"
     rgb, times = decoded(path)
     assert read_numbers(rgb) == list(range(16, 32))
@@ -71,7 +71,7 @@ def test_clips_hold_the_frames_of_their_events_and_no_others(scored, tmp_path, r
 
 def test_no_event_no_clip(make_scores, make_video, tmp_path):
     scores = make_scores([0.1], source=make_video("calm.mp4", n_frames=16, fps=10))
-    assert save_clips(scores, scores.footage, tmp_path / "out") == []
+    assert save_clips(scores, scores.video_source, tmp_path / "out") == []
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_the_sound_stays_and_stays_in_time(make_scores, beeping, tmp_path):
     scores = make_scores([0.1, 0.9, 0.1], n_frames=40, source=beeping)
     (overlay,) = save(scores, tmp_path / "out", ["mp4"])
     assert heard(overlay) == pytest.approx((2.0, 3.0), abs=0.03)
-    (clip,) = save_clips(scores, scores.footage, tmp_path / "out")  # of 1.6 to 3.2 s
+    (clip,) = save_clips(scores, scores.video_source, tmp_path / "out")  # of 1.6 to 3.2 s
     assert heard(clip) == pytest.approx((0.4, 1.4), abs=0.08)
 
 

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.stages.infer.plots import (
+from vad.stages.infer.evaluation.plots import (
     plot_categories,
     plot_confusion,
     plot_curve,

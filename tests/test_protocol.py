@@ -12,8 +12,8 @@ from vad.datasets import read_dataset
 from vad.errors import UsageError
 from vad.labels import Label, Segment, frame_truth, match
 from vad.stages.extract.records import unseen_record
-from vad.stages.infer.evaluation import check_comparable, evaluate, pool
-from vad.stages.infer.truth import truth_of_file, truth_of_segments
+from vad.stages.infer.evaluation.run import check_comparable, evaluate, pool
+from vad.stages.infer.evaluation.truth import truth_of_file, truth_of_segments
 from vad.stages.train.training import train
 from vad.store import FeatureStore
 
@@ -188,7 +188,7 @@ def test_the_page_needs_nothing_and_escapes_names(tmp_path):
         tmp_path / "s.csv", "video,start_frame,end_frame", ["a<script>alert(1),32,64", "a1,32,64"]
     )
     run = train(store.path, labels, tmp_path / "run", validation=0, **QUICK)
-    from vad.stages.infer.evaluation import save
+    from vad.stages.infer.evaluation.files import save
 
     save(evaluate(run.path, segments, labels=labels, split="train"), tmp_path / "out")
     page = (tmp_path / "out" / "evaluation.html").read_text()

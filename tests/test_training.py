@@ -11,7 +11,8 @@ import zarr
 from vad.config import options
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
-from vad.stages.infer.evaluation import evaluate, save
+from vad.stages.infer.evaluation.files import save
+from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.infer.scoring import score_stored
 from vad.stages.train.bags import segment_mean
 from vad.stages.train.detectors.table import DETECTORS

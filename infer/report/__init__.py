@@ -21,7 +21,7 @@ from vad.errors import VideoError
 from vad.files import committed
 
 from ..scores import VideoScores
-from .media import Media, make_media
+from ..video.copies import Copies, make_copies
 from .page import foot, head, overview, section
 
 EMBEDDED_BYTES = 48 * 2**20  # of copies in one page: half an hour to an hour of video
@@ -56,38 +56,38 @@ def write_report(
         if len(ordered) > 1:
             file.write(overview(ordered))
         for number, scores in enumerate(ordered, start=1):
-            media = _media(scores, left_bytes, beside)
-            left_bytes -= len(media.preview)
-            address = _address(scores, media, path.parent, beside)
-            file.write(section(number, scores, media, address))
+            copies = _copies(scores, left_bytes, beside)
+            left_bytes -= len(copies.preview)
+            address = _address(scores, copies, path.parent, beside)
+            file.write(section(number, scores, copies, address))
         file.write(foot())
 
 
-def _media(scores: VideoScores, left_bytes: int, beside: Beside | None) -> Media:
+def _copies(scores: VideoScores, left_bytes: int, beside: Beside | None) -> Copies:
     most_bytes = max(left_bytes, beside.most_bytes) if beside else left_bytes
     inside_bytes = min(left_bytes, beside.above_bytes) if beside else left_bytes
     with beside.file.open("w+b") if beside else tempfile.TemporaryFile() as copy:
         try:
-            media = make_media(scores, copy, most_bytes)
+            copies = make_copies(scores, copy, most_bytes)
         except VideoError as error:
             log.warning("%s: no pictures in the report: %s", scores.record.source, error)
             copy.truncate(0)
-            return Media(readable=False)
+            return Copies(readable=False)
         if copy.seek(0, io.SEEK_END) <= inside_bytes:
             copy.seek(0)
-            media = replace(media, preview=copy.read())
+            copies = replace(copies, preview=copy.read())
             copy.truncate(0)
-    return media
+    return copies
 
 
-def _address(scores: VideoScores, media: Media, folder: Path, beside: Beside | None) -> str:
+def _address(scores: VideoScores, copies: Copies, folder: Path, beside: Beside | None) -> str:
     """The address of a video that is not inside the page: its copy, or itself."""
-    if media.preview or not media.readable or scores.footage is None:
+    if copies.preview or not copies.readable or scores.video_source is None:
         return ""
     if beside and beside.file.stat().st_size:
         return beside.address
     try:
-        relative = os.path.relpath(scores.footage.path.resolve(), folder.resolve())
+        relative = os.path.relpath(scores.video_source.path.resolve(), folder.resolve())
     except ValueError:  # another drive
-        return scores.footage.path.resolve().as_uri()
+        return scores.video_source.path.resolve().as_uri()
     return quote(Path(relative).as_posix())

@@ -19,8 +19,8 @@ from vad.version import VERSION
 
 from ..axis import axis_of, height_of
 from ..scores import VideoScores, exact, timecode
+from ..video.copies import Copies, peak_picture
 from .curve import around, curve, steps, svg
-from .media import Media, peak_picture
 
 
 def head(videos: Sequence[VideoScores]) -> str:
@@ -67,7 +67,7 @@ def overview(videos: Sequence[VideoScores]) -> str:
     return f'<nav aria-label="Videos"><ol class="overview">\n{"".join(rows)}</ol></nav>\n'
 
 
-def section(number: int, scores: VideoScores, media: Media, address: str) -> str:
+def section(number: int, scores: VideoScores, copies: Copies, address: str) -> str:
     """One video: player, curve, events, provenance."""
     record, axis = scores.record, axis_of([scores])
     facts = (
@@ -78,7 +78,7 @@ def section(number: int, scores: VideoScores, media: Media, address: str) -> str
 <div class="title"><h2 id="name-{number}"><bdi>{escape(scores.video)}</bdi></h2>
 <p>{facts}<span class="count"> · {_events(len(scores.events))}</span></p></div>
 <div class="stage">
-{_player(number, media, address)}
+{_player(number, copies, address)}
 <div class="chart">
 <p class="readout"><output class="score" aria-label="score">{scores.peak:.2f}</output>
 <span class="meter"><span class="fill"></span><span class="mark"></span></span>
@@ -96,7 +96,7 @@ def section(number: int, scores: VideoScores, media: Media, address: str) -> str
 <span class="saying"></span></p>
 </div>
 </div>
-{_event_table(number, scores, media)}
+{_event_table(number, scores, copies)}
 {_provenance(scores)}
 <script type="application/json" class="data">{_data(_numbers(scores))}</script>
 </section>
@@ -123,11 +123,11 @@ anyone acts on one. Made by vad {VERSION}.</p>
 """
 
 
-def _player(number: int, media: Media, address: str) -> str:
-    poster = f' poster="{_image(media.poster)}"' if media.poster else ""
+def _player(number: int, copies: Copies, address: str) -> str:
+    poster = f' poster="{_image(copies.poster)}"' if copies.poster else ""
     video = f'<video controls playsinline preload="metadata"{poster}'
-    if media.preview:
-        copy = base64.b64encode(media.preview).decode("ascii")
+    if copies.preview:
+        copy = base64.b64encode(copies.preview).decode("ascii")
         return (
             f'<div class="player">{video}></video></div>\n'
             f'<script type="text/plain" class="preview">{copy}</script>'
@@ -142,15 +142,15 @@ def _player(number: int, media: Media, address: str) -> str:
     )
 
 
-def _event_table(number: int, scores: VideoScores, media: Media) -> str:
+def _event_table(number: int, scores: VideoScores, copies: Copies) -> str:
     if not scores.events:
         return '<p class="calm">No score reaches the threshold.</p>'
     captioned = any(event.caption for event in scores.events)
     rows = []
     for index, event in enumerate(scores.events):
         picture = (
-            f'<img src="{_image(media.thumbnails[index])}" alt="" loading="lazy">'
-            if media.thumbnails
+            f'<img src="{_image(copies.thumbnails[index])}" alt="" loading="lazy">'
+            if copies.thumbnails
             else ""
         )
         times = f"{event.start_s:.1f}&ndash;{event.end_s:.1f} s"

@@ -22,7 +22,7 @@ def save(scores: VideoScores, folder: Path, formats: Iterable[str]) -> list[Path
     """
     paths = []
     for name in check_formats(formats):
-        if FORMATS[name].needs_video and scores.footage is None:
+        if FORMATS[name].needs_video and scores.video_source is None:
             raise UsageError(
                 f"{name} needs the video, and {scores.record.source} is not there",
                 hint="bring it back, or leave that format out",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..plots import plot_curve
+from ..evaluation.plots import plot_curve
 from ..scores import VideoScores
 
 

@@ -18,7 +18,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Render small surveillance videos, then extract, train, evaluate and score them."""
-    from vad.stages.infer.tables import metrics_table
+    from vad.stages.infer.evaluation.tables import metrics_table
     from vad.stages.pipelines.demo.run import run_demo
 
     demo = run_demo(folder, seed=seed, quiet=quiet)

@@ -57,9 +57,9 @@ def command(
 
     Prints a table, and writes metrics.json, plots and evaluation.html.
     """
-    from vad.stages.infer.evaluation import check_comparable, evaluate, pool, save
-    from vad.stages.infer.exhibits import save_comparison
-    from vad.stages.infer.tables import metrics_table, worst_table
+    from vad.stages.infer.evaluation.files import save, save_comparison
+    from vad.stages.infer.evaluation.run import check_comparable, evaluate, pool
+    from vad.stages.infer.evaluation.tables import metrics_table, worst_table
 
     if truth is None and segments is None:
         segments = Path("segments.csv")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vad.stages.extract.run import extract
-from vad.stages.infer.evaluation import Evaluation, evaluate, save
+from vad.stages.infer.evaluation.files import save
+from vad.stages.infer.evaluation.result import Evaluation
+from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.infer.writers import save as save_scores
 from vad.stages.train.training import train
 from vad.store import FeatureStore

@@ -19,7 +19,7 @@ from .version import VERSION as __version__
 if TYPE_CHECKING:
     from vad.stages.extract.captions import caption as caption
     from vad.stages.extract.run import extract as extract
-    from vad.stages.infer.evaluation import evaluate as evaluate
+    from vad.stages.infer.evaluation.run import evaluate as evaluate
     from vad.stages.pipelines.reproduce.run import reproduce as reproduce
     from vad.stages.pipelines.score import score as score
     from vad.stages.train.training import train as train
@@ -37,7 +37,7 @@ __all__ = ["__version__", "caption", "evaluate", "extract", "reproduce", "score"
 
 _LAZY = {
     "caption": "vad.stages.extract.captions",
-    "evaluate": "vad.stages.infer.evaluation",
+    "evaluate": "vad.stages.infer.evaluation.run",
     "extract": "vad.stages.extract.run",
     "reproduce": "vad.stages.pipelines.reproduce.run",
     "score": "vad.stages.pipelines.score",

@@ -8,12 +8,12 @@ from pathlib import Path
 from vad.files import committed
 from vad.store import key_of
 
-from .film import Film, Sound
-from .footage import Footage
-from .scores import VideoScores
+from ..scores import VideoScores
+from .mp4 import Mp4Writer, Sound
+from .source import VideoSource
 
 
-def save_clips(scores: VideoScores, footage: Footage, folder: Path) -> list[Path]:
+def save_clips(scores: VideoScores, source: VideoSource, folder: Path) -> list[Path]:
     """Cut the events out, frame by frame, with their sound; the paths written.
 
     The video is read once. Raises VideoError where it cannot be read again.
@@ -23,10 +23,10 @@ def save_clips(scores: VideoScores, footage: Footage, folder: Path) -> list[Path
     written: list[Path] = []
     if not waiting:
         return written
-    with footage.opened() as (container, video), ExitStack() as clip:
+    with source.opened() as (container, video), ExitStack() as clip:
         sound = Sound(container, video)
-        film: Film | None = None
-        for number, picture in enumerate(footage.pictures()):
+        mp4: Mp4Writer | None = None
+        for number, picture in enumerate(source.pictures()):
             if not waiting:
                 break
             index, event = waiting[0]
@@ -34,14 +34,14 @@ def save_clips(scores: VideoScores, footage: Footage, folder: Path) -> list[Path
                 path = folder / f"{key_of(scores.video)}.event-{index:02d}.mp4"
                 part = clip.enter_context(committed(path))
                 size = record.width, record.height
-                film = Film(part, size=size, fps=record.fps, sound=sound, start_s=event.start_s)
-                clip.enter_context(film)
+                mp4 = Mp4Writer(part, size=size, fps=record.fps, sound=sound, start_s=event.start_s)
+                clip.enter_context(mp4)
                 written.append(path)
-            if film:
-                film.add(picture, float(scores.times[number]))
+            if mp4:
+                mp4.add(picture, float(scores.times[number]))
                 if number + 1 == event.end_frame:
-                    film.hear(event.end_s)
+                    mp4.hear(event.end_s)
                     clip.close()  # the file appears
-                    film = None
+                    mp4 = None
                     waiting.pop(0)
     return written

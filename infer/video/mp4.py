@@ -14,13 +14,13 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.reformatter import VideoReformatter
 
-from .footage import Picture
+from .source import Picture
 
 TIME_BASE = Fraction(1, 90_000)  # of the pictures: exact for every usual frame rate
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
-class Film:
+class Mp4Writer:
     """A video being written: every picture has its own time, so that no rate has to be even.
 
     With `sound`, what is heard from `start_s` on goes with it. Pictures are scaled to the size,
@@ -58,7 +58,7 @@ class Film:
             self._audio.codec_context.layout = self._sound.layout
             self._audio.codec_context.bit_rate = sound_bps
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> Mp4Writer:
         return self
 
     def __exit__(
@@ -146,7 +146,7 @@ def even(size: float) -> int:
     return max(2, 2 * ceil(size / 2))
 
 
-def shrunk(footage_size: tuple[int, int], longest_px: int) -> tuple[int, int]:
+def shrunk(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
     """Width and height, made smaller where the longer is above `longest_px`; both even."""
-    scale = min(1.0, longest_px / max(footage_size))
-    return even(footage_size[0] * scale), even(footage_size[1] * scale)
+    scale = min(1.0, longest_px / max(size))
+    return even(size[0] * scale), even(size[1] * scale)

@@ -16,8 +16,8 @@ from vad.grid import CLIP_FRAMES
 from vad.progress import Meter
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.stages.extract.decoders.video import Limits, open_video
-from vad.stages.infer.footage import Footage
 from vad.stages.infer.scores import VideoScores
+from vad.stages.infer.video.source import VideoSource
 from vad.store import VideoRecord
 
 CLIPS_PER_BLOCK = 2  # few: pictures are used one by one
@@ -25,7 +25,7 @@ CLIPS_PER_BLOCK = 2  # few: pictures are used one by one
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file that was scored; see `vad.stages.infer.footage.Footage`."""
+    """A video file that was scored; see `vad.stages.infer.video.source.VideoSource`."""
 
     path: Path
     n_frames: int
@@ -61,21 +61,21 @@ class VideoFile:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """Footage that tells how far it has been seen."""
+class WithProgress:
+    """A video source that reports how far its pictures were read."""
 
-    footage: Footage
+    source: VideoSource
     scores: VideoScores
     progress: Meter
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self.footage.path
+        return self.source.path
 
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
         """Every frame, [height, width, 3]."""
-        for number, picture in enumerate(self.footage.pictures()):
+        for number, picture in enumerate(self.source.pictures()):
             yield picture
             if number % CLIP_FRAMES == 0:
                 self.progress.under_way(self.scores.video, number / self.scores.record.n_frames)
@@ -83,17 +83,17 @@ class Watched:
 
     def opened(self) -> AbstractContextManager[tuple[Any, Any]]:
         """The open container and its video stream."""
-        return self.footage.opened()
+        return self.source.opened()
 
 
-def watched(scores: VideoScores, progress: Meter) -> VideoScores:
-    """Scores whose footage moves a meter by one as its pictures are used."""
-    if scores.footage is None:
+def with_progress(scores: VideoScores, progress: Meter) -> VideoScores:
+    """Scores whose video source moves a meter by one as its pictures are read."""
+    if scores.video_source is None:
         return scores
-    return replace(scores, footage=Watched(scores.footage, scores, progress))
+    return replace(scores, video_source=WithProgress(scores.video_source, scores, progress))
 
 
-def footage_of(record: VideoRecord, *, max_pixels: int | None = None) -> Footage | None:
+def video_source_of(record: VideoRecord, *, max_pixels: int | None = None) -> VideoSource | None:
     """The file that a record speaks of; None where it is not there any more."""
     path = Path(record.source)
     limits = Limits(max_pixels=max_pixels) if max_pixels else Limits()

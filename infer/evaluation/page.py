@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,11 @@ from vad.files import write_text
 from vad.labels import intervals_of
 from vad.version import VERSION
 
+from ..scores import VideoScores
 from .plots import SERIES, TICK_STEPS_S
 from .plots import timecode as short_time
-from .scores import VideoScores
+from .result import Evaluation
 from .tables import lines
-
-if TYPE_CHECKING:
-    from .evaluation import Evaluation
 
 WIDTH, HEIGHT = 1000, 90  # of a curve, in its own units
 MOST_STEPS = 500  # of a curve; a long video is drawn by the highest score of every few frames

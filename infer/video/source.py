@@ -1,7 +1,8 @@
 """The pictures and the sound of a scored video, for what is drawn or cut from it.
 
-Decoding is the extraction's work, so this stage only says what it needs; `vad.stages.pipelines.footage`
-gives it, through the decoders that made the features: the same frames, in the same number.
+Decoding belongs to the extraction, so this file only says what is needed of a video.
+`vad.stages.pipelines.video_source` implements it with the decoders that made the features, so that
+the pictures are the same frames, in the same number.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]  # [height, width, 3] RGB, upright
 
 
-class Footage(Protocol):
+class VideoSource(Protocol):
     """A video file that can be watched again."""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,10 @@ from vad.labels import intervals_of
 from vad.stages.train.history import read_history
 from vad.store import key_of
 
+from ..scores import VideoScores
 from . import plots
 from .page import write_page
-from .scores import VideoScores
-
-if TYPE_CHECKING:
-    from .evaluation import Evaluation
+from .result import Evaluation
 
 MOST_CURVES = 20  # drawn as PNG files, those with the worst mistakes; the page shows every video
 

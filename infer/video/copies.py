@@ -9,9 +9,9 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from ..film import Film, Sound, shrunk
-from ..footage import Picture
 from ..scores import VideoScores
+from .mp4 import Mp4Writer, Sound, shrunk
+from .source import Picture
 
 PREVIEW_PX, THUMBNAIL_PX = 640, 320  # the longer side
 PREVIEW_QUALITY = 28  # x264's constant rate factor: some 1 MB a minute of a quiet camera
@@ -19,7 +19,7 @@ SOUND_BPS = 48_000
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class Copies:
     """What is shown of a video; empty where it could not be read, or does not fit."""
 
     preview: bytes = b""  # MP4, the copy that is inside the page
@@ -28,21 +28,21 @@ class Media:
     readable: bool = True
 
 
-def make_media(scores: VideoScores, copy: IO[bytes], most_bytes: int) -> Media:
+def make_copies(scores: VideoScores, copy: IO[bytes], most_bytes: int) -> Copies:
     """Read a video once: its pictures, and its copy, an MP4, into an empty file.
 
     What would have more than `most_bytes` is not copied: the file is empty again.
     Raises VideoError where the file is there, but cannot be read or is no longer what was scored.
     """
-    footage, record = scores.footage, scores.record
-    if footage is None:
-        return Media()
+    source, record = scores.video_source, scores.record
+    if source is None:
+        return Copies()
     highest = peak_picture(scores)
     peaks = [_middle(scores, event.peak_frame) for event in scores.events]
     shown, pictures = {highest, *peaks}, dict[int, bytes]()
     size = shrunk((record.width, record.height), PREVIEW_PX)
-    with footage.opened() as (container, video):
-        film = Film(
+    with source.opened() as (container, video):
+        mp4 = Mp4Writer(
             copy,
             size=size,
             fps=record.fps,
@@ -50,16 +50,16 @@ def make_media(scores: VideoScores, copy: IO[bytes], most_bytes: int) -> Media:
             sound=Sound(container, video),
             sound_bps=SOUND_BPS,
         )
-        with film:
-            for number, picture in enumerate(footage.pictures()):
+        with mp4:
+            for number, picture in enumerate(source.pictures()):
                 if copy.tell() <= most_bytes:
-                    film.add(picture, float(scores.times[number]))
+                    mp4.add(picture, float(scores.times[number]))
                 if number in shown:
                     pictures[number] = _jpeg(picture)
-            film.hear(record.duration_s)
+            mp4.hear(record.duration_s)
     if copy.seek(0, io.SEEK_END) > most_bytes:
         copy.truncate(0)
-    return Media(
+    return Copies(
         poster=pictures[highest],
         thumbnails=tuple(pictures[peak] for peak in peaks),
     )

@@ -22,10 +22,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vad.files import committed
 
-from .axis import axis_of, height_of
-from .film import Film, Sound, even
-from .footage import Footage, Picture
-from .scores import VideoScores, timecode
+from ..axis import axis_of, height_of
+from ..scores import VideoScores, timecode
+from .mp4 import Mp4Writer, Sound, even
+from .source import Picture, VideoSource
 
 Colour = tuple[int, int, int]
 GROUND: Colour = (19, 22, 27)
@@ -36,23 +36,23 @@ ALARM: Colour = (255, 107, 74)  # and from it on
 DIM = 0.38  # of the brightness: what is still to come
 
 
-def write_overlay(path: Path, scores: VideoScores, footage: Footage) -> None:
+def write_overlay(path: Path, scores: VideoScores, source: VideoSource) -> None:
     """Write the video with its scores as MP4: every frame at its time, and the sound.
 
     Raises VideoError where the video cannot be read again.
     """
     record = scores.record
-    strip = Strip(scores, record.width)
-    size = record.width, record.height + strip.height_px
-    with committed(path) as part, footage.opened() as (container, video):
-        film = Film(part, size=size, fps=record.fps, sound=Sound(container, video))
-        with film:
-            for number, picture in enumerate(footage.pictures()):
-                film.add(strip.below(picture, number), float(scores.times[number]))
-            film.hear(record.duration_s)
+    panel = OverlayPanel(scores, record.width)
+    size = record.width, record.height + panel.height_px
+    with committed(path) as part, source.opened() as (container, video):
+        mp4 = Mp4Writer(part, size=size, fps=record.fps, sound=Sound(container, video))
+        with mp4:
+            for number, picture in enumerate(source.pictures()):
+                mp4.add(panel.below(picture, number), float(scores.times[number]))
+            mp4.hear(record.duration_s)
 
 
-class Strip:
+class OverlayPanel:
     """The part of the overlay below the picture, and what is drawn on the picture itself."""
 
     def __init__(self, scores: VideoScores, width_px: int) -> None:

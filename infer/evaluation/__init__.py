@@ -1,0 +1,1 @@
+"""Runs against the frame truth of test videos: figures, plots, a page."""
