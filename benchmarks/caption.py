@@ -27,7 +27,7 @@ from sentence_transformers import SentenceTransformer
 from vad.files import write_json
 from vad.stages.extract.captioners.written import files_of, read_captions
 from vad.stages.extract.sentences import create_encoder
-from vad.stages.extract.sentences.shipped import packaged
+from vad.stages.extract.sentences.models import packaged
 
 Embed = Callable[[list[str]], Any]  # texts -> [texts, dim]
 

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vad.files import write_json
+from vad.stages.extract.outcome import Ended
 from vad.stages.extract.sources import Source
-from vad.stages.extract.turns import Ended
 from vad.stages.pipelines.executors.cluster import on_cluster
 from vad.stages.pipelines.executors.settings import ExecutorSettings
 

@@ -1,17 +1,16 @@
 """The extraction run: which videos are to do, and the loop that does them.
 
-    decoder processes ──clips──> assembly: backbone, writer ──whole videos──> store
+    decoder processes ──clips──> pipeline: backbone, writer ──whole videos──> store
 
-Decoding runs ahead in its own processes; `assembly` computes and commits every video whole.
+Decoding runs ahead in its own processes; `pipeline` computes and commits every video whole.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +26,17 @@ from vad.shard import Shard
 from vad.store import FeatureStore, differences
 from vad.version import VERSION
 
-from .assembly import Assembly
 from .backbones import create_backbone
 from .backbones.backbone import Backbone
+from .claims_queue import ClaimsQueue
 from .decoders.pool import DecoderPool
 from .decoders.video import Limits, probe
-from .failures import Failures
+from .outcome import Ended, Failures, Outcome
+from .pipeline import Pipeline
 from .settings import ExtractSettings
 from .sources import Source, find_sources
-from .turns import Ended, Turn
-
-log = logging.getLogger("vad")
 
 CLIPS_PER_BLOCK = 4  # that a decoder hands over together
-
-
-@dataclass
-class Outcome:
-    """What became of every video: each is in exactly one of the three."""
-
-    done: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)  # stored before, from the same content
-    failed: dict[str, VideoError] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        return VideoError.exit_code if self.failed else 0
 
 
 @dataclass(frozen=True)
@@ -234,8 +218,7 @@ def gather(
             source, error = end.source, end.error
             if error is not None:
                 outcome.failed[source.id] = error
-                failures.add(source, error)
-                log.warning("%s: %s (%s)", source.path, error, error.reason)
+                failures.note(source, error)
             else:
                 (outcome.skipped if end.by_others else outcome.done).append(source.id)
             progress.advance(name=source.id)
@@ -269,8 +252,10 @@ def extract_each(
     )
     with pool, store.place.claims() as claims:
         while True:
-            turn = Turn(todo, claims, lambda s: not overwrite and _is_stored(store, s, array))
-            with Assembly(
+            queue = ClaimsQueue(
+                todo, claims, lambda s: not overwrite and _is_stored(store, s, array)
+            )
+            with Pipeline(
                 store,
                 backbone,
                 array=array,
@@ -278,15 +263,15 @@ def extract_each(
                 dtype=settings.dtype,
                 tail=tail,
                 progress=progress,
-            ) as assembly:
-                for source, error in assembly.store(pool.decode(turn.paths()), turn.mine):
-                    yield Ended(source, error)
-                    claims.release(source.id)
-            for source in turn.stored:
+            ) as pipeline:
+                for end in pipeline.store(pool.decode(queue.paths()), queue.mine):
+                    yield end
+                    claims.release(end.source.id)
+            for source in queue.stored:
                 yield Ended(source, by_others=True)
-            if not turn.others:
+            if not queue.others:
                 return
-            todo = turn.others
+            todo = queue.others
             time.sleep(claims.poll_s)
 
 

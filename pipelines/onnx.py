@@ -31,7 +31,7 @@ from vad.stages.train.run import Run
 from vad.stages.train.streams import read_streams
 from vad.store import FeatureStore
 
-from .remaking import settings_of
+from .features_for_run import settings_of
 
 N_VIDEOS = 4  # that the detector is checked on
 LENGTHS = (1, 2, 5)  # snippets that one of them is cut to besides

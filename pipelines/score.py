@@ -16,7 +16,7 @@ from typing import Any
 from vad.config import build, options
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
-from vad.stages.extract.run import Outcome
+from vad.stages.extract.outcome import Outcome
 from vad.stages.extract.sources import find_sources
 from vad.stages.infer.scores import VideoScores
 from vad.stages.infer.scoring import score_stored
@@ -24,7 +24,7 @@ from vad.stages.infer.settings import ScoreSettings
 from vad.stages.train.run import Run
 from vad.store import FeatureStore
 
-from .remaking import caption_for, extract_for
+from .features_for_run import caption_for, extract_for
 from .video_source import video_source_of
 
 log = logging.getLogger("vad")

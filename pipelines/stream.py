@@ -34,7 +34,7 @@ from vad.stages.infer.stream.window import Scored, Window
 from vad.stages.train.run import Run
 from vad.version import VERSION
 
-from .remaking import check_provenance, settings_of
+from .features_for_run import check_provenance, settings_of
 
 log = logging.getLogger("vad")
 

@@ -17,7 +17,7 @@ import pytest
 
 from vad.errors import UsageError, VideoError
 from vad.places import leases, place_of
-from vad.stages.extract.failures import Failures
+from vad.stages.extract.outcome import Failures
 from vad.stages.extract.records import unseen_record
 from vad.stages.extract.sources import Source
 from vad.store import FeatureStore

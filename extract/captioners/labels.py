@@ -5,14 +5,15 @@
 
 The ImageNet head of EfficientNet-Lite0 was not made for surveillance: asked for the thing in the
 picture it names steam locomotives and lifeboats. Asked which kind of place fits best, with only
-the classes that could stand before a camera to choose from (`places.py`), over the whole picture
+the classes that could stand before a camera to choose from (`SCENES`), over the whole picture
 and six parts of it, it is mostly right; where it is not sure, the caption names no place. Motion,
 light and colour are measured in the pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,7 +29,6 @@ from ..backbones.efficientnet import load as load_network
 from ..crops import normalise, resize
 from ..recipes import find_recipe
 from .captioner import Captioner
-from .places import PLACES
 from .table import CaptionerCard
 
 SURE = 0.5  # probability of a place, among the places, from which on it is named
@@ -45,6 +45,71 @@ MOTION = (
     (0.001, "little motion"),
 )
 SPREAD = 0.22  # deviation of where it moves, in widths, from which on it is all over the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A kind of place that cameras watch, and the ImageNet classes that speak for it.
+
+    Classes are named as in torchvision.
+    """
+
+    words: str
+    classes: str  # separated by commas
+    things: Mapping[str, str] = field(default_factory=dict)  # words instead, where such a thing is
+
+    def all_classes(self) -> list[str]:
+        """Every class that speaks for the place."""
+        return [name for part in (self.classes, *self.things.values()) for name in part.split(", ")]
+
+
+# No class is a person: ImageNet has none. A thing is only named where its classes were found to be
+# right on surveillance video. Those of vehicles were; a "prison" is any bare corridor.
+SCENES = (
+    Scene(
+        "a shop",
+        "bakery, bookshop, bookcase, butcher shop, confectionery, grocery store, shoe shop, "
+        "tobacco shop, toyshop, vending machine, shopping cart, shopping basket, comic book, "
+        "packet, library",
+    ),
+    Scene(
+        "a scene with vehicles",
+        "bullet train, fire engine, ambulance, gas pump, golfcart, jinrikisha, manhole cover, "
+        "parking meter, passenger car, police van, street sign, traffic light, tricycle",
+        things={
+            "a scene with a car": "beach wagon, cab, car mirror, car wheel, convertible, jeep, "
+            "limousine, minivan, Model T, racer, sports car",
+            "a scene with a lorry or van": "garbage truck, moving van, pickup, tow truck, "
+            "trailer truck, recreational vehicle",
+            "a scene with a bus or tram": "minibus, school bus, streetcar, trolleybus",
+            "a scene with a motorcycle or bicycle": "bicycle-built-for-two, crash helmet, moped, "
+            "motor scooter, mountain bike",
+        },
+    ),
+    Scene(
+        "an open place outdoors",
+        "aircraft carrier, airship, chainlink fence, church, flagpole, fountain, greenhouse, "
+        "lakeside, maze, obelisk, palace, park bench, patio, picket fence, pier, pole, stone wall, "
+        "sundial, swing, unicycle, worm fence",
+    ),
+    Scene(
+        "a corridor or entrance",
+        "bannister, cash machine, grille, prison, safe, shoji, shower curtain, sliding door, "
+        "turnstile, vault, washer, window screen",
+    ),
+    Scene(
+        "a room with furniture",
+        "barber chair, barbershop, desk, desktop computer, dining table, file, folding chair, "
+        "home theater, photocopier, printer, refrigerator, restaurant, studio couch, table lamp, "
+        "wardrobe, window shade",
+    ),
+    Scene(
+        "a screen",
+        "entertainment center, hand-held computer, laptop, monitor, notebook, screen, television, "
+        "web site",
+    ),
+    Scene("a stage", "cinema, spotlight, stage, theater curtain"),
+)
 
 
 class Labels(Captioner):
@@ -66,17 +131,17 @@ class Labels(Captioner):
             raise InternalError("labels needs the classifier of EfficientNet-Lite0")
         self._network = network.module.to(device, self.dtype)
         index = {name: i for i, name in enumerate(ResNet18_Weights.DEFAULT.meta["categories"])}
-        self._places = [[index[name] for name in place.all_classes()] for place in PLACES]
+        self._places = [[index[name] for name in place.all_classes()] for place in SCENES]
         self._things = [
             {
                 words: [index[name] for name in names.split(", ")]
                 for words, names in p.things.items()
             }
-            for p in PLACES
+            for p in SCENES
         ]
         self.provenance |= {
             "weights": network.weights,
-            "wording": [place.words for place in PLACES] + [words for _, words in MOTION],
+            "wording": [place.words for place in SCENES] + [words for _, words in MOTION],
         }
 
     @torch.inference_mode()
@@ -103,7 +168,7 @@ class Labels(Captioner):
         for words, classes in self._things[best].items():
             if among_places[classes].sum() >= SURE_OF_THING * shares[best]:
                 return words
-        return PLACES[best].words
+        return SCENES[best].words
 
     def _logits(self, views: Sequence[NDArray[np.uint8]]) -> Tensor:
         resized = [
@@ -155,6 +220,3 @@ def motion(window: NDArray[np.uint8]) -> str:
         return f"{words} all over the picture"
     where = "on the left" if middle < 0.36 else "on the right" if middle > 0.64 else "in the middle"
     return f"{words} {where}"
-
-
-load = Labels

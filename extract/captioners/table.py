@@ -19,19 +19,24 @@ class CaptionerCard:
     """What there is to know of a captioner before loading it."""
 
     name: str  # of the array in the store
-    module: str  # beside this file
-    model: str  # a name on the hub or a folder; a file of captions; empty: nothing is to be loaded
+    loader: str  # MODULE.CLASS beside this file; empty where there is no model to load
+    model: str  # a name on the hub or a folder; a file of captions; empty: a package ships it
     window: int  # frames it looks at, from the first frame of a snippet on
     n_frames: int  # of these that it sees
     licence: str = ""
     n_parameters: int | None = None
     says: str = ""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it stands for captions that were made elsewhere, in the file `model`."""
+        return not self.loader and bool(self.model)
+
 
 _CARDS = (
     CaptionerCard(
         "labels",
-        "labels",
+        "labels.Labels",
         "",
         window=16,
         n_frames=16,
@@ -41,7 +46,7 @@ _CARDS = (
     ),
     CaptionerCard(
         "git",
-        "git",
+        "generative.Git",
         "microsoft/git-base-vatex",
         window=64,
         n_frames=6,
@@ -51,7 +56,7 @@ _CARDS = (
     ),
     CaptionerCard(
         "blip",
-        "blip",
+        "generative.Blip",
         "Salesforce/blip-image-captioning-base",
         window=16,
         n_frames=1,
@@ -61,7 +66,7 @@ _CARDS = (
     ),
     CaptionerCard(
         "instruct",
-        "instruct",
+        "generative.Instruct",
         "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         window=64,
         n_frames=6,
@@ -72,7 +77,7 @@ _CARDS = (
     ),
     CaptionerCard(
         "file",
-        "written",
+        "",
         "",
         window=16,
         n_frames=0,

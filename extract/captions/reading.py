@@ -24,11 +24,10 @@ from vad.version import VERSION
 from ..captioners.settings import CaptionSettings
 from ..captioners.table import CaptionerCard
 from ..captioners.written import VideoCaptions, files_of, on_grid, read_captions
-from ..failures import Failures
+from ..outcome import Failures, Outcome
 from ..records import unseen_record
-from ..run import Outcome
 from ..sources import Source
-from .looking import store_captions
+from .caption_run import store_captions
 
 log = logging.getLogger("vad")
 
@@ -72,8 +71,7 @@ def read_into(
                 rows = on_grid(said, times, record.duration_s, record.grid)
             except VideoError as error:
                 outcome.failed[video] = error
-                Failures(store.place).add(Source(video, files[0]), error)
-                log.warning("%s: %s (%s)", video, error, error.reason)
+                Failures(store.place).note(Source(video, files[0]), error)
             else:
                 store_captions(store, video, array, rows, record, times, provenance)
                 outcome.done.append(video)

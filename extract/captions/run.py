@@ -29,11 +29,11 @@ from vad.version import VERSION
 
 from ..captioners import CaptionerCard, create_captioner, find_captioner
 from ..captioners.settings import CaptionSettings
-from ..run import Outcome
+from ..outcome import Outcome
 from ..sentences import create_encoder, find_encoder
 from ..sentences.encoder import SentenceEncoder
 from ..sources import Source, find_sources
-from .looking import Looking
+from .caption_run import CaptionRun
 from .reading import read_into
 
 SENTENCES_AT_ONCE = 2_000  # new ones, after which the videos that have them are stored
@@ -41,10 +41,10 @@ KEPT = 50_000  # embeddings of sentences that may come again: 150 MB of 768-d
 
 
 class Run(Protocol):
-    """Captions videos, and adds to the outcome what became of them, as `Looking.run` does."""
+    """Captions videos, and adds to the outcome what became of them, as `CaptionRun.run` does."""
 
     def __call__(
-        self, looking: Looking, /, todo: Sequence[Source], outcome: Outcome, *, quiet: bool
+        self, caption_run: CaptionRun, /, todo: Sequence[Source], outcome: Outcome, *, quiet: bool
     ) -> None: ...
 
 
@@ -54,7 +54,7 @@ def caption(
     videos: Iterable[str | Path] | str | Path = (),
     overwrite: bool = False,
     quiet: bool = False,
-    run: Run = Looking.run,
+    run: Run = CaptionRun.run,
     **settings: Any,
 ) -> Outcome:
     """Caption the videos of a store and embed the captions; what is stored already is skipped.
@@ -71,7 +71,7 @@ def caption(
     encoder = create_encoder(chosen.encoder, device=device, offline=chosen.offline)
     card = _choose(store, chosen.captioner, sources)
     outcome = Outcome()
-    if card.module == "written":
+    if card.is_file:
         if sources:
             raise UsageError("captions of a file need no videos", hint="leave --videos out")
         opened = FeatureStore.create(store)
@@ -137,7 +137,7 @@ def look(
     """Caption the videos that have no captions of that captioner yet."""
     array = f"captions/{card.name}"
     stored = set(store.having(array))
-    if not card.module:
+    if not card.loader:
         return
     if not sources:
         records = zip(ids := store.ids(), store.each(store.record, ids), strict=True)
@@ -147,14 +147,14 @@ def look(
     before = store.provenance(array) or cheap
     if not todo and all(before.get(name) == value for name, value in cheap.items()):
         return
-    looking = looking_of(store, settings, card.name, device)
-    refuse_mix(store, array, looking.provenance, overwrite=overwrite)
-    run(looking, todo, outcome, quiet=quiet)
+    caption_run = caption_run_of(store, settings, card.name, device)
+    refuse_mix(store, array, caption_run.provenance, overwrite=overwrite)
+    run(caption_run, todo, outcome, quiet=quiet)
 
 
-def looking_of(
+def caption_run_of(
     store: FeatureStore, settings: CaptionSettings, name: str, device: torch.device
-) -> Looking:
+) -> CaptionRun:
     """The captioner of that name, or the one that the settings spell out, ready to look."""
     captioner = create_captioner(
         settings.captioner or name,
@@ -164,7 +164,7 @@ def looking_of(
         offline=settings.offline,
     )
     provenance = {**captioner.provenance, "stride": settings.stride, "vad": VERSION}
-    return Looking(store, captioner, f"captions/{name}", provenance, settings)
+    return CaptionRun(store, captioner, f"captions/{name}", provenance, settings)
 
 
 def embed(

@@ -15,8 +15,8 @@ from vad.grid import CLIP_FRAMES
 from vad.places.place import parse_address
 from vad.store import FeatureStore
 
+from ..layouts.checks import common_shape
 from ..layouts.finding import find_files
-from ..layouts.shapes import common_shape
 
 
 @dataclass

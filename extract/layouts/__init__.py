@@ -3,11 +3,11 @@
     import_features(["UCF_Train_ten_crop_i3d/"], "features.zarr")
     export_features("features.zarr", "rtfm", "exported/")
 
-`layout.py` says what a layout is, `table.py` which there are; one more is one file and one row.
+`layout.py` holds the layouts, `importing.py` and `exporting.py` the two ways.
 """
 
 from .exporting import export_features
 from .importing import import_features
-from .table import LAYOUTS
+from .layout import LAYOUTS
 
 __all__ = ["LAYOUTS", "export_features", "import_features"]

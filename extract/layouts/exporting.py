@@ -12,7 +12,7 @@ from vad.labels import match, read_labels
 from vad.progress import meter
 from vad.store import FeatureStore
 
-from .table import find_layout
+from .layout import find_layout
 
 
 def export_features(

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from vad.errors import UsageError
 
-from .layout import Layout
-from .table import LAYOUTS, find_layout
+from .layout import LAYOUTS, Layout, find_layout
 
 Crops = dict[int, Path]  # files of one video by the crop that they hold
 LINE = re.compile(r"(.+?\.(?:npy|pth?|txt))(?:[\s,].*)?", re.IGNORECASE)  # a label may follow

@@ -8,7 +8,6 @@ The frames of a video come from `--frames`, or from the store if it holds the vi
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +22,14 @@ from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
 from vad.version import VERSION
 
-from ..failures import Failures
+from ..outcome import Failures, Outcome
 from ..records import unseen_record
-from ..run import Outcome
 from ..sources import Source
+from .checks import Shape, check_labels, common_shape, fit, read_frames, tail_of
 from .finding import Crops, FoundFiles, find_files
 from .layout import Layout
-from .lengths import fit, read_frames, tail_of
-from .names import check_labels
-from .shapes import Shape, common_shape
 
 BLOCK_ROWS = 512  # snippets read at once: 42 MB of ten-crop 2048-d float32
-
-log = logging.getLogger("vad")
 
 
 @dataclass(frozen=True)
@@ -118,8 +112,7 @@ def _not_here(found: FoundFiles) -> dict[str, VideoError]:
 def _report(found: FoundFiles, outcome: Outcome, failures: Failures) -> None:
     for video, why in outcome.failed.items():
         path = next(iter(found.videos.get(video, {}).values()), Path(found.missing.get(video, "")))
-        failures.add(Source(video, path), why)
-        log.warning("%s: %s (%s)", video, why, why.reason)
+        failures.note(Source(video, path), why)
     failures.forget(set(outcome.done + outcome.skipped))
 
 

@@ -1,7 +1,11 @@
-"""What a published layout of features is: how its files are called, and what lies in them."""
+"""What a published layout of features is: how its files are called, and what lies in them.
+
+One more layout is one class here and its place in `LAYOUTS`.
+"""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Container
 from pathlib import Path
@@ -10,7 +14,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import open_npy, save_npy
+from vad.errors import UsageError
+from vad.files import committed, write_text
+
+from ..recipes import find_by_name
+from .arrays import open_npy, open_text, open_torch, save_npy
 
 Kind = Literal["visual", "text"]
 
@@ -19,7 +27,7 @@ class Layout(ABC):
     """Features of many videos as files, by the rules of one family of projects.
 
     A file holds [snippets, dim], or [snippets, crops, dim] with its first two axes in either
-    order; which, is told from the shapes of all files together (`shapes.py`).
+    order; the shapes of all files together tell which (`common_shape`).
     """
 
     name: ClassVar[str]
@@ -60,3 +68,132 @@ class OneFile(Layout):
 
     def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
         return [save_npy(folder / f"{video}{self.endings[0]}", features)]
+
+
+class Rtfm(OneFile):
+    """RTFM's layout, which MGFN, S3R, TEVAD and GlanceVAD share.
+
+    `<video>_i3d.npy`, float32 [snippets, 10, 2048] (TEVAD's XD-Violence: [snippets, 5, 1024]), a
+    row for every 16 frames. Lists name one file a line, abnormal videos first: these projects take
+    the label from the position in the list. Source: github.com/tianyu0207/RTFM, its list/ and
+    dataset.py.
+    """
+
+    name = "rtfm"
+    says = "RTFM, MGFN, S3R, TEVAD: VIDEO_i3d.npy [snippets, crops, dim]"
+    array = "i3d"
+    endings = ("_i3d.npy",)
+
+
+class TevadText(OneFile):
+    """TEVAD's sentence embeddings: `<video>_emb.npy`, float32 [snippets, 768].
+
+    Row i is the pooler output of sup-simcse-bert-base-uncased for the caption of the 64 frames that
+    begin at frame 16 i. There are ceil(frames / 16) rows, often one more than the visual features
+    have. Source: github.com/coranholmes/TEVAD.
+    """
+
+    name = "tevad-text"
+    says = "TEVAD's sentence embeddings: VIDEO_emb.npy [snippets, 768]"
+    kind = "text"
+    array = "simcse"
+    endings = ("_emb.npy",)
+
+
+CROP = re.compile(r"(.+)__(\d{1,2})\.npy")
+
+
+class CropFiles(Layout):
+    """One file a crop: XDVioDet, DeepMIL, UR-DMU, PEL4VAD, BN-WVAD, VadCLIP.
+
+    `<video>__<k>.npy`, float32 [snippets, dim] each, k = 0..9 (UCF-Crime) or 0..4 (XD-Violence),
+    the centre crop first. PEL4VAD's UCF-Crime writes no suffix at crop 0. Lists name all crops of a
+    video one after the other. Source: github.com/Roc-Ng/XDVioDet, github.com/henrryzh1/UR-DMU.
+    """
+
+    name = "crop-files"
+    says = "XDVioDet, UR-DMU, PEL4VAD, VadCLIP: VIDEO__0.npy, VIDEO__1.npy ... [snippets, dim]"
+    array = "i3d"
+    endings = (".npy",)
+
+    def claims(self, name: str, names: Container[str]) -> bool:
+        beside = f"{name.removesuffix('.npy')}__1.npy"
+        return CROP.fullmatch(name) is not None or (name.endswith(".npy") and beside in names)
+
+    def split(self, name: str) -> tuple[str, int]:
+        if found := CROP.fullmatch(name):
+            return found[1], int(found[2])
+        return super().split(name)
+
+    def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
+        crops = range(features.shape[1])
+        return [save_npy(folder / f"{video}__{k}.npy", features[:, k]) for k in crops]
+
+
+class Numpy(OneFile):
+    """A folder of arrays: one NumPy file a video, named as the video."""
+
+    name = "numpy"
+    says = "VIDEO.npy [snippets, crops, dim], [crops, snippets, dim] or [snippets, dim]"
+    endings = (".npy",)
+
+
+class Torch(Layout):
+    """A folder of tensors: one PyTorch file a video, named as the video."""
+
+    name = "torch"
+    says = "VIDEO.pt or .pth: one tensor, shaped like those of numpy"
+    endings = (".pt", ".pth")
+
+    def open(self, path: Path) -> NDArray[Any]:
+        return open_torch(path)
+
+    def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
+        import torch
+
+        path = folder / f"{video}{self.endings[0]}"
+        with committed(path) as part:
+            torch.save(torch.from_numpy(features), part)
+        return [path]
+
+
+class C3dText(Layout):
+    """Sultani's C3D features: `<video>.txt`, 32 lines of 4096 numbers.
+
+    A line is one of 32 segments of a video of any length. Where the number of frames is known, each
+    snippet takes the row of its segment. Else the 32 rows are taken for 32 snippets, which is
+    enough to train on, as training makes 32 segments anyway. Source: github.com/WaqasSultani/
+    AnomalyDetectionCVPR2018.
+    """
+
+    name = "c3d-text"
+    says = "Sultani's C3D: VIDEO.txt, 32 lines of 4096 numbers"
+    array = "c3d"
+    endings = (".txt",)
+    n_segments = 32
+
+    def open(self, path: Path) -> NDArray[Any]:
+        return open_text(path)
+
+    def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
+        if features.shape[1] != 1:
+            raise UsageError(
+                f"{self.name} files hold one crop, {video!r} has {features.shape[1]}",
+                hint="--layout numpy keeps them all",
+            )
+        path = folder / f"{video}{self.endings[0]}"
+        rows = (" ".join(f"{value:.9g}" for value in row) for row in features[:, 0])
+        write_text(path, "".join(f"{row}\n" for row in rows))
+        return [path]
+
+
+# In the order of recognition: the plainest names come last.
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (Rtfm(), TevadText(), CropFiles(), Numpy(), Torch(), C3dText())
+}
+
+
+def find_layout(name: str) -> Layout:
+    """The layout of that name; UsageError lists what there is and the nearest."""
+    return find_by_name("layout", name, LAYOUTS)

@@ -3,13 +3,11 @@
     encoder = create_encoder("minilm")
     encoder(["a car burns"])  # float32 [sentences, dim]
 
-What has a name stands in `table.py`; how each is loaded, in `pooled.py` (BERT and what of it is
-the sentence) and `shipped.py` (models that say so themselves).
+`table.py` lists those that have a name of their own, `models.py` loads them.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .table import ENCODERS, EncoderCard, find_encoder
@@ -33,9 +31,9 @@ def create_encoder(
     from vad.device import choose_device
 
     from .encoder import SentenceEncoder
+    from .models import load_bert, load_shipped
 
     if isinstance(device, str):
         device = choose_device(device)
-    module = "shipped" if card.pooling == "as-shipped" else "pooled"
-    load = import_module(f".{module}", __package__).load
+    load = load_shipped if card.pooling == "as-shipped" else load_bert
     return SentenceEncoder(card, load(card, offline=offline), device)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ..weights.pretrained import versions
+from .models import TextModel
 from .table import EncoderCard
 
 TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # padding included
-
-
-@dataclass(frozen=True)
-class TextModel:
-    """What a module of this folder hands over."""
-
-    tokenizer: Any  # of transformers
-    module: nn.Module
-    embed: Callable[[dict[str, Tensor]], Tensor]  # padded tokens of a batch -> [sentences, dim]
-    max_tokens: int  # longer sentences are cut
-    record: Mapping[str, Any]  # for the provenance: weights, pooling, normalised
-    prompt: str = ""  # that the model wants before every sentence
 
 
 class SentenceEncoder:

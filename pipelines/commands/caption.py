@@ -36,7 +36,7 @@ def command(
 
     Without --captioner, captions that are stored already are embedded, by --encoder.
     """
-    from vad.stages.extract.failures import Failures
+    from vad.stages.extract.outcome import Failures
     from vad.stages.pipelines.executors.captioning import caption
 
     outcome = caption(store, videos=videos or (), overwrite=overwrite, quiet=quiet, **settings)

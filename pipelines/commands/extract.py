@@ -35,7 +35,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Extract features of videos into a store; stored videos are skipped."""
-    from vad.stages.extract.failures import Failures
+    from vad.stages.extract.outcome import Failures
     from vad.stages.extract.run import estimate, make_plan
     from vad.stages.extract.sources import find_sources
     from vad.stages.pipelines.executors.extracting import load_for_plan, run_plan

@@ -53,8 +53,8 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Bring features that others published into a store; stored videos are skipped."""
-    from vad.stages.extract.failures import Failures
     from vad.stages.extract.layouts import import_features
+    from vad.stages.extract.outcome import Failures
 
     outcome = import_features(
         paths,

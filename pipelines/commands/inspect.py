@@ -28,7 +28,7 @@ def command(
 
 def describe_store(path: str | Path) -> dict[str, Any]:
     """A store's videos and the provenance of its arrays."""
-    from vad.stages.extract.failures import Failures
+    from vad.stages.extract.outcome import Failures
     from vad.store import FeatureStore
 
     store = FeatureStore.open(path)

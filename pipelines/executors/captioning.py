@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,17 +14,13 @@ from vad.errors import UsageError
 from vad.progress import meter
 from vad.stages.extract import captions
 from vad.stages.extract.captioners.settings import CaptionSettings
-from vad.stages.extract.captions.looking import Looking
-from vad.stages.extract.captions.run import looking_of
-from vad.stages.extract.failures import Failures
-from vad.stages.extract.run import Outcome
+from vad.stages.extract.captions.caption_run import CaptionRun
+from vad.stages.extract.captions.run import caption_run_of
+from vad.stages.extract.outcome import Ended, Failures, Outcome
 from vad.stages.extract.sources import Source
-from vad.stages.extract.turns import Ended
 from vad.store import FeatureStore, differences
 
 from .settings import ExecutorSettings, split
-
-log = logging.getLogger("vad")
 
 
 @dataclass
@@ -36,17 +31,17 @@ class Captioning:
     settings: CaptionSettings
     name: str  # of the captioner
     provenance: dict[str, Any]  # that every worker's captions must have
-    looking: Looking | None = field(default=None, init=False)
+    caption_run: CaptionRun | None = field(default=None, init=False)
 
     def each(self, sources: Iterable[Source], n_cpus: int) -> Generator[Ended]:
         """Caption videos, as many at a time as there are cores to decode them."""
-        looking = self.looking = self.looking or looking_of(
+        caption_run = self.caption_run = self.caption_run or caption_run_of(
             FeatureStore.open(self.store),
             replace(self.settings, workers=n_cpus),
             self.name,
             choose_device(self.settings.device),
         )
-        if differing := differences(self.provenance, looking.provenance):
+        if differing := differences(self.provenance, caption_run.provenance):
             raise UsageError(
                 f"a worker's captions would be others: it differs in {', '.join(differing)}",
                 hint="install the same weights on every machine",
@@ -54,7 +49,7 @@ class Captioning:
         remaining = iter(sources)
         while some := list(islice(remaining, n_cpus)):
             outcome = Outcome()
-            looking.run(some, outcome, quiet=True)
+            caption_run.run(some, outcome, quiet=True)
             yield from (Ended(source, outcome.failed.get(source.id)) for source in some)
 
 
@@ -69,21 +64,23 @@ def caption(
     """`vad.caption` with the settings of `ExecutorSettings` besides: `executor="ray"`, ..."""
     where, rest = split(settings, where="caption")
 
-    def on_ray(looking: Looking, todo: Sequence[Source], outcome: Outcome, *, quiet: bool) -> None:
-        _run_on_ray(looking, todo, outcome, where, quiet=quiet)
+    def on_ray(
+        caption_run: CaptionRun, todo: Sequence[Source], outcome: Outcome, *, quiet: bool
+    ) -> None:
+        _run_on_ray(caption_run, todo, outcome, where, quiet=quiet)
 
     return captions.caption(
         store,
         videos=videos,
         overwrite=overwrite,
         quiet=quiet,
-        run=on_ray if where.executor == "ray" else Looking.run,
+        run=on_ray if where.executor == "ray" else CaptionRun.run,
         **rest,
     )
 
 
 def _run_on_ray(
-    looking: Looking,
+    caption_run: CaptionRun,
     todo: Sequence[Source],
     outcome: Outcome,
     where: ExecutorSettings,
@@ -92,16 +89,17 @@ def _run_on_ray(
 ) -> None:
     from .cluster import on_cluster
 
-    name = looking.array.removeprefix("captions/")
-    job = Captioning(looking.store.place.address, looking.settings, name, looking.provenance)
+    name = caption_run.array.removeprefix("captions/")
+    job = Captioning(
+        caption_run.store.place.address, caption_run.settings, name, caption_run.provenance
+    )
     todo = [Source(source.id, source.path.absolute()) for source in todo]
-    ends = on_cluster(job, todo, where, device=looking.settings.device)
+    ends = on_cluster(job, todo, where, device=caption_run.settings.device)
     with closing(ends), meter("caption", len(todo), unit="videos", quiet=quiet) as progress:
         for end in ends:
             if end.error is not None:
                 outcome.failed[end.source.id] = end.error
-                Failures(looking.store.place).add(end.source, end.error)
-                log.warning("%s: %s (%s)", end.source.path, end.error, end.error.reason)
+                Failures(caption_run.store.place).note(end.source, end.error)
             else:
                 outcome.done.append(end.source.id)
             progress.advance()

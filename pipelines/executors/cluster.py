@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vad.errors import InternalError, UsageError
+from vad.stages.extract.outcome import Ended
 from vad.stages.extract.sources import Source
-from vad.stages.extract.turns import Ended
 
 from .connection import connected
 from .dispatch import Dispatch, News

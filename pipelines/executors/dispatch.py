@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vad.errors import VideoError
+from vad.stages.extract.outcome import Ended
 from vad.stages.extract.sources import Source
-from vad.stages.extract.turns import Ended
 
 
 @dataclass(frozen=True)

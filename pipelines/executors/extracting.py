@@ -12,8 +12,8 @@ from vad.config import build
 from vad.errors import UsageError
 from vad.progress import meter
 from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.outcome import Ended, Outcome
 from vad.stages.extract.run import (
-    Outcome,
     Plan,
     extract_each,
     gather,
@@ -24,7 +24,6 @@ from vad.stages.extract.run import (
 )
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
-from vad.stages.extract.turns import Ended
 from vad.store import FeatureStore, differences
 
 from .settings import ExecutorSettings, split

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vad.stages.extract.failures import Failures
+from vad.stages.extract.outcome import Failures
 from vad.store import FeatureStore
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from vad.places import place_of
-from vad.stages.extract.failures import Failures
+from vad.stages.extract.outcome import Failures
 from vad.store import FeatureStore
 from vad.verify import verify
 

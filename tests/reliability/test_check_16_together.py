@@ -9,7 +9,7 @@ import pytest
 from vad.claims import Claims
 from vad.errors import UsageError, VideoError
 from vad.shard import Shard
-from vad.stages.extract.failures import Failures
+from vad.stages.extract.outcome import Failures
 from vad.stages.extract.sources import Source
 
 HOLD = """
@@ -87,7 +87,7 @@ def test_check_16_failures_of_several_runs_are_kept(tmp_path):
 def test_check_16_a_line_that_was_cut_off_costs_nothing_but_itself(tmp_path):
     failures = Failures(tmp_path)
     failures.path.write_text('{"video": "a", "reason": "empty"}\n{"video": "b", "rea')
-    failures.add(Source("c", tmp_path / "c.mp4"), VideoError("empty", "the file is empty"))
+    failures.note(Source("c", tmp_path / "c.mp4"), VideoError("empty", "the file is empty"))
     assert list(failures.read()) == ["a", "c"]
     failures.forget({})
     assert len(failures.path.read_text().splitlines()) == 2

@@ -12,10 +12,10 @@ import pytest
 
 import vad
 from vad.errors import UsageError, VideoError
+from vad.stages.extract.outcome import Ended
 from vad.stages.extract.run import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
-from vad.stages.extract.turns import Ended
 from vad.stages.pipelines.executors.cluster import Share, longest_first, on_cluster
 from vad.stages.pipelines.executors.dispatch import Dispatch
 from vad.stages.pipelines.executors.extracting import load_for_plan, run_plan

@@ -8,7 +8,6 @@ captions only.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +25,10 @@ from ..captioners.captioner import Captioner, clean
 from ..captioners.settings import CaptionSettings
 from ..decoders.pool import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
 from ..decoders.video import Limits, VideoInfo
-from ..failures import Failures
+from ..outcome import Failures, Outcome
 from ..records import decoded_record
-from ..run import Outcome
 from ..sources import Source
 from .windows import Windows, n_windows, rows_of
-
-log = logging.getLogger("vad")
 
 
 @dataclass
@@ -48,7 +44,7 @@ class _Job:
     report: DecodeReport | None = None  # once it is decoded to its end
 
 
-class Looking:
+class CaptionRun:
     """A run of a captioner over videos. `array` is the name of the captions in the store."""
 
     def __init__(
@@ -164,8 +160,7 @@ class Looking:
         self._jobs.pop(index, None)
         self._waiting = deque(item for item in self._waiting if item[0] != index)
         outcome.failed[source.id] = error
-        self._failures.add(source, error)
-        log.warning("%s: %s (%s)", source.path, error, error.reason)
+        self._failures.note(source, error)
         progress.advance(name=source.id)
 
 

@@ -30,10 +30,9 @@ from .backbones.backbone import Backbone, Features
 from .crops import resized_size
 from .decoders.pool import Clips, Decoded, DecodeReport, Event, Failed, Opened
 from .decoders.video import VideoInfo
+from .outcome import Ended
 from .records import decoded_record
 from .sources import Source
-
-Ended = tuple[Source, VideoError | None]  # a video that is stored, or why it is not
 
 
 @dataclass(eq=False)
@@ -62,7 +61,7 @@ class _Step:
     is_last: bool = False  # of its video
 
 
-class Assembly:
+class Pipeline:
     """Makes stored videos out of the events of decoders; use it in a `with` block.
 
     array, provenance: name and record of what the backbone makes. dtype: of what is stored.
@@ -91,7 +90,7 @@ class Assembly:
         self._writer = ThreadPoolExecutor(1, "writer")
         self._hashing = ThreadPoolExecutor(1, "hashing")
 
-    def __enter__(self) -> Assembly:
+    def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,7 +117,7 @@ class Assembly:
                     job.error = job.error or error
                     self._end(job)
                 else:
-                    yield source, error
+                    yield Ended(source, error)
             while len(self._waiting) >= self._backbone.n_clips:
                 self._begin(self._backbone.n_clips)
             yield from self._settle(self._backbone.n_ahead)
@@ -186,7 +185,7 @@ class Assembly:
             job = step.job
             job.n_written += step.n_clips
             if step.is_last:
-                yield job.source, job.error
+                yield Ended(job.source, job.error)
             elif job.info.n_packets:
                 share = job.n_written * CLIP_FRAMES / job.info.n_packets
                 self._progress.under_way(job.source.id, share)

@@ -1,27 +1,16 @@
-"""Whose turn a video is, where several runs extract into one store at once; and how it ended."""
+"""The videos of a run, each claimed when a decoder is free for it: several runs share one store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from vad.errors import VideoError
 from vad.places.place import Claims
 
 from .sources import Source
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A video is stored; or it is not, because of the error."""
-
-    source: Source
-    error: VideoError | None = None
-    by_others: bool = False  # another run stored it meanwhile
-
-
-class Turn:
+class ClaimsQueue:
     """One pass over the videos still to do; each ends in exactly one of the three lists."""
 
     def __init__(

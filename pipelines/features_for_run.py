@@ -13,7 +13,8 @@ from typing import Any
 from vad.config import build, options
 from vad.errors import UsageError
 from vad.stages.extract.captioners.settings import CaptionSettings
-from vad.stages.extract.run import Outcome, make_plan
+from vad.stages.extract.outcome import Outcome
+from vad.stages.extract.run import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source
 from vad.stages.train.run import Run

@@ -1,0 +1,167 @@
+"""What must agree before features are imported: shapes of files, lengths of videos, and labels.
+
+An array is [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim]. All videos of a set
+have the same number of crops, 1, 5 or 10, while their numbers of snippets differ: the axis of the
+crops is the one that has the same length in all files. One file alone can leave it open:
+[10, 10, 2048] and [5, 10, 2048] can be read either way, and then the person must say.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import UsageError, VideoError
+from vad.grid import ClipGrid, Tail
+from vad.labels import read_labels
+
+from .layout import Layout
+
+Shape = tuple[int, ...]
+CROP_AXIS: dict[str, int] = {"snippets-crops": 1, "crops-snippets": 0}
+CROP_COUNTS = (1, 5, 10)
+UCF_CRIME = re.compile(r"(Normal_Videos_?|[A-Z][A-Za-z]+)\d+_x264")
+XD_VIOLENCE = re.compile(r".+_label_([A-Z0-9-]+)")
+
+log = logging.getLogger("vad")
+
+
+def common_shape(shapes: Mapping[str, Shape], axes: str = "auto") -> tuple[int | None, int, int]:
+    """The axis of the crops (None where arrays have none), their number, and the width.
+
+    shapes: by the name of the file. Raises UsageError that names a file which differs from the
+    others, or `--axes` where the shapes leave it open.
+    """
+    if axes not in ("auto", *CROP_AXIS):
+        raise UsageError(f"axes are auto, {' or '.join(CROP_AXIS)}, not {axes!r}")
+    n_axes = _same("number of axes", {name: len(shape) for name, shape in shapes.items()})
+    dim = _same("width", {name: shape[-1] for name, shape in shapes.items()})
+    if n_axes == 2:
+        return None, 1, dim
+    tried = list(CROP_AXIS.values()) if axes == "auto" else [CROP_AXIS[axes]]
+    fitting = [axis for axis in tried if _crops(shapes, axis)]
+    if len(fitting) == 2 and any(shape[:2] != (1, 1) for shape in shapes.values()):
+        name, shape = next(iter(shapes.items()))
+        raise UsageError(
+            f"{name} is {list(shape)}: either axis could be that of the crops",
+            hint=f"--axes {' or --axes '.join(CROP_AXIS)}",
+        )
+    if not fitting:  # say it of the axis where most files agree
+        axis = max(tried, key=lambda a: max(Counter(s[a] for s in shapes.values()).values()))
+        n_crops = _same("number of crops", {name: shape[axis] for name, shape in shapes.items()})
+        raise UsageError(
+            f"{next(iter(shapes))} is {list(next(iter(shapes.values())))}: {n_crops} crops on axis "
+            f"{axis}, where there are 1, 5 or 10",
+            hint=f"--axes {' or --axes '.join(CROP_AXIS)}",
+        )
+    return fitting[0], next(iter(shapes.values()))[fitting[0]], dim
+
+
+def _crops(shapes: Mapping[str, Shape], axis: int) -> int | None:
+    """The number of crops, if `axis` can be theirs."""
+    counts = {shape[axis] for shape in shapes.values()}
+    return next(iter(counts)) if len(counts) == 1 and counts <= set(CROP_COUNTS) else None
+
+
+def _same(what: str, values: Mapping[str, int]) -> int:
+    """The value that all files share; UsageError names the first that differs from most."""
+    (usual, n), *others = Counter(values.values()).most_common()
+    if others:
+        odd = next(name for name, value in values.items() if value != usual)
+        like = next(name for name, value in values.items() if value == usual)
+        raise UsageError(
+            f"the {what} of {odd} is {values[odd]}, that of {n} of {len(values)} files, such as "
+            f"{like}, is {usual}",
+            hint="import the two sets into stores of their own",
+        )
+    return usual
+
+
+def read_frames(path: Path, videos: Iterable[str]) -> dict[str, int]:
+    """Frames of videos, by id, from a CSV `video,frames`; a stem is enough.
+
+    Raises UsageError for a file that is none, and where it names none of the videos.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            listed = {row["video"]: int(row["frames"]) for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no CSV with the columns video,frames: {error!r}") from None
+    named = {v: n for v in videos if (n := listed.get(v, listed.get(v.rpartition("/")[2])))}
+    if not named:
+        raise UsageError(f"{path} names none of the videos, which are called {next(iter(videos))}")
+    return named
+
+
+def fit(n_rows: int, n_snippets: int, layout: Layout) -> NDArray[np.int64]:
+    """Rows for the snippets of a stored video.
+
+    Text may have a row more or less than the stored features: a last one too many is cut, one
+    missing repeats the last, as TEVAD does (its captions are ceil(n / 16), its features floor).
+    """
+    spare = 1 if layout.kind == "text" else 0
+    if layout.n_segments == n_rows:
+        return _spread(n_rows, n_snippets)
+    if abs(n_rows - n_snippets) > spare:
+        raise VideoError(
+            "mismatch",
+            f"it has {n_rows} snippets here, {n_snippets} in the store",
+            hint="is it the same video? if so, import into another --store",
+        )
+    return np.minimum(np.arange(n_snippets), n_rows - 1)
+
+
+def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[np.int64]]:
+    """The tail policy under which frames make so many snippets, and the row of every snippet."""
+    kept, whole = (ClipGrid(tail).n_snippets(n_frames) for tail in ("repeat-last", "drop"))
+    if n_rows == kept:
+        return "repeat-last", np.arange(n_rows)
+    if n_rows == whole:
+        return "drop", np.arange(n_rows)
+    if layout.n_segments == n_rows:
+        return "repeat-last", _spread(n_rows, kept)
+    raise VideoError(
+        "mismatch",
+        f"it has {n_rows} snippets, but {n_frames} frames make {kept}, or {whole} without the tail",
+        hint="leave it out of the CSV of frames, and 16 frames a snippet are assumed",
+    )
+
+
+def _spread(n_segments: int, n_snippets: int) -> NDArray[np.int64]:
+    """The segment of every snippet; edges are those that training makes segments with."""
+    edges = np.linspace(0, n_snippets, n_segments + 1).astype(np.int64)
+    return np.searchsorted(edges, np.arange(n_snippets), side="right") - 1
+
+
+def check_labels(path: Path, videos: Iterable[str]) -> None:
+    """Compare a labels file with what names of videos tell; UsageError at a contradiction."""
+    labels = {label.video.rpartition("/")[2]: label.label for label in read_labels(path)}
+    stems = [video.rpartition("/")[2] for video in videos]
+    for stem in stems:
+        told = label_in(stem)
+        if told is not None and stem in labels and labels[stem] != told:
+            raise UsageError(
+                f"{path} labels {stem!r} {labels[stem]}, its name says {told}",
+                hint="lists of others are labels by position: is the order that of the labels?",
+            )
+    unlabelled = [stem for stem in stems if stem not in labels]
+    if unlabelled:
+        log.warning("%s: %d videos have no label: %s ...", path, len(unlabelled), unlabelled[0])
+
+
+def label_in(stem: str) -> int | None:
+    """The label that the name of a video of UCF-Crime or XD-Violence tells; None for others."""
+    if found := XD_VIOLENCE.fullmatch(stem):
+        return int(found[1] != "A")
+    if found := UCF_CRIME.fullmatch(stem):
+        return int(not found[1].startswith("Normal"))
+    return None
