@@ -1,4 +1,5 @@
-"""The files that scores can be written as: the table that commands show and `writers` fills."""
+"""The formats that scores can be written in. `vad.stages.infer.writers` writes them; this table is
+apart from it so that the command line can show it without loading numpy."""
 
 from __future__ import annotations
 
@@ -10,32 +11,27 @@ from vad.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file; `vad.stages.infer.writers.<module>` has `write(path, scores)` for it."""
+    """A kind of file."""
 
-    module: str
-    suffix: str  # after the id of the video
+    suffix: str  # follows the id of the video
     help: str
-    joint: str = ""  # name of the one file for several videos, by the module's `write_all`
-    needs_video: bool = False  # and cannot be written where the video is gone
+    joint: str = ""  # name of the one file for several videos; empty: every video has its own
+    needs_video: bool = False  # it cannot be written where the video is gone
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format("frames_csv", ".csv", "a row a frame: frame, seconds, timecode, score"),
-    "json": Format("scores_json", ".json", "everything; vad events reads it"),
-    "npy": Format("frames_npy", ".npy", "frame scores, float32 [frames]"),
-    "png": Format("curve_png", ".png", "the curve over time"),
-    "html": Format("report_html", ".html", "page with player, curve, events", "report.html"),
-    "mp4": Format(
-        "overlay_mp4", ".overlay.mp4", "the video, its curve drawn below it", needs_video=True
-    ),
-    "events": Format("events_csv", ".events.csv", "a row an event", "events.csv"),
-    "srt": Format("subtitles_srt", ".srt", "events as subtitles"),
-    "vtt": Format("subtitles_vtt", ".vtt", "events as subtitles of web pages"),
-    "edl": Format("edit_list", ".edl", "events as an edit decision list, CMX 3600"),
-    "elan": Format("elan", ".elan.txt", "events, tab-delimited, for ELAN"),
-    "labelstudio": Format(
-        "label_studio", ".labelstudio.json", "events as predictions for Label Studio"
-    ),
+    "csv": Format(".csv", "a row per frame: frame, seconds, timecode, score"),
+    "json": Format(".json", "everything; vad events reads it"),
+    "npy": Format(".npy", "frame scores, float32 [frames]"),
+    "png": Format(".png", "the curve over time"),
+    "html": Format(".html", "page with player, curve, events", "report.html"),
+    "mp4": Format(".overlay.mp4", "the video, its curve drawn below it", needs_video=True),
+    "events": Format(".events.csv", "a row per event", "events.csv"),
+    "srt": Format(".srt", "events as subtitles"),
+    "vtt": Format(".vtt", "events as subtitles of web pages"),
+    "edl": Format(".edl", "events as an edit decision list, CMX 3600"),
+    "elan": Format(".elan.txt", "events, tab-delimited, for ELAN"),
+    "labelstudio": Format(".labelstudio.json", "events as predictions for Label Studio"),
 }
 
 

@@ -7,20 +7,23 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import InternalError, UsageError
 from vad.grid import CLIP_FRAMES
-from vad.store import VideoRecord
+from vad.store import VideoRecord, key_of
 from vad.version import VERSION
 
 from .events import Event, find_events
 from .propagation import propagate
 from .settings import EventRule, Propagation
+from .times import timecode
 from .video.source import VideoSource
 
 SCHEMA = "vad.scores/1"
@@ -102,17 +105,12 @@ class VideoScores:
         Formats are those of `vad score --format`. Raises UsageError for one that is not known, or
         that needs the video where the video is gone.
         """
-        from .writers import save
-
-        return save(self, Path(folder), formats)
+        return cast("list[Path]", _writers().save(self, Path(folder), formats))
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the curve as a PNG file, by default `<video id>.png` here; the path written."""
-        from .writers import path_of
-        from .writers.curve_png import write
-
-        path = Path(path) if path else path_of(self, Path(), "png")
-        write(path, self)
+        path = Path(path) if path else Path(f"{key_of(self.video)}.png")
+        _writers().write_png(path, self)
         return path
 
     def to_dict(self) -> dict[str, Any]:
@@ -225,7 +223,6 @@ def exact(score: float | np.floating[Any]) -> float:
     return float(str(np.float32(score)))
 
 
-def timecode(seconds: float) -> str:
-    """`hours:minutes:seconds.milliseconds`."""
-    ms = round(seconds * 1000)
-    return f"{ms // 3600000:02d}:{ms // 60000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
+def _writers() -> ModuleType:
+    """`vad.stages.infer.writers`, which imports this module and is loaded when files are wanted."""
+    return import_module(".writers", __package__)

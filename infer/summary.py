@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from vad.terminal import plain
 
-from .scores import VideoScores, timecode
+from .scores import VideoScores
+from .times import timecode
 
 
 def summary(scores: VideoScores) -> str:

@@ -27,10 +27,10 @@ from vad.stages.extract.decoders.video import Limits
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.run import load_backbone, make_plan
 from vad.stages.extract.settings import ExtractSettings
-from vad.stages.infer.scores import timecode
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
 from vad.stages.infer.stream.window import Scored, Window
+from vad.stages.infer.times import timecode
 from vad.stages.train.run import Run
 from vad.version import VERSION
 

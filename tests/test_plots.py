@@ -19,8 +19,8 @@ from vad.stages.infer.evaluation.plots import (
     plot_score_distribution,
     plot_thresholds,
     plot_training,
-    timecode,
 )
+from vad.stages.infer.times import clock
 
 TIMES_S = np.arange(1000) / 10  # 0 to 100 s
 TRUTH = TIMES_S >= 60
@@ -174,4 +174,4 @@ def test_what_cannot_be_drawn_says_why_and_leaves_no_file(tmp_path: Path) -> Non
     ],
 )
 def test_timecode(time_s: float, step_s: float, text: str) -> None:
-    assert timecode(time_s, step_s) == text
+    assert clock(time_s, step_s) == text

@@ -8,8 +8,9 @@ import pytest
 
 from vad.errors import InternalError, UsageError
 from vad.stages.infer.axis import axis_of, height_of
-from vad.stages.infer.scores import exact, read_scores, timecode
+from vad.stages.infer.scores import exact, read_scores
 from vad.stages.infer.settings import EventRule, Propagation
+from vad.stages.infer.times import timecode
 
 SNIPPETS = [0.1, 0.7, 0.4]  # of 40 frames, ten a second: one event, 1.6 to 3.2 s
 

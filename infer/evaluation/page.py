@@ -20,8 +20,8 @@ from vad.labels import intervals_of
 from vad.version import VERSION
 
 from ..scores import VideoScores
+from ..times import clock
 from .plots import SERIES, TICK_STEPS_S
-from .plots import timecode as short_time
 from .result import Evaluation
 from .tables import lines
 
@@ -249,6 +249,6 @@ def _curve(
 def _times(length_s: float) -> str:
     step_s = next((s for s in TICK_STEPS_S if length_s / s <= 10), TICK_STEPS_S[-1])
     return "".join(
-        f'<span style="left:{time_s / length_s * 100:.2f}%">{short_time(time_s, step_s)}</span>'
+        f'<span style="left:{time_s / length_s * 100:.2f}%">{clock(time_s, step_s)}</span>'
         for time_s in np.arange(0, length_s * 0.98, step_s)
     )

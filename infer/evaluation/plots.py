@@ -30,6 +30,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from vad.errors import UsageError
 from vad.files import committed
 
+from ..times import clock
+
 WIDTH_PX = 1200
 DPI = 150  # a font of 10 points is then 21 px high
 MOST_POINTS = 2 * WIDTH_PX  # of a score curve; more cannot be seen
@@ -333,16 +335,7 @@ def _time_axis(axes: Axes) -> None:
     step_s = next((s for s in TICK_STEPS_S if (end_s - start_s) / s <= 12), TICK_STEPS_S[-1])
     axes.set_xlabel("time (min:s)" if end_s < 3600 else "time (h:min:s)", loc="left")
     axes.xaxis.set_major_locator(MultipleLocator(step_s))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda time_s, _: timecode(time_s, step_s)))
-
-
-def timecode(time_s: float, step_s: float = 1) -> str:
-    """Write a time as min:s, with hours from the first one and tenths for steps below a second."""
-    tenths = round(time_s * 10)
-    minutes, rest = divmod(tenths, 600)
-    seconds = f"{rest // 10:02d}" + (f".{rest % 10}" if step_s < 1 else "")
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda time_s, _: clock(time_s, step_s)))
 
 
 def _closed(times_s: Floats, scores: Floats) -> tuple[Floats, Floats]:

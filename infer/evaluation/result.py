@@ -16,7 +16,8 @@ from vad.stages.train.metrics import ranking
 from vad.stages.train.run import Run
 from vad.version import VERSION
 
-from ..scores import VideoScores, timecode
+from ..scores import VideoScores
+from ..times import timecode
 
 SCHEMA = "vad.metrics/1"
 N_WORST = 10  # false alarms and misses that are listed

@@ -18,7 +18,8 @@ from typing import Any
 from vad.version import VERSION
 
 from ..axis import axis_of, height_of
-from ..scores import VideoScores, exact, timecode
+from ..scores import VideoScores, exact
+from ..times import clock, timecode
 from ..video.copies import Copies, peak_picture
 from .curve import around, curve, steps, svg
 
@@ -154,12 +155,12 @@ def _event_table(number: int, scores: VideoScores, copies: Copies) -> str:
             else ""
         )
         times = f"{event.start_s:.1f}&ndash;{event.end_s:.1f} s"
-        clock = f"{_clock(event.start_s)}&ndash;{_clock(event.end_s)}"
+        when = f"{clock(event.start_s)}&ndash;{clock(event.end_s)}"
         caption = f'<td class="seen"><bdi>{escape(event.caption)}</bdi></td>' if captioned else ""
         rows.append(
             f'<tr data-event="{index}"><td><button class="go" aria-label="Event {index + 1}, '
             f'{times}">{picture}<span>{index + 1}</span></button></td>'
-            f'<td class="number">{clock}<small>{times}</small></td>'
+            f'<td class="number">{when}<small>{times}</small></td>'
             f'<td class="number"><b>{event.peak:.2f}</b><small>mean {event.mean:.2f}</small></td>'
             f"{caption}"
             f'<td class="number quiet">{event.start_frame}&ndash;{event.end_frame - 1}</td>'
@@ -233,13 +234,6 @@ def _data(value: Any) -> str:
 
 def _image(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
-
-
-def _clock(seconds: float) -> str:
-    """`min:s.t`, as the player and the axis show times; with hours where there are any."""
-    minutes, tenths = divmod(round(10 * seconds), 600)
-    hours = f"{minutes // 60}:{minutes % 60:02d}" if minutes >= 60 else f"{minutes}"
-    return f"{hours}:{tenths // 10:02d}.{tenths % 10}"
 
 
 def _events(n: int) -> str:

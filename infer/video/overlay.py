@@ -23,7 +23,8 @@ from PIL import Image, ImageDraw, ImageFont
 from vad.files import committed
 
 from ..axis import axis_of, height_of
-from ..scores import VideoScores, timecode
+from ..scores import VideoScores
+from ..times import clock
 from .mp4 import Mp4Writer, Sound, even
 from .source import Picture, VideoSource
 
@@ -121,8 +122,8 @@ class OverlayPanel:
         score = float(self._scores.frames[number])
         colour = ALARM if score >= self._scores.threshold else CALM
         draw.text((pad, pad), f"{score:.2f}", colour, _font(round(self._text_px * 1.3)))
-        clock = timecode(float(self._scores.times[number]))[:-2].removeprefix("00:")
-        draw.text((pad, self.height_px - pad), clock, QUIET, _font(self._text_px), anchor="ls")
+        time = clock(float(self._scores.times[number]))
+        draw.text((pad, self.height_px - pad), time, QUIET, _font(self._text_px), anchor="ls")
         right, bar = self._block_px - pad - 1, max(3, self._text_px // 3)
         low, high = map(self._y, self._axis)
         draw.rectangle((right - bar, high, right, low), fill=_faded(QUIET))

@@ -72,7 +72,7 @@ def _verdict(found: Comparison) -> str:
 
 
 def _numbers(found: Comparison) -> list[str]:
-    from vad.stages.infer.scores import timecode
+    from vad.stages.infer.times import timecode
 
     if found.shapes[0] != found.shapes[1]:
         return ["        crops or widths differ: there is no cosine between them"]

@@ -1,0 +1,273 @@
+"""Files of scores: a function for every format of `vad.stages.infer.formats`, and `save`.
+
+A function `write_<format>` takes the path and the scores of one video; `write_all_<format>` takes
+the scores of several videos. Every file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vad.errors import InternalError, UsageError
+from vad.files import committed, write_json, write_text
+from vad.store import key_of
+from vad.terminal import plain
+
+from .formats import FORMATS, check_formats
+from .scores import VideoScores, event_dict, exact
+from .times import frame_timecode, timecode
+
+EVENT_COLUMNS = (
+    *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
+    *("peak", "peak_frame", "peak_s", "mean", "caption"),
+)
+EDL_RATES, OTHER_EDL_RATE = (24, 25, 30, 48, 50, 60), 25  # SMPTE's, frames per second
+MOST_EDL_EVENTS = 999  # event numbers have three digits
+NO_TAGS = str.maketrans("<>{}", "[][]")
+
+
+def save(scores: VideoScores, folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write the scores of one video in several formats; the paths written.
+
+    Raises UsageError for an unknown format, or for one that needs a video that is gone.
+    """
+    paths = []
+    for name in check_formats(formats):
+        if FORMATS[name].needs_video and scores.video_source is None:
+            raise UsageError(
+                f"{name} needs the video, and {scores.record.source} is not there",
+                hint="bring it back, or leave that format out",
+            )
+        path = path_of(scores, folder, name)
+        WRITERS[name](path, scores)
+        paths.append(path)
+    return paths
+
+
+def save_all(videos: Sequence[VideoScores], folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write the formats that have one file for several videos; the paths written."""
+    paths = []
+    for name in check_formats(formats):
+        path = folder / FORMATS[name].joint
+        JOINT_WRITERS[name](path, videos)
+        paths.append(path)
+    return paths
+
+
+def path_of(scores: VideoScores, folder: Path, name: str) -> Path:
+    """The file of a video in a format. The id of the video is percent-encoded, as in a store, so
+    that no name leaves the folder or has a meaning to a shell or a page."""
+    return folder / f"{key_of(scores.video)}{FORMATS[name].suffix}"
+
+
+def write_csv(path: Path, scores: VideoScores) -> None:
+    """CSV, a row per frame: frame, seconds, timecode, score; scores with all their digits."""
+    with committed(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["frame", "seconds", "timecode", "score"])
+        for frame, seconds, score in scores.rows():
+            writer.writerow([frame, f"{seconds:.6f}", timecode(seconds), score])
+
+
+def write_json_file(path: Path, scores: VideoScores) -> None:
+    """JSON by the schema `vad.scores/1`: all that is known, and all that `vad events` needs."""
+    write_json(path, scores.to_dict())
+
+
+def write_npy(path: Path, scores: VideoScores) -> None:
+    """NumPy, the frame scores alone: float32 [frames]."""
+    with committed(path) as part, part.open("wb") as file:
+        np.save(file, scores.frames)
+
+
+def write_png(path: Path, scores: VideoScores) -> None:
+    """PNG, the frame scores over time, with the threshold."""
+    from .evaluation.plots import plot_curve
+
+    plot_curve(path, scores.times, scores.frames, title=scores.video, threshold=scores.threshold)
+
+
+def write_html(path: Path, scores: VideoScores) -> None:
+    """HTML, the report: a page that needs no other file and no network."""
+    write_all_html(path, [scores])
+
+
+def write_all_html(path: Path, videos: Sequence[VideoScores]) -> None:
+    """HTML, one report of several videos."""
+    from .report import write_report
+
+    write_report(path, videos)
+
+
+def write_mp4(path: Path, scores: VideoScores) -> None:
+    """MP4, the video with its scores drawn below it. Raises VideoError where it cannot be read."""
+    from .video.overlay import write_overlay
+
+    if scores.video_source is None:
+        raise InternalError(f"an overlay of {scores.video} without its video")
+    write_overlay(path, scores, scores.video_source)
+
+
+def write_events(path: Path, scores: VideoScores) -> None:
+    """CSV, a row per event: video, event, fps and the columns of `EVENT_COLUMNS`."""
+    write_all_events(path, [scores])
+
+
+def write_all_events(path: Path, videos: Iterable[VideoScores]) -> None:
+    """CSV, the events of several videos in one table."""
+    with committed(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["video", "event", "fps", *EVENT_COLUMNS])
+        for scores in videos:
+            for number, event in enumerate(scores.events, start=1):
+                values = event_dict(event) | {"caption": cell(event.caption)}
+                row = [values[column] for column in EVENT_COLUMNS]
+                writer.writerow([cell(scores.video), number, scores.record.fps, *row])
+
+
+def write_srt(path: Path, scores: VideoScores) -> None:
+    """SubRip, a subtitle for every event. Arrows and tags in captions are taken apart."""
+    blocks = []
+    for number, event in enumerate(scores.events, start=1):
+        start, end = (timecode(s).replace(".", ",") for s in (event.start_s, event.end_s))
+        words = headline(scores, number).translate(NO_TAGS)
+        blocks.append(f"{number}\n{start} --> {end}\n{words}\n")
+    write_text(path, "\n".join(blocks))
+
+
+def write_vtt(path: Path, scores: VideoScores) -> None:
+    """WebVTT, a cue for every event; captions are escaped as WebVTT asks."""
+    cues = ["WEBVTT\n"]
+    for number, event in enumerate(scores.events, start=1):
+        words = html.escape(headline(scores, number), quote=False)
+        times = f"{timecode(event.start_s)} --> {timecode(event.end_s)}"
+        cues.append(f"{number}\n{times}\n{words}\n")
+    write_text(path, "\n".join(cues))
+
+
+def write_edl(path: Path, scores: VideoScores) -> None:
+    """An edit decision list, CMX 3600: the events one after the other, for an editing program.
+
+        001  AX       V     C        00:00:12:00 00:00:18:10 00:00:00:00 00:00:06:10
+
+    The reel is the auxiliary source AX. Timecodes count frames at the nearest whole rate, without
+    dropping any (29.97 counts as 30), so that they name frames exactly. Editing programs know a few
+    rates only: for a video of another rate, times are given at 25 frames per second. The program
+    must be told the rate.
+    """
+    rate, scale = round(scores.record.fps), 1.0
+    if rate not in EDL_RATES:
+        rate, scale = OTHER_EDL_RATE, OTHER_EDL_RATE / scores.record.fps
+    title = plain(" ".join(scores.video.split()))[:70]
+    lines = [f"TITLE: {title}", "FCM: NON-DROP FRAME", ""]
+    clip_name = plain(" ".join(Path(scores.record.source).name.split()))
+    position = 0
+    for number, event in enumerate(scores.events[:MOST_EDL_EVENTS], start=1):
+        start, end = round(event.start_frame * scale), round(event.end_frame * scale)
+        times = (start, end, position, position + end - start)
+        codes = " ".join(frame_timecode(frame, rate) for frame in times)
+        lines += [
+            f"{number:03d}  AX       V     C        {codes}",
+            f"* FROM CLIP NAME: {clip_name}",
+            f"* COMMENT: {headline(scores, number)}",
+        ]
+        position += end - start
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def write_elan(path: Path, scores: VideoScores) -> None:
+    """Tab-delimited text for ELAN (File, Import, CSV / Tab-delimited Text File).
+
+    A row per event on the tier `anomaly`, in seconds with milliseconds. ELAN asks which column is
+    which; the header names them by ELAN's own words.
+    """
+    rows = ["Tier\tBegin Time - ss.msec\tEnd Time - ss.msec\tDuration - ss.msec\tAnnotation"]
+    for number, event in enumerate(scores.events, start=1):
+        start, end = round(event.start_s, 3), round(event.end_s, 3)
+        times = f"{start:.3f}\t{end:.3f}\t{end - start:.3f}"
+        rows.append(f"anomaly\t{times}\t{headline(scores, number)}")
+    write_text(path, "\n".join(rows) + "\n")
+
+
+def write_labelstudio(path: Path, scores: VideoScores) -> None:
+    """Label Studio: one task with the events as a prediction on a video timeline.
+
+    For a labelling configuration such as
+
+        <View>
+          <Video name="video" value="$video"/>
+          <TimelineLabels name="anomaly" toName="video"><Label value="anomaly"/></TimelineLabels>
+          <TextArea name="caption" toName="video" perRegion="true"/>
+        </View>
+
+    Label Studio counts frames from 1, and a range includes its end
+    (labelstud.io/tags/timelinelabels). It plays what a server gives it: replace the path of the
+    video by an address that it can reach.
+    """
+    regions = [r for number in range(1, len(scores.events) + 1) for r in _regions(scores, number)]
+    prediction = {
+        "model_version": scores.detector,
+        "score": exact(scores.peak),
+        "result": regions,
+    }
+    task = {
+        "data": {"video": scores.record.source, "fps": scores.record.fps},
+        "meta": {"video": scores.video, "threshold": scores.threshold},
+        "predictions": [prediction],
+    }
+    write_json(path, [task])
+
+
+def _regions(scores: VideoScores, number: int) -> list[dict[str, object]]:
+    """The entries of Label Studio for one event, counted from 1: its range, and its caption."""
+    event = scores.events[number - 1]
+    ranges = [{"start": event.start_frame + 1, "end": event.end_frame}]
+    shared = {"id": f"event-{number}", "to_name": "video", "score": exact(event.peak)}
+    region = {
+        **shared,
+        "from_name": "anomaly",
+        "type": "timelinelabels",
+        "value": {"ranges": ranges, "timelinelabels": ["anomaly"]},
+    }
+    if not event.caption:
+        return [region]
+    words = {"ranges": ranges, "text": [event.caption]}
+    return [region, {**shared, "from_name": "caption", "type": "textarea", "value": words}]
+
+
+def headline(scores: VideoScores, number: int) -> str:
+    """One line about an event, counted from 1: `anomaly 0.93: two men are fighting`."""
+    event = scores.events[number - 1]
+    caption = plain(" ".join(event.caption.split()))
+    return f"anomaly {event.peak:.2f}" + (f": {caption}" if caption else "")
+
+
+def cell(text: str) -> str:
+    """Text for a table that a spreadsheet may open: never a formula, always one line.
+
+    A leading apostrophe makes it text to spreadsheets, as OWASP's page on CSV injection advises.
+    """
+    line = plain(" ".join(text.split()))
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+
+
+WRITERS = {
+    "csv": write_csv,
+    "json": write_json_file,
+    "npy": write_npy,
+    "png": write_png,
+    "html": write_html,
+    "mp4": write_mp4,
+    "events": write_events,
+    "srt": write_srt,
+    "vtt": write_vtt,
+    "edl": write_edl,
+    "elan": write_elan,
+    "labelstudio": write_labelstudio,
+}
+JOINT_WRITERS = {"html": write_all_html, "events": write_all_events}
