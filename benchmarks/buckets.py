@@ -26,7 +26,7 @@ from s3fs import S3FileSystem
 
 from vad.stages.extract.records import unseen_record
 from vad.store import ARRAYS_AT_ONCE, FeatureStore
-from vad.verify import verify
+from vad.store.verify import verify
 
 ADDRESS = "s3://bucket/features.zarr"
 RECORD = unseen_record(Path("none"), 7_200, 30.0, "repeat-last", decoder="none")
@@ -72,7 +72,7 @@ def tasks(n_videos: int) -> list[tuple[str, int, Callable[[], Any]]]:
             claims.take(video)
             claims.release(video)
 
-    claims = store.place.claims()
+    claims = store.backend.claims()
     return [
         ("claim a video and let it go", 10, lambda: claim(ids[:10])),
         ("store a video of 8 chunks", 4, lambda: commit(ids[:4], features)),

@@ -38,7 +38,7 @@ from vad.stages.extract.run import make_plan, run
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.verify import verify
 
 BATCH = 100  # videos a run
 LIMIT_S = 10.0

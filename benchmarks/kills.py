@@ -42,7 +42,7 @@ from vad.stages.extract.sources import find_sources
 from vad.stages.pipelines.executors.extracting import run_plan
 from vad.stages.pipelines.executors.settings import ExecutorSettings
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.verify import verify
 
 
 def main() -> None:

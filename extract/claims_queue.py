@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from vad.places.place import Claims
+from vad.store.backends.backend import Claims
 
 from .sources import Source
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vad.errors import VideoError
-from vad.places import Place, place_of
+from vad.store.backends import Backend, backend_of
 
 from .sources import Source
 
@@ -59,8 +59,8 @@ class Outcome:
 class Failures:
     """The failures of a store, one JSON object each. `path` is where a person finds them."""
 
-    def __init__(self, store: str | Path | Place) -> None:
-        self._ledger = place_of(store).ledger("failures")
+    def __init__(self, store: str | Path | Backend) -> None:
+        self._ledger = backend_of(store).ledger("failures")
         self.path = self._ledger.path
 
     def note(self, source: Source, error: VideoError) -> None:

@@ -212,7 +212,7 @@ def gather(
     outcome = Outcome(skipped=list(plan.stored))
     for video in plan.stored:
         on_stored(video)
-    failures = Failures(store.place)
+    failures = Failures(store.backend)
     with closing(ends):
         for end in ends:
             source, error = end.source, end.error
@@ -250,7 +250,7 @@ def extract_each(
         time_limit_s=settings.time_limit,
         accept_truncated=settings.accept_truncated,
     )
-    with pool, store.place.claims() as claims:
+    with pool, store.backend.claims() as claims:
         while True:
             queue = ClaimsQueue(
                 todo, claims, lambda s: not overwrite and _is_stored(store, s, array)

@@ -55,8 +55,8 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
         made = "extract" if kind == "visual" else "caption"
         if stored["shape"][-1] != dim:
             raise UsageError(
-                f"{run.path} reads {name} of {dim} values a snippet, {video_id!r} in {store.place} "
-                f"has {stored['shape'][-1]}",
+                f"{run.path} reads {name} of {dim} values a snippet, {video_id!r} in "
+                f"{store.backend} has {stored['shape'][-1]}",
                 hint=f"{made} the videos as the training videos were",
             )
         differing = differences(trained, stored["provenance"]) if trained is not None else {}
@@ -64,6 +64,6 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
             field, (wanted, found) = next(iter(differing.items()))
             raise UsageError(
                 f"{run.path} was trained on {name} with {field} {wanted!r}, "
-                f"{video_id!r} in {store.place} has {found!r}",
+                f"{video_id!r} in {store.backend} has {found!r}",
                 hint=f"{made} the videos as the training videos were",
             )

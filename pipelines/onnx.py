@@ -69,7 +69,7 @@ def _videos(run: Run, store: FeatureStore) -> Iterator[Arrays]:
     having = store.having(*run.names.values())
     if not having:
         raise UsageError(
-            f"{store.place} holds no video with {' and '.join(run.names.values())}",
+            f"{store.backend} holds no video with {' and '.join(run.names.values())}",
             hint="name a --store whose features the run reads: they check the file",
         )
     for i, video_id in enumerate(having[:N_VIDEOS]):
@@ -86,7 +86,7 @@ def _source(store: FeatureStore) -> Path:
     if found := next((path for path in paths if path.is_file()), None):
         return found
     raise UsageError(
-        f"the videos of {store.place} are not where they were",
+        f"the videos of {store.backend} are not where they were",
         hint="name a --video: a clip of it checks the backbone; or give --no-backbone",
     )
 

@@ -26,7 +26,7 @@ def files():
     for path in (
         *package.glob("*.py"),
         *(package / "datasets").glob("*.py"),
-        *(package / "places").glob("*.py"),
+        *(package / "store").rglob("*.py"),
     ):
         if path.parent != package or path.name not in ("__init__.py", "__main__.py"):  # two doors
             yield "kernel", path

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError, VideoError
-from vad.places import leases, place_of
 from vad.stages.extract.outcome import Failures
 from vad.stages.extract.records import unseen_record
 from vad.stages.extract.sources import Source
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.backends import backend_of, claims
+from vad.store.verify import verify
 
 RECORD = unseen_record(Path("videos/a.mp4"), 40, 25.0, "repeat-last", decoder="pyav")
 TIMES = np.arange(40) / 25
@@ -45,8 +45,8 @@ def put(where, video="a", name="visual/i3d", rows=FEATURES, record=RECORD):
 
 def objects(where):
     """The store's objects with their bytes, without those that are no part of it."""
-    place = place_of(where)
-    return {key: place.read(key) for key in place.files("") if not key.startswith(".")}
+    backend = backend_of(where)
+    return {key: backend.read(key) for key in backend.files("") if not key.startswith(".")}
 
 
 def test_the_objects_are_the_files_of_a_folder(address, tmp_path):
@@ -59,7 +59,7 @@ def test_the_objects_are_the_files_of_a_folder(address, tmp_path):
     assert objects(address) == {
         path.relative_to(tmp_path / "folder").as_posix(): path.read_bytes() for path in files
     }
-    drafts = place_of(address).disk
+    drafts = backend_of(address).disk
     assert not drafts.exists() or not list(drafts.glob(f"*-{os.getpid()}-*"))
 
 
@@ -152,7 +152,7 @@ def test_a_video_that_is_being_replaced_is_never_read_half(address):
     chunk = "a/visual/i3d/c/0/0/0"
     other = f"{address}-other"
     put(other, rows=FEATURES + 1)
-    store.place.write(chunk, place_of(other).read(chunk))  # new values, the old metadata
+    store.backend.write(chunk, backend_of(other).read(chunk))  # new values, the old metadata
     with pytest.raises(
         UsageError, match="visual/i3d of 'a' in .* is not what was written; vad ver"
     ):
@@ -160,23 +160,23 @@ def test_a_video_that_is_being_replaced_is_never_read_half(address):
 
 
 def test_one_process_gets_a_claim_and_the_dead_lose_theirs(address, monkeypatch):
-    place = FeatureStore.create(address).place
-    with place.claims() as one, place.claims() as other:
+    backend = FeatureStore.create(address).backend
+    with backend.claims() as one, backend.claims() as other:
         assert [one.take("a"), other.take("a"), other.take("b")] == [True, False, True]
         one.release("a")
         assert other.take("a")
         assert not one.take("a")
-        monkeypatch.setattr(leases, "LEASE_S", -1.0)  # nobody was heard of since
+        monkeypatch.setattr(claims, "LEASE_S", -1.0)  # nobody was heard of since
         assert [one.take("a"), one.take("b")] == [True, True]
         monkeypatch.undo()
-    assert [name for name in place.files("") if name.startswith((".claims", ".runs"))] == []
+    assert [name for name in backend.files("") if name.startswith((".claims", ".runs"))] == []
 
 
 def test_a_process_that_lives_keeps_its_claims_however_long_it_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "BEAT_S", 0.05)
-    monkeypatch.setattr(leases, "LEASE_S", 0.5)
-    place = FeatureStore.create(f"memory://{tmp_path.name}/f.zarr").place
-    with place.claims() as one, place.claims() as other:
+    monkeypatch.setattr(claims, "BEAT_S", 0.05)
+    monkeypatch.setattr(claims, "LEASE_S", 0.5)
+    backend = FeatureStore.create(f"memory://{tmp_path.name}/f.zarr").backend
+    with backend.claims() as one, backend.claims() as other:
         assert one.take("a")
         time.sleep(1)
         assert not other.take("a")
@@ -187,20 +187,20 @@ def test_a_process_that_lives_keeps_its_claims_however_long_it_takes(tmp_path, m
 
 def test_a_folder_that_comes_to_be_while_it_is_listed_is_empty(s3, monkeypatch):
     """s3fs asks for the folder itself when nothing is in it, and by then another process wrote."""
-    place = place_of(f"{s3}/f.zarr")
-    place.write(".claims/a/0", b"")
+    backend = backend_of(f"{s3}/f.zarr")
+    backend.write(".claims/a/0", b"")
 
     async def nothing_yet(*_, **__):
         return []
 
     monkeypatch.setattr("s3fs.S3FileSystem._lsdir", nothing_yet)
-    assert place.files(".claims/a") == []
+    assert backend.files(".claims/a") == []
 
 
 def test_an_object_is_created_once(address):
-    place = place_of(address)
-    assert [place.create("x", b"one"), place.create("x", b"other")] == [True, False]
-    assert place.read("x") == b"one"
+    backend = backend_of(address)
+    assert [backend.create("x", b"one"), backend.create("x", b"other")] == [True, False]
+    assert backend.read("x") == b"one"
 
 
 def test_failures_are_kept_one_by_one_and_forgotten_when_stored(address):
@@ -218,30 +218,30 @@ def test_failures_are_kept_one_by_one_and_forgotten_when_stored(address):
 def test_verify_finds_a_flipped_bit_anywhere_and_moves_the_video_out(address):
     put(address)
     put(address, "b")
-    place = place_of(address)
-    for key in [key for key in place.files("") if key.startswith("a/")]:
-        content = place.read(key)
-        place.write(key, bytes([*content[:-2], content[-2] ^ 1, content[-1]]))
+    backend = backend_of(address)
+    for key in [key for key in backend.files("") if key.startswith("a/")]:
+        content = backend.read(key)
+        backend.write(key, bytes([*content[:-2], content[-2] ^ 1, content[-1]]))
         assert {fault.video for fault in verify(address, quiet=True).faults} == {"a"}, key
-        place.write(key, content)
+        backend.write(key, content)
     assert verify(address, quiet=True).faults == []
     for number in (1, 2):
-        place.write("a/visual/i3d/c/0/0/0", b"nonsense")
+        backend.write("a/visual/i3d/c/0/0/0", b"nonsense")
         moved = verify(address, repair=True, quiet=True).moved
         assert moved == {"a": f"{address}/.quarantine/a~{number}"}
-        assert place.read(f".quarantine/a~{number}/visual/i3d/c/0/0/0") == b"nonsense"
+        assert backend.read(f".quarantine/a~{number}/visual/i3d/c/0/0/0") == b"nonsense"
         assert FeatureStore.open(address).ids() == ["b"]
         put(address)
 
 
 def test_verify_tells_a_lost_object_from_an_unfinished_one(address):
     put(address)
-    place = place_of(address)
-    place.delete(["a/visual/i3d/zarr.json"])
+    backend = backend_of(address)
+    backend.delete(["a/visual/i3d/zarr.json"])
     assert [(f.array, f.kind) for f in verify(address, quiet=True).faults] == [
         ("visual/i3d", "metadata")
     ]
-    place.write(".writing/a/elsewhere-1-0", b"")  # a run that was killed while an array joined
+    backend.write(".writing/a/elsewhere-1-0", b"")  # a run that was killed while an array joined
     assert [(f.array, f.kind) for f in verify(address, quiet=True).faults] == [("", "incomplete")]
 
 
@@ -261,7 +261,7 @@ def test_listing_costs_the_same_however_many_videos_there_are(s3, monkeypatch):
             return await original(self, method, *args, **kwargs)
 
         monkeypatch.setattr(S3FileSystem, "_call_s3", count)
-        assert len(FeatureStore(place_of(address)).ids()) == n_videos
+        assert len(FeatureStore(backend_of(address)).ids()) == n_videos
         monkeypatch.undo()
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         n_requests[n_videos] = len(counted)
@@ -311,7 +311,7 @@ def test_an_address_that_is_none_is_told(where, message):
 
 def test_without_its_library_an_address_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(UsageError, match="gs://b/x needs another package; pip install .vad.gcs..$"):
+    with pytest.raises(UsageError, match="b/x needs another package; pip install .wsvad.gcs..$"):
         FeatureStore.open("gs://b/x")
 
 
@@ -320,7 +320,7 @@ def test_what_is_not_there_is_told(address, s3):
         FeatureStore.open(address)
     with pytest.raises(UsageError, match="there is no bucket for s3://none/x; make it, or correct"):
         FeatureStore.create("s3://none/x")
-    place_of(address).write("notes.txt", b"")
+    backend_of(address).write("notes.txt", b"")
     with pytest.raises(UsageError, match="exists and is not a feature store; choose another"):
         FeatureStore.create(address)
     put(f"{address}-2")
@@ -343,7 +343,7 @@ def test_commands_take_addresses(address, tmp_path, vad):
     copy = f"{address}-copy"
     assert vad("import", "features", tmp_path / "out", "--store", copy, "-q")[0] == 0
     assert FeatureStore.open(copy).read("a", "visual/i3d").tolist() == FEATURES.tolist()
-    place_of(address).write("a/visual/i3d/c/0/0/0", b"nonsense")
+    backend_of(address).write("a/visual/i3d/c/0/0/0", b"nonsense")
     code, out, err = vad("verify", address)
     assert code == 3
     assert "a visual/i3d: unreadable" in out

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("extract", "train", "infer", "pipelines")
-KERNEL = ("datasets", "places", "stages")  # packages of it
+KERNEL = ("datasets", "store", "store/backends", "stages")  # packages of it
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -126,7 +126,7 @@ def load_bags(
         key = hashlib.sha256(f"{name} {n_segments} {stretch}".encode())
         for video, sha256 in zip(videos, _checksums(store, name, videos), strict=True):
             key.update(f"{video} {sha256}".encode())
-        path = store.place.cache / f"bags-{key.hexdigest()[:24]}.npy"
+        path = store.backend.cache / f"bags-{key.hexdigest()[:24]}.npy"
         if not path.exists():
             shape = (len(labels), shapes[0][kind][1], n_segments, shapes[0][kind][2])
             with (
@@ -153,8 +153,8 @@ def _same_shapes(
             (_, *first), (_, *other) = shapes[0][kind], shape[kind]
             if first != other:
                 raise UsageError(
-                    f"{name} of {videos[0]!r} and {video!r} in {store.place} have different crops "
-                    f"and width: {first} and {other}",
+                    f"{name} of {videos[0]!r} and {video!r} in {store.backend} have different "
+                    f"crops and width: {first} and {other}",
                     hint="extract them again into one new store",
                 )
     return shapes

@@ -52,7 +52,7 @@ class TrainingData:
         made = {kind: self.store.provenance(name) for kind, name in self.names.items()}
         widths = {kind: dim for kind, (_, _, dim) in shapes.items()}
         crops = max(n_crops for _, n_crops, _ in shapes.values())
-        return features_card(str(self.store.place), self.names, widths, crops=crops, made=made)
+        return features_card(str(self.store.backend), self.names, widths, crops=crops, made=made)
 
     def detector(self, settings: TrainSettings, own: Mapping[str, Any]) -> Detector:
         """A detector at its start: drawn by the seed, or with the weights that settings name."""
@@ -134,7 +134,7 @@ def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
         weights = (store.provenance(name) or {}).get("weights")
         if isinstance(weights, dict) and weights.get("random"):
             raise UsageError(
-                f"{store.place} holds features of random weights, which mean nothing",
+                f"{store.backend} holds features of random weights, which mean nothing",
                 hint="extract with real weights, or --allow-random in a test",
             )
 

@@ -40,8 +40,8 @@ def choose_streams(
         wanted = {"text" if "text" in stored and "visual" not in stored else "visual"}
     if "text" in wanted and "text" not in stored:
         raise UsageError(
-            f"{store.place} holds no text features",
-            hint=f"make some first: vad caption {store.place}",
+            f"{store.backend} holds no text features",
+            hint=f"make some first: vad caption {store.backend}",
         )
     return {kind: store.resolve(kind, given.get(kind)) for kind in KINDS if kind in wanted}
 
@@ -55,7 +55,7 @@ def shapes_of(store: FeatureStore, names: Names, video: str) -> dict[str, tuple[
     if len({shape[0] for shape in shapes.values()}) > 1:
         counts = ", ".join(f"{names[kind]} has {shapes[kind][0]}" for kind in names)
         raise UsageError(
-            f"the streams of {video!r} in {store.place} differ in snippets: {counts}",
+            f"the streams of {video!r} in {store.backend} differ in snippets: {counts}",
             hint="make the one that is wrong again; row i of every array speaks of snippet i",
         )
     return shapes

@@ -57,7 +57,7 @@ class CaptionRun:
     ) -> None:
         self.store, self._captioner = store, captioner
         self.array, self.provenance, self.settings = array, dict(provenance), settings
-        self._failures = Failures(store.place)
+        self._failures = Failures(store.backend)
         self._jobs: dict[int, _Job] = {}
         self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()  # video, window
 

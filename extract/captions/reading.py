@@ -56,7 +56,7 @@ def read_into(
     before = store.provenance(array)
     if before and differences(provenance, before) and not overwrite:
         raise UsageError(
-            f"{store.place} holds {array} of other files: {', '.join(before.get('files', {}))}",
+            f"{store.backend} holds {array} of other files: {', '.join(before.get('files', {}))}",
             hint="rename the file, use another --store, or --overwrite",
         )
     todo = matched(store, captions, settings)
@@ -71,7 +71,7 @@ def read_into(
                 rows = on_grid(said, times, record.duration_s, record.grid)
             except VideoError as error:
                 outcome.failed[video] = error
-                Failures(store.place).note(Source(video, files[0]), error)
+                Failures(store.backend).note(Source(video, files[0]), error)
             else:
                 store_captions(store, video, array, rows, record, times, provenance)
                 outcome.done.append(video)
@@ -92,13 +92,13 @@ def matched(
     for name, said in captions.items():
         fits = [name] if name in ids else stems.get(Path(name).stem, stems.get(name, []))
         if len(fits) > 1:
-            raise UsageError(f"{name!r} could be {fits[0]!r} or {fits[1]!r} of {store.place}")
+            raise UsageError(f"{name!r} could be {fits[0]!r} or {fits[1]!r} of {store.backend}")
         if fits:
             found[fits[0]] = name, said
     if not found:
         raise UsageError(
-            f"the captions name no video of {store.place} (they name {next(iter(captions))!r}, it "
-            f"holds {ids[0]!r})"
+            f"the captions name no video of {store.backend} (they name "
+            f"{next(iter(captions))!r}, it holds {ids[0]!r})"
         )
     if left := len(captions) - len(found):
         log.warning("%d captioned videos are not in %s", left, store.path)
@@ -124,7 +124,7 @@ def _video(
         n_frames = round(said.duration_s * fps)
     if n_frames is None:
         raise UsageError(
-            f"{video!r} is not in {store.place} and {file} does not say how long it is",
+            f"{video!r} is not in {store.backend} and {file} does not say how long it is",
             hint="give --frames CSV with video,frames, or extract the videos first",
         )
     if n_frames < 1:

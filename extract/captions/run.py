@@ -232,6 +232,6 @@ def refuse_mix(
     if before and (differing := differences(provenance, before)) and not overwrite:
         words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())
         raise UsageError(
-            f"{store.place} holds {array} made with other settings ({words})",
+            f"{store.backend} holds {array} made with other settings ({words})",
             hint="use the same settings, another --name or --store, or --overwrite",
         )

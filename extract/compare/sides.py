@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
-from vad.places.place import parse_address
 from vad.store import FeatureStore
+from vad.store.backends.backend import parse_address
 
 from ..layouts.checks import common_shape
 from ..layouts.finding import find_files
@@ -28,7 +28,7 @@ class StoredSide:
 
     @property
     def name(self) -> str:
-        return f"{self.store.place} {self.array}"
+        return f"{self.store.backend} {self.array}"
 
     @cached_property
     def videos(self) -> list[str]:

@@ -98,7 +98,7 @@ def import_features(
             except VideoError as error:
                 outcome.failed[video] = error
             progress.advance()
-    _report(found, outcome, Failures(task.store.place))
+    _report(found, outcome, Failures(task.store.backend))
     return outcome
 
 
@@ -133,7 +133,7 @@ class _Task:
         if before and (differing := differences(self.provenance, before)) and not overwrite:
             words = "; ".join(f"{n}: {a!r} now, {b!r} there" for n, (a, b) in differing.items())
             raise UsageError(
-                f"{self.store.place} holds {self.array} made with other settings ({words})",
+                f"{self.store.backend} holds {self.array} made with other settings ({words})",
                 hint="choose another --name, another --store, or --overwrite",
             )
 

@@ -20,7 +20,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Check every byte of a feature store against its checksums."""
-    from vad.verify import verify
+    from vad.store.verify import verify
 
     report = verify(store, repair=repair, quiet=quiet or as_json)
     if as_json:

@@ -91,7 +91,7 @@ def _run_on_ray(
 
     name = caption_run.array.removeprefix("captions/")
     job = Captioning(
-        caption_run.store.place.address, caption_run.settings, name, caption_run.provenance
+        caption_run.store.backend.address, caption_run.settings, name, caption_run.provenance
     )
     todo = [Source(source.id, source.path.absolute()) for source in todo]
     ends = on_cluster(job, todo, where, device=caption_run.settings.device)
@@ -99,7 +99,7 @@ def _run_on_ray(
         for end in ends:
             if end.error is not None:
                 outcome.failed[end.source.id] = end.error
-                Failures(caption_run.store.place).note(end.source, end.error)
+                Failures(caption_run.store.backend).note(end.source, end.error)
             else:
                 outcome.done.append(end.source.id)
             progress.advance()

@@ -107,7 +107,7 @@ def run_plan(
     from .cluster import on_cluster
 
     job = Extraction(
-        store.place.address, settings, plan.array, plan.provenance, plan.overwrite, load
+        store.backend.address, settings, plan.array, plan.provenance, plan.overwrite, load
     )
     todo = [Source(source.id, source.path.absolute()) for source in plan.todo]
     ends = on_cluster(job, todo, where, device=settings.device)

@@ -8,7 +8,7 @@ import pytest
 
 from vad.errors import REASONS
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.verify import verify
 
 TEXT = b"this is no video\n" * 40
 

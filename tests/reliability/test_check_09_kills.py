@@ -9,7 +9,7 @@ import time
 import pytest
 
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.verify import verify
 
 N_VIDEOS, WORKERS = 12, 2
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vad.store import FeatureStore, key_of
-from vad.verify import verify
+from vad.store.verify import verify
 
 LONG = "a long name " * 30  # its folder's name is a digest of it
 

@@ -78,7 +78,7 @@ def many(make_video, tmp_path):
 
 
 def test_check_13_ctrl_c_ends_within_seconds_and_leaves_a_store_as_it_should_be(many, tmp_path):
-    from vad.verify import verify
+    from vad.store.verify import verify
 
     store = tmp_path / "f.zarr"
     process = command(many(300), store)

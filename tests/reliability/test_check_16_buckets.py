@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from vad.places import place_of
 from vad.stages.extract.outcome import Failures
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.backends import backend_of
+from vad.store.verify import verify
 
 NURSERY = Path(__file__).resolve().parents[2] / "benchmarks" / "nursery.py"
 
@@ -59,8 +59,8 @@ def wait_for(condition, limit_s=60):
 
 
 def objects(address):
-    place = place_of(address)
-    return {key: place.read(key) for key in place.files("") if not key.startswith(".")}
+    backend = backend_of(address)
+    return {key: backend.read(key) for key in backend.files("") if not key.startswith(".")}
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_check_16_kills_and_company_leave_the_store_of_one_careful_run(
         _, end_another = start_another(videos, address, 0.01)
         assert (end(), end_another()) == (0, 0)
     assert objects(address) == peace
-    left = [key for key in place_of(address).files("") if key.startswith(".")]
+    left = [key for key in backend_of(address).files("") if key.startswith(".")]
     assert [
         key for key in left if not key.startswith(".claims/")
     ] == []  # of videos that are stored

@@ -6,17 +6,17 @@ import sys
 
 import pytest
 
-from vad.claims import Claims
 from vad.errors import UsageError, VideoError
 from vad.shard import Shard
 from vad.stages.extract.outcome import Failures
 from vad.stages.extract.sources import Source
+from vad.store.backends.claims import FileClaims
 
 HOLD = """
 import sys
 from pathlib import Path
-from vad.claims import Claims
-claims = Claims(Path(sys.argv[1]))
+from vad.store.backends.claims import FileClaims
+claims = FileClaims(Path(sys.argv[1]))
 print(*(claims.take(video) for video in sys.argv[2:]), flush=True)
 sys.stdin.read()
 """
@@ -34,7 +34,7 @@ def other_process(store, *videos):
 
 
 def test_check_16_a_video_is_claimed_by_one_process_and_freed_by_its_death(tmp_path):
-    with Claims(tmp_path) as claims:
+    with FileClaims(tmp_path) as claims:
         assert [claims.take("a"), claims.take("b")] == [True, True]
         claims.release("b")
         process, got = other_process(tmp_path, "a", "b", "c")

@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from vad import store as store_module
 from vad.errors import VideoError
 from vad.store import FeatureStore, VideoRecord
-from vad.verify import verify
+from vad.store.verify import verify
 
 IDS = st.sampled_from(["a", "b/a", "zarr.json", ".hidden", "ä", "x" * 250])
 NAMES = st.sampled_from(["visual/i3d", "text/simcse"])
@@ -81,7 +80,7 @@ class Store(RuleBasedStateMachine):
         patch.setattr(Path, "rename", counted(Path.rename))
         patch.setattr(Path, "mkdir", counted(Path.mkdir))
         patch.setattr(Path, "write_text", counted(Path.write_text))
-        patch.setattr(store_module.shutil, "rmtree", counted(shutil.rmtree))
+        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
         before = self.model.get(video)
         try:
             rows = self.write(video, name, content, seed)

@@ -21,7 +21,7 @@ from vad.stages.pipelines.executors.dispatch import Dispatch
 from vad.stages.pipelines.executors.extracting import load_for_plan, run_plan
 from vad.stages.pipelines.executors.settings import ExecutorSettings, split
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.verify import verify
 
 # --- which worker does which video
 

@@ -9,7 +9,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.store import FeatureStore
-from vad.verify import verify
+from vad.store.verify import verify
 
 STORES = Path(__file__).parent / "stores"
 

@@ -1,4 +1,4 @@
-"""One array of a draft: how rows become chunks, and what its checksum is taken of."""
+"""Arrays of a store: how rows are written as chunks, and how an array's checksum is made."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from .errors import InternalError
+from ..errors import InternalError
 
 CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
 
 
-class Column:
-    """One array being written: full chunks only, hashed on the way."""
+class ArrayWriter:
+    """Writes one array row by row: in whole chunks, and hashed on the way."""
 
     def __init__(self, path: Path, like: NDArray[Any]) -> None:
         shape = like.shape[1:]
@@ -63,15 +63,17 @@ class Column:
 
 
 def bytes_of(rows: NDArray[Any]) -> bytes:
-    """What the checksum of an array is taken of: its bytes in C order; of captions, the lines of
-    a utf-8 text."""
+    """The bytes that the checksum of an array is made of.
+
+    Numbers: the array's bytes in C order. Captions: utf-8 text, one line for each row.
+    """
     if is_text(rows):
         return "".join(f"{row}\n" for row in rows).encode()
     return np.ascontiguousarray(rows).tobytes()
 
 
 def digest_of(rows: NDArray[Any]) -> str:
-    """The checksum of an array, as its attributes have it."""
+    """The checksum of an array, as stored in its attributes."""
     return hashlib.sha256(bytes_of(rows)).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What a store asks of the place it lies at, and how an address is read."""
+"""What a store needs from the folder or bucket that it lies in, and how addresses are parsed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Protocol, Self, TypeVar
 
 import zarr
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Claims(Protocol):
-    """Who does which video; used in a `with` block, at whose end all claims are let go."""
+    """Which videos this process works on; leaving the `with` block releases all claims."""
 
-    poll_s: float  # between two looks at what others are doing
+    poll_s: float  # how long to wait before asking again for a video that another process has
 
     def __enter__(self) -> Self: ...
 
@@ -35,7 +35,7 @@ class Claims(Protocol):
         """Claim a video; False while another process has it."""
 
     def release(self, video_id: str) -> None:
-        """Let others have it."""
+        """Release a claim."""
 
 
 class Ledger(Protocol):
@@ -43,29 +43,32 @@ class Ledger(Protocol):
 
     @property
     def path(self) -> Path | str:
-        """Where a person finds it."""
+        """Where the user finds it."""
 
     def add(self, entry: dict[str, str]) -> None:
-        """Note something of the video `entry["video"]`; the last entry counts."""
+        """Add an entry about the video `entry["video"]`; the last entry counts."""
 
     def read(self) -> dict[str, dict[str, str]]:
         """The last entry of every video, by id."""
 
     def drop(self, videos: Container[str]) -> None:
-        """Forget the entries of some videos."""
+        """Drop the entries of some videos."""
 
 
-class Place(Protocol):
-    """Where a store lies. `str` of it is what the user named it by."""
+class Backend(Protocol):
+    """Where a store lies. `str(backend)` is the path or address as the user gave it.
 
-    disk: Path  # the local folder that fills up when drafts are written
-    cache: Path  # a local folder for what can be made again
-    is_atomic: bool  # whether a reader sees a video before its replacement or after it, never both
-    n_readers: int  # threads that are worth their while
+    Keys are relative to the store, with `/` between their parts; "" is the store itself.
+    """
+
+    disk: Path  # the local folder whose disk fills up while videos are written
+    cache: Path  # a local folder for files that can be made again
+    is_atomic: bool  # whether a reader sees the old video or the new one, never a mix of both
+    n_readers: int  # how many threads `verify` reads with
 
     @property
     def address(self) -> str:
-        """What other processes know it by."""
+        """The path or address by which any process finds the store."""
 
     def read(self, key: str) -> bytes:
         """The bytes of a file. Raises FileNotFoundError."""
@@ -74,62 +77,69 @@ class Place(Protocol):
         """Write a file, whole or not at all."""
 
     def exists(self, key: str) -> bool:
-        """Whether there is such a file."""
+        """Whether a file of that key exists."""
 
     def is_free(self) -> bool:
-        """Whether there is nothing yet."""
+        """Whether there is nothing at the address yet."""
 
     def folders(self, key: str = "") -> list[str]:
-        """Names of the folders in a folder, sorted; hidden ones and unfinished ones are left out.
+        """Names of the folders in a folder, sorted, without hidden and unfinished ones.
 
-        Of the store they are the keys of its videos, in few requests however many there are.
+        The folders of the store itself are the keys of its videos. The number of requests does not
+        grow with the number of videos.
         """
 
     def arrays(self, key: str) -> list[str]:
-        """Names of a video's arrays in folders of their kind, such as `visual/i3d`, sorted.
+        """Names of a video's arrays, such as `visual/i3d`, sorted.
 
         Raises FileNotFoundError if there is no such video.
         """
 
     def open(self, key: str) -> zarr.Array[Any]:
-        """An array, to be read. Raises FileNotFoundError."""
+        """Open an array for reading. Raises FileNotFoundError."""
 
-    def draft(self) -> Path:
-        """The path of a new local folder, which a dead process leaves to `sweep`."""
+    def scratch(self) -> Path:
+        """The path of a new local folder to write a video in.
+
+        `sweep` removes it if this process dies.
+        """
 
     def sweep(self) -> None:
-        """Remove the drafts that dead processes of this host left behind."""
+        """Remove what processes of this host left behind when they died."""
 
     def publish(self, folder: Path, key: str) -> None:
-        """Make a finished draft visible as a video. FileExistsError if there is one of that key."""
+        """Make the finished `folder` visible as a video. FileExistsError if the key is taken."""
 
     def join(self, folder: Path, key: str, name: str) -> None:
-        """Make one array of a finished draft visible in a video, in place of one of that name."""
+        """Make one array of the finished `folder` visible in a stored video.
+
+        It replaces an array of the same name.
+        """
 
     def remove(self, key: str) -> None:
-        """Take a video out of sight in one step, then delete it."""
+        """Hide a video in one step, then delete it."""
 
     def set_aside(self, key: str, shelf: str) -> str:
-        """Move a video to the folder `shelf`, to a name that is free there; where it is now."""
+        """Move a video into the folder `shelf`, under a free name. Returns where it is now."""
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
-        """`map`, with several under way where that saves time: `at_once`, or what suits."""
+        """`map`, with several calls under way where that saves time; results come in order."""
 
     def claims(self) -> Claims:
-        """The claims of this process. One object a store and process."""
+        """The claims of this process. Make one object for each store and process."""
 
     def ledger(self, name: str) -> Ledger:
-        """A list that the store keeps beside its videos."""
+        """The list of that name beside the videos."""
 
 
 def parse_address(where: str | Path) -> Path | str:
-    """A path, or the address of an object store without its last `/`.
+    """Parse a path, or the address of an object store (returned without a trailing `/`).
 
-    Raises UsageError for addresses that name nothing, or hold what should be secret.
+    Raises UsageError for addresses that name no bucket or contain a password.
     """
-    if found := re.match(r"([a-z][a-z0-9+.]+):/(?!/)", str(where)):  # all that Path leaves of it
+    if found := re.match(r"([a-z][a-z0-9+.]+):/(?!/)", str(where)):  # Path turned :// into :/
         raise UsageError(f"{where} is no address", hint=f"write {found[1]}://, as a string")
     if isinstance(where, Path):
         return where
@@ -139,7 +149,7 @@ def parse_address(where: str | Path) -> Path | str:
     if scheme in ("file", "local"):
         return Path(rest)
     if "@" in rest.partition("/")[0] and ":" in rest.partition("@")[0]:
-        raise UsageError(  # it would end up in cards, logs and messages
+        raise UsageError(  # it would be written into cards and logs
             f"an address such as {scheme}://... must not hold a password",
             hint="leave credentials to the environment or a profile",
         )

@@ -1,6 +1,6 @@
 """A store in a folder: of a local disk, or of one that several machines share.
 
-Drafts are written in `.scratch` beside the videos, so that one rename makes a video visible.
+Videos are written in `.scratch` beside the others, so that one rename makes a video visible.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 
 import zarr
 
-from ..claims import Claims
-from ..files import committed
-from .drafts import new_draft, sweep
-from .ledgers import Lines
-from .place import Item, Result
+from ...files import committed
+from .backend import Item, Result
+from .claims import FileClaims
+from .ledgers import FileLedger
+from .scratch import new_scratch, sweep
 
 
-class Folder:
-    """See `Place`."""
+class FolderBackend:
+    """See `Backend`."""
 
     is_atomic = True
-    n_readers = min(8, os.cpu_count() or 1)  # hashing and decompression let other threads run
+    n_readers = min(8, os.cpu_count() or 1)  # hashing and decompression release the GIL
 
     def __init__(self, path: Path) -> None:
         self.path = self.disk = path
@@ -37,7 +37,7 @@ class Folder:
 
     @property
     def address(self) -> str:
-        """The path that does not depend on the working directory."""
+        """The absolute path."""
         return str(self.path.resolve())
 
     def read(self, key: str) -> bytes:
@@ -72,8 +72,8 @@ class Folder:
     def open(self, key: str) -> zarr.Array[Any]:
         return zarr.open_array(str(self.path / key), mode="r")
 
-    def draft(self) -> Path:
-        return new_draft(self.path / ".scratch")
+    def scratch(self) -> Path:
+        return new_scratch(self.path / ".scratch")
 
     def sweep(self) -> None:
         sweep(self.path / ".scratch")
@@ -97,7 +97,7 @@ class Folder:
         (folder / name).rename(target)
 
     def remove(self, key: str) -> None:
-        doomed = self.draft()
+        doomed = self.scratch()
         doomed.parent.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             (self.path / key).rename(doomed)
@@ -115,8 +115,8 @@ class Folder:
     ) -> Iterator[Result]:
         return map(function, items)  # a disk answers at once
 
-    def claims(self) -> Claims:
-        return Claims(self.path)
+    def claims(self) -> FileClaims:
+        return FileClaims(self.path)
 
-    def ledger(self, name: str) -> Lines:
-        return Lines(self.path / f"{name}.jsonl")
+    def ledger(self, name: str) -> FileLedger:
+        return FileLedger(self.path / f"{name}.jsonl")

@@ -1,4 +1,4 @@
-"""The name under which a store keeps a video."""
+"""Names of videos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 
 def key_of(video_id: str) -> str:
-    """The folder name of a video id: plain ASCII, different for different ids."""
+    """The name of the folder in which a store keeps a video: ASCII, distinct for distinct ids."""
     key = quote(video_id, safe="")
     if key.startswith(".") or key == "zarr.json":
         key = f"%{ord(key[0]):02X}{key[1:]}"

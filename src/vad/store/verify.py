@@ -1,14 +1,12 @@
-"""Is a store still what was written? Checksums, lengths and settings of every video.
+"""Check whether a store is still what was written: checksums, lengths, settings of every video.
 
-What is compared, and with what:
+    metadata (zarr.json)   is compared with its own checksum, and with the folder's name
+    values of an array     with the sha256 in its metadata, chunk by chunk
+    rows of an array       with the clip grid of the video's frames
+    provenance             with that of the other videos: a store never mixes settings
 
-    metadata (zarr.json)   its seal, written with it; the folder's name
-    values of an array     the sha256 in its metadata, read chunk by chunk
-    rows of an array       the clip grid of the video's frames
-    provenance             that of the other videos: a store never mixes settings
-
-`repair` moves videos with faults to `<store>/.quarantine`: nothing is deleted, and the next
-`vad extract` makes them again.
+`repair` moves videos with faults to `<store>/.quarantine`. Nothing is deleted, and the next
+`vad extract` makes the videos again.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +23,13 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from .column import bytes_of
-from .errors import VadError
-from .keys import key_of
-from .places import Place
-from .progress import meter
-from .seal import SealError, parse_sealed
-from .store import INFORMATION, FeatureStore, VideoRecord, differences
+from ..errors import VadError
+from ..names import key_of
+from ..progress import meter
+from .arrays import bytes_of
+from .backends import Backend
+from .metadata import INFORMATION, MetadataError, VideoRecord, differences, parse_checked
+from .store import FeatureStore
 
 QUARANTINE = ".quarantine"
 
@@ -85,19 +83,19 @@ class Report:
 def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> Report:
     """Check every video of a store; with `repair`, move those with faults out.
 
-    Holds one chunk of one array a thread in memory. It may run while a store is written to.
+    Each thread holds one chunk in memory. The store may be written to meanwhile.
     Raises UsageError where there is no store.
     """
-    place = FeatureStore.open(store).place
-    keys = place.folders()
-    report = Report(str(place))
+    backend = FeatureStore.open(store).backend
+    keys = backend.folders()
+    report = Report(str(backend))
     made_by: dict[str, dict[str, list[str]]] = {}  # the videos by array, by settings
-    key_of_video: dict[str, str] = {}  # what lies in the wrong folder, too, has its own name
+    key_of_video: dict[str, str] = {}  # a video in the wrong folder keeps its own id
     with (
-        ThreadPoolExecutor(place.n_readers) as threads,
+        ThreadPoolExecutor(backend.n_readers) as threads,
         meter("verify", len(keys), unit="videos", quiet=quiet) as progress,
     ):
-        for checked in threads.map(partial(_check_twice, place), keys):
+        for checked in threads.map(partial(_check_twice, backend), keys):
             progress.advance()
             if checked is None:
                 continue
@@ -112,13 +110,13 @@ def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> R
         report.faults += _mixed(array, videos_by_settings)
     if repair:
         for video in report.bad_videos:
-            report.moved[video] = place.set_aside(key_of_video[video], QUARANTINE)
+            report.moved[video] = backend.set_aside(key_of_video[video], QUARANTINE)
     return report
 
 
 @dataclass
 class _Checked:
-    """What one video's folder showed."""
+    """What was found in one video's folder."""
 
     key: str
     video: str
@@ -130,56 +128,56 @@ class _Checked:
         self.faults.append(Fault(self.video, array, kind, what))
 
 
-def _check_twice(place: Place, key: str) -> _Checked | None:
-    """A fault counts if it is there twice: a video may just have been replaced by its next version.
+def _check_twice(backend: Backend, key: str) -> _Checked | None:
+    """Check a video again if it has faults: it may have been replaced while it was checked.
 
     None if the video left the store meanwhile.
     """
-    checked = _check(place, key)
+    checked = _check(backend, key)
     if checked.faults:
-        checked = _check(place, key)
-    return checked if not checked.faults or key in place.folders() else None
+        checked = _check(backend, key)
+    return checked if not checked.faults or key in backend.folders() else None
 
 
-def _check(place: Place, key: str) -> _Checked:
+def _check(backend: Backend, key: str) -> _Checked:
     checked = _Checked(key, unquote(key))
     try:
-        attributes = parse_sealed(place.read(f"{key}/zarr.json"))["attributes"]
+        attributes = parse_checked(backend.read(f"{key}/zarr.json"))["attributes"]
         if key_of(attributes["id"]) != key:
             checked.add("", "metadata", f"it is that of {attributes['id']!r}")
             return checked
         checked.video = attributes["id"]
-        record = VideoRecord(**{f.name: attributes[f.name] for f in fields(VideoRecord)})
-    except (OSError, KeyError, TypeError, SealError) as error:
+        record = VideoRecord.from_attributes(attributes)
+    except (OSError, KeyError, TypeError, MetadataError) as error:
         checked.add("", "metadata", _words(error))
         return checked
     n_snippets = record.grid.n_snippets(record.n_frames)
-    _check_array(checked, place, "times", record.n_frames)
+    _check_array(checked, backend, "times", record.n_frames)
     arrays = []
-    for kind in (name for name in place.folders(key) if name != "times"):
+    for kind in (name for name in backend.folders(key) if name != "times"):
         try:
-            parse_sealed(place.read(f"{key}/{kind}/zarr.json"))
-        except (OSError, SealError) as error:
+            parse_checked(backend.read(f"{key}/{kind}/zarr.json"))
+        except (OSError, MetadataError) as error:
             checked.add(kind, "metadata", _words(error))
-        arrays += [f"{kind}/{name}" for name in place.folders(f"{key}/{kind}")]
+        arrays += [f"{kind}/{name}" for name in backend.folders(f"{key}/{kind}")]
     for name in arrays:
-        _check_array(checked, place, name, n_snippets)
+        _check_array(checked, backend, name, n_snippets)
     if not arrays:
         checked.add("", "incomplete", "it has no array")
     return checked
 
 
-def _check_array(checked: _Checked, place: Place, name: str, n_rows: int) -> None:
+def _check_array(checked: _Checked, backend: Backend, name: str, n_rows: int) -> None:
     key = f"{checked.key}/{name}"
     try:
-        attributes = parse_sealed(place.read(f"{key}/zarr.json"))["attributes"]
+        attributes = parse_checked(backend.read(f"{key}/zarr.json"))["attributes"]
         if not attributes.get("complete"):
             checked.add(name, "incomplete", "it was never completed")
             return
         if name != "times":
             settings = {n: v for n, v in attributes["provenance"].items() if n not in INFORMATION}
             checked.provenance[name] = json.dumps(settings, sort_keys=True)
-        array = place.open(key)
+        array = backend.open(key)
         if array.shape[0] != n_rows:
             checked.add(name, "length", f"it has {array.shape[0]} rows, its video makes {n_rows}")
             return
@@ -191,11 +189,11 @@ def _check_array(checked: _Checked, place: Place, name: str, n_rows: int) -> Non
             checked.n_bytes += len(content)
         if digest.hexdigest() != attributes["sha256"]:
             checked.add(name, "checksum", "its values are not those that were written")
-    except (OSError, KeyError, SealError) as error:
+    except (OSError, KeyError, MetadataError) as error:
         checked.add(name, "metadata", _words(error))
-    except VadError:  # the place does not answer: that is no fault of the video
+    except VadError:  # the object store does not answer: no fault of the video
         raise
-    except Exception as error:  # a codec or zarr may raise anything over damaged bytes
+    except Exception as error:  # zarr and codecs may raise anything on damaged bytes
         checked.add(name, "unreadable", f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
@@ -208,7 +206,7 @@ def _words(error: Exception) -> str:
 
 
 def _mixed(array: str, videos_by_settings: dict[str, list[str]]) -> Iterator[Fault]:
-    """Faults of the videos whose settings are not those of most."""
+    """Faults of the videos whose settings differ from those of the majority."""
     most, *others = sorted(videos_by_settings.items(), key=lambda item: -len(item[1]))
     for settings, videos in others:
         names = ", ".join(differences(json.loads(most[0]), json.loads(settings)))

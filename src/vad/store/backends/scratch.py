@@ -1,4 +1,4 @@
-"""Local folders in which videos are written, named by the process that writes."""
+"""Scratch folders in which videos are written, named by the process that writes them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 _count = itertools.count()
 
 
-def new_draft(folder: Path) -> Path:
-    """A path for a draft of this process; nothing is made yet."""
+def new_scratch(folder: Path) -> Path:
+    """A path in `folder` that only this process uses; nothing is created yet."""
     return folder / f"{owner()}-{next(_count)}"
 
 
 def sweep(folder: Path) -> None:
-    """Remove the drafts of dead processes of this host."""
+    """Remove the scratch folders of processes of this host that have ended."""
     for left in folder.glob(f"{socket.gethostname()}-*"):
         if is_dead(left.name):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def owner() -> str:
-    """This process, by its host and number."""
+    """The name of this process: its host and its process id."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def is_dead(name: str) -> bool:
-    """Whether a name that begins with `owner` is of a process of this host that has ended.
+    """Whether the process that `name` begins with (see `owner`) ran on this host and has ended.
 
-    False of a process of another host: that cannot be told.
+    False for a process of another host, about which nothing is known here.
     """
     host = socket.gethostname()
     pid = name.removeprefix(f"{host}-").partition("-")[0]

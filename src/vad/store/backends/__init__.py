@@ -1,0 +1,28 @@
+"""Where a feature store lies: in a folder, or in a bucket of an object store.
+
+    backend_of("features.zarr")              FolderBackend: one rename makes a video visible
+    backend_of("s3://bucket/features.zarr")  BucketBackend: a video is visible once its zarr.json is
+
+Both implement `Backend`, so the code above never asks which one it has. Keys are paths relative to
+the store, with `/` between their parts; "" is the store itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .backend import Backend as Backend
+from .backend import parse_address
+from .bucket import BucketBackend
+from .folder import FolderBackend
+
+
+def backend_of(where: str | Path | Backend) -> Backend:
+    """The backend of a path or of an address such as `s3://bucket/features.zarr`.
+
+    Raises UsageError if the address is not valid.
+    """
+    if not isinstance(where, str | Path):
+        return where
+    address = parse_address(where)
+    return FolderBackend(address) if isinstance(address, Path) else BucketBackend(address)

@@ -1,0 +1,95 @@
+"""Ledgers: lists beside a store, such as failures, to which several runs add entries by video."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...files import write_text
+from ...names import key_of
+from .objects import Objects
+
+
+class FileLedger:
+    """A file of JSON lines, for a store in a folder; see `Ledger`.
+
+    Every entry is on disk when `add` returns, so a killed run loses none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, entry: dict[str, str]) -> None:
+        with self._locked(), self.path.open("a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # a full disk cut the last line off
+                    file.write(b"\n")
+            file.write(json.dumps(entry).encode() + b"\n")
+
+    def read(self) -> dict[str, dict[str, str]]:
+        """The last entry of every video; a line that a full disk cut off is left out."""
+        if not self.path.exists():
+            return {}
+        entries = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                entries[entry["video"]] = entry
+        return entries
+
+    def drop(self, videos: Container[str]) -> None:
+        """Drop the entries of some videos, and all but the last entry of each other one."""
+        with self._locked():
+            left = [e for video, e in self.read().items() if video not in videos]
+            if left:
+                write_text(self.path, "".join(json.dumps(e) + "\n" for e in left))
+            else:
+                self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other runs on this store from changing the ledger meanwhile."""
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+
+class ObjectLedger:
+    """One object for each video, for a store in a bucket; see `Ledger`.
+
+    No two processes write the same object.
+    """
+
+    def __init__(self, objects: Objects, folder: str) -> None:
+        self._objects, self._folder = objects, folder
+        self.path = f"{objects}/{folder}/"
+
+    def add(self, entry: dict[str, str]) -> None:
+        self._objects.write(self._key(entry["video"]), json.dumps(entry).encode() + b"\n")
+
+    def read(self) -> dict[str, dict[str, str]]:
+        keys = [f"{self._folder}/{name}" for name in self._objects.files(self._folder)]
+        found = [entry for entry in self._objects.each(self._read, keys) if entry]
+        return {entry["video"]: entry for entry in found}
+
+    def drop(self, videos: Container[str]) -> None:
+        self._objects.delete(self._key(video) for video in self.read() if video in videos)
+
+    def _key(self, video: str) -> str:
+        return f"{self._folder}/{key_of(video)}.json"
+
+    def _read(self, key: str) -> dict[str, str] | None:
+        with contextlib.suppress(FileNotFoundError):  # another run dropped it just now
+            entry: dict[str, str] = json.loads(self._objects.read(key))
+            return entry
+        return None

@@ -1,0 +1,220 @@
+"""Single objects of a bucket through fsspec, and errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import zarr
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore
+
+from ...errors import UsageError, VadError
+from .backend import Item, Result
+
+REQUESTS_AT_ONCE = 32
+OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # other processes write as well
+S3_OPTIONS = {"max_concurrency": 1}  # otherwise the size of an object is asked for before a read
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # of vad, by scheme
+FORBIDDEN = (401, 403)  # HTTP status
+
+
+class Objects:
+    """The objects below an address. Keys are relative to it.
+
+    Whatever goes wrong with the object store is a UsageError; a missing object is a
+    FileNotFoundError.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        with storage_errors(address):
+            self._fs, self._root = _file_system(address)
+
+    def __str__(self) -> str:
+        return self.address
+
+    def read(self, key: str) -> bytes:
+        with storage_errors(self.address):
+            return bytes(self._fs.cat_file(self._path(key)))
+
+    def write(self, key: str, content: bytes) -> None:
+        self._write_all({self._path(key): content})
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write an object if there is none of that key; False if there is one.
+
+        Always True on object stores that ignore conditions on writes.
+        """
+        for _ in range(2):  # the object that was there may have been deleted since
+            try:
+                self._fs.pipe_file(self._path(key), content, mode="create")
+            except Exception as error:  # each library reports an existing object in its own way
+                if self.exists(key):
+                    return False
+                trouble = error
+            else:
+                return True
+        with storage_errors(self.address):
+            raise trouble
+
+    def exists(self, key: str) -> bool:
+        with storage_errors(self.address):
+            return bool(self._fs.exists(self._path(key)))
+
+    def modified_s(self, key: str) -> float:
+        """When an object was written, by the clock of the object store. FileNotFoundError."""
+        with storage_errors(self.address):
+            moment: datetime = self._fs.modified(self._path(key))
+            return moment.timestamp()
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; missing ones are ignored."""
+        self._delete_all([self._path(key) for key in keys])
+
+    def files(self, key: str) -> list[str]:
+        """The objects below a folder, relative to it, sorted."""
+        folder = self._path(key)
+        return sorted(path.removeprefix(f"{folder}/") for path in self._below(key))
+
+    def open(self, key: str) -> zarr.Array[Any]:
+        return zarr.open_array(self._reader, path=key, mode="r", zarr_format=3)
+
+    def each(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
+    ) -> Iterator[Result]:
+        """`map` with `at_once` calls under way, by default REQUESTS_AT_ONCE; results in order."""
+        at_once = at_once or REQUESTS_AT_ONCE
+        waiting: deque[Future[Result]] = deque()
+        threads = ThreadPoolExecutor(at_once)
+        try:
+            for item in items:
+                waiting.append(threads.submit(function, item))
+                if len(waiting) >= at_once:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    # --- by full path, as fsspec has them
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}" if key else self._root
+
+    def _entries(self, key: str) -> list[dict[str, Any]]:
+        with storage_errors(self.address):
+            try:
+                return list(self._fs.ls(self._path(key), detail=True))
+            except FileNotFoundError:
+                return []
+
+    def _below(self, key: str) -> list[str]:
+        folder = self._path(key)
+        with storage_errors(self.address):
+            found = self._fs.find(folder)
+        return [path for path in found if path != folder]  # listed if it was created just now
+
+    def _write_all(self, contents: dict[str, bytes]) -> None:
+        with storage_errors(self.address):
+            try:
+                self._fs.pipe(contents)
+            except FileNotFoundError as error:
+                raise UsageError(
+                    f"there is no bucket for {self.address}", hint="make it, or correct its name"
+                ) from error
+
+    def _delete_all(self, paths: list[str]) -> None:
+        with storage_errors(self.address):
+            try:
+                if paths:
+                    self._fs.rm(paths)
+            except FileNotFoundError:  # another process was faster with one of them
+                for path in paths:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._fs.rm([path])
+
+    @cached_property
+    def _reader(self) -> FsspecStore:
+        with storage_errors(self.address):
+            options = _options(self.address)
+            reader = FsspecStore.from_url(self.address, storage_options=options)
+            return _Reader(reader.fs, self.address, self._root)
+
+
+class _Reader(FsspecStore):
+    """Objects as zarr reads them, with the errors of `storage_errors`."""
+
+    def __init__(self, fs: Any, address: str, root: str) -> None:
+        super().__init__(fs, read_only=True, path=root)
+        self.address = address
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        with storage_errors(self.address):
+            return await super().get(key, prototype, byte_range)
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    """The fsspec file system of an address, and the path there. Raises what fsspec raises."""
+    from fsspec import available_protocols, url_to_fs
+
+    scheme = address.partition("://")[0]
+    if scheme not in available_protocols():
+        raise UsageError(f"{address}: fsspec knows no {scheme}://", hint="such as s3:// or gs://")
+    for library in ("s3fs", "gcsfs", "fsspec"):  # they raise what they also log
+        logging.getLogger(library).addHandler(logging.NullHandler())
+    file_system, root = url_to_fs(address, **_options(address))
+    return file_system, str(root)
+
+
+def _options(address: str) -> dict[str, Any]:
+    return OPTIONS | (S3_OPTIONS if address.startswith(("s3:", "s3a:")) else {})
+
+
+@contextmanager
+def storage_errors(address: str) -> Iterator[None]:
+    """Turn the errors of an object store into UsageError; FileNotFoundError is left as it is.
+
+    The libraries behind fsspec have their own errors, apart from missing files, and have already
+    retried before they raise one.
+    """
+    try:
+        yield
+    except (VadError, FileNotFoundError):
+        raise
+    except ImportError as error:
+        scheme = address.partition("://")[0]
+        install = f"pip install 'wsvad[{EXTRAS[scheme]}]'" if scheme in EXTRAS else str(error)
+        raise UsageError(f"{address} needs another package", hint=install) from error
+    except Exception as error:
+        if _is_refusal(error):
+            raise UsageError(
+                f"{address} refuses access: {_first_line(error)}",
+                hint="credentials come from the environment or a profile; see docs/distribution.md",
+            ) from error
+        raise UsageError(
+            f"{address} cannot be reached: {_first_line(error)}",
+            hint="what is stored stays; run the command again",
+        ) from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    return (
+        isinstance(error, PermissionError)
+        or "Credentials" in type(error).__name__  # of botocore: none found, or incomplete
+        or getattr(error, "code", None) in FORBIDDEN  # of gcsfs
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

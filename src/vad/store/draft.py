@@ -1,0 +1,99 @@
+"""A video that is being written; it appears in the store whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ..errors import VideoError
+from ..files import located
+from ..names import key_of
+from .arrays import ArrayWriter, is_text
+from .backends import Backend
+from .metadata import VideoRecord, add_checksums
+
+
+class Draft:
+    """A video that is being written: `append` rows, then `commit` or `discard`."""
+
+    def __init__(self, backend: Backend, video_id: str) -> None:
+        self.video_id = video_id
+        self._backend, self._folder = backend, backend.scratch()
+        self._arrays: dict[str, ArrayWriter] = {}
+
+    def append(self, name: str, rows: NDArray[Any]) -> None:
+        """Add rows to the end of an array: `visual/...` [n, crops, dim], `text/...` [n, dim],
+        `captions/...` [n] of str. Raises VideoError if a number is not finite.
+        """
+        if not is_text(rows) and not np.isfinite(rows).all():
+            raise VideoError(
+                "not-finite",
+                f"{name} is not finite in {rows.dtype}",
+                hint="store with --dtype float32, or check the weights",
+            )
+        with located(self._backend.disk):
+            if name not in self._arrays:
+                self._arrays[name] = ArrayWriter(self._folder / name, rows)
+            self._arrays[name].append(rows)
+
+    def commit(
+        self,
+        record: VideoRecord,
+        times: NDArray[np.float64],
+        provenance: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Make the video visible. If it is stored already, from a file of the same content, the
+        arrays of this draft join it; otherwise this draft replaces it.
+
+        times: [frames], seconds from the first frame; provenance: by name of the array.
+        """
+        try:
+            with located(self._backend.disk):
+                self._close(record, times, provenance)
+                self._publish(record)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Delete what was written."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _close(
+        self,
+        record: VideoRecord,
+        times: NDArray[np.float64],
+        provenance: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        zarr.create_group(str(self._folder), attributes={"id": self.video_id, **asdict(record)})
+        writer = ArrayWriter(self._folder / "times", times)
+        writer.append(times)
+        writer.close({})
+        for name, array in self._arrays.items():
+            parent = self._folder / name.split("/")[0]
+            if not (parent / "zarr.json").exists():
+                zarr.create_group(str(parent))
+            array.close(dict(provenance[name]))
+        add_checksums(self._folder)
+
+    def _publish(self, record: VideoRecord) -> None:
+        backend, key = self._backend, key_of(self.video_id)
+        while True:
+            try:
+                backend.publish(self._folder, key)
+                return
+            except FileExistsError:
+                document = json.loads(backend.read(f"{key}/zarr.json"))
+                stored = VideoRecord.from_attributes(document["attributes"])
+            same = (stored.source_sha256, stored.n_frames, stored.tail)
+            if same == (record.source_sha256, record.n_frames, record.tail):
+                for name in self._arrays:
+                    backend.join(self._folder, key, name)
+                return
+            backend.remove(key)
