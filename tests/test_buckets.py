@@ -208,7 +208,7 @@ def test_failures_are_kept_one_by_one_and_forgotten_when_stored(address):
     one, other = Failures(address), Failures(address)
     for number in range(4):
         source = Source(f"cam/{number}", Path(f"{number}.mp4"))
-        (one, other)[number % 2].add(source, VideoError("empty", "the file is empty"))
+        (one, other)[number % 2].note(source, VideoError("empty", "the file is empty"))
     one.forget({"cam/0"})
     other.forget({"cam/1"})
     assert {v: e["reason"] for v, e in one.read().items()} == {"cam/2": "empty", "cam/3": "empty"}

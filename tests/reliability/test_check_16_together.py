@@ -78,7 +78,7 @@ def test_check_16_failures_of_several_runs_are_kept(tmp_path):
     one, other = Failures(tmp_path), Failures(tmp_path)
     for number in range(4):
         source = Source(str(number), tmp_path / f"{number}.mp4")
-        (one, other)[number % 2].add(source, VideoError("empty", "the file is empty"))
+        (one, other)[number % 2].note(source, VideoError("empty", "the file is empty"))
     one.forget({"0"})
     other.forget({"1"})
     assert list(one.read()) == ["2", "3"]
