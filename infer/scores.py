@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.errors import InternalError, UsageError
+from vad.errors import InternalError, UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord, key_of
 from vad.version import VERSION
@@ -24,7 +24,7 @@ from .events import Event, find_events
 from .propagation import propagate
 from .settings import EventRule, Propagation
 from .times import timecode
-from .video.source import VideoSource
+from .video.source import VideoSource, Viewer, watch
 
 SCHEMA = "vad.scores/1"
 
@@ -98,6 +98,15 @@ class VideoScores:
             return ""
         snippet = self.record.grid.snippet_of(frame)
         return self.captions[min(snippet, len(self.captions) - 1)]
+
+    def watch(self, viewers: Sequence[Viewer]) -> None:
+        """Decode the video once and hand its pictures, uint8 [height, width, 3], to all viewers.
+
+        Raises VideoError where it is gone, cannot be read, or is no longer what was scored.
+        """
+        if self.video_source is None:
+            raise VideoError("unreadable", f"{self.record.source} is not there")
+        watch(self.video_source, viewers, times=self.times, duration_s=self.record.duration_s)
 
     def save(self, folder: str | Path = "scores", formats: Iterable[str] = ("json",)) -> list[Path]:
         """Write `<folder>/<video id>.<format>` for every format; the paths written.

@@ -1,26 +1,33 @@
-"""Files of scores: a function for every format of `vad.stages.infer.formats`, and `save`.
+"""Files of scores: a function for every format of `vad.stages.infer.formats`, and what calls them.
 
-A function `write_<format>` takes the path and the scores of one video; `write_all_<format>` takes
-the scores of several videos. Every file appears whole or not at all.
+A function `write_<format>` takes the path and the scores of one video. What is made of pictures
+(overlay, clips, report) is in `video` and `report`. Every file appears whole or not at all.
 """
 
 from __future__ import annotations
 
 import csv
 import html
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vad.errors import InternalError, UsageError
+from vad.errors import UsageError
 from vad.files import committed, write_json, write_text
+from vad.progress import Meter
 from vad.store import key_of
 from vad.terminal import plain
 
 from .formats import FORMATS, check_formats
 from .scores import VideoScores, event_dict, exact
 from .times import frame_timecode, timecode
+from .video.source import Viewer
+
+if TYPE_CHECKING:
+    from .video.copies import Copies
 
 EVENT_COLUMNS = (
     *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
@@ -31,32 +38,104 @@ MOST_EDL_EVENTS = 999  # event numbers have three digits
 NO_TAGS = str.maketrans("<>{}", "[][]")
 
 
-def save(scores: VideoScores, folder: Path, formats: Iterable[str]) -> list[Path]:
-    """Write the scores of one video in several formats; the paths written.
+def save(
+    scores: VideoScores, folder: Path, formats: Iterable[str], *, clips: bool = False
+) -> list[Path]:
+    """Write the scores of one video in several formats, with `clips` also every event as a video;
+    the paths written.
 
-    Raises UsageError for an unknown format, or for one that needs a video that is gone.
+    The video is decoded once at most. Raises UsageError for an unknown format, or for one that
+    needs a video that is gone; VideoError where the video cannot be read.
     """
-    paths = []
-    for name in check_formats(formats):
-        if FORMATS[name].needs_video and scores.video_source is None:
-            raise UsageError(
-                f"{name} needs the video, and {scores.record.source} is not there",
-                hint="bring it back, or leave that format out",
-            )
-        path = path_of(scores, folder, name)
-        WRITERS[name](path, scores)
-        paths.append(path)
-    return paths
+    files = ScoreFiles(folder, formats, clips=clips)
+    return files.add(scores) + files.finish()
 
 
-def save_all(videos: Sequence[VideoScores], folder: Path, formats: Iterable[str]) -> list[Path]:
-    """Write the formats that have one file for several videos; the paths written."""
-    paths = []
-    for name in check_formats(formats):
-        path = folder / FORMATS[name].joint
-        JOINT_WRITERS[name](path, videos)
-        paths.append(path)
-    return paths
+class ScoreFiles:
+    """Writes the files of scored videos: of each video as it comes, and joint ones at the end.
+
+    A format with a joint file, such as the report, has one for all videos, or, where there is one
+    video only, that of the video. Each video is decoded once at most, for all that is made of it.
+    """
+
+    def __init__(self, folder: Path, formats: Iterable[str], *, clips: bool = False) -> None:
+        formats = check_formats(formats)
+        self._folder, self._clips = folder, clips
+        self.single = [f for f in formats if not FORMATS[f].joint]
+        self.joint = [f for f in formats if FORMATS[f].joint]
+        self.videos: list[VideoScores] = []  # arrays of numbers: the pictures stay in their files
+        self._copies: list[Copies | None] = []  # of every video, for the report
+
+    def add(self, scores: VideoScores) -> list[Path]:
+        """Write the files of one video; their paths."""
+        paths = []
+        for name in self.single:
+            if FORMATS[name].needs_video and scores.video_source is None:
+                raise UsageError(
+                    f"{name} needs the video, and {scores.record.source} is not there",
+                    hint="bring it back, or leave that format out",
+                )
+            path = path_of(scores, self._folder, name)
+            if name in WRITERS:
+                WRITERS[name](path, scores)
+            paths.append(path)
+        clips, copies = self._watch(scores)
+        self.videos.append(scores)
+        self._copies.append(copies)
+        if copies:
+            from .report import fitting
+
+            self._copies = fitting(self.videos, self._copies)
+        return paths + clips
+
+    def finish(self, meter: Meter | None = None) -> list[Path]:
+        """Write the joint files; their paths. The meter moves by one for each of `n_to_watch`."""
+        paths = []
+        for name in self.joint if self.videos else ():
+            if len(self.videos) == 1:
+                path = path_of(self.videos[0], self._folder, name)
+            else:
+                path = self._folder / FORMATS[name].joint
+            if name == "html":
+                from .report import write_report
+
+                write_report(path, self.videos, copies=self._copies, meter=meter)
+            else:
+                write_events(path, self.videos)
+            paths.append(path)
+        return paths
+
+    @property
+    def n_to_watch(self) -> int:
+        """Videos that the report has yet to read."""
+        pairs = zip(self.videos, self._copies, strict=True)
+        n = sum(copies is None and scores.video_source is not None for scores, copies in pairs)
+        return n if "html" in self.joint else 0
+
+    def _watch(self, scores: VideoScores) -> tuple[list[Path], Copies | None]:
+        """Write overlay and clips in one pass, and make the copies for the report in it.
+
+        Where neither is wanted there is no pass: the report reads the video when it is written.
+        """
+        from . import report
+        from .video.clips import Clips
+        from .video.copies import CopyMaker
+        from .video.overlay import Overlay
+
+        viewers: list[Viewer] = []
+        if "mp4" in self.single:
+            viewers.append(Overlay(path_of(scores, self._folder, "mp4"), scores))
+        clips = Clips(self._folder, scores)
+        if self._clips and scores.events and scores.video_source:
+            viewers.append(clips)
+        if not viewers or "html" not in self.joint:
+            if viewers:
+                scores.watch(viewers)
+            return clips.paths, None
+        with tempfile.TemporaryFile() as file:
+            maker = CopyMaker(scores, file, report.EMBEDDED_BYTES)
+            scores.watch([*viewers, maker])
+            return clips.paths, maker.copies(report.EMBEDDED_BYTES)
 
 
 def path_of(scores: VideoScores, folder: Path, name: str) -> Path:
@@ -92,34 +171,8 @@ def write_png(path: Path, scores: VideoScores) -> None:
     plot_curve(path, scores.times, scores.frames, title=scores.video, threshold=scores.threshold)
 
 
-def write_html(path: Path, scores: VideoScores) -> None:
-    """HTML, the report: a page that needs no other file and no network."""
-    write_all_html(path, [scores])
-
-
-def write_all_html(path: Path, videos: Sequence[VideoScores]) -> None:
-    """HTML, one report of several videos."""
-    from .report import write_report
-
-    write_report(path, videos)
-
-
-def write_mp4(path: Path, scores: VideoScores) -> None:
-    """MP4, the video with its scores drawn below it. Raises VideoError where it cannot be read."""
-    from .video.overlay import write_overlay
-
-    if scores.video_source is None:
-        raise InternalError(f"an overlay of {scores.video} without its video")
-    write_overlay(path, scores, scores.video_source)
-
-
-def write_events(path: Path, scores: VideoScores) -> None:
-    """CSV, a row per event: video, event, fps and the columns of `EVENT_COLUMNS`."""
-    write_all_events(path, [scores])
-
-
-def write_all_events(path: Path, videos: Iterable[VideoScores]) -> None:
-    """CSV, the events of several videos in one table."""
+def write_events(path: Path, videos: Iterable[VideoScores]) -> None:
+    """CSV, a row per event of all videos: video, event, fps and the columns of `EVENT_COLUMNS`."""
     with committed(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["video", "event", "fps", *EVENT_COLUMNS])
@@ -256,18 +309,14 @@ def cell(text: str) -> str:
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
-WRITERS = {
+WRITERS = {  # of formats that need neither pictures nor other videos
     "csv": write_csv,
     "json": write_json_file,
     "npy": write_npy,
     "png": write_png,
-    "html": write_html,
-    "mp4": write_mp4,
-    "events": write_events,
     "srt": write_srt,
     "vtt": write_vtt,
     "edl": write_edl,
     "elan": write_elan,
     "labelstudio": write_labelstudio,
 }
-JOINT_WRITERS = {"html": write_all_html, "events": write_all_events}

@@ -15,11 +15,8 @@ from vad.progress import meter
 from vad.stages.infer.formats import FORMATS
 from vad.stages.infer.scores import VideoScores, event_dict, exact
 from vad.stages.infer.summary import summary
-from vad.stages.infer.video.clips import save_clips
-from vad.stages.infer.writers import path_of, save, save_all
+from vad.stages.infer.writers import ScoreFiles, path_of
 from vad.terminal import plain
-
-from .video_source import with_progress
 
 FAILURES = "failures.jsonl"
 
@@ -40,10 +37,8 @@ class Results:
         quiet: bool = False,
         tell: Callable[[VideoScores, Sequence[Path]], str] | None = None,
     ) -> None:
-        self._folder, self._clips, self._quiet, self._tell = folder, clips, quiet, tell
-        self._single = [f for f in formats if not FORMATS[f].joint]
-        self._joint = [f for f in formats if FORMATS[f].joint]
-        self._videos: list[VideoScores] = []  # arrays of numbers: the pictures stay in their file
+        self._folder, self._quiet, self._tell = folder, quiet, tell
+        self._files = ScoreFiles(folder, formats, clips=clips)
         self._n_clips = 0
 
     def __enter__(self) -> Results:
@@ -52,20 +47,16 @@ class Results:
     def __exit__(
         self, kind: type[BaseException] | None, _: object, __: TracebackType | None
     ) -> None:
-        if kind is not None or not self._videos:
+        files = self._files
+        if kind is not None or not files.videos:
             return
-        n_seen = (
-            sum(scores.video_source is not None for scores in self._videos) if self._joint else 0
-        )
-        with meter("report", n_seen, unit="videos", quiet=self._quiet) as progress:
-            videos = [with_progress(scores, progress) for scores in self._videos]
-            if len(videos) > 1:
-                paths = save_all(videos, self._folder, self._joint)
-                written = [self._folder / f"*{FORMATS[name].suffix}" for name in self._single]
-            else:
-                paths = save(videos[0], self._folder, self._joint)
-                written = [path_of(videos[0], self._folder, name) for name in self._single]
-        words = [str(path) for path in written + paths]
+        with meter("report", files.n_to_watch, unit="videos", quiet=self._quiet) as progress:
+            joint = files.finish(progress)
+        if len(files.videos) > 1:
+            single = [self._folder / f"*{FORMATS[name].suffix}" for name in files.single]
+        else:
+            single = [path_of(files.videos[0], self._folder, name) for name in files.single]
+        words = [str(path) for path in single + joint]
         if self._n_clips:
             words.append(f"{self._n_clips} clip{'s' * (self._n_clips != 1)} in {self._folder}")
         if words:
@@ -73,12 +64,8 @@ class Results:
 
     def add(self, scores: VideoScores) -> None:
         """Write the files of one video, and say what was found in it."""
-        paths = save(scores, self._folder, self._single)
-        if self._clips and scores.video_source:
-            clips = save_clips(scores, scores.video_source, self._folder)
-            self._n_clips += len(clips)
-            paths += clips
-        self._videos.append(scores)
+        paths = self._files.add(scores)
+        self._n_clips += len(paths) - len(self._files.single)
         if self._tell:
             typer.echo(self._tell(scores, paths))
 

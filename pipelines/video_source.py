@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
-from vad.grid import CLIP_FRAMES
-from vad.progress import Meter
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.stages.extract.decoders.video import Limits, open_video
-from vad.stages.infer.scores import VideoScores
 from vad.stages.infer.video.source import VideoSource
 from vad.store import VideoRecord
 
@@ -46,8 +44,8 @@ class VideoFile:
                     raise event.error
                 if isinstance(event, Clips):
                     rgb = event.rgb.reshape(-1, *event.rgb.shape[2:])[: len(event.times)]
+                    yield from rgb[: max(0, self.n_frames - n_shown)]
                     n_shown += len(rgb)
-                    yield from rgb
         if n_shown != self.n_frames:
             raise VideoError(
                 "truncated" if n_shown < self.n_frames else "damaged",
@@ -55,42 +53,9 @@ class VideoFile:
                 hint="it has changed: score it again",
             )
 
-    def opened(self) -> AbstractContextManager[tuple[Any, Any]]:
+    def opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         """The open container and its video stream."""
         return open_video(self.path, self.limits)
-
-
-@dataclass(frozen=True)
-class WithProgress:
-    """A video source that reports how far its pictures were read."""
-
-    source: VideoSource
-    scores: VideoScores
-    progress: Meter
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self.source.path
-
-    def pictures(self) -> Iterator[NDArray[np.uint8]]:
-        """Every frame, [height, width, 3]."""
-        for number, picture in enumerate(self.source.pictures()):
-            yield picture
-            if number % CLIP_FRAMES == 0:
-                self.progress.under_way(self.scores.video, number / self.scores.record.n_frames)
-        self.progress.advance(name=self.scores.video)
-
-    def opened(self) -> AbstractContextManager[tuple[Any, Any]]:
-        """The open container and its video stream."""
-        return self.source.opened()
-
-
-def with_progress(scores: VideoScores, progress: Meter) -> VideoScores:
-    """Scores whose video source moves a meter by one as its pictures are read."""
-    if scores.video_source is None:
-        return scores
-    return replace(scores, video_source=WithProgress(scores.video_source, scores, progress))
 
 
 def video_source_of(record: VideoRecord, *, max_pixels: int | None = None) -> VideoSource | None:

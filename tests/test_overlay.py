@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from vad.errors import VideoError
-from vad.stages.infer.video.clips import save_clips
 from vad.stages.infer.video.overlay import ALARM, CALM, OverlayPanel
 from vad.stages.infer.writers import save
 
@@ -62,7 +61,7 @@ def test_the_strip_shows_the_curve_with_what_has_passed_bright(scored):
 
 def test_clips_hold_the_frames_of_their_events_and_no_others(scored, tmp_path, read_numbers):
     scores = scored()
-    (path,) = save_clips(scores, scores.video_source, tmp_path / "out")
+    (path,) = save(scores, tmp_path / "out", [], clips=True)
     assert path.name == "video.event-01.mp4"
     rgb, times = decoded(path)
     assert read_numbers(rgb) == list(range(16, 32))
@@ -71,7 +70,7 @@ def test_clips_hold_the_frames_of_their_events_and_no_others(scored, tmp_path, r
 
 def test_no_event_no_clip(make_scores, make_video, tmp_path):
     scores = make_scores([0.1], source=make_video("calm.mp4", n_frames=16, fps=10))
-    assert save_clips(scores, scores.video_source, tmp_path / "out") == []
+    assert save(scores, tmp_path / "out", [], clips=True) == []
 
 
 @pytest.fixture
@@ -112,7 +111,7 @@ def test_the_sound_stays_and_stays_in_time(make_scores, beeping, tmp_path):
     scores = make_scores([0.1, 0.9, 0.1], n_frames=40, source=beeping)
     (overlay,) = save(scores, tmp_path / "out", ["mp4"])
     assert heard(overlay) == pytest.approx((2.0, 3.0), abs=0.03)
-    (clip,) = save_clips(scores, scores.video_source, tmp_path / "out")  # of 1.6 to 3.2 s
+    (clip,) = save(scores, tmp_path / "out", [], clips=True)  # of 1.6 to 3.2 s
     assert heard(clip) == pytest.approx((0.4, 1.4), abs=0.08)
 
 

@@ -1,6 +1,7 @@
 """The report page: complete in itself, harmless whatever a name is, and alive in a browser."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from vad.stages.infer.report import write_report
+from vad.stages.infer.video.copies import make_copies
+from vad.stages.infer.writers import ScoreFiles
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SNIPPETS = [0.1, 0.9, 0.2, 0.7]  # of 64 frames, ten a second: events at 1.6 and 4.8 s
@@ -148,6 +151,25 @@ def test_a_long_video_plays_from_its_own_file(scored, page, monkeypatch):
     (video,) = [a for tag, a in parsed.tags if tag == "video"]
     assert video["src"] == "../3.mp4"
     assert parsed.text_of("preview") == []
+
+
+def test_the_copies_of_the_highest_scores_are_inside_the_page(
+    scored, make_scores, tmp_path, monkeypatch
+):
+    """Copies are made as videos come, before it is known which have the highest scores."""
+    loud = scored("a")
+    calm = dataclasses.replace(scored("bb"), snippets=loud.snippets / 2)
+    size = len(make_copies(loud, 10**6).preview)
+    monkeypatch.setattr("vad.stages.infer.report.EMBEDDED_BYTES", int(1.5 * size))
+    files = ScoreFiles(tmp_path, ["html"], clips=True)
+    for scores in (dataclasses.replace(calm, threshold=0.2), loud):
+        files.add(scores)
+    assert files.n_to_watch == 0
+    (path,) = files.finish()
+    parsed = Page(path.read_text(encoding="utf-8"))
+    first, second = (a for tag, a in parsed.tags if tag == "video")
+    assert ("src" in first, second["src"]) == (False, "2.mp4")
+    assert len(parsed.text_of("preview")) == 1
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 import vad as library
 from vad.errors import UsageError
 from vad.stages.extract.captions import caption
+from vad.stages.extract.decoders.pool import Decoded, DecoderPool
 from vad.stages.extract.run import extract
 from vad.stages.infer.scores import read_scores
 from vad.stages.pipelines.score import score_store, score_videos
@@ -103,6 +104,31 @@ def test_the_command_writes_a_report_of_the_folder_and_events_redoes_it(vad, fol
         ]
     code, text, _ = vad("events", out, "--threshold", "1")
     assert text == "no events\n"
+
+
+@pytest.mark.parametrize("formats", ["html,mp4", "html", "csv,mp4"])
+def test_a_video_is_decoded_twice_at_most_whatever_is_made_of_it(
+    vad, folder, tmp_path, monkeypatch, formats
+):
+    decoded = []
+    decode = DecoderPool.decode
+
+    def counting(pool, paths):
+        for event in decode(pool, paths):
+            decoded.extend([event] * isinstance(event, Decoded))
+            yield event
+
+    monkeypatch.setattr(DecoderPool, "decode", counting)
+    code, _, err = vad(
+        *("score", folder / "videos" / "v3.mp4", "--detector", folder / "run", "--threshold", "0"),
+        *("--out", tmp_path, "--format", formats, "--save-clips", "--json", "--quiet"),
+    )
+    assert code == 0, err
+    assert len(decoded) == 2  # for the features, and for all files
+    assert (tmp_path / "v3.event-01.mp4").stat().st_size > 500
+    assert (tmp_path / "v3.overlay.mp4").exists() == ("mp4" in formats)
+    page = (tmp_path / "v3.html").read_text() if "html" in formats else ""
+    assert page.count('class="preview"') == page.count('alt="" loading') == ("html" in formats)
 
 
 def test_a_bad_video_is_listed_with_its_reason_and_the_others_are_scored(vad, small_run, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vad.errors import InternalError, UsageError
-from vad.stages.infer.axis import axis_of, height_of
+from vad.stages.infer.curves import axis_of, height_of
 from vad.stages.infer.scores import exact, read_scores
 from vad.stages.infer.settings import EventRule, Propagation
 from vad.stages.infer.times import timecode

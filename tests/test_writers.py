@@ -13,7 +13,7 @@ from PIL import Image
 from vad.errors import UsageError
 from vad.stages.infer.formats import FORMATS, check_formats
 from vad.stages.infer.summary import events_table
-from vad.stages.infer.writers import cell, save, save_all
+from vad.stages.infer.writers import ScoreFiles, cell, save
 from vad.stages.pipelines.results import Results, in_words
 from vad.terminal import plain
 
@@ -154,7 +154,9 @@ def test_events_csv_and_one_table_for_several_videos(make_scores, written, tmp_p
         ("video", "2", "4.8", "10.0"),
     ]
     videos = [make_scores(SNIPPETS, video="a"), make_scores([0.6], video="b/c")]
-    (path,) = save_all(videos, tmp_path, ["events"])
+    files = ScoreFiles(tmp_path, ["events"])
+    assert [files.add(scores) for scores in videos] == [[], []]
+    (path,) = files.finish()
     assert path == tmp_path / "events.csv"
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [(r["video"], r["event"]) for r in rows] == [("a", "1"), ("a", "2"), ("b/c", "1")]

@@ -16,7 +16,7 @@ from vad.store import key_of
 
 from ..scores import VideoScores
 from . import plots
-from .page import write_page
+from .page import write_evaluation
 from .result import Evaluation
 
 MOST_CURVES = 20  # drawn as PNG files, those with the worst mistakes; the page shows every video
@@ -28,7 +28,7 @@ def save(evaluation: Evaluation, folder: Path) -> list[Path]:
     metrics = folder / "metrics.json"
     write_json(metrics, figures)
     drawn = _joint_plots([evaluation], folder) + _own_plots(evaluation, figures, folder)
-    page = write_page(folder / "evaluation.html", [evaluation], [figures], drawn)
+    page = write_evaluation(folder / "evaluation.html", [evaluation], [figures], drawn)
     worst = _worst_first(evaluation, figures)[:MOST_CURVES]
     curves = [
         _save_curve(folder / "videos", evaluation.scores[i], evaluation.truth[i]) for i in worst
@@ -42,7 +42,7 @@ def save_comparison(evaluations: Sequence[Evaluation], folder: Path) -> list[Pat
     metrics = folder / "metrics.json"
     write_json(metrics, figures)
     drawn = _joint_plots(evaluations, folder)
-    page = write_page(folder / "evaluation.html", evaluations, figures, drawn)
+    page = write_evaluation(folder / "evaluation.html", evaluations, figures, drawn)
     return [metrics, page, *drawn]
 
 

@@ -30,6 +30,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from vad.errors import UsageError
 from vad.files import committed
 
+from ..curves import steps, tick_step
 from ..times import clock
 
 WIDTH_PX = 1200
@@ -40,8 +41,6 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC7
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 DASHES = ("-", "--", "-.", ":")  # one less than the colours: 20 pairs before one comes again
 INK, PALE = "#333333", "#8A8A8A"
-
-TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
 Floats = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -63,13 +62,15 @@ def plot_curve(
     """
     if len(times_s) != len(scores) or len(scores) == 0:
         raise UsageError(f"a curve needs a time a score, got {len(times_s)} and {len(scores)}")
-    times_s, scores = _closed(np.asarray(times_s, float), np.asarray(scores, float))
+    last_s = times_s[-1] + (times_s[-1] - times_s[-2] if len(times_s) > 1 else 1)
+    starts, values = steps(np.asarray(scores, float), MOST_POINTS)
+    times_s, scores = np.append(times_s[starts], last_s), np.append(values, values[-1])
     figure, axes = _figure(title, height_px=450)
     for index, (start_s, end_s) in enumerate(truth or ()):
         label = "anomalous (truth)" if index == 0 else None
         axes.axvspan(start_s, end_s, color=ORANGE, alpha=0.28, lw=0, label=label)
     axes.fill_between(times_s, scores, step="post", color=BLUE, alpha=0.15, lw=0)
-    line_width = 1.6 if np.count_nonzero(np.diff(scores)) < WIDTH_PX / 4 else 0.8
+    line_width = 1.6 if len(starts) < WIDTH_PX / 4 else 0.8
     axes.step(times_s, scores, where="post", color=BLUE, lw=line_width, label="score")
     if threshold is not None:
         above = np.maximum(scores, threshold)
@@ -332,18 +333,10 @@ def _unit_square(axes: Axes) -> None:
 def _time_axis(axes: Axes) -> None:
     """Mark some ten round times: 0:05, 12:30, 1:02:00."""
     start_s, end_s = axes.get_xlim()
-    step_s = next((s for s in TICK_STEPS_S if (end_s - start_s) / s <= 12), TICK_STEPS_S[-1])
+    step_s = tick_step(end_s - start_s, 12)
     axes.set_xlabel("time (min:s)" if end_s < 3600 else "time (h:min:s)", loc="left")
     axes.xaxis.set_major_locator(MultipleLocator(step_s))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda time_s, _: clock(time_s, step_s)))
-
-
-def _closed(times_s: Floats, scores: Floats) -> tuple[Floats, Floats]:
-    """Show the last frame as long as the one before, and keep no more points than can be seen."""
-    last_s = times_s[-1] + (times_s[-1] - times_s[-2] if len(times_s) > 1 else 1)
-    starts = np.arange(0, len(scores), -(-len(scores) // MOST_POINTS))
-    peaks = np.maximum.reduceat(scores, starts)
-    return np.append(times_s[starts], last_s), np.append(peaks, peaks[-1])
 
 
 def _both_classes(truth: Bools) -> None:

@@ -2,46 +2,66 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vad.files import committed
 from vad.store import key_of
 
+from ..events import Event
 from ..scores import VideoScores
-from .mp4 import Mp4Writer, Sound
-from .source import VideoSource
+from .mp4 import Mp4Writer
+from .source import Picture, Sound, Viewer
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
 
 
-def save_clips(scores: VideoScores, source: VideoSource, folder: Path) -> list[Path]:
-    """Cut the events out, frame by frame, with their sound; the paths written.
+class Clips(Viewer):
+    """Cuts the events out, frame by frame, with their sound. Files appear as they are complete."""
 
-    The video is read once. Raises VideoError where it cannot be read again.
-    """
-    record = scores.record
-    waiting = list(enumerate(scores.events, start=1))
-    written: list[Path] = []
-    if not waiting:
-        return written
-    with source.opened() as (container, video), ExitStack() as clip:
-        sound = Sound(container, video)
-        mp4: Mp4Writer | None = None
-        for number, picture in enumerate(source.pictures()):
-            if not waiting:
-                break
-            index, event = waiting[0]
-            if number == event.start_frame:
-                path = folder / f"{key_of(scores.video)}.event-{index:02d}.mp4"
-                part = clip.enter_context(committed(path))
-                size = record.width, record.height
-                mp4 = Mp4Writer(part, size=size, fps=record.fps, sound=sound, start_s=event.start_s)
-                clip.enter_context(mp4)
-                written.append(path)
-            if mp4:
-                mp4.add(picture, float(scores.times[number]))
-                if number + 1 == event.end_frame:
-                    mp4.hear(event.end_s)
-                    clip.close()  # the file appears
-                    mp4 = None
-                    waiting.pop(0)
-    return written
+    def __init__(self, folder: Path, scores: VideoScores) -> None:
+        self._folder, self._scores = folder, scores
+        self._events = {e.start_frame: (n, e) for n, e in enumerate(scores.events, start=1)}
+        self._mp4: Mp4Writer | None = None  # of the event that is under way
+        self._end_frame = 0  # of that event
+        self.paths: list[Path] = []  # of the clips that were begun
+
+    @contextmanager
+    def opened(self, sound: Sound) -> Iterator[None]:
+        """See `Viewer`. The last clip ends with the video."""
+        self._sound = sound
+        with ExitStack() as self._clip:
+            yield
+
+    def see(self, number: int, picture: Picture) -> None:
+        """Write a picture if it belongs to an event."""
+        if self._mp4 and number == self._end_frame:
+            self._clip.close()  # the file appears
+            self._mp4 = None
+        if number in self._events:
+            self._mp4 = self._begin(*self._events[number])
+        if self._mp4:
+            self._mp4.add(picture, float(self._scores.times[number]))
+
+    def hear(self, frame: AudioFrame, time_s: float) -> None:
+        """Write a piece of sound if it belongs to an event."""
+        if self._mp4:
+            self._mp4.hear(frame, time_s)
+
+    def _begin(self, number: int, event: Event) -> Mp4Writer:
+        record = self._scores.record
+        path = self._folder / f"{key_of(self._scores.video)}.event-{number:02d}.mp4"
+        part = self._clip.enter_context(committed(path))
+        self.paths.append(path)
+        self._end_frame = event.end_frame
+        mp4 = Mp4Writer(
+            part,
+            size=(record.width, record.height),
+            fps=record.fps,
+            sound=self._sound,
+            start_s=event.start_s,
+        )
+        return self._clip.enter_context(mp4)

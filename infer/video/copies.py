@@ -1,68 +1,153 @@
-"""Small copies of a video for its report: one to play, and one picture an event."""
+"""Small copies of a video for its report: one to play, and a picture of every event."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import IO
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from vad.errors import VideoError
+from vad.grid import CLIP_FRAMES
+from vad.progress import Meter
+
 from ..scores import VideoScores
-from .mp4 import Mp4Writer, Sound, shrunk
-from .source import Picture
+from .mp4 import Mp4Writer, shrunk
+from .source import Picture, Sound, Viewer
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
 
 PREVIEW_PX, THUMBNAIL_PX = 640, 320  # the longer side
-PREVIEW_QUALITY = 28  # x264's constant rate factor: some 1 MB a minute of a quiet camera
+PREVIEW_QUALITY = 28  # x264's constant rate factor: some 1 MB per minute of a quiet camera
 SOUND_BPS = 48_000
+
+log = logging.getLogger("vad")
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What is shown of a video; empty where it could not be read, or does not fit."""
+    """What the report shows of a video; empty where it could not be read, or does not fit."""
 
-    preview: bytes = b""  # MP4, the copy that is inside the page
+    preview: bytes = b""  # MP4 that is inside the page
+    address: str = ""  # of an MP4 that is not; empty for the video's own file
     poster: bytes = b""  # JPEG of the highest score
     thumbnails: tuple[bytes, ...] = ()  # JPEG of the peak of every event
     readable: bool = True
 
 
-def make_copies(scores: VideoScores, copy: IO[bytes], most_bytes: int) -> Copies:
-    """Read a video once: its pictures, and its copy, an MP4, into an empty file.
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Where the copy of a video is written that is too large to be inside its page."""
 
-    What would have more than `most_bytes` is not copied: the file is empty again.
-    Raises VideoError where the file is there, but cannot be read or is no longer what was scored.
-    """
-    source, record = scores.video_source, scores.record
-    if source is None:
-        return Copies()
-    highest = peak_picture(scores)
-    peaks = [_middle(scores, event.peak_frame) for event in scores.events]
-    shown, pictures = {highest, *peaks}, dict[int, bytes]()
-    size = shrunk((record.width, record.height), PREVIEW_PX)
-    with source.opened() as (container, video):
-        mp4 = Mp4Writer(
-            copy,
-            size=size,
+    file: Path
+    address: str  # of that file, for the page
+    above_bytes: int  # copies up to this size are inside the page all the same
+
+
+class CopyMaker(Viewer):
+    """Makes the copies of a video as it is watched; `copies` gives them afterwards."""
+
+    def __init__(self, scores: VideoScores, file: IO[bytes], most_bytes: int) -> None:
+        """The MP4 goes into an empty file, unless it would have more than `most_bytes`."""
+        self._scores, self._file, self._most_bytes = scores, file, most_bytes
+        self._highest = peak_picture(scores)
+        self._peaks = [_middle(scores, event.peak_frame) for event in scores.events]
+        self._stills: dict[int, bytes] = {}
+
+    @contextmanager
+    def opened(self, sound: Sound) -> Iterator[None]:
+        """See `Viewer`."""
+        record = self._scores.record
+        self._mp4 = Mp4Writer(
+            self._file,
+            size=shrunk((record.width, record.height), PREVIEW_PX),
             fps=record.fps,
             quality=PREVIEW_QUALITY,
-            sound=Sound(container, video),
+            sound=sound,
             sound_bps=SOUND_BPS,
         )
-        with mp4:
-            for number, picture in enumerate(source.pictures()):
-                if copy.tell() <= most_bytes:
-                    mp4.add(picture, float(scores.times[number]))
-                if number in shown:
-                    pictures[number] = _jpeg(picture)
-            mp4.hear(record.duration_s)
-    if copy.seek(0, io.SEEK_END) > most_bytes:
-        copy.truncate(0)
-    return Copies(
-        poster=pictures[highest],
-        thumbnails=tuple(pictures[peak] for peak in peaks),
-    )
+        with self._mp4:
+            yield
+
+    def see(self, number: int, picture: Picture) -> None:
+        """Copy a picture, and keep it as JPEG where it stands for the video or an event."""
+        if self._fits():
+            self._mp4.add(picture, float(self._scores.times[number]))
+        if number == self._highest or number in self._peaks:
+            self._stills[number] = _jpeg(picture)
+
+    def hear(self, frame: AudioFrame, time_s: float) -> None:
+        """Copy a piece of sound."""
+        if self._fits():
+            self._mp4.hear(frame, time_s)
+
+    def copies(self, inside_bytes: int) -> Copies:
+        """What was made of a video that was watched to its end.
+
+        The MP4 is inside the page up to `inside_bytes`, and the file empty; a larger one stays in
+        the file, unless it grew larger than it may.
+        """
+        size = self._file.seek(0, io.SEEK_END)
+        self._file.seek(0)
+        preview = self._file.read() if size <= inside_bytes else b""
+        if preview or size > self._most_bytes:
+            self._file.truncate(0)
+        return Copies(
+            preview=preview,
+            poster=self._stills[self._highest],
+            thumbnails=tuple(self._stills[peak] for peak in self._peaks),
+        )
+
+    def _fits(self) -> bool:
+        return self._file.tell() <= self._most_bytes
+
+
+class ProgressViewer(Viewer):
+    """Tells a meter which share of a video has been seen."""
+
+    def __init__(self, scores: VideoScores, meter: Meter) -> None:
+        self._scores, self._meter = scores, meter
+
+    def see(self, number: int, picture: Picture) -> None:
+        """Move the meter once per clip."""
+        if number % CLIP_FRAMES == 0:
+            share = number / self._scores.record.n_frames
+            self._meter.under_way(self._scores.video, share)
+
+
+def make_copies(
+    scores: VideoScores,
+    most_bytes: int,
+    *,
+    meter: Meter | None = None,
+    beside: Beside | None = None,
+) -> Copies:
+    """Watch a video for its report alone. A video that cannot be read is told in a warning.
+
+    The MP4 has `most_bytes` at most. With `beside` it is inside the page only while it is small.
+    """
+    if scores.video_source is None:
+        return Copies(readable=False)
+    with beside.file.open("w+b") if beside else tempfile.TemporaryFile() as file:
+        maker = CopyMaker(scores, file, most_bytes)
+        try:
+            scores.watch([maker, ProgressViewer(scores, meter or Meter())])
+        except VideoError as error:
+            log.warning("%s: no pictures in the report: %s", scores.record.source, error)
+            file.truncate(0)
+            return Copies(readable=False)
+        made = maker.copies(beside.above_bytes if beside else most_bytes)
+        if beside and file.seek(0, io.SEEK_END):
+            return replace(made, address=beside.address)
+        return made
 
 
 def peak_picture(scores: VideoScores) -> int:

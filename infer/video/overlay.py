@@ -12,8 +12,11 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.font_manager import findfont
@@ -22,11 +25,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vad.files import committed
 
-from ..axis import axis_of, height_of
+from ..curves import axis_of, height_of
 from ..scores import VideoScores
 from ..times import clock
-from .mp4 import Mp4Writer, Sound, even
-from .source import Picture, VideoSource
+from .mp4 import Mp4Writer, even
+from .source import Picture, Sound, Viewer
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
 
 Colour = tuple[int, int, int]
 GROUND: Colour = (19, 22, 27)
@@ -37,20 +43,31 @@ ALARM: Colour = (255, 107, 74)  # and from it on
 DIM = 0.38  # of the brightness: what is still to come
 
 
-def write_overlay(path: Path, scores: VideoScores, source: VideoSource) -> None:
-    """Write the video with its scores as MP4: every frame at its time, and the sound.
+class Overlay(Viewer):
+    """Writes the video with its scores as MP4: every frame at its time, and the sound."""
 
-    Raises VideoError where the video cannot be read again.
-    """
-    record = scores.record
-    panel = OverlayPanel(scores, record.width)
-    size = record.width, record.height + panel.height_px
-    with committed(path) as part, source.opened() as (container, video):
-        mp4 = Mp4Writer(part, size=size, fps=record.fps, sound=Sound(container, video))
-        with mp4:
-            for number, picture in enumerate(source.pictures()):
-                mp4.add(panel.below(picture, number), float(scores.times[number]))
-            mp4.hear(record.duration_s)
+    def __init__(self, path: Path, scores: VideoScores) -> None:
+        self._path, self._scores = path, scores
+        self._panel = OverlayPanel(scores, scores.record.width)
+
+    @contextmanager
+    def opened(self, sound: Sound) -> Iterator[None]:
+        """See `Viewer`. The file appears when this is left without an error."""
+        record = self._scores.record
+        size = record.width, record.height + self._panel.height_px
+        with committed(self._path) as part:
+            self._mp4 = Mp4Writer(part, size=size, fps=record.fps, sound=sound)
+            with self._mp4:
+                yield
+
+    def see(self, number: int, picture: Picture) -> None:
+        """Write a picture with the panel below it."""
+        whole = self._panel.below(picture, number)
+        self._mp4.add(whole, float(self._scores.times[number]))
+
+    def hear(self, frame: AudioFrame, time_s: float) -> None:
+        """Write a piece of sound."""
+        self._mp4.hear(frame, time_s)
 
 
 class OverlayPanel:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from vad.errors import UsageError, VadError, VideoError
-from vad.stages.infer.report import Beside, write_report
+from vad.stages.infer.report import write_report
 from vad.stages.infer.scores import VideoScores
 from vad.stages.infer.summary import summary
+from vad.stages.infer.video.copies import Beside, make_copies
 from vad.stages.infer.writers import path_of, save
 from vad.terminal import plain
 
@@ -145,8 +146,9 @@ class Jobs:
         save(scores, job.folder, (name for name in FORMATS if name != "html"))
         room_bytes = shutil.disk_usage(job.folder).free // 2
         most_bytes = min(KEPT_BYTES, room_bytes)
-        beside = Beside(job.copy, f"../../copies/{job.key}", INSIDE_BYTES, most_bytes)
-        write_report(files["html"], [scores], beside=beside)
+        beside = Beside(job.copy, f"../../copies/{job.key}", INSIDE_BYTES)
+        copies = make_copies(scores, most_bytes, beside=beside)
+        write_report(files["html"], [scores], copies=[copies])
         job.files = files
         return summary(scores)
 
