@@ -21,15 +21,12 @@ frames in string order) is not repeated: `vad` reads frames as they are stored.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES, Tail
-
-Named = TypeVar("Named")
+from vad.names import find_by_name
 
 CropSet = Literal["ten", "five", "center", "whole"]  # whole: the picture squashed to a square
 CROP_SETS: tuple[str, ...] = get_args(CropSet)
@@ -167,14 +164,3 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _PRESETS}
 def find_recipe(name: str) -> Recipe:
     """The preset of that name."""
     return find_by_name("recipe", name, RECIPES)
-
-
-def find_by_name(kind: str, name: str, table: Mapping[str, Named]) -> Named:
-    """The entry of a table; UsageError lists what there is and the nearest."""
-    if name in table:
-        return table[name]
-    near = get_close_matches(name, table, n=1)
-    raise UsageError(
-        f"no {kind} named {name!r}; there are: {', '.join(table)}",
-        hint=f"did you mean {near[0]!r}?" if near else "",
-    )

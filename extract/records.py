@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vad.files import sha256_of
 from vad.grid import Tail
 from vad.store import VideoRecord
 
@@ -33,6 +34,21 @@ def decoded_record(
         n_bad_packets=report.n_bad_packets,
         tail=tail,
     )
+
+
+def is_unchanged(path: Path, record: VideoRecord) -> bool:
+    """Whether a file still has the content that its stored features were made of.
+
+    The checksum is computed only if the file has the same size and another modification time.
+    False if the file cannot be read.
+    """
+    try:
+        stat = path.stat()
+        if stat.st_size != record.source_bytes:
+            return False
+        return stat.st_mtime_ns == record.source_mtime_ns or sha256_of(path) == record.source_sha256
+    except OSError:
+        return False
 
 
 def unseen_record(

@@ -19,7 +19,6 @@ import numpy as np
 from vad.config import build
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
-from vad.files import sha256_of
 from vad.grid import CLIP_FRAMES, Tail
 from vad.progress import Meter, meter
 from vad.shard import Shard
@@ -33,6 +32,7 @@ from .decoders.pool import DecoderPool
 from .decoders.video import Limits, probe
 from .outcome import Ended, Failures, Outcome
 from .pipeline import Pipeline
+from .records import is_unchanged
 from .settings import ExtractSettings
 from .sources import Source, find_sources
 
@@ -279,16 +279,7 @@ def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:
     """Whether the video is stored from the content that the file has now."""
     if source.id not in store or array not in store.names(source.id):
         return False
-    record = store.record(source.id)
-    try:
-        stat = source.path.stat()
-    except OSError:
-        return False
-    if stat.st_size != record.source_bytes:
-        return False
-    return (
-        stat.st_mtime_ns == record.source_mtime_ns or sha256_of(source.path) == record.source_sha256
-    )
+    return is_unchanged(source.path, store.record(source.id))
 
 
 def _tail(backbone: Backbone, settings: ExtractSettings) -> Tail:

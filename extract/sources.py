@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vad.errors import UsageError
-
-SUFFIXES = (
-    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
-)
+from vad.names import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ def test_lists_that_contradict_each_other_are_refused(tmp_path, changed, message
 def test_parts_that_are_missing_or_unknown_are_asked_for(tmp_path):
     with pytest.raises(UsageError, match="no test found in .*; give --test FILE"):
         read_dataset("ucf-crime", tmp_path)
-    with pytest.raises(UsageError, match="no data set 'ucf_crime'; .*did you mean ucf-crime"):
+    with pytest.raises(UsageError, match="no data set 'ucf_crime'; .*did you mean 'ucf-crime'"):
         read_dataset("ucf_crime")
     with pytest.raises(UsageError, match="no interval 'closed'; there are: half-open, inclusive"):
         read_dataset("ucf-crime", ucf(tmp_path), interval="closed")

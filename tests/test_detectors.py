@@ -162,7 +162,7 @@ def test_a_state_dict_comes_back(detector: Detector) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: create_detector("rtmf", visual_dim=8), "did you mean rtfm"),
+        (lambda: create_detector("rtmf", visual_dim=8), "did you mean 'rtfm'"),
         (lambda: create_detector("rtfm", visual_dim=0), "visual_dim must be at least 1"),
         (lambda: create_detector("rtfm", visual_dim=8, settings={"kk": 3}), "no setting 'kk'"),
         (lambda: create_detector("rtfm", visual_dim=8, settings={"k": 0}), "0 is below 1"),

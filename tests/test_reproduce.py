@@ -91,7 +91,7 @@ def test_what_is_missing_is_named(tmp_path):
         reproduce("urdmu-ucf-crime-weights", tmp_path / "out", root=tmp_path)
     with pytest.raises(UsageError, match="cannot be reproduced: .*not told which"):
         reproduce("report-mgfn-xd-violence-cheat-a", tmp_path / "out")
-    with pytest.raises(UsageError, match="did you mean rtfm-ucf-crime"):
+    with pytest.raises(UsageError, match="did you mean 'rtfm-ucf-crime'"):
         reproduce("rtfm-ucf-crim", tmp_path / "out")
 
 

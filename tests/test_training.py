@@ -299,7 +299,7 @@ def test_features_of_other_settings_are_refused(data, run, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"detector": "rtmf"}, "no detector named 'rtmf'.*did you mean rtfm"),
+        ({"detector": "rtmf"}, "no detector named 'rtmf'.*did you mean 'rtfm'"),
         ({"lr": -1}, "lr: -1.0 is below 0"),
         ({"colour": 3}, "neither vad train nor rtfm has a setting 'colour'; rtfm has: .*margin"),
         ({"visual": "i3d"}, "holds no visual array 'i3d'; it has: test"),

@@ -10,12 +10,11 @@ many videos as have that many crops. No torch here: the command line lists the t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vad.errors import UsageError
+from vad.names import find_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +129,4 @@ PRESETS: dict[str, Preset] = {
 
 def find_preset(name: str) -> Preset:
     """The preset of a name. Raises UsageError, naming the nearest, for an unknown one."""
-    if name in PRESETS:
-        return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    raise UsageError(
-        f"no preset named {name!r}; there are: {', '.join(PRESETS)}",
-        hint=f"did you mean {near[0]}?" if near else "",
-    )
+    return find_by_name("preset", name, PRESETS)

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
+from vad.names import find_by_name
 
 from ..crops import resize
-from ..recipes import ALL_FRAMES, Recipe, find_by_name
+from ..recipes import ALL_FRAMES, Recipe
 from .cpu import for_cpu
 from .network import Network
 from .passes import CropPass, FramePass, Pass, Shape, TakesFrames

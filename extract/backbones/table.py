@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..recipes import find_by_name
+from vad.names import find_by_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from vad.errors import UsageError
+from vad.names import find_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,9 @@ def find_captioner(name: str) -> CaptionerCard:
     not exist, and lists what there is.
     """
     known, colon, model = name.partition(":")
-    if known not in CAPTIONERS or (colon and not model):
-        near = get_close_matches(known, CAPTIONERS, n=1)
-        raise UsageError(
-            f"no captioner named {name!r}; there are: {', '.join(CAPTIONERS)}",
-            hint=f"did you mean {near[0]!r}?" if near else "",
-        )
-    card = CAPTIONERS[known]
+    card = find_by_name("captioner", known, CAPTIONERS)
+    if colon and not model:
+        raise UsageError(f"captioner {name!r} names no model", hint=f"write {known}:MODEL")
     if known == "file":
         if not model:
             raise UsageError("no file of captions is named", hint="write file:captions.csv")

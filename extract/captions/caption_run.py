@@ -26,7 +26,7 @@ from ..captioners.settings import CaptionSettings
 from ..decoders.pool import Clips, Decoded, DecodeReport, DecoderPool, Failed, Opened
 from ..decoders.video import Limits, VideoInfo
 from ..outcome import Failures, Outcome
-from ..records import decoded_record
+from ..records import decoded_record, is_unchanged
 from ..sources import Source
 from .windows import Windows, n_windows, rows_of
 
@@ -96,7 +96,8 @@ class CaptionRun:
 
     def _begin(self, source: Source, info: VideoInfo) -> _Job:
         stored = self.store.record(source.id) if source.id in self.store else None
-        if stored is not None and not same_content(source, stored):
+        seen = stored is not None and stored.source_sha256  # imported features were not read here
+        if stored and seen and not is_unchanged(source.path, stored):
             raise VideoError(
                 "mismatch",
                 "it is not the file that its features were made of",
@@ -177,21 +178,6 @@ def store_captions(
     draft = store.draft(video_id)
     draft.append(array, np.array(rows, dtype=object))
     draft.commit(record, times, {array: provenance})
-
-
-def same_content(source: Source, record: VideoRecord) -> bool:
-    """Whether a file is still the one that a stored video was read from.
-
-    Features that were imported tell nothing of the file: it is taken at its word.
-    """
-    if not record.source_sha256:
-        return True
-    stat = source.path.stat()
-    if stat.st_size != record.source_bytes:
-        return False
-    return (
-        stat.st_mtime_ns == record.source_mtime_ns or sha256_of(source.path) == record.source_sha256
-    )
 
 
 def new_record(source: Source, info: VideoInfo, report: DecodeReport) -> VideoRecord:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
+from vad.names import VideoNames
 from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
 from vad.version import VERSION
@@ -85,12 +86,10 @@ def matched(
     ids = store.ids()
     if all(record.decoder == DECODER for record in store.each(store.record, ids)):
         return {name: (name, said) for name, said in captions.items()}
-    stems: dict[str, list[str]] = {}
-    for video in ids:
-        stems.setdefault(video.rsplit("/", 1)[-1], []).append(video)
+    stored = VideoNames(ids)
     found: dict[str, tuple[str, VideoCaptions]] = {}
     for name, said in captions.items():
-        fits = [name] if name in ids else stems.get(Path(name).stem, stems.get(name, []))
+        fits = stored.find(name) or stored.with_stem(Path(name).stem)
         if len(fits) > 1:
             raise UsageError(f"{name!r} could be {fits[0]!r} or {fits[1]!r} of {store.backend}")
         if fits:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
+from vad.names import VideoNames, stem_of
 from vad.store import FeatureStore
 from vad.store.backends.backend import parse_address
 
@@ -112,12 +113,9 @@ def pairs_of(ours: list[str], theirs: list[str]) -> list[tuple[str, str]]:
     """Videos of both sides: by their ids, else by the last part where only one has it."""
     if len(ours) == len(theirs) == 1:
         return [(ours[0], theirs[0])]
-    stored, by_stem = set(theirs), dict[str, list[str]]()
-    for video in theirs:
-        by_stem.setdefault(video.rpartition("/")[2], []).append(video)
-    found = []
+    names, stored, found = VideoNames(theirs), set(theirs), []
     for video in ours:
-        fits = [video] if video in stored else by_stem.get(video.rpartition("/")[2], [])
+        fits = [video] if video in stored else names.with_stem(stem_of(video))
         if len(fits) == 1:
             found.append((video, fits[0]))
     return found

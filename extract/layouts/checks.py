@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vad.errors import UsageError, VideoError
 from vad.grid import ClipGrid, Tail
 from vad.labels import read_labels
+from vad.names import stem_of
 
 from .layout import Layout
 
@@ -96,7 +97,7 @@ def read_frames(path: Path, videos: Iterable[str]) -> dict[str, int]:
         raise UsageError(f"no file {path}") from None
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no CSV with the columns video,frames: {error!r}") from None
-    named = {v: n for v in videos if (n := listed.get(v, listed.get(v.rpartition("/")[2])))}
+    named = {v: n for v in videos if (n := listed.get(v, listed.get(stem_of(v))))}
     if not named:
         raise UsageError(f"{path} names none of the videos, which are called {next(iter(videos))}")
     return named
@@ -144,8 +145,8 @@ def _spread(n_segments: int, n_snippets: int) -> NDArray[np.int64]:
 
 def check_labels(path: Path, videos: Iterable[str]) -> None:
     """Compare a labels file with what names of videos tell; UsageError at a contradiction."""
-    labels = {label.video.rpartition("/")[2]: label.label for label in read_labels(path)}
-    stems = [video.rpartition("/")[2] for video in videos]
+    labels = {stem_of(label.video): label.label for label in read_labels(path)}
+    stems = [stem_of(video) for video in videos]
     for stem in stems:
         told = label_in(stem)
         if told is not None and stem in labels and labels[stem] != told:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vad.errors import UsageError
+from vad.names import VideoNames
 
 from .layout import LAYOUTS, Layout, find_layout
 
@@ -96,14 +97,12 @@ def _all_files(inputs: list[str]) -> tuple[dict[str, Path], list[str]]:
 
 def _listed(layout: Layout, videos: dict[str, Crops], lines: list[str]) -> FoundFiles:
     """The files that the lines of a list mean, in their order."""
-    by_stem: dict[str, list[str]] = {}
-    for video in videos:
-        by_stem.setdefault(video.rpartition("/")[2], []).append(video)
+    names = VideoNames(videos)
     wanted: dict[str, Crops] = {}
     missing: dict[str, str] = {}
     for line in lines:
         stem, crop = layout.split(Path(line.replace("\\", "/")).name)
-        fits = by_stem.get(stem, [])
+        fits = names.with_stem(stem)
         if len(fits) > 1:
             raise UsageError(f"{line} could be {fits[0]!r} or {fits[1]!r}")
         if fits and crop in videos[fits[0]]:

@@ -7,7 +7,6 @@ The frames of a video come from `--frames`, or from the store if it holds the vi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord, differences
+from vad.store.arrays import digest_of
 from vad.version import VERSION
 
 from ..outcome import Failures, Outcome
@@ -190,10 +190,7 @@ class _Task:
             return False
         if differences(stored["provenance"], self.provenance):
             return False
-        digest = hashlib.sha256()
-        for block in blocks:
-            digest.update(block.tobytes())
-        return bool(stored["sha256"] == digest.hexdigest())
+        return bool(stored["sha256"] == digest_of(blocks))
 
 
 def _survey(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError
 from vad.files import committed, write_text
+from vad.names import find_by_name
 
-from ..recipes import find_by_name
 from .arrays import open_npy, open_text, open_torch, save_npy
 
 Kind = Literal["visual", "text"]

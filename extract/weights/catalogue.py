@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from vad.errors import UsageError
+from vad.names import find_by_name
 
 from ..backbones.table import BACKBONES, KnownWeights
 from ..captioners.table import CAPTIONERS
-from ..recipes import find_by_name
 from ..sentences.table import ENCODERS
 from .downloads import fetch, place_of
 

@@ -7,11 +7,11 @@ anomaly-detection), and the headline figures of the papers. Rows of the report a
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vad.errors import UsageError
+from vad.names import did_you_mean
 
 # figure -> its place in metrics.json
 FIGURES: dict[str, tuple[str, str]] = {
@@ -377,8 +377,7 @@ def find_published(name: str) -> Row:
     """The row of a name. Raises UsageError, naming the nearest, for an unknown one."""
     if name in ROWS:
         return ROWS[name]
-    near = difflib.get_close_matches(name, ROWS, n=1)
     raise UsageError(
         f"no published row named {name!r}; vad reproduce lists them",
-        hint=f"did you mean {near[0]}?" if near else "",
+        hint=did_you_mean(name, ROWS),
     )

@@ -11,7 +11,6 @@ functions all go through `build`, which reports every mistake at once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import UsageError
+from .names import did_you_mean
 
 Settings = TypeVar("Settings")
 
@@ -126,10 +126,9 @@ def build(cls: Callable[..., Settings], *sources: Mapping[str, Any], where: str)
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """Words for a name that is not known, with the nearest one that is."""
+    """The message about an unknown setting, with the nearest known one, or all of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    rest = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+    rest = did_you_mean(name, known) or f"there are: {', '.join(known)}"
     return f"no setting {name!r}, {rest}"
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .errors import UsageError
 from .files import write_text
+from .names import VideoNames
 
 log = logging.getLogger("vad")
 
@@ -100,16 +101,12 @@ def match(
     the names is stored.
     """
     named, ids = list(named), list(ids)
-    stems: dict[str, list[str]] = {}
-    for video_id in ids:
-        stems.setdefault(video_id.rsplit("/", 1)[-1], []).append(video_id)
-    stored = set(ids)
+    stored = VideoNames(ids)
     matched: list[Named] = []
     lacking: list[str] = []
     labelled: dict[str, str] = {}
     for item in named:
-        names = (item.video, item.video.rpartition(".")[0])  # as stored, or with its suffix
-        fits = next((f for n in names if (f := [n] if n in stored else stems.get(n))), [])
+        fits = stored.find(item.video)
         if len(fits) > 1:
             raise UsageError(
                 f"{where}: {item.video!r} could be {fits[0]!r} or {fits[1]!r}",

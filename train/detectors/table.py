@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vad.errors import UsageError
+from vad.names import find_by_name
 
 from .settings import (
     BNWVADSettings,
@@ -139,10 +138,4 @@ DETECTORS: dict[str, DetectorRow] = {
 
 def find_row(name: str) -> DetectorRow:
     """The row of a detector. Raises UsageError, naming the nearest, for an unknown name."""
-    if name in DETECTORS:
-        return DETECTORS[name]
-    near = difflib.get_close_matches(name, DETECTORS, n=1)
-    raise UsageError(
-        f"no detector named {name!r}; there are: {', '.join(sorted(DETECTORS))}",
-        hint=f"did you mean {near[0]}?" if near else "",
-    )
+    return find_by_name("detector", name, DETECTORS)

@@ -8,12 +8,12 @@ One file a data set, with a function `read`, and a row here. Nothing is download
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..names import did_you_mean
 from . import folder, ped2, shanghaitech, table, ucf_crime, xd_violence
 from .annotated import Annotated as Annotated
 from .annotated import Given
@@ -85,10 +85,9 @@ def read_dataset(
     contradicts itself, naming the line or video.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
         raise UsageError(
             f"no data set {name!r}; there are: {', '.join(DATASETS)}",
-            hint=f"did you mean {near[0]}?" if near else "for your own videos: folder or csv",
+            hint=did_you_mean(name, DATASETS) or "for your own videos: folder or csv",
         )
     if interval is not None and interval not in INTERVALS:
         raise UsageError(f"no interval {interval!r}; there are: {', '.join(INTERVALS)}")

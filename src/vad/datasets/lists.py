@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..names import SUFFIXES
 
-VIDEOS = "3gp|asf|avi|flv|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|webm|wmv"
+VIDEOS = "|".join(suffix.removeprefix(".") for suffix in SUFFIXES)
 VIDEO = re.compile(rf"\.({VIDEOS})$", re.IGNORECASE)
 FILE = re.compile(rf"\.({VIDEOS}|npy|npz|txt|csv|mat|h5)$", re.IGNORECASE)
 CROP = re.compile(r"__\d$")  # of the crop files: at most ten crops

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,12 @@ def bytes_of(rows: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(rows).tobytes()
 
 
-def digest_of(rows: NDArray[Any]) -> str:
-    """The checksum of an array, as stored in its attributes."""
-    return hashlib.sha256(bytes_of(rows)).hexdigest()
+def digest_of(blocks: Iterable[NDArray[Any]]) -> str:
+    """The checksum of an array that comes in blocks of rows, as stored in its attributes."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(bytes_of(block))
+    return digest.hexdigest()
 
 
 def is_text(rows: NDArray[Any]) -> bool:

@@ -18,7 +18,6 @@ and, written last, `complete`. Every `zarr.json` of a video has a checksum (see 
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -30,7 +29,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ..errors import InternalError, UsageError
-from ..names import key_of
+from ..names import did_you_mean, key_of
 from .arrays import digest_of
 from .backends import Backend, backend_of
 from .backends.folder import FolderBackend
@@ -156,7 +155,7 @@ class FeatureStore:
             if not array.attrs.get("complete"):
                 raise InternalError(f"{name} of {video_id!r} in {self.backend} was never completed")
             values = np.asarray(array[:])
-            if self.backend.is_atomic or digest_of(values) == array.attrs["sha256"]:
+            if self.backend.is_atomic or digest_of([values]) == array.attrs["sha256"]:
                 return values
         raise UsageError(
             f"{name} of {video_id!r} in {self.backend} is not what was written",
@@ -240,8 +239,7 @@ class FeatureStore:
             raise UsageError(
                 f"{video_id!r} in {self.backend} has no array {name!r}; it has: {have}"
             )
-        near = difflib.get_close_matches(video_id, self.ids(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"see: vad inspect {self.backend}"
+        hint = did_you_mean(video_id, self.ids()) or f"see: vad inspect {self.backend}"
         raise UsageError(f"no video {video_id!r} in {self.backend}", hint=hint)
 
     def _open(self, video_id: str, name: str) -> zarr.Array[Any]:
