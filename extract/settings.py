@@ -4,38 +4,56 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from vad.config import option
 
+N_WORKERS = max(1, min(8, (os.cpu_count() or 2) - 1))  # decoder processes, where not told
+
+_feature = partial(option, panel="Features")
+_compute = partial(option, panel="Computation")
+
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractSettings:
+class ComputeSettings:
+    """How features are computed. None of these settings says which features they are."""
+
+    decoder: Literal["auto", "decord", "pyav"] = _compute(
+        "auto", "library that decodes; auto: decord where it is exact, else PyAV"
+    )
+    device: str = _compute("auto", "auto, cpu, cuda or cuda:1")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _compute(
+        "auto", "number format of the network; auto: half precision on a GPU"
+    )
+    batch: int | None = _compute(
+        None, "clips per forward pass; by default what suits the device", minimum=1
+    )
+    workers: int = _compute(N_WORKERS, "decoder processes", minimum=1, maximum=256)
+    time_limit: float = _compute(
+        60.0, "seconds without an answer after which a decoder is stopped", minimum=1
+    )
+    max_pixels: int = _compute(4096 * 2304, "largest frame that is decoded, in pixels", minimum=1)
+    offline: bool = _compute(
+        False, "open no network connection: use weights that are on this machine"
+    )
+    accept_truncated: bool = _compute(False, "accept videos that end earlier than they declare")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractSettings(ComputeSettings):
     """How videos become features. What a backbone decides by itself is not a setting."""
 
-    backbone: str = option("efficientnet-lite0", "network that makes the features")
-    weights: str | None = option(None, "a name, a file, or random:SEED for tests")
-    recipe: str | None = option(
+    backbone: str = _feature("efficientnet-lite0", "network that computes the features")
+    weights: str | None = _feature(None, "a name, a file, or random:SEED for tests")
+    recipe: str | None = _feature(
         None, "preset of resize, crop order and normalisation; by default that of the weights"
     )
-    crops: Literal["ten", "five", "center", "whole"] | None = option(
-        None, "parts of the picture that are described; by default as the backbone says"
+    crops: Literal["ten", "five", "center", "whole"] | None = _feature(
+        None, "crops of each frame that features are computed of; by default the backbone's"
     )
-    tail: Literal["repeat-last", "loop", "drop"] | None = option(
-        None, "what fills the last clip; by default as the backbone's recipe says"
+    tail: Literal["repeat-last", "loop", "drop"] | None = _feature(
+        None, "what fills the last clip of a video; by default the recipe's way"
     )
-    decoder: Literal["auto", "decord", "pyav"] = option("auto", "library that decodes")
-    dtype: Literal["float16", "float32"] = option("float16", "type of the stored features")
-    device: str = option("auto", "auto, cpu, cuda or cuda:1")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = option("auto", "of the computation")
-    batch: int | None = option(
-        None, "clips in one forward pass; by default what suits the device", minimum=1
-    )
-    workers: int = option(
-        max(1, min(8, (os.cpu_count() or 2) - 1)), "decoder processes", minimum=1, maximum=256
-    )
-    time_limit: float = option(60.0, "seconds a decoder may stay silent", minimum=1)
-    max_pixels: int = option(4096 * 2304, "largest picture that is decoded, in pixels", minimum=1)
-    offline: bool = option(False, "open no connection: use weights that are here already")
-    shard: str | None = option(None, "I/N: do this share of the videos only, counted from 1")
-    accept_truncated: bool = option(False, "keep videos that end earlier than they declare")
+    dtype: Literal["float16", "float32"] = _feature("float16", "type of the stored features")
+    shard: str | None = option(None, "I/N: extract only this share of the videos, counted from 1")

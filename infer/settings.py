@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from vad.config import option
 from vad.errors import UsageError
+
+_event = partial(option, panel="Events")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Propagation:
     """How the frames of a video get the scores of its snippets."""
 
-    propagation: Literal["hold", "linear", "gaussian"] = option(
-        "hold", "frames take the score of their snippet, or are smoothed"
+    propagation: Literal["hold", "linear", "gaussian"] = _event(
+        "hold", "frames take the score of their snippet (hold), or scores are smoothed over time"
     )
-    sigma: float = option(
-        1.0, "of gaussian propagation: standard deviation in seconds", minimum=0.001
+    sigma: float = _event(
+        1.0, "standard deviation of gaussian propagation, in seconds", minimum=0.001
     )
 
 
@@ -25,13 +28,15 @@ class Propagation:
 class EventRule:
     """What counts as one event, besides the threshold."""
 
-    low: float | None = option(
-        None, "an event goes on while scores reach this; by default the threshold", minimum=0
+    low: float | None = _event(
+        None, "an event lasts until scores fall below this; by default the threshold", minimum=0
     )
-    min_event: float = option(0.5, "shortest event, in seconds", minimum=0)
-    merge_gap: float = option(1.0, "events no further apart are one, in seconds", minimum=0)
-    pad_before: float = option(0.0, "seconds added before every event", minimum=0)
-    pad_after: float = option(0.0, "seconds added after every event", minimum=0)
+    min_event: float = _event(0.5, "shortest event, in seconds", minimum=0)
+    merge_gap: float = _event(
+        1.0, "events with at most this gap between them are one, in seconds", minimum=0
+    )
+    pad_before: float = _event(0.0, "seconds added before every event", minimum=0)
+    pad_after: float = _event(0.0, "seconds added after every event", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)

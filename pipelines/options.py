@@ -1,57 +1,99 @@
-"""Command-line options made from settings classes, so that each setting is said once."""
+"""Command-line options made from settings classes, so that each setting is written once."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vad.config import Option, options, parse_assignments, read_toml
+from vad.config import Option, build, options, parse_assignments, read_toml
+
+COMMON = "Common"  # the panel of options that are no settings
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="settings from a TOML file")
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="settings from a TOML file", rich_help_panel=COMMON
+    ),
 ]
 Assign = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="one setting; may be repeated"),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="one setting; repeatable", rich_help_panel=COMMON
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="show no progress", rich_help_panel=COMMON)
+]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object", rich_help_panel=COMMON)]
 STORE_HELP = "feature store: a folder, or s3://, gs://..."
-Store = Annotated[str, typer.Option("--store", metavar="STORE", help=STORE_HELP)]
+Store = Annotated[
+    str, typer.Option("--store", metavar="STORE", help=STORE_HELP, rich_help_panel=COMMON)
+]
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help=STORE_HELP)]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--detector",
+        metavar="RUN",
+        help="trained run; by default the newest finished one in runs/",
+        rich_help_panel=COMMON,
+    ),
+]
+Threshold = Annotated[
+    str,
+    typer.Option(
+        "--threshold",
+        metavar="T|auto",
+        help="score from which an event begins; auto: the run's",
+        rich_help_panel=COMMON,
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")]
+Weights = Annotated[
+    str | None, typer.Option("--weights", help="where the backbone's weights are now")
+]
+Command = Callable[..., None]
 
 
-def takes(cls: type, table: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(
+    cls: type,
+    table: str,
+    *,
+    built: bool = True,
+    defaults: Mapping[str, Any] | None = None,
+    without: tuple[str, ...] = (),
+) -> Callable[[Command], Command]:
     """Give a command an option for every setting of a class, and `--config` and `--set`.
 
-    The command's parameter `settings` receives those that were given, by name: in rising force the
-    table of the TOML file, `--set`, the options. `vad.config.build` checks them.
+    The command's parameter `settings` is an instance of the class; or, if not `built`, the settings
+    that were given, by name. Later sources override earlier ones: the table of the TOML file,
+    `--set`, the options. defaults: shown by `--help` in place of those of the class. without:
+    settings that the command has an option of its own for.
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        known = options(cls)
+    def decorate(command: Command) -> Command:
+        known = {name: o for name, o in options(cls).items() if name not in without}
 
         def run(config: Path | None, assign: list[str] | None, **given: Any) -> None:
             flags = {n: v for n in known if (v := given.pop(n)) is not None}
             settings = read_toml(config, table) | parse_assignments(assign or []) | flags
-            command(**given, settings=settings)
+            where = f"vad {table}"
+            command(**given, settings=build(cls, settings, where=where) if built else settings)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [p for p in own if p.name != "settings"]
-        parameters += [_parameter(option) for option in known.values()]
+        parameters += [_parameter(o, (defaults or {}).get(o.name)) for o in known.values()]
         parameters += [_keyword("config", Config), _keyword("assign", Assign)]
         return with_signature(run, command, parameters)
 
     return decorate
 
 
-def with_signature(
-    run: Callable[..., None], command: Callable[..., None], parameters: list[inspect.Parameter]
-) -> Callable[..., None]:
+def with_signature(run: Command, command: Command, parameters: list[inspect.Parameter]) -> Command:
     """`run` under the name and help of `command`, with the parameters that typer shall read."""
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
@@ -59,15 +101,17 @@ def with_signature(
     return run
 
 
-def _parameter(option: Option) -> inspect.Parameter:
+def _parameter(option: Option, shown: Any) -> inspect.Parameter:
     flag = f"--{option.name.replace('_', '-')}"
     choices = list(option.choices)
+    default = option.default if shown is None else shown
     info = typer.Option(
         flag,
         help=option.help,
-        show_default=str(option.default) if option.default is not None else False,
+        show_default=str(default) if default is not None else False,
         metavar="|".join(choices) or None,
         autocompletion=(lambda: choices) if choices else None,
+        rich_help_panel=option.panel or COMMON,
     )
     return _keyword(option.name, Annotated[option.kind | None, info])
 

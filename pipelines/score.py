@@ -25,25 +25,24 @@ from vad.stages.train.run import Run
 from vad.store import FeatureStore
 
 from .features_for_run import caption_for, extract_for
+from .project import newest_run
 from .video_source import video_source_of
 
 log = logging.getLogger("vad")
 
 
 def score(
-    video: str | Path, detector: str | Path, *, threshold: float | None = None, **settings: Any
+    video: str | Path,
+    detector: str | Path | None = None,
+    *,
+    threshold: float | None = None,
+    **settings: Any,
 ) -> VideoScores:
-    """Score one video file with a trained run.
-
-    The result has `.frames` [frames], `.snippets` [snippets], `.events`, `.plot()` and `.save()`.
-    Without `threshold` it is the run's. `settings` are those of `ScoreSettings` (`propagation`,
-    `min_event`, ...) and those of `ExtractSettings` that do not change features (`device`, ...).
-    Raises UsageError for wrong input and VideoError if the video cannot be used.
-    """
+    """`vad.score`: the scores of one video file. Raises VideoError if it cannot be used."""
     if (n_videos := len(find_sources([video]))) != 1:
         raise UsageError(
             f"{video} stands for {n_videos} videos",
-            hint="score_videos of vad.stages.pipelines.score takes several",
+            hint="vad.score_videos takes several",
         )
     found: list[VideoScores] = []
     outcome = score_videos(
@@ -55,8 +54,8 @@ def score(
 
 
 def score_videos(
-    videos: Iterable[str | Path],
-    detector: str | Path,
+    videos: str | Path | Iterable[str | Path],
+    detector: str | Path | None = None,
     *,
     each: Callable[[VideoScores], None],
     store: str | Path | None = None,
@@ -64,17 +63,18 @@ def score_videos(
     quiet: bool = False,
     **settings: Any,
 ) -> Outcome:
-    """Score files, folders, globs and lists, and hand each video's scores to `each`.
+    """`vad.score_videos`: score videos, and hand the scores of each one to `each`.
 
     A run of visual features gets each video's as soon as they are made; where it reads text, all
     videos are captioned first. A video that fails is in the outcome and does not stop the others.
     With `store` the features are kept there, and those that it has already are not made again;
     without, each video's are forgotten when it has been scored.
     """
+    detector = newest_run(detector)
     reading, given = _split(settings)
+    videos = [videos] if isinstance(videos, str | Path) else list(videos)
     given["device"] = str(choose_device(given.get("device", "auto")))  # told once
     chosen = Run.open(detector, given["device"])
-    videos = list(videos)
     sources = find_sources(videos)
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
@@ -108,19 +108,15 @@ def score_videos(
 
 def score_store(
     store: str | Path,
-    detector: str | Path,
+    detector: str | Path | None = None,
     *,
     threshold: float | None = None,
     device: str = "auto",
     **settings: Any,
 ) -> Iterator[VideoScores]:
-    """Score every video of a store, without decoding one.
-
-    `settings` are those of `ScoreSettings`. Raises UsageError where the features are not those
-    that the run was trained on.
-    """
+    """`vad.score_store`: scores of every video of a store, without decoding one."""
     reading = build(ScoreSettings, settings, where="score")
-    opened, chosen = FeatureStore.open(store), Run.open(detector, device)
+    opened, chosen = FeatureStore.open(store), Run.open(newest_run(detector), device)
     return _scored(opened, chosen, opened.ids(), reading, threshold, {})
 
 

@@ -35,6 +35,7 @@ from vad.stages.train.run import Run
 from vad.version import VERSION
 
 from .features_for_run import check_provenance, settings_of
+from .project import newest_run
 
 log = logging.getLogger("vad")
 
@@ -43,7 +44,7 @@ REPORT_EVERY_S = 10.0  # on stderr
 
 def stream(
     source: str,
-    detector: str | Path,
+    detector: str | Path | None = None,
     *,
     threshold: float | None = None,
     stop: threading.Event | None = None,
@@ -62,6 +63,7 @@ def stream(
     chosen, given = _split(settings)
     watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
     given["device"] = str(choose_device(given.get("device", "auto")))  # told once
+    detector = newest_run(detector)
     run = Run.open(detector, given["device"])
     if "text" in run.names:
         raise UsageError(

@@ -151,12 +151,13 @@ def test_a_bad_video_is_listed_with_its_reason_and_the_others_are_scored(vad, sm
     (videos / "broken.mp4").unlink()
     code, text, err = vad(*command)
     assert (code, len(text.splitlines())) == (0, 4)
-    assert err.splitlines()[-1] == f"written: {out}/*.csv, {out}/*.json, {out}/report.html"
+    assert err.splitlines()[-2] == f"written: {out}/*.csv, {out}/*.json, {out}/report.html"
+    assert err.splitlines()[-1].startswith(f"next: vad events {out} --threshold T")
     assert not (out / "failures.jsonl").exists()
 
 
 def test_one_call_takes_one_video(small_run):
-    with pytest.raises(UsageError, match=r"videos stands for 4 videos; score_videos"):
+    with pytest.raises(UsageError, match=r"videos stands for 4 videos; vad.score_videos"):
         library.score(small_run / "videos", detector=small_run / "run")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 from vad.config import build, option, options
@@ -12,6 +13,11 @@ from vad.errors import UsageError
 from .detectors import find_row
 from .presets import find_preset
 
+_features = partial(option, panel="Features")
+_videos = partial(option, panel="Videos")
+_training = partial(option, panel="Training")
+_compute = partial(option, panel="Computation")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
@@ -19,44 +25,52 @@ class TrainSettings:
 
     detector: str = option("rtfm", "detector to train")
     preset: str | None = option(
-        None, "settings of a published training, such as rtfm-ucf-crime; any given beside it win"
+        None,
+        "settings of a published training, such as rtfm-ucf-crime; settings given besides override "
+        "them",
     )
     weights: str | None = option(
-        None, "file of published weights, or of a run, to start from; features are not scaled then"
+        None, "file of published weights, or of a run, to start from; features are then not scaled"
     )
-    visual: str | None = option(None, "visual features to train on; by default the only ones")
-    text: str | None = option(None, "text features to train on, alone or with the visual ones")
-    validation: float = option(
-        0.2, "share of the training videos that is held back", minimum=0, maximum=0.9
+    visual: str | None = _features(
+        None, "visual features to train on; by default those that the store has, if it has one kind"
     )
-    select: Literal["validation", "test"] = option(
-        "validation", "videos that choose epoch and threshold; test is said on every result"
+    text: str | None = _features(None, "text features to train on, alone or with visual ones")
+    scale: Literal["none", "standardise", "components"] = _features(
+        "components",
+        "scaling of the features: none, to mean 0 and deviation 1, or to principal components",
     )
-    fold: str | None = option(None, "hold out this fold of the labels as the test set")
-    seed: int = option(0, "of the split, the weights and the batches", minimum=0)
-    segments: int = option(32, "segments a video is pooled to", minimum=1)
-    epochs: int = option(30, "passes over the larger class", minimum=1)
-    batch: int = option(32, "videos of each class in a step", minimum=1)
-    lr: float = option(1e-3, "learning rate of Adam", minimum=0)
-    weight_decay: float = option(5e-3, "of Adam", minimum=0)
-    clip: float | None = option(None, "longest gradient; longer ones are cut to it", minimum=0)
-    crops: int | None = option(
-        None, "crops of each video in a step, drawn anew; by default all", minimum=1
+    components: int | None = _features(
+        None, "number of principal components; by default two per training video", minimum=1
     )
-    scale: Literal["none", "standardise", "components"] = option(
-        "components", "of features: as they are, mean 0 and deviation 1, or principal components"
+    validation: float = _videos(
+        0.2, "share of the training videos that is held out for validation", minimum=0, maximum=0.9
     )
-    components: int | None = option(
-        None, "principal components; by default two a training video", minimum=1
+    select: Literal["validation", "test"] = _videos(
+        "validation",
+        "videos that epoch and threshold are chosen on; with test, every result says so",
     )
-    form: Literal["paper", "published"] = option(
-        "paper", "loss as the paper has it, or as its authors' code computes it"
+    fold: str | None = _videos(None, "hold out this fold of the labels as the test set")
+    seed: int = _videos(0, "seed of the split, the weights and the batches", minimum=0)
+    segments: int = _training(32, "segments that a video is pooled to", minimum=1)
+    epochs: int = _training(30, "passes over the larger class", minimum=1)
+    batch: int = _training(32, "videos of each class per step", minimum=1)
+    lr: float = _training(1e-3, "learning rate of the Adam optimizer", minimum=0)
+    weight_decay: float = _training(5e-3, "weight decay of the Adam optimizer", minimum=0)
+    clip: float | None = _training(
+        None, "largest norm of the gradient; larger ones are scaled down to it", minimum=0
     )
-    smoothing: int = option(
-        1, "neighbours on either side that a snippet's score is averaged with", minimum=0
+    crops: int | None = _training(
+        None, "crops of each video per step, drawn at random; by default all", minimum=1
     )
-    allow_random: bool = option(False, "train on features of random weights, for tests")
-    device: str = option("auto", "auto, cpu, cuda or cuda:1")
+    form: Literal["paper", "published"] = _training(
+        "paper", "loss as the paper defines it, or as its authors' code computes it"
+    )
+    smoothing: int = _training(
+        1, "a snippet's score is the mean over this many neighbours on either side", minimum=0
+    )
+    allow_random: bool = _compute(False, "train on features of random weights, for tests")
+    device: str = _compute("auto", "auto, cpu, cuda or cuda:1")
 
 
 def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:

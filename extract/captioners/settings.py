@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from vad.config import option
+
+from ..settings import N_WORKERS
+
+_caption = partial(option, panel="Captions")
+_compute = partial(option, panel="Computation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSettings:
     """How snippets get a sentence, and sentences an embedding."""
 
-    captioner: str | None = option(
+    captioner: str | None = _caption(
         None,
         "labels, git, blip, instruct, each also NAME:MODEL, or file:PATH; by default the captions "
         "that are stored, else labels",
     )
-    encoder: str = option(
+    encoder: str = _caption(
         "minilm",
         "minilm, simcse, simcse-unsup, each also NAME:MODEL, or a sentence-transformers model",
     )
-    name: str | None = option(None, "of the embeddings in the store; by default the encoder's")
-    window: int | None = option(
+    name: str | None = _caption(
+        None, "name of the embeddings in the store; by default the encoder's"
+    )
+    window: int | None = _caption(
         None,
-        "frames that a caption looks at, from its snippet on; by default the captioner's",
+        "frames that a caption describes, from the start of its snippet; by default the "
+        "captioner's",
         minimum=16,
     )
-    stride: int = option(16, "frames from one caption to the next; more is faster", minimum=16)
-    frames: str | None = option(
-        None, "CSV video,frames: lengths of videos that are known from a file of captions only"
+    stride: int = _caption(16, "frames from one caption to the next; more is faster", minimum=16)
+    frames: str | None = _caption(
+        None, "with file:, a CSV video,frames: lengths of videos that are not stored"
     )
-    fps: float = option(
-        30.0, "of such videos; without a CSV their lengths come from the durations", minimum=0.1
+    fps: float = _caption(
+        30.0, "with file:, frame rate of such videos, where no CSV tells their lengths", minimum=0.1
     )
-    device: str = option("auto", "auto, cpu, cuda or cuda:1")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "of the captioner; auto is half precision on a GPU"
+    device: str = _compute("auto", "auto, cpu, cuda or cuda:1")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _compute(
+        "auto", "number format of the captioner; auto: half precision on a GPU"
     )
-    batch: int = option(8, "windows that are captioned together", minimum=1)
-    workers: int = option(
-        max(1, min(8, (os.cpu_count() or 2) - 1)), "decoder processes", minimum=1, maximum=256
+    batch: int = _compute(8, "windows that are captioned together", minimum=1)
+    workers: int = _compute(N_WORKERS, "decoder processes", minimum=1, maximum=256)
+    time_limit: float = _compute(
+        60.0, "seconds without an answer after which a decoder is stopped", minimum=1
     )
-    time_limit: float = option(60.0, "seconds a decoder may stay silent", minimum=1)
-    max_pixels: int = option(4096 * 2304, "largest picture that is decoded, in pixels", minimum=1)
-    offline: bool = option(False, "open no connection: use models that are here already")
+    max_pixels: int = _compute(4096 * 2304, "largest frame that is decoded, in pixels", minimum=1)
+    offline: bool = _compute(
+        False, "open no network connection: use models that are on this machine"
+    )

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from vad.config import option
+
+_stream = partial(option, panel="Stream")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSettings:
     """How a stream is watched."""
 
-    window: int = option(64, "snippets that the detector sees, the newest last", minimum=1)
-    lookahead: int = option(
-        0, "snippets of the window that come after the one scored; each delays scores", minimum=0
+    window: int = _stream(64, "snippets that the detector sees, the newest of them last", minimum=1)
+    lookahead: int = _stream(
+        0, "snippets of the window after the one scored; each of them delays scores", minimum=0
     )
-    queue: int = option(4, "clips that may wait before the oldest is dropped", minimum=1)
-    speed: float = option(
+    queue: int = _stream(
+        4, "clips of a live source that may wait; then the oldest is dropped", minimum=1
+    )
+    speed: float = _stream(
         0.0, "of a file: 1 plays it like a camera, 0 as fast as it is scored", minimum=0
     )
-    loop: bool = option(False, "play a file again and again")
-    time_limit: float = option(15.0, "seconds without a picture until a source is lost", minimum=1)
-    give_up: float = option(600.0, "seconds until a lost source is given up", minimum=0)
+    loop: bool = _stream(False, "play a file again and again")
+    time_limit: float = _stream(
+        15.0, "seconds without a frame after which a source counts as lost", minimum=1
+    )
+    give_up: float = _stream(600.0, "seconds after which a lost source is given up", minimum=0)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import typer
 
 from vad.stages.extract.captioners.settings import CaptionSettings
 
 from ..executors.settings import ExecutorSettings
-from ..options import Quiet, StoreArgument, takes
+from ..options import COMMON, Quiet, StoreArgument, takes
+from . import STORE, tell_outcome, with_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,28 +21,40 @@ class Settings(ExecutorSettings, CaptionSettings):
 
 @takes(Settings, "caption")
 def command(
-    store: StoreArgument = "features.zarr",
+    store: StoreArgument = STORE,
     videos: Annotated[
         list[str] | None,
-        typer.Option("--videos", metavar="PATH", help="caption these, stored or not; repeatable"),
+        typer.Option(
+            "--videos",
+            metavar="PATH",
+            help="caption these, stored or not; repeatable",
+            rich_help_panel=COMMON,
+        ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="caption and embed stored videos again")
+        bool,
+        typer.Option(
+            "--overwrite", help="caption and embed stored videos again", rich_help_panel=COMMON
+        ),
     ] = False,
     quiet: Quiet = False,
     *,
-    settings: dict[str, Any],
+    settings: Settings,
 ) -> None:
     """Caption every snippet of a store, and embed the captions.
 
     Without --captioner, captions that are stored already are embedded, by --encoder.
-    """
-    from vad.stages.extract.outcome import Failures
-    from vad.stages.pipelines.executors.captioning import caption
 
-    outcome = caption(store, videos=videos or (), overwrite=overwrite, quiet=quiet, **settings)
-    typer.echo(
-        f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
-        + (f"; reasons in {Failures(store).path}" if outcome.failed else "")
+    Examples:
+
+    vad caption
+
+    vad caption features.zarr --captioner git --encoder simcse
+    """
+    from vad.verbs import caption
+
+    outcome = caption(
+        store, videos=videos or (), overwrite=overwrite, quiet=quiet, **asdict(settings)
     )
-    raise typer.Exit(outcome.exit_code)
+    text = settings.name or settings.encoder.partition(":")[0]
+    tell_outcome(outcome, store, f"{with_store('vad train', store)} --text {text}")

@@ -33,8 +33,15 @@ def command(
     ] = 0.999,
     as_json: Json = False,
 ) -> None:
-    """Say whether two sets of features are the same: exit code 0 if so, 1 if not."""
-    from vad.stages.extract.compare import compare
+    """Say whether two sets of features are the same: exit code 0 if so, 1 if not.
+
+    Examples:
+
+    vad compare features.zarr published/
+
+    vad compare old.zarr new.zarr --name i3d --least 0.9999
+    """
+    from vad.verbs import compare
 
     found = compare(a, b, name=name, layout=layout, axes=axes, least=least)
     if as_json:

@@ -17,7 +17,14 @@ def command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="of the videos")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Render small surveillance videos, then extract, train, evaluate and score them."""
+    """Render small surveillance videos, then extract, train, evaluate and score them.
+
+    Examples:
+
+    vad demo
+
+    vad demo other/ --seed 1
+    """
     from vad.stages.infer.evaluation.tables import metrics_table
     from vad.stages.pipelines.demo.run import run_demo
 

@@ -21,7 +21,14 @@ CHECKS: dict[str, Callable[[], str]] = {}  # filled below, in the order they run
 
 
 def command() -> None:
-    """Check this machine: libraries, device, decoders, one forward pass."""
+    """Check this machine: libraries, device, decoders, one forward pass.
+
+    Examples:
+
+    vad doctor
+
+    vad --debug doctor
+    """
     n_failed = 0
     for name, check in CHECKS.items():
         try:

@@ -25,7 +25,14 @@ def command(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch pretrained weights; what is here already is checked against its checksum."""
+    """Fetch pretrained weights; what is here already is checked against its checksum.
+
+    Examples:
+
+    vad download i3d/fair-32x2
+
+    vad download --all --cache models/
+    """
     from vad.errors import UsageError
     from vad.stages.extract.weights.catalogue import catalogue, fetch_entry, find_entry
 

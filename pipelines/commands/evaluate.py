@@ -10,10 +10,16 @@ from typing import Annotated
 import typer
 
 from ..options import Json
+from . import tell_next
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of vad train")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN...", help="folders of vad train; by default the newest in runs/"
+        ),
+    ] = None,
     segments: Annotated[
         Path | None,
         typer.Option(
@@ -56,11 +62,19 @@ def command(
     """Measure runs on videos whose anomalous frames are known.
 
     Prints a table, and writes metrics.json, plots and evaluation.html.
+
+    Examples:
+
+    vad evaluate runs/rtfm
+
+    vad evaluate runs/fold-* --pool --segments segments.csv
     """
     from vad.stages.infer.evaluation.files import save, save_comparison
     from vad.stages.infer.evaluation.run import check_comparable, evaluate, pool
     from vad.stages.infer.evaluation.tables import metrics_table, worst_table
+    from vad.stages.pipelines.project import newest_run
 
+    runs = runs or [newest_run(None)]
     if truth is None and segments is None:
         segments = Path("segments.csv")
     found = [
@@ -87,3 +101,4 @@ def command(
         if len(figures) == 1 and (worst := worst_table(figures[0])):
             typer.echo(worst)
     typer.echo(f"{folder}: metrics.json, plots, evaluation.html", err=True)
+    tell_next(f"vad score VIDEO --detector {runs[0]}")

@@ -11,37 +11,50 @@ import typer
 from vad.stages.infer.formats import FORMATS, parse_formats
 from vad.stages.infer.settings import ScoreSettings, parse_threshold
 
-from ..options import Json, takes
+from ..options import COMMON, Json, Threshold, takes
 
 
-@takes(ScoreSettings, "events")
+@takes(ScoreSettings, "events", built=False)
 def command(
     scores: Annotated[
         list[Path], typer.Argument(metavar="SCORES...", help="JSON files of vad score, or folders")
     ],
     settings: dict[str, Any],
-    threshold: Annotated[
-        str, typer.Option("--threshold", metavar="T|auto", help="auto: the one in the file")
-    ] = "auto",
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="for the files")] = Path(
-        "scores"
-    ),
+    threshold: Threshold = "auto",
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", help="folder for the files", rich_help_panel=COMMON
+        ),
+    ] = Path("scores"),
     formats: Annotated[
-        str, typer.Option("--format", "-f", help=f"files to write: {', '.join(FORMATS)}")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help=f"files to write: {', '.join(FORMATS)}",
+            rich_help_panel=COMMON,
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:
     """Find events in scores: other thresholds, lengths and gaps, without the model.
 
     Settings that are not given are those that the scores were written with.
+
+    Examples:
+
+    vad events scores/ --threshold 0.8
+
+    vad events scores/video.json --merge-gap 3 --format srt
     """
     from vad.stages.infer.scores import event_dict
     from vad.stages.infer.summary import events_table
-    from vad.stages.pipelines.events import reread
     from vad.stages.pipelines.results import Results
+    from vad.verbs import events
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)
-    videos = list(reread(scores, threshold=limit, **settings))
+    videos = events(scores, threshold=limit, **settings)
     if as_json:
         found = {s.video: [event_dict(event) for event in s.events] for s in videos}
         typer.echo(json.dumps(found, allow_nan=False))

@@ -52,11 +52,17 @@ def command(
     """Write stored features in a published layout, float32; or the networks of a run as ONNX.
 
     ONNX files are checked against PyTorch on real input, and not left where they disagree.
+
+    Examples:
+
+    vad export features.zarr --out published/ --layout rtfm
+
+    vad export runs/rtfm --format onnx
     """
     from vad.errors import UsageError
 
     if formats is not None or Path(store, "card.json").exists():
-        from vad.stages.pipelines.onnx import export_onnx
+        from vad.verbs import export_onnx
 
         if formats not in (None, "onnx"):
             raise UsageError(f"no format {formats!r} for a run", hint="there is: onnx")
@@ -71,9 +77,9 @@ def command(
         return
     if out is None:
         raise UsageError("where to?", hint="name a folder: --out DIR")
-    from vad.stages.extract.layouts import export_features
+    from vad.verbs import export_features
 
     files = export_features(
-        store, layout, out, name=name, labels=labels, split=split, listed=listed, quiet=quiet
+        store, out, layout=layout, name=name, labels=labels, split=split, listed=listed, quiet=quiet
     )
     typer.echo(f"{len(files)} files in {out}" + (f", listed in {listed}" if listed else ""))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import typer
 
-from vad.config import build
 from vad.stages.extract.settings import ExtractSettings
 
-from ..executors.settings import ExecutorSettings, split
-from ..options import Quiet, Store, takes
+from ..executors.settings import ExecutorSettings
+from ..options import COMMON, Quiet, Store, takes
+from . import STORE, tell_outcome, with_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,44 +24,45 @@ def command(
     videos: Annotated[
         list[str], typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt")
     ],
-    settings: dict[str, Any],
-    store: Store = "features.zarr",
+    settings: Settings,
+    store: Store = STORE,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="extract stored videos again")
+        bool,
+        typer.Option("--overwrite", help="extract stored videos again", rich_help_panel=COMMON),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what would be done, and stop")
+        bool,
+        typer.Option("--dry-run", help="tell what would be done", rich_help_panel=COMMON),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Extract features of videos into a store; stored videos are skipped."""
-    from vad.stages.extract.outcome import Failures
-    from vad.stages.extract.run import estimate, make_plan
-    from vad.stages.extract.sources import find_sources
-    from vad.stages.pipelines.executors.extracting import load_for_plan, run_plan
-    from vad.store import FeatureStore
+    """Extract features of videos into a store; stored videos are skipped.
 
-    where, rest = split(settings, where="vad extract")
-    chosen = build(ExtractSettings, rest, where="vad extract")
-    sources = find_sources(videos)
-    backbone = load_for_plan(chosen, where)
-    plan = make_plan(sources, store, backbone, chosen, overwrite=overwrite)
-    typer.echo(
-        f"{len(plan.stored)} stored, {len(plan.todo)} to do: {plan.array} in {store}", err=True
-    )
+    Examples:
+
+    vad extract videos/
+
+    vad extract @videos.txt --backbone i3d --store s3://bucket/features.zarr
+    """
+    from vad.verbs import extract
+
     if dry_run:
-        size = estimate(plan, backbone, chosen)
-        typer.echo(
-            f"would extract {size.n_videos} videos, {size.n_frames:,} frames, "
-            f"{size.duration_s / 3600:.2f} h: {size.store_bytes / 1e6:,.1f} MB before compression, "
-            f"about {size.work_s / 60:.1f} min of computation"
-        )
-        for path, reason in size.unreadable.items():
-            typer.echo(f"would fail: {path} ({reason})")
+        _tell_estimate(videos, store, settings, overwrite=overwrite)
         return
-    outcome = run_plan(plan, FeatureStore.create(store), backbone, chosen, where, quiet=quiet)
+    outcome = extract(videos, store, overwrite=overwrite, quiet=quiet, **asdict(settings))
+    tell_outcome(outcome, store, with_store("vad train", store))
+
+
+def _tell_estimate(videos: list[str], store: str, settings: Settings, *, overwrite: bool) -> None:
+    from vad.stages.extract.run import estimate
+    from vad.stages.pipelines.executors.extracting import prepare
+
+    plan, backbone = prepare(videos, store, settings, settings, overwrite=overwrite)
+    size = estimate(plan, backbone, settings)
     typer.echo(
-        f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
-        + (f"; reasons in {Failures(store).path}" if outcome.failed else "")
+        f"would extract {size.n_videos} videos, {size.n_frames:,} frames, "
+        f"{size.duration_s / 3600:.2f} h: {size.store_bytes / 1e6:,.1f} MB before compression, "
+        f"about {size.work_s / 60:.1f} min of computation"
     )
-    raise typer.Exit(outcome.exit_code)
+    for path, reason in size.unreadable.items():
+        typer.echo(f"would fail: {path} ({reason})")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..options import Assign
+from . import tell_next
 
 
 def command(
@@ -33,9 +34,15 @@ def command(
     """Make a run of published weights; the detector is recognised by the names in the file.
 
     --set gives settings of the detector that the weights do not tell, such as --set window=5.
+
+    Examples:
+
+    vad import detector rtfm.pkl --out runs/published
+
+    vad import detector s3r.pth --out runs/s3r --dictionary dictionary.npy
     """
     from vad.config import parse_assignments
-    from vad.stages.train.weights import import_detector
+    from vad.verbs import import_detector
 
     run = import_detector(
         weights,
@@ -46,8 +53,8 @@ def command(
         text=text,
         dictionary=dictionary,
         overwrite=overwrite,
-        **parse_assignments(assign or []),
+        settings=parse_assignments(assign or []),
     )
     reads = " and ".join(run.names.values())
     typer.echo(f"{out}: {run.card['detector']['name']}, reads {reads}")
-    typer.echo(f"next: vad evaluate {out} --store STORE --labels labels.csv")
+    tell_next(f"vad evaluate {out} --store STORE --labels labels.csv")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..options import Quiet, Store
+from . import tell_outcome, with_store
 
 
 def command(
@@ -52,9 +53,15 @@ def command(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring features that others published into a store; stored videos are skipped."""
-    from vad.stages.extract.layouts import import_features
-    from vad.stages.extract.outcome import Failures
+    """Bring features that others published into a store; stored videos are skipped.
+
+    Examples:
+
+    vad import features published/
+
+    vad import features @list.txt --layout rtfm --store i3d.zarr
+    """
+    from vad.verbs import import_features
 
     outcome = import_features(
         paths,
@@ -70,8 +77,4 @@ def command(
         overwrite=overwrite,
         quiet=quiet,
     )
-    typer.echo(
-        f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
-        + (f"; reasons in {Failures(store).path}" if outcome.failed else "")
-    )
-    raise typer.Exit(outcome.exit_code)
+    tell_outcome(outcome, store, with_store("vad train", store))

@@ -1,4 +1,11 @@
-"""`vad inspect`: what a store or a run holds, and how it was made."""
+"""`vad inspect`: what a store or a run holds, and how it was made.
+
+Examples:
+
+vad inspect features.zarr
+
+vad inspect runs/rtfm --json
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,13 @@ def command(
 ) -> None:
     """Make labels.csv and segments.csv from the lists and annotations of a data set.
 
-    Frames in segments.csv are half-open, from 0, whatever the annotations count like.
+    Frames in segments.csv are half-open, from 0, whatever way the annotations count.
+
+    Examples:
+
+    vad labels folder videos/
+
+    vad labels ucf-crime UCF_Crime/ --out lists/
     """
     from vad.datasets import read_dataset
     from vad.labels import write_labels, write_segments

@@ -21,7 +21,14 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List pretrained weights, with licences and whether they are here, and detectors."""
+    """List pretrained weights, with licences and whether they are here, and detectors.
+
+    Examples:
+
+    vad models
+
+    vad models --json
+    """
     from vad.stages.extract.backbones.table import BACKBONES
     from vad.stages.extract.captioners.table import CAPTIONERS
     from vad.stages.extract.sentences.table import ENCODERS

@@ -47,10 +47,17 @@ def command(
     """Reproduce a published row: its commands, run where what they need is here.
 
     Says what to obtain and from whom where it is not. Without ROW, lists the rows.
+
+    Examples:
+
+    vad reproduce
+
+    vad reproduce rtfm-ucf-crime --features UCF_Test_ten_crop_i3d/ --dry-run
     """
+    from vad.verbs import reproduce
+
     from ..reproduce.plan import make_plan
     from ..reproduce.rows import find_published
-    from ..reproduce.run import reproduce
 
     if row is None:
         typer.echo(_listing_json() if as_json else _listing())

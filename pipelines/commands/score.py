@@ -2,61 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from vad.stages.extract.settings import ComputeSettings
 from vad.stages.infer.formats import FORMATS, parse_formats
 from vad.stages.infer.settings import ScoreSettings, parse_threshold
 
-from ..executors.settings import ExecutorSettings, split
-from ..options import Quiet, takes
+from ..executors.settings import ExecutorSettings
+from ..options import COMMON, Quiet, RunOption, Threshold, Weights, takes
+from . import tell_next
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ExecutorSettings, ScoreSettings):
-    """How scores are read, and where features are made."""
+class Settings(ExecutorSettings, ComputeSettings, ScoreSettings):
+    """How scores are read, and how and where features are computed."""
 
 
 @takes(Settings, "score")
 def command(
-    detector: Annotated[Path, typer.Option("--detector", metavar="RUN", help="trained run")],
-    settings: dict[str, Any],
+    settings: Settings,
     videos: Annotated[
         list[str] | None,
         typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="for the files")] = Path(
-        "scores"
-    ),
+    detector: RunOption = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", help="folder for the files", rich_help_panel=COMMON
+        ),
+    ] = Path("scores"),
     formats: Annotated[
-        str, typer.Option("--format", "-f", help=f"several with commas: {', '.join(FORMATS)}")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help=f"several with commas: {', '.join(FORMATS)}",
+            rich_help_panel=COMMON,
+        ),
     ] = "csv,json,html",
-    threshold: Annotated[
-        str, typer.Option("--threshold", metavar="T|auto", help="auto: the one of the run")
-    ] = "auto",
-    clips: Annotated[bool, typer.Option("--save-clips", help="every event as a video")] = False,
+    threshold: Threshold = "auto",
+    clips: Annotated[
+        bool,
+        typer.Option("--save-clips", help="write every event as a video", rich_help_panel=COMMON),
+    ] = False,
     store: Annotated[
         str | None,
         typer.Option(
             "--store",
             metavar="STORE",
             help="keep the features here, and use those it has; without VIDEOS, score all it has",
+            rich_help_panel=COMMON,
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="where the backbone's weights are now")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="a JSON object a video")] = False,
+    weights: Weights = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="print a JSON object per video", rich_help_panel=COMMON),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score every frame of videos between 0 (ordinary) and 1 (anomalous)."""
+    """Score every frame of videos between 0 (ordinary) and 1 (anomalous).
+
+    Examples:
+
+    vad score video.mp4
+
+    vad score videos/ --detector runs/rtfm --format json,mp4 --store features.zarr
+    """
+    from vad import verbs
     from vad.errors import UsageError
     from vad.stages.pipelines.results import Results, in_json, in_words
-    from vad.stages.pipelines.score import score_store, score_videos
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)
     if not videos and not store:
@@ -65,21 +85,24 @@ def command(
     tell = in_json if as_json else in_words
     with Results(out, wanted, clips=clips, quiet=quiet, tell=tell) as results:
         if videos:
-            outcome = score_videos(
+            outcome = verbs.score_videos(
                 videos,
                 detector,
                 each=results.add,
                 store=store,
                 threshold=limit,
                 quiet=quiet,
-                device=device,
                 weights=weights,
-                **settings,
+                **asdict(settings),
             )
             results.fail(outcome.failed)
             exit_code = outcome.exit_code
         elif store:
-            _, reading = split(settings, where="vad score")  # nothing is left to do elsewhere
-            for scores in score_store(store, detector, threshold=limit, device=device, **reading):
+            reading = {field.name: getattr(settings, field.name) for field in fields(ScoreSettings)}
+            for scores in verbs.score_store(
+                store, detector, threshold=limit, device=settings.device, **reading
+            ):
                 results.add(scores)
+    if "json" in wanted:
+        tell_next(f"vad events {out} --threshold T, for other events without scoring again")
     raise typer.Exit(exit_code)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from vad.stages.infer.settings import parse_threshold
 from vad.stages.infer.stream.settings import StreamSettings
 
-from ..options import Quiet, takes
+from ..options import Device, Quiet, RunOption, Threshold, Weights, takes
 
 
 @takes(StreamSettings, "stream")
@@ -18,20 +18,22 @@ def command(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="file, camera number, rtsp://... or rtsps://...")
     ],
-    detector: Annotated[Path, typer.Option("--detector", metavar="RUN", help="trained run")],
-    settings: dict[str, Any],
-    threshold: Annotated[
-        str, typer.Option("--threshold", metavar="T|auto", help="auto: the one of the run")
-    ] = "auto",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="where the backbone's weights are now")
-    ] = None,
+    settings: StreamSettings,
+    detector: RunOption = None,
+    threshold: Threshold = "auto",
+    device: Device = "auto",
+    weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
     """Score a live source: one JSON object a line, as it goes.
 
     Ctrl-C ends it with a last line and exit code 130; a second one ends it at once.
+
+    Examples:
+
+    vad stream rtsp://camera/1 --detector runs/rtfm
+
+    vad stream video.mp4 --speed 1 --threshold 0.8
     """
     import json
     import os
@@ -39,7 +41,7 @@ def command(
     import sys
     import threading
 
-    from vad.stages.pipelines.stream import stream
+    from vad.verbs import stream
 
     stop = threading.Event()
 
@@ -57,7 +59,7 @@ def command(
         quiet=quiet,
         device=device,
         weights=weights,
-        **settings,
+        **asdict(settings),
     )
     try:
         for line in lines:

@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vad.stages.train.settings import TrainSettings
+from vad.stages.train.settings import TrainSettings, split_settings
 
-from ..options import Quiet, StoreArgument, takes
+from ..options import COMMON, Quiet, StoreArgument, takes
+from . import STORE, tell_next
+
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="CSV",
+        help="video,label[,split][,fold]...; by default labels.csv, or the videos' folders",
+        rich_help_panel=COMMON,
+    ),
+]
+USED = asdict(split_settings({})[0])  # what a plain `vad train` uses: those suggested for rtfm
 
 
-@takes(TrainSettings, "train")
+@takes(TrainSettings, "train", built=False, defaults=USED)
 def command(
-    store: StoreArgument = "features.zarr",
-    labels: Annotated[
-        Path, typer.Option("--labels", metavar="CSV", help="video,label[,split][,fold]...")
-    ] = Path("labels.csv"),
+    store: StoreArgument = STORE,
+    labels: LabelsOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="RUN", help="by default runs/DETECTOR or runs/PRESET"),
+        typer.Option(
+            "--out",
+            metavar="RUN",
+            help="folder of the run; by default runs/DETECTOR or runs/PRESET, numbered",
+            rich_help_panel=COMMON,
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with an unfinished run")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a finished run")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="go on with an unfinished run", rich_help_panel=COMMON),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a finished run", rich_help_panel=COMMON)
+    ] = False,
     quiet: Quiet = False,
     *,
     settings: dict[str, Any],
 ) -> None:
     """Train a detector from video-level labels.
 
-    --set also takes the detector's own settings, such as --set k=5.
-    """
-    from vad.stages.train.training import train
+    --set also takes the detector's own settings, such as --set k=5. Defaults are those of rtfm;
+    presets and other detectors have theirs.
 
-    named = settings.get("detector") or settings.get("preset") or TrainSettings.detector
-    out = out or Path("runs", str(named))
+    Examples:
+
+    vad train
+
+    vad train features.zarr --labels labels.csv --detector mgfn --out runs/mgfn --seed 1
+    """
+    from vad.stages.pipelines.project import train
+
     run = train(store, labels, out, resume=resume, overwrite=overwrite, quiet=quiet, **settings)
     chosen = run.card["selection"]
     figures = ", ".join(
@@ -43,5 +69,7 @@ def command(
         for name, value in chosen["figures"].items()
         if not name.startswith("train/")
     )
-    typer.echo(f"{out}: epoch {chosen['epoch']} chosen on {chosen['on']}: {figures}")
-    typer.echo(f"threshold {run.threshold:.4f}; next: vad evaluate {out} --segments segments.csv")
+    typer.echo(f"{run.path}: epoch {chosen['epoch']} chosen on {chosen['on']}: {figures}")
+    typer.echo(f"threshold {run.threshold:.4f}")
+    segments = Path("segments.csv").exists()
+    tell_next(f"vad evaluate {run.path}" if segments else f"vad score VIDEO --detector {run.path}")

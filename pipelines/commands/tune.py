@@ -10,21 +10,32 @@ import typer
 
 from vad.stages.train.settings import TrainSettings
 
-from ..options import Json, Quiet, StoreArgument, takes
+from ..options import COMMON, Json, Quiet, StoreArgument, takes
+from . import STORE, tell_next, with_store
+from .train import USED, LabelsOption
+
+SEARCH = "Search"
 
 
-@takes(TrainSettings, "train")
+@takes(TrainSettings, "train", built=False, defaults=USED)
 def command(
-    store: StoreArgument = "features.zarr",
-    labels: Annotated[
-        Path, typer.Option("--labels", metavar="CSV", help="video,label[,split][,fold]...")
-    ] = Path("labels.csv"),
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder of the search")] = Path(
-        "runs/tune"
-    ),
-    trials: Annotated[int, typer.Option("--trials", min=1, help="how many, in all")] = 30,
+    store: StoreArgument = STORE,
+    labels: LabelsOption = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="folder of the search", rich_help_panel=COMMON),
+    ] = Path("runs/tune"),
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="trials in all", rich_help_panel=SEARCH)
+    ] = 30,
     splits: Annotated[
-        int, typer.Option("--splits", min=1, help="validation splits each trial is measured on")
+        int,
+        typer.Option(
+            "--splits",
+            min=1,
+            help="validation splits that each trial is measured on",
+            rich_help_panel=SEARCH,
+        ),
     ] = 5,
     space: Annotated[
         str | None,
@@ -34,10 +45,15 @@ def command(
             help="settings to search, such as lr,dropout; by default lr, weight_decay and the "
             "detector's own",
             show_default=False,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="trials at once")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with a search")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="trials at once", rich_help_panel=SEARCH)
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with a search", rich_help_panel=SEARCH)
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     *,
@@ -45,13 +61,20 @@ def command(
 ) -> None:
     """Search settings on validation videos, by short trainings; test videos are never read.
 
-    The search starts from the settings given, and says whether it found better ones.
+    The search starts from the settings given, and tells whether it found better ones.
+
+    Examples:
+
+    vad tune
+
+    vad tune features.zarr --detector mgfn --space lr,dropout --trials 50 --jobs 4
     """
+    from vad.stages.pipelines.project import labels_of
     from vad.stages.train.tune.run import tune
 
     found = tune(
         store,
-        labels,
+        labels_of(store, labels),
         out,
         trials=trials,
         splits=splits,
@@ -63,3 +86,4 @@ def command(
     )
     typer.echo(json.dumps(found.to_dict()) if as_json else found.summary(out))
     typer.echo(f"{out}: trials.csv, tuning.png, best.toml, tune.json", err=True)
+    tell_next(f"{with_store('vad train', store)} --config {out / 'best.toml'}")

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from ..options import Device, RunOption, Weights
+
 
 def command(
-    detector: Annotated[Path, typer.Option("--detector", metavar="RUN", help="trained run")],
     videos: Annotated[
         Path | None, typer.Argument(metavar="[FOLDER]", help="of videos to choose from")
     ] = None,
+    detector: RunOption = None,
     host: Annotated[
         str, typer.Option("--host", help="other than this machine's own: needs the token printed")
     ] = "127.0.0.1",
@@ -20,12 +22,17 @@ def command(
     max_upload: Annotated[
         float, typer.Option("--max-upload", min=0, help="gigabytes of a dropped video")
     ] = 2.0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
-    weights: Annotated[
-        str | None, typer.Option("--weights", help="where the backbone's weights are now")
-    ] = None,
+    device: Device = "auto",
+    weights: Weights = None,
 ) -> None:
-    """Open a local page: drop a video, read its report. Ctrl-C ends it."""
+    """Open a local page: drop a video, read its report. Ctrl-C ends it.
+
+    Examples:
+
+    vad ui
+
+    vad ui videos/ --detector runs/rtfm --port 0
+    """
     import contextlib
     import signal
 

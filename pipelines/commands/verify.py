@@ -19,8 +19,15 @@ def command(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Check every byte of a feature store against its checksums."""
-    from vad.store.verify import verify
+    """Check every byte of a feature store against its checksums.
+
+    Examples:
+
+    vad verify
+
+    vad verify s3://bucket/features.zarr --repair
+    """
+    from vad.verbs import verify
 
     report = verify(store, repair=repair, quiet=quiet or as_json)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from vad.stages.extract.sources import Source, find_sources
 from vad.store import FeatureStore, differences
 
 from .settings import ExecutorSettings, split
+
+log = logging.getLogger("vad")
 
 
 @dataclass
@@ -74,14 +77,27 @@ def extract(
     quiet: bool = False,
     **settings: Any,
 ) -> Outcome:
-    """`vad.extract` with the settings of `ExecutorSettings` besides: `executor="ray"`, ..."""
+    """`vad.extract`: `settings` are those of `ExtractSettings` and `ExecutorSettings`."""
     where, rest = split(settings, where="extract")
     chosen = build(ExtractSettings, rest, where="extract")
+    plan, backbone = prepare(inputs, store, chosen, where, overwrite=overwrite)
+    return run_plan(plan, FeatureStore.create(store), backbone, chosen, where, quiet=quiet)
+
+
+def prepare(
+    inputs: Iterable[str | Path] | str | Path,
+    store: str | Path,
+    settings: ExtractSettings,
+    where: ExecutorSettings,
+    *,
+    overwrite: bool,
+) -> tuple[Plan, Backbone]:
+    """What an extraction would do, which is told in one line, and the backbone for it."""
     sources = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
-    backbone = load_for_plan(chosen, where)
-    plan = make_plan(sources, store, backbone, chosen, overwrite=overwrite)
-    opened = FeatureStore.create(store)
-    return run_plan(plan, opened, backbone, chosen, where, quiet=quiet)
+    backbone = load_for_plan(settings, where)
+    plan = make_plan(sources, store, backbone, settings, overwrite=overwrite)
+    log.info("%d stored, %d to do: %s in %s", len(plan.stored), len(plan.todo), plan.array, store)
+    return plan, backbone
 
 
 def load_for_plan(settings: ExtractSettings, where: ExecutorSettings) -> Backbone:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from vad.config import build, option, options
 
+_cluster = partial(option, panel="Cluster")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSettings:
-    """Where the work is done. All but `executor` speak of Ray."""
+    """Where the work is done. All settings but `executor` concern Ray."""
 
-    executor: Literal["local", "ray"] = option("local", "where the work is done")
-    address: str | None = option(
+    executor: Literal["local", "ray"] = _cluster(
+        "local", "local: on this machine; ray: on a Ray cluster"
+    )
+    address: str | None = _cluster(
         None, "Ray cluster, HOST:PORT or auto; by default $RAY_ADDRESS, else one is started here"
     )
-    actor_gpus: float | None = option(
-        None, "GPUs of a Ray actor, such as 0.5; by default 1 if the cluster has any", minimum=0
+    actor_gpus: float | None = _cluster(
+        None, "GPUs per Ray actor, such as 0.5; by default 1 if the cluster has any", minimum=0
     )
-    actor_cpus: int | None = option(
-        None, "cores of a Ray actor; by default 1, or a GPU's share of them", minimum=1
+    actor_cpus: int | None = _cluster(
+        None, "cores per Ray actor; by default 1, or its share of a machine with GPUs", minimum=1
     )
-    max_losses: int = option(
-        3, "Ray actors that a video may be under way in when they die", minimum=1
+    max_losses: int = _cluster(
+        3, "give up on a video after this many workers died on it", minimum=1
     )
 
 

@@ -37,6 +37,7 @@ from vad.stages.extract.sources import Source, find_sources
 from vad.stages.train.run import Run
 from vad.terminal import plain
 
+from ..project import newest_run
 from .answers import CHUNK_BYTES, NOTHING, Answers
 from .jobs import FORMATS, Jobs
 
@@ -88,7 +89,7 @@ class Server(ThreadingHTTPServer):
 
 
 def serve(
-    detector: str | Path,
+    detector: str | Path | None = None,
     videos: str | Path | None = None,
     *,
     host: str = "127.0.0.1",
@@ -102,10 +103,11 @@ def serve(
     videos: a folder whose videos may be chosen. `settings` are those of `vad.score`. Raises
     UsageError where there is no run, no video, or the port is taken.
     """
+    detector = newest_run(detector)
     run = Run.open(detector)  # what is wrong with it is told before a video is dropped
     found = find_sources([videos]) if videos else []
     with tempfile.TemporaryDirectory(prefix="vad-ui-", ignore_cleanup_errors=True) as folder:
-        jobs = Jobs(Path(detector), Path(folder), settings)
+        jobs = Jobs(detector, Path(folder), settings)
         try:
             server = Server(host, port, jobs, found, run.name, max_bytes)
         except OSError as error:

@@ -7,23 +7,15 @@
     vad.evaluate("runs/rtfm", "segments.csv").figures
     vad.score("video.mp4", detector="runs/rtfm").frames
 
+The verbs are functions of `vad.verbs`, the settings of detectors are classes of `vad.detectors`.
 Stages and their libraries are imported when they are first used.
 """
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .version import VERSION as __version__
-
-if TYPE_CHECKING:
-    from vad.stages.extract.captions import caption as caption
-    from vad.stages.extract.run import extract as extract
-    from vad.stages.infer.evaluation.run import evaluate as evaluate
-    from vad.stages.pipelines.reproduce.run import reproduce as reproduce
-    from vad.stages.pipelines.score import score as score
-    from vad.stages.train.training import train as train
-    from vad.stages.train.tune.run import tune as tune
 
 # Threads of a parallel loop that wait for each other shall sleep: by default they spin, and where
 # decoders or other programs want the cores too, a forward pass on a CPU takes seven times as long.
@@ -33,23 +25,61 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # is here and was asked for without a connection. It, too, is read once.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-__all__ = ["__version__", "caption", "evaluate", "extract", "reproduce", "score", "train", "tune"]
+VERBS = (
+    "caption",
+    "compare",
+    "evaluate",
+    "events",
+    "export_features",
+    "export_onnx",
+    "extract",
+    "import_detector",
+    "import_features",
+    "reproduce",
+    "score",
+    "score_store",
+    "score_videos",
+    "stream",
+    "train",
+    "tune",
+    "verify",
+)
 
-_LAZY = {
-    "caption": "vad.stages.extract.captions",
-    "evaluate": "vad.stages.infer.evaluation.run",
-    "extract": "vad.stages.extract.run",
-    "reproduce": "vad.stages.pipelines.reproduce.run",
-    "score": "vad.stages.pipelines.score",
-    "train": "vad.stages.train.training",
-    "tune": "vad.stages.train.tune.run",
-}
+if TYPE_CHECKING:
+    from . import detectors as detectors
+    from .stages.train.run import Run as Run
+    from .store import FeatureStore as FeatureStore
+    from .verbs import caption as caption
+    from .verbs import compare as compare
+    from .verbs import evaluate as evaluate
+    from .verbs import events as events
+    from .verbs import export_features as export_features
+    from .verbs import export_onnx as export_onnx
+    from .verbs import extract as extract
+    from .verbs import import_detector as import_detector
+    from .verbs import import_features as import_features
+    from .verbs import reproduce as reproduce
+    from .verbs import score as score
+    from .verbs import score_store as score_store
+    from .verbs import score_videos as score_videos
+    from .verbs import stream as stream
+    from .verbs import train as train
+    from .verbs import tune as tune
+    from .verbs import verify as verify
+else:  # a type checker that saw this function would accept every name
+
+    def __getattr__(name: str) -> object:
+        if name == "detectors":
+            return import_module("vad.detectors")
+        if name in _LAZY:
+            return getattr(import_module(_LAZY[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_LAZY = {verb: "vad.verbs" for verb in VERBS}
+_LAZY |= {"FeatureStore": "vad.store", "Run": "vad.stages.train.run"}
+
+__all__ = ["FeatureStore", "Run", "__version__", "detectors", *VERBS]
 
 
 def __dir__() -> list[str]:

@@ -4,8 +4,8 @@
     class TrainSettings:
         lr: float = option(1e-3, "learning rate", minimum=0)
 
-The command line (vad.stages.pipelines.options), `--config FILE.toml`, `--set name=value` and the Python
-functions all go through `build`, which reports every mistake at once.
+The command line (`vad.stages.pipelines.options`), `--config FILE.toml`, `--set name=value` and the
+Python functions all go through `build`, which reports every mistake at once.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    panel: str = ""  # heading that `--help` lists it under
 
     def check(self, value: Any) -> Any:
         """The value in the option's type; ValueError with the rule it breaks."""
@@ -70,10 +71,18 @@ NAMES: dict[type, str] = {int: "whole number", float: "number", str: "text", Pat
 
 
 def option(
-    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    panel: str = "",
 ) -> Any:
-    """A dataclass field with its help and range. Choices come from a `Literal` type."""
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum}
+    """A dataclass field with its help, its range and its panel of `--help`.
+
+    Choices come from a `Literal` type.
+    """
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "panel": panel}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -98,11 +107,12 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
         minimum=field.metadata.get("minimum"),
         maximum=field.metadata.get("maximum"),
         choices=choices,
+        panel=field.metadata.get("panel", ""),
     )
 
 
 def build(cls: Callable[..., Settings], *sources: Mapping[str, Any], where: str) -> Settings:
-    """Settings from several sources, the later ones first in force.
+    """Settings from several sources; later sources override earlier ones.
 
     Raises UsageError that lists every unknown name (with the nearest known one) and every value
     out of its type, choices or range.

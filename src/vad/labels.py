@@ -150,6 +150,11 @@ def write_labels(path: Path, labels: Iterable[Label]) -> None:
     _write(path, rows, [n for n in LABELS if n in ("video", "label") or any(r[n] for r in rows)])
 
 
+def write_unlabelled(path: Path, videos: Iterable[str]) -> None:
+    """Write a labels file in which every label is still to be filled in."""
+    _write(path, [{"video": video, "label": ""} for video in videos], ("video", "label"))
+
+
 def write_segments(path: Path, segments: Iterable[Segment]) -> None:
     """Write a segments file."""
     _write(path, [asdict(segment) for segment in segments], SEGMENTS)

@@ -6,6 +6,8 @@ other folder is a kind of anomaly.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..errors import UsageError
 from ..labels import Label, match, read_segments
 from .annotated import Annotated, Given
@@ -35,6 +37,18 @@ def read(given: Given) -> Annotated:
         return Annotated(labels, [])
     segments = match(read_segments(given.annotations), names, where=given.annotations)
     return Annotated(labels, segments)
+
+
+def labels_by_folder(videos: Iterable[str]) -> list[Label]:
+    """Labels of videos by the folders in their names; empty where these do not tell.
+
+    They do where every video lies in a folder of a kind, and one of the kinds is normal.
+    """
+    try:
+        labels = [_label(video) for video in videos]
+    except UsageError:
+        return []
+    return labels if {label.label for label in labels} == {0, 1} else []
 
 
 def _label(name: str) -> Label:

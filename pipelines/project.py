@@ -1,0 +1,109 @@
+"""The files of a project folder that commands find by themselves: labels.csv and runs/.
+
+`vad train` takes labels from labels.csv or from the folders of the videos, and writes each run into
+a folder of its own; `vad score` takes the newest finished run.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from vad.datasets.folder import labels_by_folder
+from vad.errors import UsageError
+from vad.labels import write_labels, write_unlabelled
+from vad.stages.train import training
+from vad.stages.train.detectors import DETECTORS
+from vad.stages.train.run import CARD, Run
+from vad.stages.train.settings import TrainSettings
+from vad.store import FeatureStore
+
+log = logging.getLogger("vad")
+
+LABELS = Path("labels.csv")
+RUNS = Path("runs")
+
+
+def train(
+    store: str | Path,
+    labels: str | Path | None,
+    out: str | Path | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+    **settings: Any,
+) -> Run:
+    """`vad.train`, with settings by name, also those of the detector."""
+    given = with_detector(settings)
+    named = RUNS / str(given.get("preset") or given.get("detector") or TrainSettings.detector)
+    return training.train(
+        store,
+        labels_of(store, labels),
+        out or (named if overwrite else free_folder(named)),
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+        **given,
+    )
+
+
+def with_detector(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by name: those of a detector's settings class join the others."""
+    detector = settings.get("detector")
+    if detector is None or isinstance(detector, str):
+        return settings
+    name = next((n for n, row in DETECTORS.items() if row.settings is type(detector)), None)
+    if name is None:
+        raise UsageError(
+            f"detector={detector!r} is no detector",
+            hint=f"give a name, of {', '.join(DETECTORS)}, or settings of vad.detectors",
+        )
+    return {**settings, **asdict(detector), "detector": name}
+
+
+def free_folder(path: Path) -> Path:
+    """The path, or the first of NAME-2, NAME-3, ... that holds no finished run."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
+    return next(p for p in chain([path], numbered) if not (p / CARD).exists())
+
+
+def newest_run(detector: str | Path | None) -> Path:
+    """The run that is named, or the newest finished one in runs/, which is told in one line."""
+    if detector is not None:
+        return Path(detector)
+    cards = sorted(RUNS.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime_ns)
+    if not cards:
+        raise UsageError(
+            f"no finished run in {RUNS}/", hint="train one: vad train; or name one: --detector RUN"
+        )
+    log.info("using %s, the newest run in %s/", cards[-1].parent, RUNS)
+    return cards[-1].parent
+
+
+def labels_of(store: str | Path, labels: str | Path | None) -> Path:
+    """The labels file: the one given, labels.csv, or one that is made of the videos' folders.
+
+    Raises UsageError where the folders do not tell, and writes labels.csv to be filled in.
+    """
+    if labels is not None or LABELS.exists():
+        return Path(labels or LABELS)
+    videos = FeatureStore.open(store).ids()
+    if found := labels_by_folder(videos):
+        write_labels(LABELS, found)
+        n_abnormal = sum(label.label for label in found)
+        log.info(
+            "%s: written from the folders of the videos, %d abnormal, %d normal",
+            *(LABELS, n_abnormal, len(found) - n_abnormal),
+        )
+        return LABELS
+    if not videos:
+        raise UsageError(f"{store} holds no video", hint="vad extract VIDEOS stores some")
+    write_unlabelled(LABELS, videos)
+    raise UsageError(
+        f"no labels: {LABELS} is written now and names the {len(videos)} videos of {store}",
+        hint="write 1 (abnormal) or 0 (normal) at the end of every line, then train again",
+    )

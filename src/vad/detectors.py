@@ -1,0 +1,33 @@
+"""Settings of the detectors by their short names: `vad.train(detector=vad.detectors.RTFM(k=5))`.
+
+Settings given this way are used as they stand; a detector given by name starts from the settings
+that suit small data sets.
+"""
+
+from .stages.train.detectors.settings import BNWVADSettings as BNWVAD
+from .stages.train.detectors.settings import ETEVADSettings as ETEVAD
+from .stages.train.detectors.settings import MGFNSettings as MGFN
+from .stages.train.detectors.settings import MILSettings as MIL
+from .stages.train.detectors.settings import PEL4VADSettings as PEL4VAD
+from .stages.train.detectors.settings import RTFMSettings as RTFM
+from .stages.train.detectors.settings import S3RSettings as S3R
+from .stages.train.detectors.settings import SAASettings as SAA
+from .stages.train.detectors.settings import SultaniSettings as Sultani
+from .stages.train.detectors.settings import TEVADSettings as TEVAD
+from .stages.train.detectors.settings import TopKSettings as TopK
+from .stages.train.detectors.settings import URDMUSettings as URDMU
+
+__all__ = [
+    "BNWVAD",
+    "ETEVAD",
+    "MGFN",
+    "MIL",
+    "PEL4VAD",
+    "RTFM",
+    "S3R",
+    "SAA",
+    "TEVAD",
+    "URDMU",
+    "Sultani",
+    "TopK",
+]

@@ -1,0 +1,657 @@
+"""The verbs of the command line as functions: the front door of the package.
+
+    vad.extract("videos/", "features.zarr")
+    vad.train("features.zarr", "labels.csv", "runs/rtfm")
+    vad.evaluate("runs/rtfm", "segments.csv").figures
+    vad.score("video.mp4", detector="runs/rtfm").frames
+
+Every setting is a keyword. Names, types, defaults, ranges and help come from the settings classes;
+a test compares the signatures with them. `explained` appends the help of the settings to each
+docstring. The libraries of a stage are imported when its verb is called.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from .config import options
+from .stages.extract.captioners.settings import CaptionSettings
+from .stages.extract.settings import N_WORKERS, ComputeSettings, ExtractSettings
+from .stages.infer.settings import ScoreSettings
+from .stages.infer.stream.settings import StreamSettings
+from .stages.pipelines.executors.settings import ExecutorSettings
+from .stages.train.detectors.settings import Settings as DetectorSettings
+from .stages.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from .stages.extract.compare import Comparison
+    from .stages.extract.outcome import Outcome
+    from .stages.infer.evaluation.result import Evaluation
+    from .stages.infer.onnx import Exported
+    from .stages.infer.scores import VideoScores
+    from .stages.infer.stream.lines import Line
+    from .stages.pipelines.reproduce.run import Result
+    from .stages.train.run import Run
+    from .stages.train.tune.results import SearchResult
+    from .store.verify import Report
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+Place = str | Path  # a file or folder; of stores also an address, such as s3://bucket/features.zarr
+Videos = str | Path | Iterable[str | Path]  # files, folders, globs or @list.txt
+
+Crops = Literal["ten", "five", "center", "whole"]
+Tail = Literal["repeat-last", "loop", "drop"]
+Decoder = Literal["auto", "decord", "pyav"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Executor = Literal["local", "ray"]
+
+SETTINGS: dict[str, tuple[type, ...]] = {}  # the settings classes of each verb
+
+
+def explained(*classes: type) -> Callable[[Verb], Verb]:
+    """Append the help of the classes' settings to a verb's docstring."""
+
+    def explain(verb: Verb) -> Verb:
+        SETTINGS[verb.__name__] = classes
+        known = [option for cls in classes for option in options(cls).values()]
+        lines = "".join(f"\n        {option.name}: {option.help}" for option in known)
+        verb.__doc__ = f"{verb.__doc__}\n    Settings:{lines}\n    "
+        return verb
+
+    return explain
+
+
+def _settings(given: Mapping[str, Any], *classes: type) -> dict[str, Any]:
+    """Of a verb's arguments, those that are settings of the classes and were given."""
+    names = [name for cls in classes for name in options(cls)]
+    return {name: given[name] for name in names if given.get(name) is not None}
+
+
+@explained(ExtractSettings, ExecutorSettings)
+def extract(
+    videos: Videos,
+    store: Place = "features.zarr",
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+    backbone: str = "efficientnet-lite0",
+    weights: str | None = None,
+    recipe: str | None = None,
+    crops: Crops | None = None,
+    tail: Tail | None = None,
+    dtype: Literal["float16", "float32"] = "float16",
+    shard: str | None = None,
+    decoder: Decoder = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch: int | None = None,
+    workers: int = N_WORKERS,
+    time_limit: float = 60.0,
+    max_pixels: int = 4096 * 2304,
+    offline: bool = False,
+    accept_truncated: bool = False,
+    executor: Executor = "local",
+    address: str | None = None,
+    actor_gpus: float | None = None,
+    actor_cpus: int | None = None,
+    max_losses: int = 3,
+) -> Outcome:
+    """Extract the features of videos into a store; videos that it holds already are skipped.
+
+    videos: files, folders, globs or lists such as @videos.txt; one or several. overwrite: extract
+    stored videos again. quiet: show no progress.
+
+    A video that cannot be used is in `Outcome.failed` and in `failures.jsonl`; the run goes on.
+    Raises UsageError for wrong input.
+    """
+    given = _settings(locals(), ExtractSettings, ExecutorSettings)
+    from .stages.pipelines.executors import extracting
+
+    return extracting.extract(videos, store, overwrite=overwrite, quiet=quiet, **given)
+
+
+@explained(CaptionSettings, ExecutorSettings)
+def caption(
+    store: Place = "features.zarr",
+    *,
+    videos: Videos = (),
+    overwrite: bool = False,
+    quiet: bool = False,
+    captioner: str | None = None,
+    encoder: str = "minilm",
+    name: str | None = None,
+    window: int | None = None,
+    stride: int = 16,
+    frames: str | None = None,
+    fps: float = 30.0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch: int = 8,
+    workers: int = N_WORKERS,
+    time_limit: float = 60.0,
+    max_pixels: int = 4096 * 2304,
+    offline: bool = False,
+    executor: Executor = "local",
+    address: str | None = None,
+    actor_gpus: float | None = None,
+    actor_cpus: int | None = None,
+    max_losses: int = 3,
+) -> Outcome:
+    """Caption every snippet of a store and embed the captions; what it holds already is skipped.
+
+    videos: files to caption, whether the store holds them or not; by default all that it holds.
+    overwrite: caption and embed stored videos again. quiet: show no progress.
+
+    A video that cannot be used is in `Outcome.failed` and in `failures.jsonl`; the run goes on.
+    Raises UsageError for wrong input.
+    """
+    given = _settings(locals(), CaptionSettings, ExecutorSettings)
+    from .stages.pipelines.executors import captioning
+
+    return captioning.caption(store, videos=videos, overwrite=overwrite, quiet=quiet, **given)
+
+
+@explained(TrainSettings)
+def train(
+    store: Place = "features.zarr",
+    labels: Place | None = None,
+    out: Place | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    detector: str | DetectorSettings | None = None,
+    preset: str | None = None,
+    weights: str | None = None,
+    visual: str | None = None,
+    text: str | None = None,
+    validation: float = 0.2,
+    select: Literal["validation", "test"] = "validation",
+    fold: str | None = None,
+    seed: int | None = None,
+    segments: int | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    clip: float | None = None,
+    crops: int | None = None,
+    scale: Literal["none", "standardise", "components"] | None = None,
+    components: int | None = None,
+    form: Literal["paper", "published"] | None = None,
+    smoothing: int | None = None,
+    allow_random: bool = False,
+    device: str = "auto",
+) -> Run:
+    """Train a detector from video-level labels, and open the run that is written to `out`.
+
+    labels: the CSV file `video,label`; by default labels.csv, or the folders of the videos where
+    one is called normal. out: by default runs/DETECTOR, numbered if it exists. resume: go on with
+    an unfinished run. overwrite: replace a finished run. quiet: show no progress.
+
+    detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default rtfm, or
+    the one of the preset or of the weights. A setting that is None has the value of the preset, of
+    the weights, or the one suggested for the detector; `vad train --help` shows those of rtfm.
+
+    Raises UsageError for wrong input.
+    """
+    given = _settings(locals(), TrainSettings)
+    from .stages.pipelines.project import train as run_training
+
+    return run_training(
+        store, labels, out, resume=resume, overwrite=overwrite, quiet=quiet, **given
+    )
+
+
+@explained(TrainSettings)
+def tune(
+    store: Place = "features.zarr",
+    labels: Place | None = None,
+    out: Place = "runs/tune",
+    *,
+    trials: int = 30,
+    splits: int = 5,
+    space: str | Path | Sequence[str] | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    quiet: bool = False,
+    detector: str | DetectorSettings | None = None,
+    preset: str | None = None,
+    weights: str | None = None,
+    visual: str | None = None,
+    text: str | None = None,
+    validation: float = 0.2,
+    select: Literal["validation", "test"] = "validation",
+    fold: str | None = None,
+    seed: int | None = None,
+    segments: int | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    clip: float | None = None,
+    crops: int | None = None,
+    scale: Literal["none", "standardise", "components"] | None = None,
+    components: int | None = None,
+    form: Literal["paper", "published"] | None = None,
+    smoothing: int | None = None,
+    allow_random: bool = False,
+    device: str = "auto",
+) -> SearchResult:
+    """Search the settings of a training on validation videos; test videos are never read.
+
+    The search starts from the settings given; they are those of `vad.train`. trials: how many, in
+    all. splits: validation splits that each trial is measured on. space: names of the settings to
+    search, a TOML file, or report-grid; by default lr, weight_decay and the detector's own. jobs:
+    trials at once. resume: go on with a search. quiet: show no progress. Results are written to
+    `out`.
+
+    Raises UsageError for wrong input.
+    """
+    given = _settings(locals(), TrainSettings)
+    from .stages.pipelines.project import labels_of, with_detector
+    from .stages.train.tune.run import tune as search
+
+    return search(
+        store,
+        labels_of(store, labels),
+        out,
+        trials=trials,
+        splits=splits,
+        space=space,
+        jobs=jobs,
+        resume=resume,
+        quiet=quiet,
+        **with_detector(given),
+    )
+
+
+def evaluate(
+    run: Place,
+    segments: Place | None = None,
+    *,
+    truth: Place | None = None,
+    store: Place | None = None,
+    labels: Place | None = None,
+    split: str = "test",
+    device: str = "auto",
+) -> Evaluation:
+    """Measure a run on videos whose anomalous frames are known.
+
+    segments: the CSV file `video,start_frame,end_frame`; truth: instead, an array of 0 and 1 for
+    every frame, videos in the order of the list. store: by default the one trained on. labels: the
+    videos; by default those that the run lists for `split`. device: auto, cpu, cuda or cuda:1.
+
+    Raises UsageError for wrong input, naming the video.
+    """
+    from .stages.infer.evaluation.run import evaluate as measure
+
+    return measure(
+        run, segments, truth=truth, store=store, labels=labels, split=split, device=device
+    )
+
+
+@explained(ScoreSettings, ComputeSettings)
+def score(
+    video: Place,
+    detector: Place | None = None,
+    *,
+    threshold: float | None = None,
+    weights: str | None = None,
+    propagation: Literal["hold", "linear", "gaussian"] = "hold",
+    sigma: float = 1.0,
+    low: float | None = None,
+    min_event: float = 0.5,
+    merge_gap: float = 1.0,
+    pad_before: float = 0.0,
+    pad_after: float = 0.0,
+    decoder: Decoder = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch: int | None = None,
+    workers: int = N_WORKERS,
+    time_limit: float = 60.0,
+    max_pixels: int = 4096 * 2304,
+    offline: bool = False,
+    accept_truncated: bool = False,
+) -> VideoScores:
+    """Score one video: `.frames` [frames], `.snippets` [snippets], `.events`, `.save()`.
+
+    detector: a run; by default the newest finished one in runs/. threshold: by default the run's.
+    weights: where the backbone's weights are now. Scores lie between 0, ordinary, and 1, anomalous.
+
+    Raises UsageError for wrong input, and VideoError if the video cannot be used.
+    """
+    given = _settings(locals(), ScoreSettings, ComputeSettings)
+    from .stages.pipelines.score import score as score_one
+
+    return score_one(video, detector, threshold=threshold, weights=weights, **given)
+
+
+@explained(ScoreSettings, ComputeSettings, ExecutorSettings)
+def score_videos(
+    videos: Videos,
+    detector: Place | None = None,
+    *,
+    each: Callable[[VideoScores], None],
+    store: Place | None = None,
+    threshold: float | None = None,
+    quiet: bool = False,
+    weights: str | None = None,
+    propagation: Literal["hold", "linear", "gaussian"] = "hold",
+    sigma: float = 1.0,
+    low: float | None = None,
+    min_event: float = 0.5,
+    merge_gap: float = 1.0,
+    pad_before: float = 0.0,
+    pad_after: float = 0.0,
+    decoder: Decoder = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch: int | None = None,
+    workers: int = N_WORKERS,
+    time_limit: float = 60.0,
+    max_pixels: int = 4096 * 2304,
+    offline: bool = False,
+    accept_truncated: bool = False,
+    executor: Executor = "local",
+    address: str | None = None,
+    actor_gpus: float | None = None,
+    actor_cpus: int | None = None,
+    max_losses: int = 3,
+) -> Outcome:
+    """Score many videos; `each` is called with the scores of each one, as soon as there are any.
+
+    videos: files, folders, globs or lists; one or several. store: keeps the features, and those
+    that it holds are not computed again; without it, they are forgotten. quiet: show no progress.
+    detector, threshold, weights: as for `vad.score`.
+
+    A video that cannot be used is in `Outcome.failed`; the others are scored. Raises UsageError
+    for wrong input.
+    """
+    given = _settings(locals(), ScoreSettings, ComputeSettings, ExecutorSettings)
+    from .stages.pipelines import score as scoring
+
+    return scoring.score_videos(
+        videos,
+        detector,
+        each=each,
+        store=store,
+        threshold=threshold,
+        quiet=quiet,
+        weights=weights,
+        **given,
+    )
+
+
+@explained(ScoreSettings)
+def score_store(
+    store: Place,
+    detector: Place | None = None,
+    *,
+    threshold: float | None = None,
+    device: str = "auto",
+    propagation: Literal["hold", "linear", "gaussian"] = "hold",
+    sigma: float = 1.0,
+    low: float | None = None,
+    min_event: float = 0.5,
+    merge_gap: float = 1.0,
+    pad_before: float = 0.0,
+    pad_after: float = 0.0,
+) -> Iterator[VideoScores]:
+    """Score every video of a store, one after the other, without decoding one.
+
+    detector: a run; by default the newest finished one in runs/. threshold: by default the run's.
+    device: of the detector. Raises UsageError where the features are not those that the run was
+    trained on.
+    """
+    given = _settings(locals(), ScoreSettings)
+    from .stages.pipelines.score import score_store as score_stored
+
+    return score_stored(store, detector, threshold=threshold, device=device, **given)
+
+
+@explained(ScoreSettings)
+def events(
+    scores: Place | Iterable[Place],
+    *,
+    threshold: float | None = None,
+    propagation: Literal["hold", "linear", "gaussian"] | None = None,
+    sigma: float | None = None,
+    low: float | None = None,
+    min_event: float | None = None,
+    merge_gap: float | None = None,
+    pad_before: float | None = None,
+    pad_after: float | None = None,
+) -> list[VideoScores]:
+    """Find events in written scores again, with other settings, without video or model.
+
+    scores: JSON files of `vad score`, or folders of them. What is None stays as it was written.
+    Raises UsageError where a file holds no scores.
+    """
+    given = _settings(locals(), ScoreSettings)
+    from .stages.pipelines.events import reread
+
+    inputs = [scores] if isinstance(scores, str | Path) else scores
+    return list(reread(inputs, threshold=threshold, **given))
+
+
+@explained(StreamSettings)
+def stream(
+    source: str,
+    detector: Place | None = None,
+    *,
+    threshold: float | None = None,
+    stop: threading.Event | None = None,
+    quiet: bool = False,
+    device: str = "auto",
+    weights: str | None = None,
+    window: int = 64,
+    lookahead: int = 0,
+    queue: int = 4,
+    speed: float = 0.0,
+    loop: bool = False,
+    time_limit: float = 15.0,
+    give_up: float = 600.0,
+) -> Iterator[Line]:
+    """Score a live source: lines of the schema `vad.stream/1`, as they come.
+
+    source: a file, the number of a camera, or an address rtsp://... detector: a run; by default
+    the newest finished one in runs/. threshold: by default the run's. stop: set it, and the stream
+    ends with its last line. quiet: no report on stderr. device, weights: of the backbone.
+
+    Raises UsageError for wrong input, and VideoError for a source that cannot be opened.
+    """
+    given = _settings(locals(), StreamSettings)
+    from .stages.pipelines.stream import stream as watch
+
+    return watch(
+        source,
+        detector,
+        threshold=threshold,
+        stop=stop,
+        quiet=quiet,
+        device=device,
+        weights=weights,
+        **given,
+    )
+
+
+def reproduce(
+    row: str,
+    out: Place | None = None,
+    *,
+    root: Place = ".",
+    features: Place | None = None,
+    text: Place | None = None,
+    weights: Place | None = None,
+    dictionary: Place | None = None,
+    settings: Sequence[str] = (),
+) -> Result:
+    """Run the commands of a published row, and set what they measure beside what was published.
+
+    row: as `vad reproduce` lists them. out: by default runs/reproduce/ROW. root: folder of the
+    lists and annotations of the data set. features, text, weights, dictionary: what others
+    published, as far as the row needs it. settings: `name=value` each, changes to its training.
+
+    Raises UsageError where something is missing,
+    saying what to obtain and from whom.
+    """
+    from .stages.pipelines.reproduce.run import reproduce as run_row
+
+    return run_row(
+        row,
+        out,
+        root=root,
+        features=features,
+        text=text,
+        weights=weights,
+        dictionary=dictionary,
+        settings=settings,
+    )
+
+
+def compare(
+    a: Place,
+    b: Place,
+    *,
+    name: str | None = None,
+    layout: str = "auto",
+    axes: str = "auto",
+    least: float = 0.999,
+) -> Comparison:
+    """Say whether the features `a` and `b` are the same; each a store, a file or a folder.
+
+    name: array of the stores, such as i3d or text/minilm. layout, axes: of files, where names or
+    shapes leave them open. least: cosine from which on features are the same. Raises UsageError
+    if there is nothing to compare.
+    """
+    from .stages.extract.compare import compare as compare_sides
+
+    return compare_sides(a, b, name=name, layout=layout, axes=axes, least=least)
+
+
+def import_features(
+    paths: Place | Iterable[Place],
+    store: Place = "features.zarr",
+    *,
+    layout: str = "auto",
+    name: str | None = None,
+    labels: Place | None = None,
+    frames: Place | None = None,
+    fps: float = 30.0,
+    axes: str = "auto",
+    dtype: str | None = None,
+    origin: str = "",
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Bring features that others published into a store; videos that it holds are skipped.
+
+    paths: files, folders or lists. layout: rtfm, tevad-text, crop-files, numpy, torch, c3d-text or
+    auto. name: of the array, by default as the layout says. labels: a file that must not
+    contradict the names of videos. frames: the CSV file `video,frames`; without it, 16 frames a
+    snippet. fps: frames per second. axes: order of the first two, where shapes leave it open.
+    dtype: float16 or float32, by default as in the files. origin: words for the record. overwrite:
+    replace features made with other settings. quiet: show no progress.
+
+    Raises UsageError for wrong input; a file that cannot be used fails its video alone.
+    """
+    given = {name: value for name, value in locals().items() if name not in ("paths", "store")}
+    from .stages.extract.layouts import import_features as bring
+
+    return bring(paths, store, **given)
+
+
+def import_detector(
+    weights: Place,
+    out: Place,
+    *,
+    detector: str | None = None,
+    store: Place | None = None,
+    visual: str | None = None,
+    text: str | None = None,
+    dictionary: Place | None = None,
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Run:
+    """Write a run with published weights; the detector is recognised by the names in the file.
+
+    out: folder of the run. overwrite: replace a finished one. detector: refuse weights of any
+    other. store: the features that it shall score. visual, text:
+    names of the features. dictionary: of S3R. settings: of the detector, by name, that the weights
+    do not tell. Raises UsageError where the file or the features do not fit.
+    """
+    from .stages.train.weights import import_detector as bring
+
+    return bring(
+        weights,
+        out,
+        detector=detector,
+        store=store,
+        visual=visual,
+        text=text,
+        dictionary=dictionary,
+        overwrite=overwrite,
+        **(settings or {}),
+    )
+
+
+def export_features(
+    store: Place,
+    out: Place,
+    *,
+    layout: str = "rtfm",
+    name: str | None = None,
+    labels: Place | None = None,
+    split: str | None = None,
+    listed: Place | None = None,
+    quiet: bool = False,
+) -> list[Path]:
+    """Write stored features, float32, in a published layout; returns the files.
+
+    out: folder for the files. layout: rtfm, tevad-text, crop-files, numpy, torch or c3d-text. name:
+    of the array, if the store has several. labels: a labels file; only its videos are written,
+    abnormal ones first. split: of the labels, only these. listed: a file that shall list the
+    files. quiet: show no progress. Raises UsageError for wrong input.
+    """
+    from .stages.extract.layouts import export_features as write
+
+    return write(
+        store, layout, out, name=name, labels=labels, split=split, listed=listed, quiet=quiet
+    )
+
+
+def export_onnx(
+    run: Place,
+    out: Place | None = None,
+    *,
+    store: Place | None = None,
+    video: Place | None = None,
+    backbone: bool = True,
+    weights: str | None = None,
+) -> Iterator[Exported]:
+    """Write a run's networks as ONNX into `out` (by default RUN/onnx), one after the other.
+
+    Each is checked against PyTorch on real input. store: its features check the detector; by
+    default the one trained on. video: its first clip checks the backbone. backbone: write it, too.
+    weights: where its weights are now. Raises UsageError where real input is missing, InternalError
+    where ONNX and PyTorch disagree.
+    """
+    from .stages.pipelines.onnx import export_onnx as write
+
+    return write(run, out, store=store, video=video, backbone=backbone, weights=weights)
+
+
+def verify(store: Place = "features.zarr", *, repair: bool = False, quiet: bool = False) -> Report:
+    """Check every byte of a store against its checksums.
+
+    repair: move bad videos out of the store; the next extraction computes them again. quiet: show
+    no progress. Raises UsageError if there is no store.
+    """
+    from .store.verify import verify as check
+
+    return check(store, repair=repair, quiet=quiet)
