@@ -19,8 +19,9 @@ from .table import BACKBONES, BackboneCard, KnownWeights, find_backbone
 if TYPE_CHECKING:
     import torch
 
+    from ..recipes import Recipe
     from .backbone import Backbone
-    from .network import Load
+    from .network import Load, Network
 
 __all__ = ["BACKBONES", "BackboneCard", "KnownWeights", "create_backbone", "find_backbone"]
 
@@ -62,5 +63,20 @@ def create_backbone(
         device = choose_device(device)
     load: Load = import_module(f".{card.module}", __package__).load
     taken = preset.taking(crops)
-    network = load(weights or card.weights[0].name, taken, offline=offline)
+    network = _load_network(load, card, weights or card.weights[0].name, taken, offline=offline)
     return Backbone(name, network, crops=crops, device=device, precision=precision, batch=batch)
+
+
+def _load_network(
+    load: Load, card: BackboneCard, weights: str, recipe: Recipe, *, offline: bool
+) -> Network:
+    """The network; where its weights cannot be fetched, the error names a backbone without any."""
+    try:
+        return load(weights, recipe, offline=offline)
+    except UsageError as error:
+        known = card.known(weights)
+        if known is None or not known.is_download:
+            raise
+        shipped = next(c.name for c in BACKBONES.values() if not c.weights[0].is_download)
+        hint = f"or use --backbone {shipped}, which needs no download"
+        raise UsageError(str(error), hint=hint) from error

@@ -22,6 +22,11 @@ class KnownWeights:
     says: str = ""
 
     @property
+    def is_download(self) -> bool:
+        """Whether they are fetched from the network, and not shipped as a package."""
+        return self.source.startswith("https://")
+
+    @property
     def n_bytes(self) -> int | None:
         """Size of the tensors in float32; a file may hold more."""
         return self.n_parameters and 4 * self.n_parameters

@@ -1,11 +1,4 @@
-"""`vad inspect`: what a store or a run holds, and how it was made.
-
-Examples:
-
-vad inspect features.zarr
-
-vad inspect runs/rtfm --json
-"""
+"""`vad inspect`: what a store or a run holds, and how it was made."""
 
 from __future__ import annotations
 
@@ -23,7 +16,14 @@ def command(
     path: Annotated[str, typer.Argument(metavar="STORE|RUN", help="feature store or run")],
     as_json: Json = False,
 ) -> None:
-    """Show what a feature store or a trained run holds, and how it was made."""
+    """Show what a feature store or a trained run holds, and how it was made.
+
+    Examples:
+
+    vad inspect features.zarr
+
+    vad inspect runs/rtfm --json
+    """
     from vad.stages.train.run import CARD, read_card
 
     found = read_card(Path(path)) if Path(path, CARD).exists() else describe_store(path)

@@ -122,11 +122,12 @@ def match(
             raise UsageError(f"{where}: {both} are one stored video, {fits[0]!r}")
         matched.append(replace(item, video=fits[0]))
     if len(lacking) == len(named):
+        theirs, ours = (", ".join(map(repr, names[:2])) for names in (lacking, ids))
         raise UsageError(
-            f"{where} names no stored video (it names {lacking[0]!r}, the store holds {ids[0]!r})"
+            f"{where} names no stored video (it names {theirs}, the store holds {ours})"
             if lacking and ids
             else f"{where} names no stored video",
-            hint="see the ids with: vad inspect STORE",
+            hint="write the names as vad inspect STORE shows them",
         )
     if lacking:
         unique = list(dict.fromkeys(lacking))
