@@ -33,10 +33,11 @@ test-all: setup  ## every test; VAD_REQUIRE_GPU=1 makes those fail that find no 
 fuzz: setup  ## mutated real videos for MINUTES=10, each stored or listed with a reason
 	$(BIN)/python benchmarks/fuzz.py --minutes $(or $(MINUTES),10)
 
-check: setup  ## style and types
+check: setup  ## style, types, and who imports whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 bench: setup  ## the README's figures, written to bench/
 	mkdir -p bench

@@ -10,8 +10,8 @@ import decord
 import numpy as np
 import pytest
 
-from vad.stages.extract.decoders import Block, read_frames
-from vad.stages.extract.decoders.video import Limits, scan
+from vad.stages.extract.decoders import read_frames
+from vad.stages.extract.decoders.video import Block, Limits, scan
 
 N = 24
 FAST = {"deadline": "realtime", "cpu-used": "8"}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vad.errors import VideoError
-from vad.stages.extract.decoders import Block, DecodeReport, read_frames
-from vad.stages.extract.decoders.video import Limits, probe, scan
+from vad.stages.extract.decoders import read_frames
+from vad.stages.extract.decoders.video import Block, DecodeReport, Limits, probe, scan
 
 ROOMY = Limits(decord_bytes=2**28)  # so that decord may take what is long for it
 BOTH = pytest.mark.parametrize("decoder", ["decord", "pyav"])

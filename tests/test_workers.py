@@ -331,6 +331,9 @@ def test_memory_does_not_grow_with_the_length_of_a_video(make_video):
 
 
 def test_workers_load_neither_torch_nor_transformers():
-    code = "import sys, vad.stages.extract.decoders.worker; print({'torch', 'transformers'} & {*sys.modules})"
+    code = (
+        "import sys, vad.stages.extract.decoders.worker; "
+        "print({'torch', 'transformers'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

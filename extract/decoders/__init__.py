@@ -15,17 +15,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vad.errors import UsageError, VideoError
-from vad.grid import CLIP_FRAMES
 
-from .video import Limits, Scan
+from .video import Block, DecodeReport, Limits, Scan
 
 DecoderName = Literal["auto", "decord", "pyav"]
 DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav")
@@ -48,38 +43,6 @@ PIXEL_FORMATS = (
 MAX_DECORD_FRAMES = 1_000_000  # of 16 bytes each
 
 MAX_BAD_SHARE = 0.2  # of the packets; beyond, what is left is no longer the video
-MAX_MISSING_SHARE = 0.02  # of the frames, and at least one clip
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Consecutive frames: 16, a clip's worth, in every block but the last of a video."""
-
-    rgb: NDArray[np.uint8]  # [frames, height, width, 3], 0..255
-    times_s: NDArray[np.float64]  # [frames] when each is shown, counted from the first frame
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeReport:
-    """What became of a video that was read to its end; it comes after the last block."""
-
-    decoder: str  # name and version
-    n_frames: int
-    n_frames_expected: int  # by what the file declares
-    n_bad_packets: int
-    n_rescaled: int  # frames of another size than the first, brought to it
-    duration_s: float  # from the first frame until the last one is no longer shown
-    note: str = ""  # why decord did not decode it, where it was tried
-
-    @property
-    def is_truncated(self) -> bool:
-        """Whether more frames are missing than a clip or 2 %, whichever is more."""
-        allowed = max(CLIP_FRAMES, MAX_MISSING_SHARE * self.n_frames_expected)
-        return self.n_frames_expected - self.n_frames > allowed
-
-
-class DecordRefusal(Exception):
-    """decord cannot decode a video, or not as the file describes it."""
 
 
 def read_frames(
@@ -114,7 +77,7 @@ def _choose(
     if decoder != "pyav":
         refusal = _outside_decord(scan)
         if refusal is None:
-            from .decord import read_with_decord
+            from .decord import DecordRefusal, read_with_decord
 
             try:
                 yield from read_with_decord(path, scan)

@@ -14,8 +14,7 @@ import decord
 
 from vad.grid import CLIP_FRAMES
 
-from . import Block, DecodeReport, DecordRefusal
-from .video import Scan
+from .video import Block, DecodeReport, Scan
 
 # decord puts a good neighbour in the place of a frame that it cannot decode, unless the share of
 # such frames is more than this; so it is told to raise at the first.
@@ -23,6 +22,10 @@ FAULT_TOLERANCE = 1e-9
 DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError)
 
 decord.logging.set_level(decord.logging.QUIET)
+
+
+class DecordRefusal(Exception):
+    """decord cannot decode a video, or not as the file describes it."""
 
 
 def read_with_decord(path: Path, scan: Scan) -> list[Block | DecodeReport]:

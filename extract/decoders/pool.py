@@ -16,8 +16,8 @@ from typing import Any
 from vad.errors import InternalError, VideoError
 from vad.grid import ClipGrid, Tail
 
-from . import DecodeReport, DecoderName, check_decoder
-from .video import Limits
+from . import DecoderName, check_decoder
+from .video import DecodeReport, Limits
 from .worker import Clips, Decoded, Event, Failed, Opened, Worker
 
 __all__ = ["Clips", "DecodeReport", "Decoded", "DecoderPool", "Event", "Failed", "Opened"]

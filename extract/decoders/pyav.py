@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from vad.grid import CLIP_FRAMES
 
-from . import Block, DecodeReport
-from .video import Limits, Packets, VideoInfo, open_video, stamp
+from .video import Block, DecodeReport, Limits, Packets, VideoInfo, open_video, stamp
 
 
 def read_with_pyav(

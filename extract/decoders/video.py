@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
+from vad.grid import CLIP_FRAMES
 
 # FFmpeg's demuxers that read one file and nothing else. Playlists, concatenation lists, image
 # sequences, drawings and text art, all of which FFmpeg would open too, are not among them.
@@ -36,6 +37,34 @@ FORMATS = (
 TIMED = ("matroska", "avi", "flv", "asf")
 ASSUMED_FPS = Fraction(25)  # where a file names none; FFmpeg's own assumption for bare streams
 MAX_READ_ERRORS = 100  # reading goes on over damage, but not for ever
+MAX_MISSING_SHARE = 0.02  # of the frames, and at least one clip
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive frames: 16, a clip's worth, in every block but the last of a video."""
+
+    rgb: NDArray[np.uint8]  # [frames, height, width, 3], 0..255
+    times_s: NDArray[np.float64]  # [frames] when each is shown, counted from the first frame
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeReport:
+    """What became of a video that was read to its end; it comes after the last block."""
+
+    decoder: str  # name and version
+    n_frames: int
+    n_frames_expected: int  # by what the file declares
+    n_bad_packets: int
+    n_rescaled: int  # frames of another size than the first, brought to it
+    duration_s: float  # from the first frame until the last one is no longer shown
+    note: str = ""  # why decord did not decode it, where it was tried
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether more frames are missing than a clip or 2 %, whichever is more."""
+        allowed = max(CLIP_FRAMES, MAX_MISSING_SHARE * self.n_frames_expected)
+        return self.n_frames_expected - self.n_frames > allowed
 
 
 @dataclass(frozen=True, slots=True)

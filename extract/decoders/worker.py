@@ -18,8 +18,8 @@ from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES, ClipGrid
 
 from ..child import Child, Parent, limit_memory
-from . import DecodeReport, read_frames
-from .video import Limits, VideoInfo, scan
+from . import read_frames
+from .video import DecodeReport, Limits, VideoInfo, scan
 
 BLOCK_BYTES = 256 * 2**20  # of pictures in one Clips event, unless a single clip has more
 

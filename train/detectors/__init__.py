@@ -80,9 +80,21 @@ def from_published(
     arrays are what those do not tell, as for `create_detector`. Raises UsageError for weights of
     no known detector, and for missing or left-over keys.
     """
-    from .published import load_published
+    from .published import check_asked, fill, sizes_of, unwrap
 
-    return load_published(state_dict, settings, arrays)
+    weights = unwrap(state_dict)
+    name, sizes = sizes_of(weights)
+    settings = settings or {}
+    check_asked(name, sizes, settings)
+    detector = create_detector(
+        name,
+        visual_dim=sizes.visual_dim,
+        text_dim=sizes.text_dim,
+        settings={**sizes.settings, **settings},
+        arrays=arrays,
+    )
+    fill(detector, name, weights)
+    return detector.eval()
 
 
 def __getattr__(name: str) -> Any:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from vad.errors import UsageError
 
-from . import create_detector
 from .interface import Detector
 from .settings import PEL4VADSettings
 
@@ -108,27 +106,6 @@ ALIASES = {
     "to_logits.weight": "to_logits.0.weight",  # MGFN, as its comparative study saves it
     "to_logits.bias": "to_logits.0.bias",
 }
-
-
-def load_published(
-    state_dict: Mapping[str, Any],
-    settings: Mapping[str, Any] | None,
-    arrays: Mapping[str, ArrayLike] | None,
-) -> Detector:
-    """See `from_published`."""
-    weights = unwrap(state_dict)
-    name, sizes = sizes_of(weights)
-    settings = settings or {}
-    check_asked(name, sizes, settings)
-    detector = create_detector(
-        name,
-        visual_dim=sizes.visual_dim,
-        text_dim=sizes.text_dim,
-        settings={**sizes.settings, **settings},
-        arrays=arrays,
-    )
-    fill(detector, name, weights)
-    return detector.eval()
 
 
 def check_asked(name: str, sizes: Sizes, settings: Mapping[str, Any]) -> None:
