@@ -34,11 +34,11 @@ from vad.stages.train.training import train
 from vad.store import FeatureStore
 
 FIGURES = {
-    "auc": ("frame", "auc"),
-    "ap": ("frame", "ap"),
-    "abnormal_auc": ("abnormal_only", "auc"),
-    "abnormal_ap": ("abnormal_only", "ap"),
-    "oracle_auc": ("oracle", "auc"),
+    "auc": "frame/auc",
+    "ap": "frame/ap",
+    "abnormal_auc": "abnormal_only/auc",
+    "abnormal_ap": "abnormal_only/ap",
+    "oracle_auc": "oracle/auc",
 }
 
 
@@ -108,7 +108,7 @@ def measure_seed(
         [s.frames for e in evaluations for s in e.scores],
         np.array([label.label for e in evaluations for label in e.labels]),
     )
-    return {name: figures[group][key] for name, (group, key) in FIGURES.items()} | {
+    return {name: figures.value(path) or 0.0 for name, path in FIGURES.items()} | {
         "train_s": train_s / len(folds)
     }
 

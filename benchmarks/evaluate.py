@@ -53,13 +53,13 @@ def main() -> None:
         started = time.perf_counter()
         evaluation = evaluate(folder / "run", folder / "segments.csv")
         result["score_s"] = time.perf_counter() - started
-        counts = evaluation.figures["counts"]
+        counts = evaluation.figures.counts
         result["figures_s"] = time.perf_counter() - started - result["score_s"]
         save(evaluation, folder / "out")
         result["total_s"] = time.perf_counter() - started
         result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         result["page_mb"] = (folder / "out" / "evaluation.html").stat().st_size / 2**20
-    result |= {"n_videos": counts["n_videos"], "n_frames": counts["n_frames"]}
+    result |= {"n_videos": counts.n_videos, "n_frames": counts.n_frames}
     result |= intervals(evaluation)
     write_json(args.json, result)
     for key, value in result.items():

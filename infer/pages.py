@@ -11,7 +11,7 @@ import hashlib
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from vad.files import committed
@@ -24,6 +24,16 @@ TEMPLATES = "templates"
 
 def write_page(path: Path, template: str, **values: object) -> None:
     """Write a page whole or not at all. It is written as it is made, so values may be iterators."""
+    with committed(path) as part, part.open("w", encoding="utf-8") as file:
+        file.writelines(_template(template).generate(**values))
+
+
+def render(template: str, **values: object) -> str:
+    """A part of a page, for a notebook."""
+    return _template(template).render(**values)
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader(__package__, TEMPLATES),
         autoescape=True,
@@ -34,8 +44,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters |= {"clock": clock, "base64": _base64}
     environment.globals |= {"version": VERSION}
-    with committed(path) as part, part.open("w", encoding="utf-8") as file:
-        file.writelines(environment.get_template(template).generate(**values))
+    return environment.get_template(name)
 
 
 def resource(name: str) -> Markup:

@@ -25,7 +25,7 @@ from vad.version import VERSION
 
 from .curves import Axis, axis_of, height_of, step_path, steps
 from .events import Event
-from .pages import hash_of, resource, write_page
+from .pages import hash_of, render, resource, write_page
 from .scores import VideoScores, exact
 from .times import timecode
 from .video.copies import Copies, make_copies, peak_picture
@@ -67,6 +67,11 @@ def write_report(
         overview=[Row(scores, axis) for scores in ordered] if len(ordered) > 1 else [],
         sections=_sections(order, path.parent, meter or Meter()),
     )
+
+
+def in_notebook(scores: VideoScores) -> str:
+    """The curve and the events of a video as HTML, for the output of a notebook."""
+    return render("scores.html", scores=scores, curve=Row(scores, axis_of([scores])).curve)
 
 
 def fitting(videos: Sequence[VideoScores], copies: Sequence[Copies | None]) -> list[Copies | None]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vad.errors import InternalError, UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord, key_of
+from vad.terminal import plain
 from vad.version import VERSION
 
 from .events import Event, find_events
@@ -26,16 +27,24 @@ from .settings import EventRule, Propagation
 from .times import timecode
 from .video.source import VideoSource, Viewer, watch
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 SCHEMA = "vad.scores/1"
+EVENT_COLUMNS = (
+    *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
+    *("peak", "peak_frame", "peak_s", "mean", "caption"),
+)
+N_SHOWN = 5  # events of which `repr` has a line
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VideoScores:
-    """What a detector says of one video.
+    """What a detector says of one video. Shows its events when printed, its curve in a notebook.
 
     snippets [snippets] and `frames` [frames] are in [0, 1], higher is more anomalous; times
-    [frames] are the presentation times in seconds from the first frame. `frames` and `events`
-    are made when they are first asked for; `dataclasses.replace` gives the same scores read by
+    [frames] are the presentation times in seconds from the first frame. `frames` and `events` are
+    computed when they are first asked for. `dataclasses.replace` gives the same scores read by
     another threshold or rule.
     """
 
@@ -82,6 +91,30 @@ class VideoScores:
         )
         return [dataclasses.replace(e, caption=self.caption_at(e.peak_frame)) for e in found]
 
+    def __repr__(self) -> str:
+        lines = [self.summary]
+        for number, event in enumerate(self.events[:N_SHOWN], start=1):
+            when = f"{timecode(event.start_s)} to {timecode(event.end_s)}"
+            lines.append(
+                f"  {number}  {when}  peak {event.peak:.3f}  {plain(event.caption)}".rstrip()
+            )
+        if (n_more := len(self.events) - N_SHOWN) > 0:
+            lines.append(f"  and {n_more} more")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return cast("str", import_module(".report", __package__).in_notebook(self))
+
+    @property
+    def summary(self) -> str:
+        """One line: how many events there are, and when the score is highest."""
+        n = len(self.events)
+        return (
+            f"{plain(self.video)}: {n or 'no'} event{'s' * (n != 1)}, "
+            f"highest {self.peak:.3f} at {timecode(self.peak_s)} "
+            f"(threshold {self.threshold:.3f})"
+        )
+
     @property
     def peak(self) -> float:
         """The score of the video: its highest."""
@@ -121,6 +154,22 @@ class VideoScores:
         path = Path(path) if path else Path(f"{key_of(self.video)}.png")
         _writers().write_png(path, self)
         return path
+
+    def to_dataframe(self, rows: Literal["frames", "snippets", "events"] = "frames") -> DataFrame:
+        """A pandas table of the frames, of the snippets or of the events, a row for each.
+
+        Raises UsageError where pandas is not installed.
+        """
+        if rows == "events":
+            values = [event_dict(event) for event in self.events]
+            names = list(EVENT_COLUMNS)
+        elif rows == "snippets":
+            values = self._snippet_dicts()
+            names = list(values[0])
+        else:
+            names = ["frame", "seconds", "score"]
+            values = [dict(zip(names, row, strict=True)) for row in self.rows()]
+        return dataframe({name: [value[name] for value in values] for name in names})
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, by the schema `vad.scores/1`; `from_dict` reads it."""
@@ -220,6 +269,15 @@ def event_dict(event: Event) -> dict[str, Any]:
         "mean": exact(event.mean),
         "caption": event.caption,
     }
+
+
+def dataframe(columns: Mapping[str, Sequence[object]]) -> DataFrame:
+    """A pandas table of named columns. Raises UsageError where pandas is not installed."""
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        raise UsageError("tables need the package pandas", hint="pip install pandas") from None
+    return DataFrame(columns)
 
 
 def _fields(value: Any, cls: type) -> dict[str, Any]:

@@ -22,17 +22,13 @@ from vad.store import key_of
 from vad.terminal import plain
 
 from .formats import FORMATS, check_formats
-from .scores import VideoScores, event_dict, exact
+from .scores import EVENT_COLUMNS, VideoScores, event_dict, exact
 from .times import frame_timecode, timecode
 from .video.source import Viewer
 
 if TYPE_CHECKING:
     from .video.copies import Copies
 
-EVENT_COLUMNS = (
-    *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
-    *("peak", "peak_frame", "peak_s", "mean", "caption"),
-)
 EDL_RATES, OTHER_EDL_RATE = (24, 25, 30, 48, 50, 60), 25  # SMPTE's, frames per second
 MOST_EDL_EVENTS = 999  # event numbers have three digits
 NO_TAGS = str.maketrans("<>{}", "[][]")

@@ -1,9 +1,9 @@
-"""What `vad score` and `vad events` do with scores: a line a video on stdout, and files."""
+"""What `vad score` and `vad events` do with scores: a line per video on stdout, and files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +14,7 @@ from vad.files import write_text
 from vad.progress import meter
 from vad.stages.infer.formats import FORMATS
 from vad.stages.infer.scores import VideoScores, event_dict, exact
-from vad.stages.infer.summary import summary
+from vad.stages.infer.times import timecode
 from vad.stages.infer.writers import ScoreFiles, path_of
 from vad.terminal import plain
 
@@ -86,7 +86,7 @@ class Results:
 
 def in_words(scores: VideoScores, _: Sequence[Path]) -> str:
     """A line for people."""
-    return summary(scores)
+    return scores.summary
 
 
 def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
@@ -103,3 +103,20 @@ def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
         "files": [str(path) for path in paths],
     }
     return json.dumps(found, allow_nan=False)
+
+
+def events_table(videos: Iterable[VideoScores]) -> str:
+    """A row per event: video, number, start, end, peak, and what is seen where that is known."""
+    rows = [("video", "event", "start", "end", "peak", "")]
+    for scores in videos:
+        for number, event in enumerate(scores.events, start=1):
+            times = timecode(event.start_s), timecode(event.end_s)
+            words = plain(scores.video), plain(event.caption)
+            rows.append((words[0], str(number), *times, f"{event.peak:.3f}", words[1]))
+    if len(rows) == 1:
+        return "no events"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

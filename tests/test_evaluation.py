@@ -1,13 +1,17 @@
 """Figures of events, kinds and intervals by hand; the page and the tables of an evaluation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from vad.stages.infer.evaluation.metrics import Metrics, Moment
 from vad.stages.infer.evaluation.tables import metrics_table, worst_table
 from vad.stages.train.metrics import Pool, evaluate, ranking, sweep
 from vad.stages.train.metrics.bootstrap import Ranker, decision_intervals, draw, interval
 from vad.stages.train.metrics.events import event_figures, first_alarms, n_matches
+from vad.stages.train.metrics.figures import Confusion, Overlap
 
 
 @pytest.mark.parametrize(
@@ -49,12 +53,12 @@ def test_events_by_hand():
     predicted = [[(15, 20)], [(2, 4), (6, 8)], [(0, 10)]]
     times_s = [np.arange(41) / 10, np.arange(73) * 100.0, np.arange(11) / 10]
     figures = event_figures(true, predicted, np.array([True, False, True]), times_s)
-    assert (figures["n_events"], figures["n_predicted"]) == (3, 4)
-    assert figures["iou_0.5"] == {"precision": 2 / 4, "recall": 2 / 3, "f1": 4 / 7}
-    assert figures["detected"] == 2 / 3
-    assert figures["delay_mean_s"] == pytest.approx((0.5 + 0) / 2)  # frame 15 of 10, at 10 a second
-    assert figures["delay_median_s"] == pytest.approx(0.25)
-    assert figures["false_alarms_per_hour"] == 2 / 2  # two in a normal video of 7200 s
+    assert (figures.n_events, figures.n_predicted) == (3, 4)
+    assert figures.iou[0.5] == Overlap(precision=2 / 4, recall=2 / 3, f1=4 / 7)
+    assert figures.detected == 2 / 3
+    assert figures.delay_mean_s == pytest.approx((0.5 + 0) / 2)  # frame 15 of 10, at 10 a second
+    assert figures.delay_median_s == pytest.approx(0.25)
+    assert figures.false_alarms_per_hour == 2 / 2  # two in a normal video of 7200 s
 
 
 TRUTH = [[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 0, 0], [0, 0]]
@@ -64,33 +68,33 @@ KINDS = ["normal", "fight", "fire+fight", "normal"]
 
 
 def test_kinds_by_hand():
-    found = evaluate(TRUTH, SCORES, LABELS, threshold=0.5, categories=KINDS)["categories"]
+    found = evaluate(TRUTH, SCORES, LABELS, threshold=0.5, categories=KINDS).categories
     assert list(found) == ["fight", "fire"]
     fire, fight = found["fire"], found["fight"]
-    assert (fire["n_videos"], fire["n_frames"], fire["n_anomalous_frames"]) == (1, 4, 2)
+    assert (fire.n_videos, fire.n_frames, fire.n_anomalous_frames) == (1, 4, 2)
     # 0.4 and 0.4 against 0.8 and 0.4 of the same video: each loses one and ties one
-    assert fire["abnormal_only_auc"] == 1 / 4
+    assert fire.abnormal_only_auc == 1 / 4
     # and against 0.1 0.6 0.1 0.1 0.0 0.2 besides: 5 more wins each
-    assert fire["auc"] == (5 + 0.5) / 8
-    assert (fire["recall"], fire["video_recall"]) == (0, 1)  # the video is flagged, for 0.8
-    assert (fight["n_videos"], fight["recall"]) == (2, 2 / 4)  # a video of two kinds is of both
+    assert fire.auc == (5 + 0.5) / 8
+    assert (fire.recall, fire.video_recall) == (0, 1)  # the video is flagged, for 0.8
+    assert (fight.n_videos, fight.recall) == (2, 2 / 4)  # a video of two kinds is of both
 
 
 def test_a_sweep_is_the_decision_at_every_threshold():
     pool = Pool.of([np.array(t, bool) for t in TRUTH], [np.array(s) for s in SCORES])
     rows, best = sweep(pool, np.array(LABELS, bool)[pool.video])
-    assert [row["threshold"] for row in rows] == [0.9, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
+    assert [row.threshold for row in rows] == [0.9, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     truth, scores = np.concatenate(TRUTH).astype(bool), np.concatenate(SCORES)
     for row in rows:
-        flagged = scores >= row["threshold"]
-        assert row["precision"] == pytest.approx(sk.precision_score(truth, flagged), abs=1e-12)
-        assert row["recall"] == pytest.approx(sk.recall_score(truth, flagged), abs=1e-12)
-        assert row["f1"] == pytest.approx(sk.f1_score(truth, flagged), abs=1e-12)
+        flagged = scores >= row.threshold
+        assert row.precision == pytest.approx(sk.precision_score(truth, flagged), abs=1e-12)
+        assert row.recall == pytest.approx(sk.recall_score(truth, flagged), abs=1e-12)
+        assert row.f1 == pytest.approx(sk.f1_score(truth, flagged), abs=1e-12)
     at_half = rows[3]  # 0.9 and 0.5 of 4 anomalous, 0.8 and 0.6 of 10 normal frames
-    assert at_half["youden"] == pytest.approx(2 / 4 - 2 / 10)
-    assert at_half["false_alarm_rate"] == 1 / 6
-    assert best["threshold"] == 0.4  # all 4, and 0.8, 0.6, 0.4 of 10
-    assert best["youden"] == pytest.approx(1 - 3 / 10)
+    assert at_half.youden == pytest.approx(2 / 4 - 2 / 10)
+    assert at_half.false_alarm_rate == 1 / 6
+    assert best.threshold == 0.4  # all 4, and 0.8, 0.6, 0.4 of 10
+    assert best.youden == pytest.approx(1 - 3 / 10)
 
 
 def long_set(seed=0, n_videos=30):
@@ -115,10 +119,10 @@ def test_runs_of_frames_have_the_figures_of_the_frames():
     assert len(pool.scores) < pool.n_frames.sum() / 8
     frames = np.concatenate(truth), np.concatenate(scores)
     figures = ranking(pool.truth, pool.scores, pool.n_frames)
-    assert figures["auc"] == pytest.approx(sk.roc_auc_score(*frames), abs=1e-12)
-    assert figures["ap"] == pytest.approx(sk.average_precision_score(*frames), abs=1e-12)
+    assert figures.auc == pytest.approx(sk.roc_auc_score(*frames), abs=1e-12)
+    assert figures.ap == pytest.approx(sk.average_precision_score(*frames), abs=1e-12)
     precision, recall, _ = sk.precision_recall_curve(*frames)
-    assert figures["pr_auc"] == pytest.approx(sk.auc(recall, precision), abs=1e-12)
+    assert figures.pr_auc == pytest.approx(sk.auc(recall, precision), abs=1e-12)
 
 
 def test_a_resample_has_the_figures_of_the_videos_it_repeats():
@@ -147,11 +151,11 @@ def test_intervals_hold_the_figure_and_narrow_with_more_videos():
     few, many = (evaluate(*long_set(n_videos=n), threshold=0.5) for n in (10, 160))
     widths = []
     for figures in (few, many):
-        low, high = figures["intervals"]["frame.auc"]
-        assert low < figures["frame"]["auc"] < high
+        low, high = figures.intervals["frame.auc"]
+        assert low < figures.frame.auc < high
         widths.append(high - low)
-        low, high = figures["intervals"]["at_threshold.recall"]
-        assert low < figures["at_threshold"]["recall"] < high
+        low, high = figures.intervals["at_threshold.recall"]
+        assert low < figures.at_threshold.recall < high
     assert widths[1] < widths[0] / 2  # 16 times the videos: a quarter, by the square root
 
 
@@ -170,25 +174,33 @@ def test_videos_that_are_all_alike_have_no_spread_and_what_has_no_value_no_inter
 
 def test_folds_are_judged_by_their_own_thresholds():
     figures = evaluate([[0, 1], [0, 1]], [[0.1, 0.3], [0.6, 0.9]], [1, 1], threshold=[0.2, 0.8])
-    assert figures["at_threshold"]["confusion"] == {"tn": 2, "fp": 0, "fn": 0, "tp": 2}
-    assert figures["at_threshold"]["threshold"] == [0.2, 0.8]
+    assert figures.at_threshold.confusion == Confusion(tn=2, fp=0, fn=0, tp=2)
+    assert figures.at_threshold.threshold == [0.2, 0.8]
     same = evaluate([[0, 1], [0, 1]], [[0.1, 0.3], [0.6, 0.9]], [1, 1], threshold=[0.2, 0.2])
-    assert same["at_threshold"]["confusion"]["fp"] == 1
-    assert same["at_threshold"]["threshold"] == 0.2
+    assert same.at_threshold.confusion.fp == 1
+    assert same.at_threshold.threshold == 0.2
 
 
 def shown(**changed):
-    figures = evaluate(TRUTH, SCORES, LABELS, threshold=0.5, categories=KINDS)
-    moment = {"start_timecode": "00:00:01.000", "end_timecode": "00:00:02.500", "peak": 0.8125}
-    return {
-        **figures,
-        "name": "rtfm",
-        "stamp": "",
-        "threshold": 0.5,
-        "selected_on": "validation",
-        "worst": {"false_alarms": [{**moment, "video": "cam [1]"}], "misses": []},
-        **changed,
-    }
+    moment = Moment("cam [1]", "", 1.0, 2.5, 1.5, "00:00:01.000", "00:00:02.500", 0.8125)
+    result = Metrics(
+        run="runs/rtfm",
+        runs=["runs/rtfm"],
+        name="rtfm",
+        detector="rtfm",
+        split="test",
+        truth="segments.csv",
+        selected_on="validation",
+        stamp="",
+        threshold=0.5,
+        loss=None,
+        training={},
+        figures=evaluate(TRUTH, SCORES, LABELS, threshold=0.5, categories=KINDS),
+        false_alarms=[moment],
+        misses=[],
+        videos=[],
+    )
+    return replace(result, **changed)
 
 
 def test_the_table_puts_results_side_by_side_and_says_what_must_be_said():

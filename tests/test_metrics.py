@@ -1,6 +1,7 @@
 """Figures worked by hand, and scikit-learn or the plain definition as second witness."""
 
 import json
+from dataclasses import asdict
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,7 @@ from vad.stages.train.metrics import (
     ranking,
     validate,
 )
+from vad.stages.train.metrics.figures import Confusion, Counts, Ranking
 
 
 def bools(values: ArrayLike) -> Bools:
@@ -63,14 +65,12 @@ def test_ranking_by_hand(
     truth: list[Any], scores: list[Any], auc: float, ap: float, pr_auc: float
 ) -> None:
     figures = ranking(bools(truth), np.array(scores))
-    assert figures == pytest.approx({"auc": auc, "ap": ap, "pr_auc": pr_auc})
+    assert asdict(figures) == pytest.approx({"auc": auc, "ap": ap, "pr_auc": pr_auc})
 
 
 @pytest.mark.parametrize("truth", [[0, 0, 0], [1, 1, 1]])
 def test_one_class_cannot_be_ranked(truth: list[Any]) -> None:
-    assert ranking(bools(truth), np.array([0.1, 0.5, 0.9])) == dict.fromkeys(
-        ("auc", "ap", "pr_auc")
-    )
+    assert ranking(bools(truth), np.array([0.1, 0.5, 0.9])) == Ranking(None, None, None)
 
 
 @pytest.mark.parametrize("levels", [None, 4])
@@ -78,8 +78,8 @@ def test_auc_is_the_chance_to_outscore_a_normal_frame(levels: int | None) -> Non
     truth, scores, labels = random_set(1, levels=levels)
     truth_, scores_ = np.concatenate(truth), np.concatenate(scores)
     wins = [(a > n) + (a == n) / 2 for a, n in product(scores_[truth_], scores_[~truth_])]
-    figures = evaluate(truth, scores, labels)["frame"]
-    assert figures["auc"] == pytest.approx(np.mean(wins), abs=1e-12)
+    figures = evaluate(truth, scores, labels).frame
+    assert figures.auc == pytest.approx(np.mean(wins), abs=1e-12)
 
 
 @pytest.mark.parametrize("levels", [None, 4])
@@ -92,10 +92,11 @@ def test_ap_is_the_sum_of_precision_times_gained_recall(levels: int | None) -> N
         recall = (flagged & truth_).sum() / truth_.sum()
         expected += (recall - recall_before) * (flagged & truth_).sum() / flagged.sum()
         recall_before = recall
-    figures = evaluate(truth, scores, labels)["frame"]
-    assert figures["ap"] == pytest.approx(expected, abs=1e-12)
+    figures = evaluate(truth, scores, labels).frame
+    assert figures.ap == pytest.approx(expected, abs=1e-12)
     if levels:  # ties are where the two conventions part
-        assert figures["pr_auc"] > figures["ap"] + 0.01
+        assert figures.pr_auc is not None
+        assert figures.pr_auc > expected + 0.01
 
 
 def test_decision_by_hand() -> None:
@@ -103,12 +104,12 @@ def test_decision_by_hand() -> None:
     truth = bools([1, 1, 1, 0, 0, 0, 0, 0])
     flagged = bools([1, 1, 0, 1, 0, 0, 0, 0])
     figures = decision(truth, flagged)
-    assert figures["confusion"] == {"tn": 4, "fp": 1, "fn": 1, "tp": 2}
-    assert figures["accuracy"] == 6 / 8
-    assert figures["precision"] == 2 / 3
-    assert figures["recall"] == 2 / 3
-    assert figures["f1"] == 4 / 6
-    assert figures["macro_f1"] == pytest.approx((4 / 6 + 8 / 10) / 2)
+    assert figures.confusion == Confusion(tn=4, fp=1, fn=1, tp=2)
+    assert figures.accuracy == 6 / 8
+    assert figures.precision == 2 / 3
+    assert figures.recall == 2 / 3
+    assert figures.f1 == 4 / 6
+    assert figures.macro_f1 == pytest.approx((4 / 6 + 8 / 10) / 2)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.25, 0.71])
@@ -116,7 +117,7 @@ def test_decisions_agree_with_scikit_learn(threshold: float) -> None:
     truth, scores, labels = random_set(3, levels=8)
     truth_, scores_ = np.concatenate(truth), np.concatenate(scores)
     flagged = scores_ >= threshold
-    figures = evaluate(truth, scores, labels, threshold=threshold)["at_threshold"]
+    figures = evaluate(truth, scores, labels, threshold=threshold).at_threshold
     witness = {
         "f1": sk.f1_score(truth_, flagged),
         "macro_f1": sk.f1_score(truth_, flagged, average="macro"),
@@ -124,9 +125,10 @@ def test_decisions_agree_with_scikit_learn(threshold: float) -> None:
         "precision": sk.precision_score(truth_, flagged),
         "recall": sk.recall_score(truth_, flagged),
     }
-    assert {name: figures[name] for name in witness} == pytest.approx(witness, abs=1e-12)
+    assert figures is not None
+    assert {name: asdict(figures)[name] for name in witness} == pytest.approx(witness, abs=1e-12)
     tn, fp, fn, tp = sk.confusion_matrix(truth_, flagged).ravel()
-    assert figures["confusion"] == {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    assert figures.confusion == Confusion(tn=tn, fp=fp, fn=fn, tp=tp)
 
 
 def test_a_small_test_set_by_hand() -> None:
@@ -134,35 +136,34 @@ def test_a_small_test_set_by_hand() -> None:
     scores = [[0.1, 0.6, 0.1, 0.1], [0.3, 0.9, 0.5, 0.2], [0.0, 0.2]]
     times_s = [np.arange(len(one) + 1) / 2 for one in truth]  # two frames a second
     figures = evaluate(truth, scores, [0, 1, 0], threshold=0.7, times_s=times_s)
-    assert figures["counts"] == {
-        "n_videos": 3,
-        "n_abnormal_videos": 1,
-        "n_frames": 10,
-        "n_anomalous_frames": 2,
-    }
-    assert figures["frame"]["auc"] == 15 / 16  # of 2 x 8 pairs, only 0.5 loses to 0.6
-    assert figures["abnormal_only"]["auc"] == 1.0  # within its own video nothing is in the way
-    assert figures["oracle"]["auc"] == 7 / 8  # 6 of 8 are beaten, 2 tie
-    assert figures["oracle"]["ap"] == 1 / 2  # all four of the video, two of them right
+    assert figures.counts == Counts(
+        n_videos=3, n_abnormal_videos=1, n_frames=10, n_anomalous_frames=2
+    )
+    assert figures.frame.auc == 15 / 16  # of 2 x 8 pairs, only 0.5 loses to 0.6
+    assert figures.abnormal_only.auc == 1.0  # within its own video nothing is in the way
+    assert figures.oracle.auc == 7 / 8  # 6 of 8 are beaten, 2 tie
+    assert figures.oracle.ap == 1 / 2  # all four of the video, two of them right
     # at 0.5 the threshold itself is flagged: 0.6 (wrong), 0.9 and 0.5 (right)
-    assert figures["at_0.5"]["confusion"] == {"tn": 7, "fp": 1, "fn": 0, "tp": 2}
-    assert figures["at_0.5"]["false_alarm_rate"] == 1 / 6  # of the six frames of normal videos
-    assert figures["at_threshold"]["confusion"] == {"tn": 8, "fp": 0, "fn": 1, "tp": 1}
-    assert figures["at_threshold"]["false_alarm_rate"] == 0
-    assert figures["at_threshold"]["threshold"] == 0.7
+    assert figures.at_half.confusion == Confusion(7, 1, 0, 2)
+    assert figures.at_half.false_alarm_rate == 1 / 6  # of the six frames of normal videos
+    assert figures.at_threshold is not None
+    assert figures.at_threshold.confusion == Confusion(8, 0, 1, 1)
+    assert figures.at_threshold.false_alarm_rate == 0
+    assert figures.at_threshold.threshold == 0.7
     # videos score 0.6, 0.9 and 0.2
-    assert figures["video"]["auc"] == 1.0
-    assert figures["video"]["at_0.5"]["confusion"] == {"tn": 1, "fp": 1, "fn": 0, "tp": 1}
-    assert figures["video"]["at_0.5"]["false_alarm_rate"] == 1 / 2
-    assert figures["video"]["at_threshold"]["accuracy"] == 1.0
-    assert figures["undefined"] == {}
+    assert figures.video.auc == 1.0
+    assert figures.video.at_half.confusion == Confusion(1, 1, 0, 1)
+    assert figures.video.at_half.false_alarm_rate == 1 / 2
+    assert figures.video.at_threshold is not None
+    assert figures.video.at_threshold.accuracy == 1.0
+    assert figures.undefined == {}
 
 
 def test_video_scores_replace_the_highest_frame_scores() -> None:
     truth, scores, labels = [bools([0, 0]), bools([1, 0])], [[0.9, 0.1], [0.8, 0.2]], [0, 1]
     assert peak_scores(scores).tolist() == [0.9, 0.8]
-    assert evaluate(truth, scores, labels)["video"]["auc"] == 0.0
-    assert evaluate(truth, scores, labels, video_scores=[0.2, 0.7])["video"]["auc"] == 1.0
+    assert evaluate(truth, scores, labels).video.auc == 0.0
+    assert evaluate(truth, scores, labels, video_scores=[0.2, 0.7]).video.auc == 1.0
 
 
 @pytest.mark.parametrize(
@@ -195,25 +196,23 @@ def test_what_has_no_value_is_none_and_explained(
     truth: list[Any], scores: list[Any], labels: list[int], undefined: set[str]
 ) -> None:
     figures = evaluate(truth, scores, labels)
-    assert undefined <= figures["undefined"].keys()
+    assert undefined <= figures.undefined.keys()
+    values = {path: value for path, value, *_ in figures.rows()}
     for path in undefined:
-        value = figures
-        for name in path.replace("0.5", "half").split("."):
-            value = value[name.replace("half", "0.5")]
-        assert value is None
-        assert len(figures["undefined"][path].split()) >= 3
-    json.dumps(figures, allow_nan=False)
+        assert values[path] is None
+        assert len(figures.undefined[path].split()) >= 3
+    json.dumps(figures.to_dict(), allow_nan=False)
 
 
 def test_recall_of_a_silent_detector_is_zero_not_unknown() -> None:
-    at_half = evaluate([bools([0, 1])], [[0.1, 0.2]], [1])["at_0.5"]
-    assert (at_half["recall"], at_half["f1"], at_half["precision"]) == (0.0, 0.0, None)
+    at_half = evaluate([bools([0, 1])], [[0.1, 0.2]], [1]).at_half
+    assert (at_half.recall, at_half.f1, at_half.precision) == (0.0, 0.0, None)
 
 
 def test_without_a_threshold_only_half_is_judged() -> None:
     figures = evaluate([bools([0, 1])], [[0.1, 0.9]], [1])
-    assert figures["at_threshold"] is None
-    assert figures["undefined"]["at_threshold"] == "no threshold was given"
+    assert figures.at_threshold is None
+    assert figures.undefined["at_threshold"] == "no threshold was given"
 
 
 @pytest.mark.parametrize(
@@ -293,6 +292,7 @@ def test_best_threshold_needs_both_labels(labels: list[int]) -> None:
 def test_a_video_is_flagged_exactly_when_one_of_its_frames_is() -> None:
     truth, scores, labels = random_set(4)
     threshold = best_threshold(labels, peak_scores(scores))
-    figures = evaluate(truth, scores, labels, threshold=threshold)["video"]["at_threshold"]
+    figures = evaluate(truth, scores, labels, threshold=threshold).video.at_threshold
     flagged = bools([(one >= threshold).any() for one in scores])
-    assert figures["confusion"] == confusion(labels.astype(bool), flagged)
+    assert figures is not None
+    assert figures.confusion == confusion(labels.astype(bool), flagged)

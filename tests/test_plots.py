@@ -21,6 +21,7 @@ from vad.stages.infer.evaluation.plots import (
     plot_training,
 )
 from vad.stages.infer.times import clock
+from vad.stages.train.metrics.figures import Confusion, SweepRow
 
 TIMES_S = np.arange(1000) / 10  # 0 to 100 s
 TRUTH = TIMES_S >= 60
@@ -28,7 +29,7 @@ SCORES = np.where(TRUTH, 0.8, 0.1)
 HISTORY = [{"epoch": e, "loss": 1 / e, "validation auc": 1 - 0.5 / e} for e in range(1, 6)]
 
 SWEEP = [
-    {"threshold": t, "precision": t, "recall": 1 - t, "f1": 0.5, "false_alarm_rate": None}
+    SweepRow(threshold=t, precision=t, recall=1 - t, f1=0.5, false_alarm_rate=None, youden=None)
     for t in (0.2, 0.5, 0.8)
 ]
 KINDS: dict[str, dict[str, float | None]] = {
@@ -42,7 +43,7 @@ PICTURES: dict[str, Draw] = {
     "roc": lambda path: plot_roc(path, TRUTH, {"rtfm": SCORES}),
     "pr": lambda path: plot_pr(path, TRUTH, {"rtfm": SCORES}),
     "distribution": lambda path: plot_score_distribution(path, TRUTH, SCORES, threshold=0.5),
-    "confusion": lambda path: plot_confusion(path, {"tn": 5, "fp": 1, "fn": 0, "tp": 2}),
+    "confusion": lambda path: plot_confusion(path, Confusion(tn=5, fp=1, fn=0, tp=2)),
     "thresholds": lambda path: plot_thresholds(path, SWEEP, threshold=0.5),
     "categories": lambda path: plot_categories(path, KINDS),
     "training": lambda path: plot_training(path, HISTORY, chosen_epoch=3),

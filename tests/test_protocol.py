@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,20 +143,35 @@ def test_selected_on_test_is_said_on_every_output(made, vad, tmp_path):
         assert ("selected on test" in (folder / "metrics.json").read_text()) is marked
 
 
+def test_an_evaluation_shows_its_figures(made):
+    found = evaluate(made / "cheat", made / "segments.csv")
+    head, frames, *rest = repr(found).splitlines()
+    assert head.startswith("Evaluation of cheat on ")
+    assert head.endswith("; SELECTED ON TEST")
+    assert f"AUC {found.figures.frame.auc:.4f}" in frames
+    assert len(rest) == 3
+    assert f"<td>{found.figures.video.auc:.4f}" in found._repr_html_()
+    pandas = pytest.importorskip("pandas", reason="pip install pandas")
+    table = found.to_dataframe().set_index("figure")
+    assert isinstance(table, pandas.DataFrame)
+    value, low, high = table.loc["frame.auc"]
+    assert (value, (low, high)) == (found.figures.frame.auc, found.figures.intervals["frame.auc"])
+
+
 def test_folds_are_pooled_into_one_result(made, vad, tmp_path):
     folds = [evaluate(made / f"fold{i}", made / "segments.csv") for i in range(3)]
     whole = pool(folds)
     assert sorted(label.video for label in whole.labels) == sorted(
         f"{kind}{i}" for i in range(9) for kind in "na"
     )
-    assert whole.figures["counts"]["n_frames"] == 18 * 80
+    assert whole.figures.counts.n_frames == 18 * 80
     runs = [made / f"fold{i}" for i in range(3)]
     code, _, _ = vad(
         *("evaluate", *runs, "--pool", "--segments", made / "segments.csv", "--out", tmp_path)
     )
     assert code == 0
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert written["frame"] == whole.figures["frame"]
+    assert written["frame"] == asdict(whole.figures.frame)
     assert len(written["runs"]) == 3
     with pytest.raises(UsageError, match="honest holds out no fold; train with --fold"):
         pool([folds[0], evaluate(made / "honest", made / "segments.csv")])

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from vad.errors import InternalError, UsageError
 from vad.stages.infer.curves import axis_of, height_of
-from vad.stages.infer.scores import exact, read_scores
+from vad.stages.infer.scores import EVENT_COLUMNS, exact, read_scores
 from vad.stages.infer.settings import EventRule, Propagation
 from vad.stages.infer.times import timecode
 
@@ -74,6 +75,42 @@ def test_numbers_in_files_are_exactly_those_of_the_arrays():
     for value in np.random.default_rng(1).random(1000, np.float32):
         assert np.float32(exact(value)) == value
     assert json.dumps(exact(np.float32(0.1))) == "0.1"
+
+
+def test_scores_show_their_events_when_printed_and_their_curve_in_a_notebook(make_scores):
+    captions = ["a street", "<b>fire</b>\x1b", "a street"]
+    scores = make_scores(SNIPPETS, n_frames=40, captions=captions)
+    assert repr(scores).splitlines() == [
+        "video: 1 event, highest 0.700 at 00:00:01.600 (threshold 0.500)",
+        r"  1  00:00:01.600 to 00:00:03.200  peak 0.700  <b>fire</b>\x1b",
+    ]
+    assert repr(make_scores([0.9, 0.1] * 7, rule=EventRule(merge_gap=0))).endswith("\n  and 2 more")
+    page = scores._repr_html_()
+    assert "<svg" in page
+    assert "&lt;b&gt;fire" in page
+    assert "<b>fire" not in page
+
+
+@pytest.mark.parametrize(
+    ("rows", "n", "columns"),
+    [
+        ("frames", 40, ["frame", "seconds", "score"]),
+        ("snippets", 3, ["snippet", "start_frame", "end_frame", "start_s", "end_s", "score"]),
+        ("events", 1, list(EVENT_COLUMNS)),
+    ],
+)
+def test_scores_as_tables(make_scores, rows, n, columns):
+    pytest.importorskip("pandas", reason="pip install pandas")
+    table = make_scores(SNIPPETS, n_frames=40).to_dataframe(rows)
+    assert (len(table), list(table.columns)) == (n, columns)
+    calm = make_scores([0.1]).to_dataframe("events")
+    assert (len(calm), list(calm.columns)) == (0, list(EVENT_COLUMNS))
+
+
+def test_a_table_without_pandas_says_what_to_install(make_scores, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match="tables need the package pandas; pip install pandas"):
+        make_scores(SNIPPETS, n_frames=40).to_dataframe()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +110,9 @@ def test_every_batch_is_balanced_and_every_video_of_the_larger_class_is_seen_onc
 
 def test_training_on_video_labels_finds_the_anomalous_frames(data, run):
     figures = evaluate(run.path, data / "segments.csv").figures
-    assert figures["frame"]["auc"] > 0.9
-    assert figures["abnormal_only"]["auc"] > 0.9
-    assert figures["counts"]["n_videos"] == 8
+    assert figures.frame.auc > 0.9
+    assert figures.abnormal_only.auc > 0.9
+    assert figures.counts.n_videos == 8
 
 
 def test_a_run_holds_all_that_is_needed_to_use_it(run):
@@ -172,7 +173,7 @@ ALONE = {"visual": {"fusion": "visual"}, "text": {"fusion": "text"}, "both": {}}
 def test_training_on_text_finds_the_anomalous_frames(data, tmp_path, streams):
     train(data / "features.zarr", data / "labels.csv", tmp_path / "r", **QUICK, **STREAMS[streams])
     figures = evaluate(tmp_path / "r", data / "segments.csv").figures
-    assert figures["abnormal_only"]["auc"] > 0.9
+    assert figures.abnormal_only.auc > 0.9
 
 
 def store_of(folder, kinds):
@@ -269,7 +270,7 @@ def test_evaluation_writes_figures_and_plots(data, run, tmp_path):
     evaluation = evaluate(run.path, data / "segments.csv")
     save(evaluation, tmp_path)
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert written["frame"] == evaluation.figures["frame"]
+    assert written["frame"] == asdict(evaluation.figures.frame)
     assert written["selected_on"] == "validation"
     assert len(written["videos"]) == 8
     plots = {p.name for p in tmp_path.glob("*.png")}

@@ -12,9 +12,8 @@ from PIL import Image
 
 from vad.errors import UsageError
 from vad.stages.infer.formats import FORMATS, check_formats
-from vad.stages.infer.summary import events_table
 from vad.stages.infer.writers import ScoreFiles, cell, save
-from vad.stages.pipelines.results import Results, in_words
+from vad.stages.pipelines.results import Results, events_table, in_words
 from vad.terminal import plain
 
 # 64 frames, ten a second: events at 1.6 to 3.2 s (frames 16 to 31) and 4.8 to 6.4 s (48 to 63)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +23,11 @@ MOST_CURVES = 20  # drawn as PNG files, those with the worst mistakes; the page 
 
 def save(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write `metrics.json`, the plots and `evaluation.html` of one result; the paths written."""
-    figures = evaluation.to_dict()
     metrics = folder / "metrics.json"
-    write_json(metrics, figures)
-    drawn = _joint_plots([evaluation], folder) + _own_plots(evaluation, figures, folder)
-    page = write_evaluation(folder / "evaluation.html", [evaluation], [figures], drawn)
-    worst = _worst_first(evaluation, figures)[:MOST_CURVES]
+    write_json(metrics, evaluation.to_dict())
+    drawn = _joint_plots([evaluation], folder) + _own_plots(evaluation, folder)
+    page = write_evaluation(folder / "evaluation.html", [evaluation], drawn)
+    worst = _worst_first(evaluation)[:MOST_CURVES]
     curves = [
         _save_curve(folder / "videos", evaluation.scores[i], evaluation.truth[i]) for i in worst
     ]
@@ -38,11 +36,10 @@ def save(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 def save_comparison(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
     """Write `metrics.json` (a list), plots and a page of results side by side."""
-    figures = [evaluation.to_dict() for evaluation in evaluations]
     metrics = folder / "metrics.json"
-    write_json(metrics, figures)
+    write_json(metrics, [evaluation.to_dict() for evaluation in evaluations])
     drawn = _joint_plots(evaluations, folder)
-    page = write_evaluation(folder / "evaluation.html", evaluations, figures, drawn)
+    page = write_evaluation(folder / "evaluation.html", evaluations, drawn)
     return [metrics, page, *drawn]
 
 
@@ -77,7 +74,7 @@ def _joint_plots(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
         plots.plot_pr(folder / "pr.png", truth, scores, title=title)
         drawn += [folder / "roc.png", folder / "pr.png"]
     kinds = {
-        name: {kind: found["auc"] for kind, found in evaluation.figures["categories"].items()}
+        name: {kind: found.auc for kind, found in (evaluation.figures.categories or {}).items()}
         for name, evaluation in zip(names, evaluations, strict=True)
     }
     if any(len(found) > 1 for found in kinds.values()):
@@ -87,16 +84,17 @@ def _joint_plots(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
     return drawn
 
 
-def _own_plots(evaluation: Evaluation, figures: dict[str, Any], folder: Path) -> list[Path]:
+def _own_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Plots of one result alone."""
     truth = np.concatenate(evaluation.truth)
     scores = np.concatenate([s.frames for s in evaluation.scores])
-    threshold = figures["threshold"] if isinstance(figures["threshold"], float) else None
+    result = evaluation.metrics
+    threshold = result.threshold if isinstance(result.threshold, float) else None
     stamp = f" ({evaluation.stamp})" if evaluation.stamp else ""
     paths = {n: folder / f"{n}.png" for n in ("thresholds", "scores", "confusion", "training")}
     plots.plot_thresholds(
         paths["thresholds"],
-        figures["sweep"],
+        result.figures.sweep,
         threshold=threshold,
         title=f"What every threshold would give{stamp}",
     )
@@ -107,8 +105,9 @@ def _own_plots(evaluation: Evaluation, figures: dict[str, Any], folder: Path) ->
         threshold=threshold,
         title=f"Scores of normal and anomalous frames{stamp}",
     )
-    counts = figures["at_threshold"]["confusion"]
-    plots.plot_confusion(paths["confusion"], counts, title=f"Frames by truth and flag{stamp}")
+    if result.figures.at_threshold:
+        counts = result.figures.at_threshold.confusion
+        plots.plot_confusion(paths["confusion"], counts, title=f"Frames by truth and flag{stamp}")
     run = evaluation.runs[0]
     history = read_history(run.path / "history.csv") if len(evaluation.runs) == 1 else []
     if history:
@@ -117,10 +116,10 @@ def _own_plots(evaluation: Evaluation, figures: dict[str, Any], folder: Path) ->
     return [path for name, path in paths.items() if name != "training" or history]
 
 
-def _worst_first(evaluation: Evaluation, figures: dict[str, Any]) -> list[int]:
-    """Videos of the listed mistakes, then the others in their order."""
-    worst = figures["worst"]["false_alarms"] + figures["worst"]["misses"]
-    wrong = {moment["video"] for moment in worst}
+def _worst_first(evaluation: Evaluation) -> list[int]:
+    """The indices of the videos: those of the listed mistakes, then the others in their order."""
+    result = evaluation.metrics
+    wrong = {moment.video for moment in result.false_alarms + result.misses}
     index = range(len(evaluation.labels))
     return sorted(index, key=lambda i: evaluation.labels[i].video not in wrong)
 

@@ -5,11 +5,10 @@ The page allows itself nothing but its own style and pictures, so a video may be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from ..scores import VideoScores
 from ..times import clock
 from .plots import SERIES
 from .result import Evaluation
-from .tables import Line, lines
+from .tables import tables
 
 WIDTH, HEIGHT = 1000, 90  # of a curve, in its own units
 MARGIN = 2  # kept free above and below a curve
@@ -32,22 +31,17 @@ MOST_STEPS = 500  # of a curve
 def write_evaluation(
     path: Path,
     evaluations: Sequence[Evaluation],
-    figures: Sequence[Mapping[str, Any]],
     plots: Sequence[Path],
 ) -> Path:
-    """Write the page of one result, or of several side by side; its path.
-
-    figures are what the evaluations' `to_dict` gave, plots the PNG files to put in.
-    """
+    """Write the page of one result, or of several side by side, with PNG files in it; its path."""
     axis = _axis(evaluations)
     write_page(
         path,
         "evaluation.html",
         style=resource("evaluation.css"),
         title=" and ".join(dict.fromkeys(e.name for e in evaluations)),
-        evaluations=evaluations,
-        counts=figures[0]["counts"],
-        tables=list(_tables(figures)),
+        results=[evaluation.metrics for evaluation in evaluations],
+        tables=tables([evaluation.metrics for evaluation in evaluations]),
         plots=plots,
         axis=axis,
         colors=list(islice(cycle(SERIES), len(evaluations))),
@@ -56,19 +50,6 @@ def write_evaluation(
         height=HEIGHT,
     )
     return path
-
-
-def _tables(figures: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Line]]]:
-    """A small table for every section of figures: its heading and its lines."""
-    heading, rows = "", list[Line]()
-    for line in lines(figures):
-        if line.heading:
-            if rows:
-                yield heading, rows
-            heading, rows = line.name, []
-        else:
-            rows.append(line)
-    yield heading, rows
 
 
 @dataclass(frozen=True)

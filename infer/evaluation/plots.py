@@ -29,6 +29,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from vad.errors import UsageError
 from vad.files import committed
+from vad.stages.train.metrics.figures import Confusion, SweepRow
 
 from ..curves import steps, tick_step
 from ..times import clock
@@ -163,19 +164,19 @@ def plot_score_distribution(
 
 def plot_thresholds(
     path: Path,
-    sweep: Sequence[Mapping[str, float | None]],
+    sweep: Sequence[SweepRow],
     *,
     title: str = "What every threshold would give",
     threshold: float | None = None,
 ) -> None:
     """Draw precision, recall, F1 and false alarms over the threshold.
 
-    sweep as `vad.stages.train.metrics.sweep` gives it; `threshold` is the one of the run.
+    `threshold` is the one of the run.
     """
     if not sweep:
         raise UsageError("the sweep of thresholds is empty: there is nothing to draw")
     figure, axes = _figure(title, height_px=560)
-    levels = np.array([row["threshold"] for row in sweep], float)
+    levels = np.array([row.threshold for row in sweep], float)
     shown = (
         ("precision", "precision"),
         ("recall", "recall"),
@@ -183,7 +184,7 @@ def plot_thresholds(
         ("false_alarm_rate", "false alarms, normal videos"),
     )
     for (key, label), (color, dash) in zip(shown, _styles(), strict=False):
-        values = np.array([row[key] for row in sweep], float)  # None becomes a gap
+        values = np.array([getattr(row, key) for row in sweep], float)  # None becomes a gap
         axes.plot(levels, values, color=color, ls=dash, lw=1.8, label=label)
     if threshold is not None:
         label = f"threshold {threshold:.3g}"
@@ -230,10 +231,10 @@ def plot_categories(
 
 
 def plot_confusion(
-    path: Path, counts: Mapping[str, int], *, title: str = "Frames by truth and flag"
+    path: Path, counts: Confusion, *, title: str = "Frames by truth and flag"
 ) -> None:
-    """Draw a confusion matrix from its counts tn, fp, fn, tp; shares are of each row."""
-    table = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]], float)
+    """Draw a confusion matrix; shares are of each row."""
+    table = np.array([[counts.tn, counts.fp], [counts.fn, counts.tp]], float)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, axes = _figure(title, height_px=600)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.25)

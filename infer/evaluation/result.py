@@ -5,35 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vad.labels import Label, intervals_of
+from vad.stages.train.metrics import Figures, ranking
 from vad.stages.train.metrics import evaluate as figures_of
-from vad.stages.train.metrics import ranking
 from vad.stages.train.run import Run
-from vad.version import VERSION
+from vad.terminal import plain
 
-from ..scores import VideoScores
+from ..pages import render
+from ..scores import VideoScores, dataframe
 from ..times import timecode
+from .metrics import Metrics, Moment, VideoResult
+from .tables import tables
 
-SCHEMA = "vad.metrics/1"
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 N_WORST = 10  # false alarms and misses that are listed
 
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Scores, truth and figures of the videos of a split."""
+    """Scores, truth and figures of the videos of a split. Shows its main figures when printed."""
 
     runs: list[Run]  # one, or those of a k-fold set
     split: str
     labels: list[Label]
     scores: list[VideoScores]
-    truth: list[Bools]  # [frames] a video
+    truth: list[Bools]  # [frames] of every video
     truth_from: str  # the file
     loss: float | None = None  # of these videos; see `heldout_loss`
 
@@ -45,6 +50,7 @@ class Evaluation:
 
     @property
     def path(self) -> Path:
+        """The folder of the run; of several, of the first one."""
         return self.runs[0].path
 
     @property
@@ -62,52 +68,90 @@ class Evaluation:
 
     @property
     def times_s(self) -> list[NDArray[np.float64]]:
-        """When every frame of a video is shown, and when its last one ends: [frames + 1] each."""
+        """When frames are shown and the last one ends, in seconds: [frames + 1] per video."""
         return [
             np.append(s.times, max(s.record.duration_s, float(s.times[-1]))) for s in self.scores
         ]
 
     @cached_property
-    def figures(self) -> dict[str, Any]:
-        """Every figure, as `vad.stages.train.metrics.evaluate` names them."""
-        thresholds = [s.threshold for s in self.scores]
+    def figures(self) -> Figures:
+        """Every figure: `figures.frame.auc`, `figures.at_threshold.recall` and so on."""
         return figures_of(
             self.truth,
             [s.frames for s in self.scores],
             np.array([label.label for label in self.labels]),
-            threshold=thresholds,
+            threshold=[s.threshold for s in self.scores],
             events=[[(e.start_frame, e.end_frame) for e in s.events] for s in self.scores],
             times_s=self.times_s,
             categories=[label.category for label in self.labels],
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the frames, by the schema `vad.metrics/1`."""
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Everything but the frames: what `metrics.json` holds."""
         card = self.runs[0].card
-        return {
-            "schema": SCHEMA,
-            "generator": f"vad {VERSION}",
-            "run": str(self.path),
-            "runs": [str(run.path) for run in self.runs],
-            "name": self.name,
-            "detector": card["detector"]["name"],
-            "split": self.split,
-            "truth": self.truth_from,
-            "selected_on": self.selected_on,
-            "stamp": self.stamp,
-            "threshold": self.figures["at_threshold"]["threshold"],
-            "loss": self.loss,
-            "training": {
+        at_threshold = self.figures.at_threshold
+        return Metrics(
+            run=str(self.path),
+            runs=[str(run.path) for run in self.runs],
+            name=self.name,
+            detector=card["detector"]["name"],
+            split=self.split,
+            truth=self.truth_from,
+            selected_on=self.selected_on,
+            stamp=self.stamp,
+            threshold=at_threshold.threshold if at_threshold else [],
+            loss=self.loss,
+            training={
                 str(run.path): {"epoch": run.card["selection"].get("epoch")}
                 | run.card["selection"]["figures"]
                 for run in self.runs
             },
-            **self.figures,
-            "worst": {"false_alarms": self.false_alarms(), "misses": self.misses()},
-            "videos": self._videos(),
-        }
+            figures=self.figures,
+            false_alarms=self._false_alarms(),
+            misses=self._misses(),
+            videos=self._videos(),
+        )
 
-    def false_alarms(self) -> list[dict[str, Any]]:
+    def to_dict(self) -> dict[str, object]:
+        """Everything but the frames as plain values, by the schema `vad.metrics/1`."""
+        return self.metrics.to_dict()
+
+    def to_dataframe(self) -> DataFrame:
+        """The figures as a pandas table: figure, value, and its 95 % interval, low and high.
+
+        Raises UsageError where pandas is not installed.
+        """
+        rows = list(self.figures.rows())
+        names = "figure", "value", "low", "high"
+        return dataframe(dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+    def __repr__(self) -> str:
+        f = self.figures
+        stamp = f"; {self.stamp.upper()}" if self.stamp else ""
+        lines = [
+            f"Evaluation of {plain(self.name)} on {f.counts.n_videos} {self.split} videos, "
+            f"{f.counts.n_abnormal_videos} of them abnormal{stamp}",
+            f"  frames           AUC {_shown(f.frame.auc)}  AP {_shown(f.frame.ap)}  "
+            f"(oracle AUC {_shown(f.oracle.auc)})",
+            f"  of abnormal ones AUC {_shown(f.abnormal_only.auc)}  "
+            f"AP {_shown(f.abnormal_only.ap)}",
+            f"  whole videos     AUC {_shown(f.video.auc)}  AP {_shown(f.video.ap)}",
+        ]
+        if f.at_threshold:
+            at = f.at_threshold
+            lines.append(
+                f"  at the threshold recall {_shown(at.recall)}  precision {_shown(at.precision)}  "
+                f"false alarms {_shown(at.false_alarm_rate)}"
+            )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return render(
+            "evaluation-table.html", results=[self.metrics], tables=tables([self.metrics])
+        )
+
+    def _false_alarms(self) -> list[Moment]:
         """Predicted events in which nothing is anomalous, those of the highest scores first."""
         found = [
             _moment(label, e.start_s, e.end_s, e.peak)
@@ -115,9 +159,9 @@ class Evaluation:
             for e in s.events
             if not t[e.start_frame : e.end_frame].any()
         ]
-        return sorted(found, key=lambda m: (-m["peak"], -m["duration_s"]))[:N_WORST]
+        return sorted(found, key=lambda m: (-m.peak, -m.duration_s))[:N_WORST]
 
-    def misses(self) -> list[dict[str, Any]]:
+    def _misses(self) -> list[Moment]:
         """Anomalous stretches without a predicted event in them, the longest first."""
         found = []
         for label, s, t, clock in zip(
@@ -127,32 +171,36 @@ class Evaluation:
                 if not any(e.start_frame < end and e.end_frame > start for e in s.events):
                     peak = float(s.frames[start:end].max())
                     found.append(_moment(label, float(clock[start]), float(clock[end]), peak))
-        return sorted(found, key=lambda m: (-m["duration_s"], m["peak"]))[:N_WORST]
+        return sorted(found, key=lambda m: (-m.duration_s, m.peak))[:N_WORST]
 
-    def _videos(self) -> list[dict[str, Any]]:
+    def _videos(self) -> list[VideoResult]:
         return [
-            {
-                "video": s.video,
-                "label": label.label,
-                "category": label.category,
-                "run": s.detector,
-                "n_frames": len(t),
-                "n_anomalous_frames": int(t.sum()),
-                "peak": round(s.peak, 6),
-                "auc": ranking(t, s.frames.astype(np.float64))["auc"],
-            }
+            VideoResult(
+                video=s.video,
+                label=label.label,
+                category=label.category,
+                run=s.detector,
+                n_frames=len(t),
+                n_anomalous_frames=int(t.sum()),
+                peak=round(s.peak, 6),
+                auc=ranking(t, s.frames.astype(np.float64)).auc,
+            )
             for s, t, label in zip(self.scores, self.truth, self.labels, strict=True)
         ]
 
 
-def _moment(label: Label, start_s: float, end_s: float, peak: float) -> dict[str, Any]:
-    return {
-        "video": label.video,
-        "category": label.category,
-        "start_s": round(start_s, 3),
-        "end_s": round(end_s, 3),
-        "duration_s": round(end_s - start_s, 3),
-        "start_timecode": timecode(start_s),
-        "end_timecode": timecode(end_s),
-        "peak": round(peak, 6),
-    }
+def _moment(label: Label, start_s: float, end_s: float, peak: float) -> Moment:
+    return Moment(
+        video=label.video,
+        category=label.category,
+        start_s=round(start_s, 3),
+        end_s=round(end_s, 3),
+        duration_s=round(end_s - start_s, 3),
+        start_timecode=timecode(start_s),
+        end_timecode=timecode(end_s),
+        peak=round(peak, 6),
+    )
+
+
+def _shown(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.4f}"

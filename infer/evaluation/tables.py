@@ -1,14 +1,20 @@
-"""Figures as tables that a person can read."""
+"""Figures as tables for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from vad.stages.train.metrics import Figures
+from vad.stages.train.metrics.figures import CategoryFigures
+from vad.terminal import plain
+
+from .metrics import Metrics
 
 RANKING = (("ROC-AUC", "auc"), ("AP", "ap"), ("PR-AUC", "pr_auc"))
 DECISION = (
@@ -25,7 +31,7 @@ EVENTS = (
     ("detected", "detected"),
     ("delay, mean (s)", "delay_mean_s"),
     ("delay, median (s)", "delay_median_s"),
-    ("false alarms an hour of normal video", "false_alarms_per_hour"),
+    ("false alarms per hour of normal video", "false_alarms_per_hour"),
 )  # fmt: skip
 YOUDEN = (
     ("threshold", "threshold"),
@@ -55,77 +61,93 @@ class Line(NamedTuple):
     heading: bool = False
 
 
-def lines(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Every line of evaluations side by side, as `Evaluation.to_dict` gives them.
+def lines(results: Sequence[Metrics]) -> Iterator[Line]:
+    """Every line of a table of results side by side.
 
     Values are `-` where undefined, and have their 95 % interval where there is one.
     """
     for title, section, rows in SECTIONS:
         yield Line(title, [], heading=True)
         for name, key in rows:
-            yield Line(name, [_value(e, section, key) for e in evaluations])
-    kinds = dict.fromkeys(kind for e in evaluations for kind in e.get("categories", {}))
+            yield Line(name, [_value(result.figures, section, key) for result in results])
+    kinds = dict.fromkeys(kind for result in results for kind in result.figures.categories or {})
     if kinds:
         title = "kinds of anomaly: AUC, AUC of own frames, recall, videos found"
         yield Line(title, [], heading=True)
         for kind in kinds:
-            yield Line(kind, [_kind(e["categories"].get(kind)) for e in evaluations])
+            yield Line(kind, [_kind((r.figures.categories or {}).get(kind)) for r in results])
     yield Line("measured on", [], heading=True)
-    yield Line("threshold", [_threshold(e["threshold"]) for e in evaluations])
-    yield Line("epoch and threshold selected on", [e["selected_on"] for e in evaluations])
-    yield Line("videos, abnormal", [_videos(e) for e in evaluations])
-    yield Line("frames, anomalous", [_frames(e) for e in evaluations])
-    yield Line("confusion of frames (tn fp fn tp)", [_confusion(e) for e in evaluations])
-    yield Line("loss of these videos", [_number(e.get("loss")) for e in evaluations])
-    yield Line("loss in training, at the epoch", [_train_loss(e) for e in evaluations])
+    yield Line("threshold", [_threshold(result.threshold) for result in results])
+    yield Line("epoch and threshold selected on", [result.selected_on for result in results])
+    counts = [result.figures.counts for result in results]
+    yield Line("videos, abnormal", [f"{c.n_videos}, {c.n_abnormal_videos}" for c in counts])
+    yield Line("frames, anomalous", [f"{c.n_frames:,}, {c.n_anomalous_frames:,}" for c in counts])
+    yield Line("confusion of frames (tn fp fn tp)", [_confusion(r.figures) for r in results])
+    yield Line("loss of these videos", [_number(result.loss) for result in results])
+    yield Line("loss in training, at the epoch", [_train_loss(result) for result in results])
 
 
-def metrics_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    """Evaluations side by side for a terminal; what must be said of one stands in its head."""
+def tables(results: Sequence[Metrics]) -> Iterator[tuple[str, list[Line]]]:
+    """The lines by their headings: a small table for every section."""
+    heading, rows = "", list[Line]()
+    for line in lines(results):
+        if not line.heading:
+            rows.append(line)
+            continue
+        if rows:
+            yield heading, rows
+        heading, rows = line.name, []
+    yield heading, rows
+
+
+def metrics_table(results: Sequence[Metrics]) -> str:
+    """Results side by side for a terminal; what must be said of one stands in its head."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("")
-    stamped = any(evaluation["stamp"] for evaluation in evaluations)
-    for evaluation in evaluations:
-        stamp = f"\n{evaluation['stamp'].upper()}" if stamped else ""
-        table.add_column(Text(evaluation["name"] + stamp), justify="right", overflow="fold")
-    for line in lines(evaluations):
+    stamped = any(result.stamp for result in results)
+    for result in results:
+        stamp = f"\n{result.stamp.upper()}" if stamped else ""
+        table.add_column(Text(result.name + stamp), justify="right", overflow="fold")
+    for line in lines(results):
         if line.heading:
             table.add_row(Text(line.name, style="bold"))
         else:
             table.add_row(f"  {line.name}", *map(Text, line.values))
     text = StringIO()
-    Console(file=text, width=70 + 30 * len(evaluations), highlight=False).print(table)
+    Console(file=text, width=70 + 30 * len(results), highlight=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def worst_table(evaluation: Mapping[str, Any], n: int = 3) -> str:
-    """The worst false alarms and misses of one evaluation, with their times."""
+def worst_table(result: Metrics, n: int = 3) -> str:
+    """The worst false alarms and misses of one result, with their times."""
     shown = []
-    for title, key in (("worst false alarms", "false_alarms"), ("longest misses", "misses")):
-        for moment in evaluation["worst"][key][:n]:
-            when = f"{moment['start_timecode']} to {moment['end_timecode']}"
-            shown.append(f"  {when}  highest {moment['peak']:.3f}  {moment['video']}")
-        if evaluation["worst"][key]:
-            shown.insert(len(shown) - len(evaluation["worst"][key][:n]), title)
-    return "\n".join(shown)
+    for title, moments in (
+        ("worst false alarms", result.false_alarms),
+        ("longest misses", result.misses),
+    ):
+        if moments:
+            shown.append(title)
+        for moment in moments[:n]:
+            when = f"{moment.start_timecode} to {moment.end_timecode}"
+            shown.append(f"  {when}  highest {moment.peak:.3f}  {moment.video}")
+    return "\n".join(map(plain, shown))
 
 
-def _value(evaluation: Mapping[str, Any], section: str, key: str) -> str:
-    found: Any = evaluation
-    for part in f"{section}/{key}".split("/"):
-        found = None if found is None else found.get(part)
+def _value(figures: Figures, section: str, key: str) -> str:
+    """A figure by its path in `metrics.json`, with the interval that it may have."""
+    found = figures.value(f"{section}/{key}")
     if found is None:
         return "-"
     text = f"{found:.2f}" if key.endswith("_s") or key.endswith("hour") else f"{found:.4f}"
-    ends = evaluation.get("intervals", {}).get(f"{section}.{key}")
+    ends = figures.intervals.get(f"{section}.{key}")
     return f"{text} [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else text
 
 
-def _kind(found: Mapping[str, Any] | None) -> str:
+def _kind(found: CategoryFigures | None) -> str:
     if found is None:
         return "-"
-    keys = ("auc", "abnormal_only_auc", "recall", "video_recall")
-    return " ".join("-" if found.get(k) is None else f"{found[k]:.3f}" for k in keys)
+    values = found.auc, found.abnormal_only_auc, found.recall, found.video_recall
+    return " ".join("-" if value is None else f"{value:.3f}" for value in values)
 
 
 def _threshold(value: float | list[float]) -> str:
@@ -134,27 +156,19 @@ def _threshold(value: float | list[float]) -> str:
     return f"{value:.4f}"
 
 
-def _confusion(evaluation: Mapping[str, Any]) -> str:
-    counts = evaluation["at_threshold"]["confusion"]
-    return " ".join(str(counts[n]) for n in ("tn", "fp", "fn", "tp"))
+def _confusion(figures: Figures) -> str:
+    if figures.at_threshold is None:
+        return "-"
+    counts = figures.at_threshold.confusion
+    return f"{counts.tn} {counts.fp} {counts.fn} {counts.tp}"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _train_loss(evaluation: Mapping[str, Any]) -> str:
-    """Of the run; of several, the mean."""
-    runs = evaluation.get("training", {}).values()
-    losses = [run["train/loss/total"] for run in runs if "train/loss/total" in run]
+def _train_loss(result: Metrics) -> str:
+    """The loss of training at the chosen epoch; of several runs, the mean."""
+    found = (run.get("train/loss/total") for run in result.training.values())
+    losses = [loss for loss in found if loss is not None]
     return _number(sum(losses) / len(losses) if losses else None)
-
-
-def _videos(evaluation: Mapping[str, Any]) -> str:
-    counts = evaluation["counts"]
-    return f"{counts['n_videos']}, {counts['n_abnormal_videos']}"
-
-
-def _frames(evaluation: Mapping[str, Any]) -> str:
-    counts = evaluation["counts"]
-    return f"{counts['n_frames']:,}, {counts['n_anomalous_frames']:,}"

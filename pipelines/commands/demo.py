@@ -29,6 +29,6 @@ def command(
     from vad.stages.pipelines.demo.run import run_demo
 
     demo = run_demo(folder, seed=seed, quiet=quiet)
-    typer.echo(metrics_table([demo.evaluation.to_dict()]))
+    typer.echo(metrics_table([demo.evaluation.metrics]))
     typer.echo(f"\nscore curves of the test videos, truth shaded: {demo.curves[0].parent}/")
     typer.echo(f"one video scored: {', '.join(map(str, demo.scored))}")

@@ -93,12 +93,13 @@ def command(
         for run, evaluation in zip(runs, found, strict=True):
             save(evaluation, run / f"evaluation-{split}")
         save_comparison(found, folder)
-    figures = [evaluation.to_dict() for evaluation in found]
+    results = [evaluation.metrics for evaluation in found]
     if as_json:
+        figures = [result.to_dict() for result in results]
         typer.echo(json.dumps(figures[0] if len(figures) == 1 else figures, allow_nan=False))
     else:
-        typer.echo(metrics_table(figures))
-        if len(figures) == 1 and (worst := worst_table(figures[0])):
+        typer.echo(metrics_table(results))
+        if len(results) == 1 and (worst := worst_table(results[0])):
             typer.echo(worst)
     typer.echo(f"{folder}: metrics.json, plots, evaluation.html", err=True)
     tell_next(f"vad score VIDEO --detector {runs[0]}")

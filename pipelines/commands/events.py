@@ -49,8 +49,7 @@ def command(
     vad events scores/video.json --merge-gap 3 --format srt
     """
     from vad.stages.infer.scores import event_dict
-    from vad.stages.infer.summary import events_table
-    from vad.stages.pipelines.results import Results
+    from vad.stages.pipelines.results import Results, events_table
     from vad.verbs import events
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)

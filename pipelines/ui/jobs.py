@@ -15,7 +15,6 @@ from typing import Any
 from vad.errors import UsageError, VadError, VideoError
 from vad.stages.infer.report import write_report
 from vad.stages.infer.scores import VideoScores
-from vad.stages.infer.summary import summary
 from vad.stages.infer.video.copies import Beside, make_copies
 from vad.stages.infer.writers import path_of, save
 from vad.terminal import plain
@@ -150,7 +149,7 @@ class Jobs:
         copies = make_copies(scores, most_bytes, beside=beside)
         write_report(files["html"], [scores], copies=[copies])
         job.files = files
-        return summary(scores)
+        return scores.summary
 
     def _forget_oldest(self) -> None:
         """Let finished jobs go until what is left is neither too many nor too large."""

@@ -1,8 +1,8 @@
-"""How good scores are: frame truth and frame scores in, named figures out.
+"""How good scores are: frame truth and frame scores in, figures out.
 
 Conventions
-    truth       one bool array [frames] a video, True where a frame is anomalous
-    scores      one float array [frames] a video, in [0, 1], higher is more anomalous
+    truth       one bool array [frames] per video, True where a frame is anomalous
+    scores      one float array [frames] per video, in [0, 1], higher is more anomalous
     labels      [videos], 1 for an abnormal video, 0 for a normal one
     threshold   a score is flagged when it is >= the threshold, for frames and videos alike
     A video's score is the highest of its frames, unless `video_scores` says otherwise.
@@ -13,17 +13,17 @@ Metrics
     auc               area under the ROC curve, a tie counts half (Fawcett, 2006)
     ap                average precision, the step-wise sum: VadCLIP's and TEVAD's "AP"
     pr_auc            trapezoid under the precision-recall curve: RTFM's, MGFN's and UR-DMU's
-                      "PR-AUC" or "AP". It interpolates over ties, so it flatters saturated scores
+                      "PR-AUC" or "AP". It interpolates over ties, so saturated scores gain by it
     accuracy, precision, recall, f1, macro_f1     at a threshold
     false_alarm_rate  share flagged of what lies in normal videos (PEL4VAD's "FAR")
     oracle            the ranking figures of a score that is the video's label and knows nothing
-                      about time: what a frame figure has to be held against
+                      about time. A frame figure near it tells videos apart, not moments
     events            precision and recall at a temporal IoU; `detected`: share of the events with
                       an alarm in them, `delay`: from the start of those to the alarm;
-                      false alarms an hour of normal video
+                      false alarms per hour of normal video
     categories        of the abnormal videos of a kind: auc beside all normal videos, auc of their
                       own frames, recall of frames, share of the videos that are flagged
-    intervals         of 95 %, by drawing videos anew
+    intervals         of 95 %, by the bootstrap over videos
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ from vad.labels import intervals_of
 
 from .bootstrap import N, decision_intervals, draw, ranking_intervals
 from .events import Events, event_figures
+from .figures import CategoryFigures, Counts, DecisionAt, Interval, VideoFigures
+from .figures import Figures as Figures
 from .frames import confusion as confusion
 from .frames import decision as decision
 from .frames import ranking as ranking
 from .frames import sweep as sweep
 from .inputs import Bools as Bools
-from .inputs import Figures as Figures
 from .inputs import Floats as Floats
 from .inputs import Pool as Pool
 from .inputs import floats, ratio
@@ -52,24 +53,6 @@ from .inputs import validate as validate
 from .threshold import best_threshold as best_threshold
 
 HALF = 0.5  # the threshold of most published F1 and accuracy figures
-
-WHY_UNDEFINED = {
-    **dict.fromkeys(("auc", "ap", "pr_auc"), "needs both classes, and there is only one"),
-    "abnormal_only_auc": "needs both classes, and there is only one",
-    "precision": "nothing reaches the threshold",
-    "recall": "nothing is anomalous",
-    "f1": "nothing is anomalous and nothing is flagged",
-    "macro_f1": "one of the two classes neither occurs nor is predicted",
-    "false_alarm_rate": "there is no normal video",
-    "at_threshold": "no threshold was given",
-    "youden": "needs both classes, and there is only one",
-    "events": "no threshold was given",
-    "detected": "there is no event",
-    **dict.fromkeys(
-        ("delay_mean_s", "delay_median_s"), "no event was found, or no times are known"
-    ),
-    "false_alarms_per_hour": "there is no normal video, or no times are known",
-}
 
 
 def evaluate(
@@ -84,24 +67,14 @@ def evaluate(
     categories: Sequence[str] | None = None,
     n_bootstrap: int = N,
 ) -> Figures:
-    """Compute every figure of one test set, ready for JSON.
+    """Compute every figure of one test set.
 
-    truth and scores [frames] a video, labels [videos]; `threshold` is the one chosen on
-    validation, or one a video where several runs scored them; `video_scores` [videos] are the
-    highest frame scores by default; `events` the predicted ones of every video, by default the
-    runs of flagged frames; `times_s` [frames + 1] when every frame is shown and the last one ends;
-    `categories` one a video, several joined by `+`.
-
-        frame, abnormal_only, oracle    auc, ap, pr_auc: of all frames, of the frames of abnormal
-                                        videos, of the label alone on all frames
-        at_0.5, at_threshold            f1, macro_f1, accuracy, precision, recall,
-                                        false_alarm_rate, confusion, threshold: of frames
-        video                           auc, ap, pr_auc, at_0.5, at_threshold: of whole videos
-        events, categories              at the threshold
-        intervals                       path of a figure -> its low and high end
-        sweep, youden                   see `frames.sweep`
-        counts                          n_videos, n_abnormal_videos, n_frames, n_anomalous_frames
-        undefined                       figure that is None -> why
+    truth and scores, an array [frames] per video; labels [videos]. `threshold` is the one chosen on
+    validation videos, or one per video where several runs scored them; without it, figures at a
+    threshold are None. `video_scores` [videos] are by default the highest frame scores; `events`
+    the predicted ones of every video, by default the runs of flagged frames; `times_s`, an array
+    [frames + 1] per video, says when every frame is shown and when the last one ends; `categories`
+    has one per video, several joined by `+`.
 
     Raises UsageError where the input is wrong (see `validate`).
     """
@@ -117,37 +90,40 @@ def evaluate(
     in_abnormal = is_abnormal[pool.video]
     halves = np.full(len(truths), HALF)
     rows, best = sweep(pool, in_abnormal)
-    figures: Figures = {
-        "frame": ranking(pool.truth, pool.scores, pool.n_frames),
-        "abnormal_only": ranking(of_abnormal.truth, of_abnormal.scores, of_abnormal.n_frames),
-        "oracle": ranking(pool.truth, in_abnormal.astype(np.float64), pool.n_frames),
-        "at_0.5": _at(halves, pool, is_abnormal),
-        "at_threshold": None if levels is None else _at(levels, pool, is_abnormal),
-        "video": ranking(is_abnormal, peaks)
-        | {
-            "at_0.5": _videos_at(halves, peaks, is_abnormal),
-            "at_threshold": None if levels is None else _videos_at(levels, peaks, is_abnormal),
-        },
-        "events": None,
-        "counts": {
-            "n_videos": len(truths),
-            "n_abnormal_videos": int(is_abnormal.sum()),
-            "n_frames": int(pool.n_frames.sum()),
-            "n_anomalous_frames": int(pool.n_frames[pool.truth].sum()),
-        },
-        "youden": best,
-    }
+    found = None
     if levels is not None:
         flagged = [intervals_of(v >= level) for v, level in zip(values, levels, strict=True)]
         true = [intervals_of(one) for one in truths]
-        figures["events"] = event_figures(
-            true, flagged if events is None else events, is_abnormal, times_s
-        )
-    if categories is not None:
-        figures["categories"] = _categories(categories, pool, peaks, is_abnormal, levels)
-    undefined = _undefined(figures)
-    figures["intervals"] = _intervals(pool, peaks, is_abnormal, levels, n_bootstrap)
-    return figures | {"sweep": rows, "undefined": undefined}
+        predicted = flagged if events is None else events
+        found = event_figures(true, predicted, is_abnormal, times_s)
+    of_videos = ranking(is_abnormal, peaks)
+    return Figures(
+        frame=ranking(pool.truth, pool.scores, pool.n_frames),
+        abnormal_only=ranking(of_abnormal.truth, of_abnormal.scores, of_abnormal.n_frames),
+        oracle=ranking(pool.truth, in_abnormal.astype(np.float64), pool.n_frames),
+        at_half=_at(halves, pool, is_abnormal),
+        at_threshold=None if levels is None else _at(levels, pool, is_abnormal),
+        video=VideoFigures(
+            auc=of_videos.auc,
+            ap=of_videos.ap,
+            pr_auc=of_videos.pr_auc,
+            at_half=_videos_at(halves, peaks, is_abnormal),
+            at_threshold=None if levels is None else _videos_at(levels, peaks, is_abnormal),
+        ),
+        events=found,
+        counts=Counts(
+            n_videos=len(truths),
+            n_abnormal_videos=int(is_abnormal.sum()),
+            n_frames=int(pool.n_frames.sum()),
+            n_anomalous_frames=int(pool.n_frames[pool.truth].sum()),
+        ),
+        youden=best,
+        categories=None
+        if categories is None
+        else _categories(categories, pool, peaks, is_abnormal, levels),
+        intervals=_intervals(pool, peaks, is_abnormal, levels, n_bootstrap),
+        sweep=rows,
+    )
 
 
 def _thresholds(threshold: float | Sequence[float] | None, n_videos: int) -> Floats | None:
@@ -159,23 +135,26 @@ def _thresholds(threshold: float | Sequence[float] | None, n_videos: int) -> Flo
     return levels
 
 
-def _at(levels: Floats, pool: Pool, is_abnormal: Bools) -> Figures:
+def _at(levels: Floats, pool: Pool, is_abnormal: Bools) -> DecisionAt:
     """Figures of frames, by the threshold of every video [videos]."""
     flagged = pool.scores >= levels[pool.video]
-    quiet = ~is_abnormal[pool.video]
-    false_alarms = int(pool.n_frames[flagged & quiet].sum())
-    return decision(pool.truth, flagged, pool.n_frames) | {
-        "false_alarm_rate": ratio(false_alarms, int(pool.n_frames[quiet].sum())),
-        "threshold": _one(levels),
-    }
+    in_normal = ~is_abnormal[pool.video]
+    n_false = int(pool.n_frames[flagged & in_normal].sum())
+    return DecisionAt(
+        **vars(decision(pool.truth, flagged, pool.n_frames)),
+        false_alarm_rate=ratio(n_false, int(pool.n_frames[in_normal].sum())),
+        threshold=_one(levels),
+    )
 
 
-def _videos_at(levels: Floats, peaks: Floats, is_abnormal: Bools) -> Figures:
+def _videos_at(levels: Floats, peaks: Floats, is_abnormal: Bools) -> DecisionAt:
+    """Figures of whole videos, by their highest scores and thresholds, [videos] each."""
     flagged = peaks >= levels
-    return decision(is_abnormal, flagged) | {
-        "false_alarm_rate": ratio(int(flagged[~is_abnormal].sum()), int((~is_abnormal).sum())),
-        "threshold": _one(levels),
-    }
+    return DecisionAt(
+        **vars(decision(is_abnormal, flagged)),
+        false_alarm_rate=ratio(int(flagged[~is_abnormal].sum()), int((~is_abnormal).sum())),
+        threshold=_one(levels),
+    )
 
 
 def _one(levels: Floats) -> float | list[float]:
@@ -185,36 +164,38 @@ def _one(levels: Floats) -> float | list[float]:
 
 def _categories(
     categories: Sequence[str], pool: Pool, peaks: Floats, is_abnormal: Bools, levels: Floats | None
-) -> dict[str, Figures]:
+) -> dict[str, CategoryFigures]:
     """Figures of every kind of anomaly; a video of several kinds counts for each of them."""
     if len(categories) != len(is_abnormal):
         raise UsageError(f"{len(categories)} categories for {len(is_abnormal)} videos")
     kinds = [
         set(c.split("+")) if a else set() for c, a in zip(categories, is_abnormal, strict=True)
     ]
-    found: dict[str, Figures] = {}
+    found: dict[str, CategoryFigures] = {}
     for kind in sorted(set().union(*kinds) - {""}):
         members = np.array([kind in one for one in kinds])
         own, beside = pool.of_videos(members), pool.of_videos(members | ~is_abnormal)
-        found[kind] = {
-            "n_videos": int(members.sum()),
-            "n_frames": int(own.n_frames.sum()),
-            "n_anomalous_frames": int(own.n_frames[own.truth].sum()),
-            "auc": ranking(beside.truth, beside.scores, beside.n_frames)["auc"],
-            "abnormal_only_auc": ranking(own.truth, own.scores, own.n_frames)["auc"],
-        }
+        n_anomalous = int(own.n_frames[own.truth].sum())
+        recall = video_recall = None
         if levels is not None:
             hit = own.truth & (own.scores >= levels[own.video])
-            found[kind] |= {
-                "recall": ratio(int(own.n_frames[hit].sum()), int(own.n_frames[own.truth].sum())),
-                "video_recall": ratio(int((peaks >= levels)[members].sum()), int(members.sum())),
-            }
+            recall = ratio(int(own.n_frames[hit].sum()), n_anomalous)
+            video_recall = ratio(int((peaks >= levels)[members].sum()), int(members.sum()))
+        found[kind] = CategoryFigures(
+            n_videos=int(members.sum()),
+            n_frames=int(own.n_frames.sum()),
+            n_anomalous_frames=n_anomalous,
+            auc=ranking(beside.truth, beside.scores, beside.n_frames).auc,
+            abnormal_only_auc=ranking(own.truth, own.scores, own.n_frames).auc,
+            recall=recall,
+            video_recall=video_recall,
+        )
     return found
 
 
 def _intervals(
     pool: Pool, peaks: Floats, is_abnormal: Bools, levels: Floats | None, n: int
-) -> dict[str, tuple[float, float] | None]:
+) -> dict[str, Interval | None]:
     counts = draw(is_abnormal, n, np.random.default_rng(0))
     each = np.arange(len(peaks))
     videos = Pool(is_abnormal, peaks, np.ones(len(peaks), np.int64), each)
@@ -229,14 +210,3 @@ def _intervals(
         np.add.at(confusions, (pool.video, cell.astype(np.int64)), pool.n_frames)
         groups["at_threshold"] = decision_intervals(confusions, is_abnormal, counts)
     return {f"{g}.{name}": value for g, found in groups.items() for name, value in found.items()}
-
-
-def _undefined(figures: Figures, prefix: str = "") -> dict[str, str]:
-    """Name every figure that is None by its path, with the reason."""
-    reasons: dict[str, str] = {}
-    for name, value in figures.items():
-        if value is None:
-            reasons[prefix + name] = WHY_UNDEFINED[name]
-        elif isinstance(value, dict):
-            reasons |= _undefined(value, f"{prefix}{name}.")
-    return reasons

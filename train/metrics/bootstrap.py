@@ -1,9 +1,8 @@
-"""How far figures might be off: 95 % intervals over the videos.
+"""Intervals of figures: 95 %, by the percentile bootstrap over videos (Efron and Tibshirani, 1993).
 
-The videos are drawn anew, with replacement, as many normal and as many abnormal ones as there are
-(the percentile bootstrap of Efron and Tibshirani, 1993, within the two classes). Frames of one
-video are not independent, so they come together. The interval says what other test videos of the
-same kind would give, not what another training would.
+Every resample draws videos with replacement, as many normal and as many abnormal ones as there are.
+Frames of one video are not independent, so they stay together. An interval says how far the figure
+would vary over other test videos of the same kind, not over other trainings.
 """
 
 from __future__ import annotations
@@ -13,16 +12,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from .figures import Interval
 from .inputs import Bools, Floats, Ints, Pool
 
 N = 1000  # resamples
 LEVELS = (2.5, 97.5)  # percent
 
-Interval = tuple[float, float]
-
 
 def draw(is_abnormal: Bools, n: int, random: np.random.Generator) -> Ints:
-    """How often every video is in each resample, [n, videos]."""
+    """Draw n resamples: how often every video is in each, [n, videos]. is_abnormal [videos]."""
     counts = np.zeros((n, len(is_abnormal)), np.int64)
     for members in (np.flatnonzero(is_abnormal), np.flatnonzero(~is_abnormal)):
         if len(members):
@@ -32,7 +30,7 @@ def draw(is_abnormal: Bools, n: int, random: np.random.Generator) -> Ints:
 
 
 def interval(values: Floats) -> Interval | None:
-    """The middle 95 % of the resamples [n] that have a value; None if some have none."""
+    """The interval of a figure from its values in the resamples [n]; None if one is not finite."""
     if not len(values) or not np.isfinite(values).all():
         return None
     low, high = np.percentile(values, LEVELS)
@@ -40,9 +38,9 @@ def interval(values: Floats) -> Interval | None:
 
 
 class Ranker:
-    """Ranks the frames once, and then gives auc, ap and pr_auc for any weights of the videos.
+    """Computes auc, ap and pr_auc for many weightings of the videos, sorting the frames only once.
 
-    The same figures as `frames.ranking`, for repeated videos, without sorting again.
+    The figures are those of `frames.ranking` on videos that are repeated by their weights.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -54,7 +52,7 @@ class Ranker:
         self._ends = np.flatnonzero(np.diff(scores, append=-1.0))  # of equal scores
 
     def __call__(self, weights: NDArray[np.int64]) -> tuple[float, float, float]:
-        """Weights [videos] -> auc, ap, pr_auc; not a number where a class is missing."""
+        """Weights [videos] -> auc, ap, pr_auc; nan where a class is missing."""
         weight = weights[self._video]
         tp = np.cumsum(weight * self._positive)[self._ends].astype(np.float64)
         fp = np.cumsum(weight * self._negative)[self._ends].astype(np.float64)
@@ -74,7 +72,7 @@ class Ranker:
 
 
 def ranking_intervals(pool: Pool, counts: Ints) -> dict[str, Interval | None]:
-    """Intervals of auc, ap and pr_auc: counts [n, videos] of `draw`."""
+    """Intervals of auc, ap and pr_auc, from the resamples of `draw`: counts [n, videos]."""
     rank = Ranker(pool)
     values = np.array([rank(weights) for weights in counts])
     return {name: interval(values[:, i]) for i, name in enumerate(("auc", "ap", "pr_auc"))}
@@ -83,7 +81,11 @@ def ranking_intervals(pool: Pool, counts: Ints) -> dict[str, Interval | None]:
 def decision_intervals(
     confusions: Ints, is_abnormal: Bools, counts: Ints
 ) -> dict[str, Interval | None]:
-    """Intervals of figures at a threshold: confusions [videos, 4] (tn, fp, fn, tp)."""
+    """Intervals of figures at a threshold, from the resamples of `draw`.
+
+    confusions [videos, 4] are tn, fp, fn, tp of every video; is_abnormal [videos]; counts
+    [n, videos].
+    """
     tn, fp, fn, tp = (counts @ confusions).T.astype(np.float64)
     normal = np.where(is_abnormal[:, None], 0, confusions)
     quiet, alarms = (counts @ normal)[:, :2].T.astype(np.float64)

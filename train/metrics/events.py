@@ -1,10 +1,10 @@
-"""Figures of events: were they found, how exactly, and how soon.
+"""Figures of events: whether they were found, how exactly, and how soon.
 
 An event is an interval `[start, end)` of frames. Two match if their temporal intersection over
-union (IoU) is at least a limit; matches are one to one, the best overlap first.
+union (IoU) reaches a limit. Matches are one to one, and pairs of larger overlap match first.
 
     truth      ......####......####..
-    predicted  ....####...#....####..      IoU of the first pair 2/6, of the last 1
+    predicted  ....####...#....####..      IoU of the first pair 2/6, of the second 1
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .inputs import Bools, Figures, Floats, ratio
+from .figures import EventFigures, Overlap
+from .inputs import Bools, Floats, ratio
 
 IOUS = (0.1, 0.3, 0.5)
 
-Events = Sequence[tuple[int, int]]
+Events = Sequence[tuple[int, int]]  # of one video: frames [start, end)
 
 
 def n_matches(true: Events, predicted: Events, iou: float) -> int:
-    """Count the pairs of a true and a predicted event of one video that match."""
+    """Count the pairs of a true and a predicted event of one video that match at an IoU."""
     if not true or not predicted:
         return 0
     a, b = np.array(true), np.array(predicted)
@@ -40,9 +41,9 @@ def n_matches(true: Events, predicted: Events, iou: float) -> int:
 
 
 def first_alarms(true: Events, predicted: Events) -> list[int | None]:
-    """Give every true event the first predicted frame in it; None where it was missed.
+    """The first flagged frame of every true event of one video; None where it was missed.
 
-    An alarm that is on when the event begins counts from the beginning.
+    Where a predicted event is under way when the true one begins, it is the true one's first frame.
     """
     return [
         min((max(start, a) for a, b in predicted if a < end and b > start), default=None)
@@ -55,21 +56,14 @@ def event_figures(
     predicted: Sequence[Events],
     is_abnormal: Bools,
     times_s: Sequence[Floats] | None,
-) -> Figures:
-    """Everything about the events of all videos together; see the package for the names.
+) -> EventFigures:
+    """Measure the events of all videos together.
 
-    true and predicted: the events of every video; times_s [frames + 1] a video, when every frame
-    is shown and when the last one ends, or None where not known
+    true and predicted: the events of every video; is_abnormal [videos]; times_s, an array
+    [frames + 1] per video, says when every frame is shown and when the last one ends, in seconds.
+    Without it, delays and false alarms per hour are None.
     """
     n_true, n_predicted = sum(map(len, true)), sum(map(len, predicted))
-    figures: Figures = {"n_events": n_true, "n_predicted": n_predicted}
-    for iou in IOUS:
-        n = sum(n_matches(t, p, iou) for t, p in zip(true, predicted, strict=True))
-        figures[f"iou_{iou}"] = {
-            "precision": ratio(n, n_predicted),
-            "recall": ratio(n, n_true),
-            "f1": ratio(2 * n, n_true + n_predicted),
-        }
     alarms = [first_alarms(t, p) for t, p in zip(true, predicted, strict=True)]
     n_detected = sum(frame is not None for one in alarms for frame in one)
     delays: list[float] = []
@@ -82,10 +76,22 @@ def event_figures(
                 clock[frame] - clock[start] for (start, _), frame in pairs if frame is not None
             ]
         hours = sum(times_s[i][-1] - times_s[i][0] for i in normal) / 3600
-    n_false = sum(len(predicted[i]) for i in normal)
-    return figures | {
-        "detected": ratio(n_detected, n_true),
-        "delay_mean_s": float(np.mean(delays)) if delays else None,
-        "delay_median_s": float(np.median(delays)) if delays else None,
-        "false_alarms_per_hour": ratio(n_false, float(hours)),
-    }
+    return EventFigures(
+        n_events=n_true,
+        n_predicted=n_predicted,
+        iou={iou: _overlap(true, predicted, iou) for iou in IOUS},
+        detected=ratio(n_detected, n_true),
+        delay_mean_s=float(np.mean(delays)) if delays else None,
+        delay_median_s=float(np.median(delays)) if delays else None,
+        false_alarms_per_hour=ratio(sum(len(predicted[i]) for i in normal), float(hours)),
+    )
+
+
+def _overlap(true: Sequence[Events], predicted: Sequence[Events], iou: float) -> Overlap:
+    n_true, n_predicted = sum(map(len, true)), sum(map(len, predicted))
+    n = sum(n_matches(t, p, iou) for t, p in zip(true, predicted, strict=True))
+    return Overlap(
+        precision=ratio(n, n_predicted),
+        recall=ratio(n, n_true),
+        f1=ratio(2 * n, n_true + n_predicted),
+    )

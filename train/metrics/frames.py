@@ -6,55 +6,58 @@ import numpy as np
 from sklearn.metrics import auc as area
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from .inputs import Bools, Figures, Floats, Ints, Pool, ratio
+from .figures import Confusion, Decision, Ranking, SweepRow
+from .inputs import Bools, Floats, Ints, Pool, ratio
 
 SWEEP = 101  # thresholds of a sweep, at most
 
 
-def ranking(truth: Bools, scores: Floats, n: Ints | None = None) -> Figures:
-    """Say how well scores rank, whatever the threshold: auc, ap, pr_auc; None for one class.
+def ranking(truth: Bools, scores: Floats, n: Ints | None = None) -> Ranking:
+    """Measure how well scores rank, whatever the threshold; None where one class is missing.
 
-    truth and scores [frames] or [videos], or runs of `n` equal ones
+    truth and scores [frames] or [videos]; with n [runs], runs of `n` equal ones.
     """
     if truth.all() or not truth.any():
-        return {"auc": None, "ap": None, "pr_auc": None}
+        return Ranking(None, None, None)
     precision, recall, _ = precision_recall_curve(truth, scores, sample_weight=n)
-    return {
-        "auc": float(roc_auc_score(truth, scores, sample_weight=n)),
-        "ap": float(average_precision_score(truth, scores, sample_weight=n)),
-        "pr_auc": float(area(recall, precision)),
-    }
+    return Ranking(
+        auc=float(roc_auc_score(truth, scores, sample_weight=n)),
+        ap=float(average_precision_score(truth, scores, sample_weight=n)),
+        pr_auc=float(area(recall, precision)),
+    )
 
 
-def confusion(truth: Bools, flagged: Bools, n: Ints | None = None) -> dict[str, int]:
-    """Count true and false negatives and positives: tn, fp, fn, tp."""
+def confusion(truth: Bools, flagged: Bools, n: Ints | None = None) -> Confusion:
+    """Count true and false negatives and positives.
+
+    truth and flagged [frames] or [videos]; with n [runs], runs of `n` equal ones.
+    """
     counts = np.bincount(2 * truth.astype(np.int64) + flagged, weights=n, minlength=4)
-    return dict(zip(("tn", "fp", "fn", "tp"), map(int, counts), strict=True))
+    return Confusion(*map(int, counts))
 
 
-def decision(truth: Bools, flagged: Bools, n: Ints | None = None) -> Figures:
-    """Say how good flags are: f1, macro_f1, accuracy, precision, recall and the confusion."""
+def decision(truth: Bools, flagged: Bools, n: Ints | None = None) -> Decision:
+    """Measure how good flags are: truth and flagged [frames] or [videos], or [runs] of n [runs]."""
     counts = confusion(truth, flagged, n)
-    tn, fp, fn, tp = counts.values()
+    tn, fp, fn, tp = counts.tn, counts.fp, counts.fn, counts.tp
     f1, f1_of_normal = ratio(2 * tp, 2 * tp + fp + fn), ratio(2 * tn, 2 * tn + fp + fn)
-    return {
-        "f1": f1,
-        "macro_f1": None if f1 is None or f1_of_normal is None else (f1 + f1_of_normal) / 2,
-        "accuracy": ratio(tp + tn, tp + tn + fp + fn),
-        "precision": ratio(tp, tp + fp),
-        "recall": ratio(tp, tp + fn),
-        "confusion": counts,
-    }
+    return Decision(
+        f1=f1,
+        macro_f1=None if f1 is None or f1_of_normal is None else (f1 + f1_of_normal) / 2,
+        accuracy=ratio(tp + tn, tp + tn + fp + fn),
+        precision=ratio(tp, tp + fp),
+        recall=ratio(tp, tp + fn),
+        confusion=counts,
+    )
 
 
-def sweep(pool: Pool, in_abnormal: Bools) -> tuple[list[Figures], Figures | None]:
-    """What every threshold would give, and the one of the highest Youden's J.
+def sweep(pool: Pool, in_abnormal: Bools) -> tuple[list[SweepRow], SweepRow | None]:
+    """Measure what every threshold gives, and find the one of the highest Youden's J.
 
-    in_abnormal [runs]. Rows have threshold, precision, recall, f1, false_alarm_rate (of normal
-    videos) and youden = recall - share of all normal frames that is flagged (Youden, 1950); they
-    are spread evenly over the distinct scores. The second value is the best row of all thresholds:
-    chosen with the truth in hand, so it says what was possible, not what was reached. None where
-    one of the classes is missing.
+    in_abnormal [runs] says which runs lie in abnormal videos. The rows, at most `SWEEP`, are spread
+    evenly over the distinct scores. The second value is the best row of all thresholds (Youden,
+    1950). It is chosen with the truth in hand, so it says what was possible, not what was reached.
+    It is None where one of the classes is missing.
     """
     order = np.argsort(-pool.scores, kind="stable")
     scores, n = pool.scores[order], pool.n_frames[order]
@@ -75,9 +78,10 @@ def sweep(pool: Pool, in_abnormal: Bools) -> tuple[list[Figures], Figures | None
             "youden": recall - false_rate,
         }
 
-    def row(index: int) -> Figures:
+    def row(index: int) -> SweepRow:
         values = {name: float(column[index]) for name, column in columns.items()}
-        return {name: None if np.isnan(value) else value for name, value in values.items()}
+        rest = {n: None if np.isnan(v) else v for n, v in values.items() if n != "threshold"}
+        return SweepRow(values["threshold"], **rest)
 
     shown = np.unique(np.linspace(0, len(ends) - 1, SWEEP).round().astype(int))
     both = tp[-1] and fp[-1]

@@ -1,10 +1,9 @@
-"""What metrics take: checked truth, scores and labels, and the frames of all videos pooled."""
+"""The input of metrics: truth, scores and labels, checked; and the frames of all videos pooled."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +13,6 @@ from vad.errors import UsageError
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Pool:
 
     @classmethod
     def of(cls, truth: Sequence[Bools], scores: Sequence[Floats]) -> Pool:
-        """Pool one array [frames] a video."""
+        """Pool the frames of videos: truth and scores, an array [frames] per video."""
         runs = []
         for index, (t, s) in enumerate(zip(truth, scores, strict=True)):
             changes = np.flatnonzero((np.diff(s) != 0) | (t[1:] != t[:-1])) + 1
@@ -52,16 +50,17 @@ class Pool:
 def validate(
     truth: Sequence[ArrayLike], scores: Sequence[ArrayLike], labels: ArrayLike
 ) -> tuple[list[Bools], list[Floats], Bools]:
-    """Check one evaluation's input and give it back as bool and float64 arrays.
+    """Check the input of an evaluation and give it back as bool and float64 arrays.
 
-    Raises UsageError, naming the video by its index, where lengths differ, a score is not a number
-    in [0, 1], a truth or label is not 0 or 1, or a video labelled normal has anomalous frames.
+    truth and scores, an array [frames] per video; labels [videos]. Raises UsageError, naming the
+    video by its index, where lengths differ, a score is not a number in [0, 1], a truth or label is
+    not 0 or 1, or a video labelled normal has anomalous frames.
     """
     is_abnormal = bools(labels, "labels")
     if not len(truth) == len(scores) == len(is_abnormal):
         raise UsageError(
             f"truth of {len(truth)} videos, scores of {len(scores)} and labels of "
-            f"{len(is_abnormal)}: one of each a video is needed"
+            f"{len(is_abnormal)}: every video needs one of each"
         )
     if not len(truth):
         raise UsageError("there is no video to evaluate")
@@ -83,7 +82,7 @@ def validate(
 
 
 def bools(values: ArrayLike, name: str) -> Bools:
-    """A bool array of one axis; UsageError for anything but 0 and 1."""
+    """A bool array [n] of 0 and 1, or false and true; UsageError for anything else."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise UsageError(f"{name}: one axis is needed, got shape {list(array.shape)}")
@@ -93,7 +92,7 @@ def bools(values: ArrayLike, name: str) -> Bools:
 
 
 def floats(values: ArrayLike, name: str) -> Floats:
-    """A float64 array of one axis, in [0, 1]; UsageError otherwise."""
+    """A float64 array [n] of numbers in [0, 1]; UsageError for anything else."""
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not len(array):
         raise UsageError(f"{name}: one axis of at least 1 is needed, got {list(array.shape)}")
@@ -107,10 +106,10 @@ def floats(values: ArrayLike, name: str) -> Floats:
 
 
 def peak_scores(scores: Sequence[ArrayLike]) -> Floats:
-    """Give every video the highest score of its frames: [frames] a video -> [videos]."""
+    """The highest score of the frames of every video: an array [frames] per video -> [videos]."""
     return np.array([np.max(np.asarray(one, np.float64)) for one in scores])
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """A share, or None of nothing."""
+    """`part / whole`; None where `whole` is 0."""
     return part / whole if whole else None

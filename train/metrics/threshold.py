@@ -1,4 +1,4 @@
-"""The threshold that a run flags from, chosen on validation videos."""
+"""The threshold from which a run flags, chosen on validation videos."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from vad.errors import UsageError
 
 from .inputs import bools, floats
 
-USUAL = 0.5  # where the losses put the border between normal and anomalous
+USUAL = 0.5  # the losses put the border between normal and anomalous here
 
 
 def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
     """Choose the threshold on validation videos, of which only the labels are known.
 
-    labels and video_scores [videos]; the scores should be `peak_scores`. Then a video is flagged
-    exactly when at least one of its frames is, so the threshold read off the videos is the frame
-    threshold itself, judged by the one consequence of it that weak labels can see.
+    labels [videos], 0 or 1; video_scores [videos] in [0, 1], which should be `peak_scores`. Then a
+    video is flagged exactly when one of its frames is, so that a threshold of videos is one of
+    frames.
 
-    A threshold is good by Youden's J = recall - false-alarm rate (Youden, 1950), which unlike F1
-    does not depend on the share of abnormal videos. On a handful of videos the best J is found far
-    off by chance, so of all thresholds within one standard error of it (the rule of Breiman et al.,
-    1984) the one nearest to the middle between the mean scores of the two classes is taken, which
-    no single video moves far (Fisher's discriminant in one dimension). With many videos that error
-    is small, and J decides. Where nothing is better than chance it is 0.5. Levels between two
-    neighbouring scores are the same to the videos: that middle stands for those around it, the
-    middle of the two for others. Raises UsageError unless both labels occur.
+    A threshold is as good as its Youden's J = recall - false-alarm rate (Youden, 1950), which,
+    unlike F1, does not depend on the share of abnormal videos. On few videos the best J varies by
+    chance. So all thresholds within one standard error of the best J are taken for equal (the rule
+    of Breiman et al., 1984), and the one nearest to the middle between the mean scores of the two
+    classes is chosen (Fisher's discriminant in one dimension), which no single video moves far.
+    With many videos the error is small, and J decides. Where no threshold is better than chance,
+    it is 0.5. Thresholds between two neighbouring scores flag the same videos; the candidate for
+    all of them is the middle between the means where it lies among them, else their own middle.
+
+    Raises UsageError unless both labels occur.
     """
     is_abnormal = bools(labels, "labels")
     values = floats(video_scores, "scores of the videos")
@@ -60,6 +62,6 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
 
 
 def _standard_error(count: int, n: int) -> float:
-    """Of a share; with one more of either kind, since none of four is not never."""
+    """The standard error of a share. One of either kind is added, so that it is never 0."""
     share = (count + 1) / (n + 2)
     return float(np.sqrt(share * (1 - share) / n))
