@@ -71,7 +71,7 @@ def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, An
             memory.clear()
         elif line["type"] == "end":
             end = line
-        elif line.get("end_s", 0) >= hours * 3600:
+        elif float(str(line.get("end_s", 0))) >= hours * 3600:
             stop.set()
     done.set()
     sampler.join()

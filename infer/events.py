@@ -1,12 +1,12 @@
-"""Frame scores to events: when something happened, from when to when, and how sure that is.
+"""Frame scores to events: from when to when something happened, and how high the scores were.
 
     score   ___----^^^^--____^^^___      ^ at the threshold or above, - at `low` or above
     found      |---------|   |-|         an event has a ^, and lasts while there is - or ^
-    merged     |---------------|         where the gap is at most `merge_gap`
+    merged     |---------------|         events whose gap is at most `merge_gap` become one
     padded   |-------------------|       by `pad_before` and `pad_after`
 
-Events that are shorter than `min_event` before they are padded are left out. Padding makes events
-that meet into one. All rules are in seconds, so that they mean the same at every frame rate.
+Events shorter than `min_event` are left out before padding. Events that meet after padding become
+one. All rules are in seconds, so that they mean the same at every frame rate.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import InternalError, UsageError
+from vad.labels import intervals_of
 
 from .settings import EventRule
 
@@ -34,13 +35,14 @@ class Event:
     start_s: float  # when its first frame is shown
     end_s: float  # when its last frame has been shown
     peak: float  # its highest score
-    peak_frame: int
-    peak_s: float
+    peak_frame: int  # the first frame of that score
+    peak_s: float  # when that frame is shown
     mean: float  # of the scores of its frames
-    caption: str = ""  # what is seen at the peak, where that is known
+    caption: str = ""  # what is seen at the peak; empty where there are no captions
 
     @property
     def duration_s(self) -> float:
+        """How long it lasts, in seconds."""
         return self.end_s - self.start_s
 
 
@@ -52,10 +54,11 @@ def find_events(
     threshold: float,
     rule: EventRule | None = None,
 ) -> list[Event]:
-    """The events of a video, in order.
+    """Find the events of a video, in order.
 
-    scores and times [frames]; a frame is shown from its time until the next one's, the last one
-    until `duration_s`. Raises UsageError if `low` is above the threshold.
+    scores [frames] in [0, 1]; times [frames] in seconds. A frame is shown from its time until the
+    next frame's, the last one until `duration_s`. Raises UsageError where `low` is above the
+    threshold.
     """
     rule = rule or EventRule()
     low = threshold if rule.low is None else rule.low
@@ -65,19 +68,13 @@ def find_events(
         )
     if len(scores) != len(times):
         raise InternalError(f"{len(scores)} scores, but {len(times)} times")
-    # To the microsecond, as files have them, so that the events are the same when read from one.
+    # Times are rounded to microseconds, as in files, so that scores read back give the same events.
     edges = np.round(np.append(times, max(duration_s, times[-1])), 6)
-    found = [s for s in _spans(scores >= low) if (scores[s[0] : s[1]] >= threshold).any()]
+    found = [s for s in intervals_of(scores >= low) if (scores[s[0] : s[1]] >= threshold).any()]
     merged = _merged(found, edges, rule.merge_gap)
     long = [(a, b) for a, b in merged if _span_s((a, b), edges) >= rule.min_event]
     padded = [_padded(span, edges, rule) for span in long]
     return [_event(span, scores, edges) for span in _merged(padded, edges, 0)]
-
-
-def _spans(marked: NDArray[np.bool_]) -> list[Span]:
-    """The runs of True."""
-    changes = np.flatnonzero(np.diff(marked, prepend=False, append=False))
-    return [(int(a), int(b)) for a, b in changes.reshape(-1, 2)]
 
 
 def _span_s(span: Span, edges: Floats) -> float:
@@ -85,7 +82,7 @@ def _span_s(span: Span, edges: Floats) -> float:
 
 
 def _merged(spans: Sequence[Span], edges: Floats, gap_s: float) -> list[Span]:
-    """Join spans that are at most `gap_s` apart."""
+    """The spans, in order, with those at most `gap_s` apart joined."""
     merged: list[Span] = []
     for start, end in spans:
         if merged and _span_s((merged[-1][1], start), edges) <= gap_s:
@@ -96,7 +93,7 @@ def _merged(spans: Sequence[Span], edges: Floats, gap_s: float) -> list[Span]:
 
 
 def _padded(span: Span, edges: Floats, rule: EventRule) -> Span:
-    """The frames shown, if only in part, in the padded time."""
+    """The frames that are shown in the padded time, for a part of it at least."""
     last = len(edges) - 1
     first_s = np.round(edges[span[0]] - rule.pad_before, 6)
     last_s = np.round(edges[span[1]] + rule.pad_after, 6)

@@ -1,14 +1,12 @@
-"""Snippet scores to frame scores: the one function that does it.
+"""Snippet scores to frame scores.
 
 snippets   a     b     c
-hold       aaaa  bbbb  cc      every frame has its snippet's score: the published way
-linear     aa.   .bb.  .cc     straight lines between the middles of the snippets
-gaussian                       `hold`, then the mean around every frame, weighted by a bell
+hold       aaaa  bbbb  cc      every frame has its snippet's score, as in published protocols
+linear     aa.   .bb.  .cc     straight lines between the middles of snippets
+gaussian                       `hold`, then smoothed with a Gaussian kernel
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +17,13 @@ from .settings import Propagation
 
 Scores = NDArray[np.float32]
 
-REACH = 4  # standard deviations at which the bell is cut off, where it is below 0.04 %
+REACH = 4  # standard deviations at which the kernel ends; there it is below 0.04 % of its peak
 
 
 def propagate(
-    snippets: NDArray[Any], n_frames: int, how: Propagation, *, grid: ClipGrid, fps: float
+    snippets: NDArray[np.floating], n_frames: int, how: Propagation, *, grid: ClipGrid, fps: float
 ) -> Scores:
-    """Scores [snippets] -> [n_frames], never outside the range of the snippets' scores."""
+    """Spread scores over frames: snippets [snippets] in [0, 1] -> [n_frames] in their range."""
     held: Scores = grid.spread(snippets, n_frames).astype(np.float32)
     if how.propagation == "linear":
         edges = np.array([grid.frames_of(i, n_frames) for i in range(len(snippets))])
@@ -38,7 +36,7 @@ def propagate(
 
 
 def _blurred(scores: Scores, sigma_frames: float) -> Scores:
-    """Mean of every score [frames] and its neighbours; at the ends, of those that there are."""
+    """The weighted mean of every score [frames] and its neighbours, of those that exist."""
     n = len(scores)
     reach = min(n - 1, int(np.ceil(REACH * sigma_frames)))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_frames) ** 2)

@@ -1,4 +1,4 @@
-"""Scores of a video: snippets as the detector gave them, frames and events made of them."""
+"""The scores of a video: of its snippets, as the detector gave them, of frames, and its events."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class VideoScores:
     times: NDArray[np.float64]
     threshold: float  # from which on a frame is flagged
     detector: str  # the run that scored it
-    threshold_from: str = "run"  # chosen when the run was trained; or `given` by the person
+    threshold_from: str = "run"  # chosen when the run was trained, or "given" by the person
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
-    captions: Sequence[str] = ()  # what is seen, a sentence a snippet; empty where not known
-    provenance: Mapping[str, Any] = field(default_factory=dict)  # of the run and its features
+    captions: Sequence[str] = ()  # a sentence per snippet; empty where there are none
+    provenance: Mapping[str, object] = field(default_factory=dict)  # of the run and its features
     video_source: VideoSource | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class VideoScores:
 
     @cached_property
     def frames(self) -> NDArray[np.float32]:
-        """A score for every frame of the video, [frames]."""
+        """The score of every frame of the video: float32 [frames] in [0, 1]."""
         record = self.record
         return propagate(
             self.snippets, record.n_frames, self.propagation, grid=record.grid, fps=record.fps
@@ -81,7 +81,7 @@ class VideoScores:
 
     @cached_property
     def events(self) -> list[Event]:
-        """Where the frames reach the threshold, by the rule; each with its caption, if any."""
+        """Where frames reach the threshold, by the rule; with the captions of their peaks."""
         found = find_events(
             self.frames,
             self.times,
@@ -126,7 +126,7 @@ class VideoScores:
         return float(self.times[int(self.frames.argmax())])
 
     def caption_at(self, frame: int) -> str:
-        """What is seen around a frame; empty where there are no captions."""
+        """The caption of the snippet of a frame; empty where there are no captions."""
         if not self.captions:
             return ""
         snippet = self.record.grid.snippet_of(frame)
@@ -144,13 +144,14 @@ class VideoScores:
     def save(self, folder: str | Path = "scores", formats: Iterable[str] = ("json",)) -> list[Path]:
         """Write `<folder>/<video id>.<format>` for every format; the paths written.
 
-        Formats are those of `vad score --format`. Raises UsageError for one that is not known, or
-        that needs the video where the video is gone.
+        Formats are those of `vad score --format`; the video is decoded once at most. Raises
+        UsageError for a format that is not known, or that needs the video where that is gone;
+        VideoError where the video cannot be read.
         """
         return cast("list[Path]", _writers().save(self, Path(folder), formats))
 
     def plot(self, path: str | Path | None = None) -> Path:
-        """Draw the curve as a PNG file, by default `<video id>.png` here; the path written."""
+        """Draw the curve as a PNG file; the path written, by default `<video id>.png` here."""
         path = Path(path) if path else Path(f"{key_of(self.video)}.png")
         _writers().write_png(path, self)
         return path
@@ -171,7 +172,7 @@ class VideoScores:
             values = [dict(zip(names, row, strict=True)) for row in self.rows()]
         return dataframe({name: [value[name] for value in values] for name in names})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything as plain values, by the schema `vad.scores/1`; `from_dict` reads it."""
         return {
             "schema": SCHEMA,
@@ -194,8 +195,9 @@ class VideoScores:
             "provenance": dict(self.provenance),
         }
 
-    def _snippet_dicts(self) -> list[dict[str, Any]]:
-        record, snippets = self.record, []
+    def _snippet_dicts(self) -> list[dict[str, object]]:
+        record = self.record
+        snippets: list[dict[str, object]] = []
         for index, score in enumerate(self.snippets):
             start, stop = record.grid.frames_of(index, record.n_frames)
             start_s, end_s = record.grid.seconds(index, self.times, record.duration_s)
@@ -213,7 +215,7 @@ class VideoScores:
         return snippets
 
     def rows(self) -> list[tuple[int, float, float]]:
-        """Frame, seconds and score, a row a frame."""
+        """Frame, seconds and score of every frame."""
         times = (round(float(t), 6) for t in self.times)
         scores = (exact(s) for s in self.frames)
         return [(i, t, s) for i, (t, s) in enumerate(zip(times, scores, strict=True))]
@@ -254,7 +256,7 @@ def read_scores(path: str | Path) -> VideoScores:
         raise UsageError(f"{path} is damaged, or of another version of vad: {error}") from None
 
 
-def event_dict(event: Event) -> dict[str, Any]:
+def event_dict(event: Event) -> dict[str, object]:
     """An event as plain values: frames, seconds and timecodes."""
     return {
         "start_frame": event.start_frame,
@@ -280,13 +282,13 @@ def dataframe(columns: Mapping[str, Sequence[object]]) -> DataFrame:
     return DataFrame(columns)
 
 
-def _fields(value: Any, cls: type) -> dict[str, Any]:
+def _fields(value: object, cls: type) -> dict[str, object]:
     """The settings that a class declares, of an instance of it or of a class derived from it."""
     return {f.name: getattr(value, f.name) for f in fields(cls)}
 
 
-def exact(score: float | np.floating[Any]) -> float:
-    """A score as files show it: the shortest decimal number that is this float32 and no other."""
+def exact(score: float | np.floating) -> float:
+    """A score as files have it: the shortest decimal number that gives this float32 back."""
     return float(str(np.float32(score)))
 
 

@@ -1,4 +1,4 @@
-"""How scores are read: settings of `vad score` and `vad events`."""
+"""From scores to frames and events: settings of `vad score` and `vad events`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EventRule:
     low: float | None = _event(
         None, "an event lasts until scores fall below this; by default the threshold", minimum=0
     )
-    min_event: float = _event(0.5, "shortest event, in seconds", minimum=0)
+    min_event: float = _event(0.5, "leave out shorter events, in seconds", minimum=0)
     merge_gap: float = _event(
         1.0, "events with at most this gap between them are one, in seconds", minimum=0
     )

@@ -149,7 +149,7 @@ def test_what_cannot_be_drawn_says_why_and_leaves_no_file(tmp_path: Path) -> Non
         plot_roc(path, TRUTH & False, {"rtfm": SCORES})
     with pytest.raises(UsageError, match="all 1000 frames are anomalous"):
         plot_pr(path, TRUTH | True, {"rtfm": SCORES})
-    with pytest.raises(UsageError, match="a time a score, got 3 and 2"):
+    with pytest.raises(UsageError, match="a time for every score, got 3 and 2"):
         plot_curve(path, np.arange(3.0), np.ones(2), title="a")
     with pytest.raises(UsageError, match="history is empty"):
         plot_training(path, [])

@@ -1,8 +1,8 @@
-"""Pictures of scores and figures, as PNG files 1200 px wide.
+"""Plots of scores and figures, as PNG files 1200 px wide.
 
-Colours are those of Okabe and Ito (2008), which stay apart for colour-blind readers, and lines
-differ in their dashes too. Each function writes its picture whole or not at all. Figures are drawn
-as objects, without pyplot, so that threads and notebooks share no state.
+Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; lines also
+differ in their dashes. Every file appears whole or not at all. Plots are made without pyplot, so
+that threads and notebooks share no state.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -43,7 +42,7 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 DASHES = ("-", "--", "-.", ":")  # one less than the colours: 20 pairs before one comes again
 INK, PALE = "#333333", "#8A8A8A"
 
-Floats = NDArray[Any]
+Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
 
@@ -58,11 +57,14 @@ def plot_curve(
 ) -> None:
     """Draw the score of a video over time, with its threshold and the truth where known.
 
-    times_s and scores [frames], the time at which a frame is shown; truth is [start, end) in
-    seconds. A long video is drawn by the highest score of every few frames, so no peak is lost.
+    times_s [frames] is when every frame is shown, in seconds, scores [frames]; truth has the
+    anomalous stretches, [start, end) in seconds. Raises UsageError where there are no scores, or
+    not as many as times.
     """
     if len(times_s) != len(scores) or len(scores) == 0:
-        raise UsageError(f"a curve needs a time a score, got {len(times_s)} and {len(scores)}")
+        raise UsageError(
+            f"a curve needs a time for every score, got {len(times_s)} and {len(scores)}"
+        )
     last_s = times_s[-1] + (times_s[-1] - times_s[-2] if len(times_s) > 1 else 1)
     starts, values = steps(np.asarray(scores, float), MOST_POINTS)
     times_s, scores = np.append(times_s[starts], last_s), np.append(values, values[-1])
@@ -87,9 +89,10 @@ def plot_curve(
 def plot_roc(
     path: Path, truth: Bools, scores: Mapping[str, Floats], *, title: str = "ROC, all frames"
 ) -> None:
-    """Draw a ROC curve for every named score: truth [frames], name -> scores [frames].
+    """Draw a ROC curve for every result (Fawcett, 2006).
 
-    Raises UsageError where truth has one class only.
+    truth [frames]; scores has, by the name of the result, its scores [frames]. Raises UsageError
+    where the truth has one class only.
     """
     _both_classes(truth)
     figure, axes = _figure(title, height_px=800)
@@ -111,9 +114,10 @@ def plot_pr(
     *,
     title: str = "Precision and recall, all frames",
 ) -> None:
-    """Draw a precision-recall curve for every named score, in the steps that AP sums.
+    """Draw a precision-recall curve for every result, in the steps that AP sums.
 
-    truth [frames], name -> scores [frames]. Raises UsageError where truth has one class only.
+    truth [frames]; scores has, by the name of the result, its scores [frames]. Raises UsageError
+    where the truth has one class only.
     """
     _both_classes(truth)
     figure, axes = _figure(title, height_px=800)
@@ -139,7 +143,7 @@ def plot_score_distribution(
     title: str = "Scores of normal and anomalous frames",
     threshold: float | None = None,
 ) -> None:
-    """Draw how the scores of normal and of anomalous frames spread: truth and scores [frames]."""
+    """Draw the distributions of scores of normal and of anomalous frames: both [frames]."""
     figure, axes = _figure(title, height_px=500)
     highest = max(float(np.max(scores)), threshold or 0.0)
     edges = np.linspace(0, 1 if highest > 0.5 else highest * 1.1 or 1, 41)
@@ -203,7 +207,10 @@ def plot_categories(
     *,
     title: str = "AUC by kind of anomaly, with all normal videos",
 ) -> None:
-    """Draw a bar for every kind and run: run -> kind -> figure from 0 to 1, None for no bar."""
+    """Draw a bar for every kind of anomaly and result.
+
+    figures has, by result and kind, a number from 0 to 1, or None. Raises UsageError for no kinds.
+    """
     kinds = list(dict.fromkeys(kind for of_run in figures.values() for kind in of_run))
     if not kinds:
         raise UsageError("there are no kinds of anomaly to draw")
@@ -258,9 +265,10 @@ def plot_training(
     title: str = "Training",
     chosen_epoch: int | None = None,
 ) -> None:
-    """Draw a training run: one row an epoch, with its "epoch" and any named figures.
+    """Draw a training run: losses above, other figures, such as AUC, below.
 
-    Figures whose name has "loss" in it are drawn above, all others (AUC, AP: 0 to 1) below.
+    history has a row per epoch: "epoch", and figures by their names. Losses are those with "loss"
+    in their name. Raises UsageError where it is empty.
     """
     if not history:
         raise UsageError("the training history is empty: there is nothing to draw")
@@ -288,7 +296,7 @@ def plot_training(
 
 
 def _figure(title: str, *, height_px: int, rows: int = 1) -> tuple[Figure, Axes]:
-    """Make an empty figure with quiet axes, one above the other; gives the first of them too."""
+    """An empty figure with axes in plain style, one above the other, and the first of these."""
     figure = Figure(figsize=(WIDTH_PX / DPI, height_px / DPI), dpi=DPI, layout="constrained")
     for axes in np.atleast_1d(figure.subplots(rows, 1, sharex=True)):
         axes.spines[["top", "right"]].set_visible(False)
@@ -307,7 +315,8 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _plain(text: str, longest: int) -> str:
-    """Make any name drawable: one line, elided in the middle, no formulas, no missing glyphs."""
+    """Any name as text that can be drawn: one line, shortened in the middle, no formula, no missing
+    glyph."""
     line = " ".join(text.split())
     if len(line) > longest:
         line = f"{line[: longest // 2 - 1]}…{line[-(longest // 2) :]}"
@@ -332,7 +341,7 @@ def _unit_square(axes: Axes) -> None:
 
 
 def _time_axis(axes: Axes) -> None:
-    """Mark some ten round times: 0:05, 12:30, 1:02:00."""
+    """Mark about ten round times: 0:05, 12:30, 1:02:00."""
     start_s, end_s = axes.get_xlim()
     step_s = tick_step(end_s - start_s, 12)
     axes.set_xlabel("time (min:s)" if end_s < 3600 else "time (h:min:s)", loc="left")

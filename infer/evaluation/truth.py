@@ -1,9 +1,10 @@
-"""The frame truth of an evaluation: made of annotations, or someone else's array, checked.
+"""The frame truth of an evaluation: built from annotations, or an array of others, checked.
 
-An array of the public repositories (`gt-ucf.npy`) is one number a frame, the videos one after the
-other in the order of some list, often in whole clips of 16. Nothing in it says which video is
-where. So it is laid over the videos in the order of the labels, and refused at the first that
-cannot be: a normal one with anomalous frames, an abnormal one without, one where it ends.
+An array of the public repositories (`gt-ucf.npy`) has one number per frame, video after video in
+the order of some list, often in whole clips of 16 frames. Nothing in it says which video is where.
+So it is cut in the order of the labels, and refused at the first video that contradicts it: a
+normal video with anomalous frames, an abnormal video without, or a video for which frames are
+missing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Misfit:
-    """The first video that an array cannot be the truth of, and why."""
+    """The first video that contradicts an array, and why."""
 
     video: str
     why: str
@@ -37,9 +38,9 @@ def truth_of_segments(
     segments: Sequence[Segment],
     where: str | Path,
 ) -> list[Bools]:
-    """Anomalous frames of every video, bool [frames], from annotations and the frames stored.
+    """Which frames are anomalous, bool [frames] per video, from annotations and stored records.
 
-    Raises UsageError where a label and the segments contradict each other, naming the video.
+    Raises UsageError, naming the video, where its label and its segments contradict each other.
     """
     truth = []
     for label, record in zip(labels, records, strict=True):
@@ -56,11 +57,12 @@ def truth_of_file(
     path: str | Path,
     segments: Sequence[Segment] | None = None,
 ) -> list[Bools]:
-    """Anomalous frames of every video, bool [frames], cut out of one array for all of them.
+    """Which frames are anomalous, bool [frames] per video, from one array of all videos in a file.
 
     Its length must be that of the stored frames, or of the stored snippets times 16. Where segments
-    are given too, both must agree up to the ends of events, where conventions differ by a frame.
-    Raises UsageError naming the first video that disagrees, and the order that would fit, if any.
+    are given too, both must agree but for the ends of events, where conventions differ by a frame.
+    Raises UsageError that names the first video that disagrees, and an order of the videos that
+    fits, if there is one.
     """
     array = _read(Path(path))
     videos = list(zip(labels, records, strict=True))
@@ -94,7 +96,7 @@ def _read(path: Path) -> Bools:
     except FileNotFoundError:
         raise UsageError(f"no file {path}") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no array of NumPy: {error}") from None
+        raise UsageError(f"{path} is not a NumPy array: {error}") from None
     flat = np.squeeze(array)
     if flat.ndim != 1 or not np.isin(flat, (0, 1)).all():
         raise UsageError(
@@ -136,7 +138,7 @@ def _in_clips(record: VideoRecord) -> int:
 
 
 def _contradiction(label: Label, truth: Bools) -> str:
-    """Why these cannot be the frames of that video; empty if they can."""
+    """Why this truth cannot be that of the video; empty if it can."""
     if truth.any() and not label.label:
         return f"is labelled normal, but {int(truth.sum()):,} of its frames are anomalous"
     if label.label and not truth.any():
@@ -152,7 +154,7 @@ def _disagreement(label: Label, truth: Bools, segments: Sequence[Segment]) -> st
 
 
 def _orders(labels: Sequence[Label]) -> dict[str, list[int]]:
-    """Orders that public lists have."""
+    """The orders in which public lists have their videos."""
     index = range(len(labels))
     return {
         "sorted by name": sorted(index, key=lambda i: labels[i].video),

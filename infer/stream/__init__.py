@@ -1,4 +1,4 @@
-"""Scores of a stream: a detector over a window of snippets, and the lines that tell them.
+"""Scores of a stream: a detector over a window of snippets, and the lines with its scores.
 
-Neither knows where pictures come from; `vad.stages.pipelines.stream` joins them to a live source.
+Where pictures come from is not known here; `vad.stages.pipelines.stream` adds the live source.
 """

@@ -1,16 +1,16 @@
-"""What a stream tells, line by line: JSON objects of the schema `vad.stream/1`.
+"""The lines that `vad stream` writes: JSON objects of the schema `vad.stream/1`.
 
-    start    the first line: what is watched, by what, and how far it looks
+    start    the first line: the source, the detector, and how many snippets it sees
     source   "open", with the picture's size; "lost", with the reason and the pause before a retry
     score    one snippet: its frames, stream time, wall-clock time, latency, score
-    gap      what nobody will see: "behind", clips dropped because this machine is too slow;
+    gap      what is not scored: "behind", clips dropped because this machine is too slow;
              "lost", the time without a source
-    end      the last line: why it ended, and the figures of the whole
+    end      the last line: why it ended, and the figures of the whole stream
 
-Stream time counts seconds from the first frame and goes on over gaps; `wall` is the time, in UTC,
-at which the last frame of the snippet had been decoded; `latency_s` is how long after its last
-frame a score is told: waiting, computing, and what the decoder lags behind the source's own clock.
-It is null for a file that is read as fast as it is scored: nothing was late.
+Stream time counts seconds from the first frame and goes on during gaps. `wall` is the time, in
+UTC, at which the last frame of the snippet had been decoded. `latency_s` is the time from that
+frame to the line with its score: waiting, computing, and the lag of the decoder behind the clock of
+the source. It is null for a file that is read as fast as it is scored.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
 SCHEMA = "vad.stream/1"
-RECENT = 1024  # scores that the latency figures speak of
+RECENT = 1024  # scores of which latency figures are computed
 
-Line = dict[str, Any]
+Line = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,12 @@ class Moment:
     start_s: float  # stream time
     end_s: float
     arrived_s: float  # Unix time of its last frame
-    lag_s: float  # by how much that frame was late already
+    lag_s: float  # of the decoder behind the source, at that frame
 
 
 @dataclass
 class Tally:
-    """Figures of a stream, in memory that does not grow."""
+    """Figures of a stream, in memory of constant size."""
 
     is_live: bool
     n_snippets: int = 0  # scored
@@ -57,7 +56,7 @@ class Tally:
 
     @property
     def dropped_share(self) -> float:
-        """Of all clips, those that were dropped."""
+        """The share of all clips that were dropped."""
         return self.n_dropped / max(1, self.n_dropped + self.n_snippets)
 
     def latency(self) -> dict[str, float] | None:
@@ -73,11 +72,11 @@ class Tally:
 
     @property
     def wall_s(self) -> float:
-        """How long it has been watched."""
+        """How long the stream has been watched, in seconds."""
         return time.monotonic() - self.started_s
 
     def score(self, moment: Moment, score: float, n_seen: int, threshold: float) -> Line:
-        """A `score` line, counted."""
+        """A `score` line; it enters the figures."""
         latency_s: float | None = None
         if self.is_live:
             latency_s = round(max(0.0, time.time() - moment.arrived_s) + moment.lag_s, 3)
@@ -100,7 +99,7 @@ class Tally:
         }
 
     def gap(self, reason: str, n_clips: int, n_frames: int, start_s: float, end_s: float) -> Line:
-        """A `gap` line, counted."""
+        """A `gap` line; it enters the figures."""
         self.n_dropped += n_clips
         self.end_s = end_s
         return {
@@ -113,7 +112,7 @@ class Tally:
         }
 
     def lost(self, why: str, pause_s: float) -> Line:
-        """A `source` line of a source that was lost, counted."""
+        """A `source` line of a source that was lost; it enters the figures."""
         self.n_lost += 1
         return {"type": "source", "state": "lost", "why": why, "retry_in_s": pause_s}
 

@@ -1,8 +1,8 @@
 """A detector over the last snippets of a stream.
 
-Most detectors look at all snippets of a video, before and after the one they score. A stream has
-no after, and no end of before: here they see the last `n_snippets`, and with `lookahead` a score
-waits until that many snippets have followed.
+Most detectors look at all snippets of a video, before and after the one they score. In a stream
+they see the last `n_snippets` only, and with `lookahead` a score waits until that many snippets
+have followed.
 
     stream          . . . a b c d e f g h         n_snippets 4, lookahead 1
     with h here           . . . . e f g h   ->    score of g, from e f g h
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from vad.errors import UsageError
 
 Tag = TypeVar("Tag")
-Score = Callable[[NDArray[Any]], NDArray[np.float32]]  # [snippets, crops, dim] -> [snippets]
+Features = NDArray[np.floating]
+Score = Callable[[Features], NDArray[np.float32]]  # [snippets, crops, dim] -> [snippets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,11 @@ class Scored(Generic[Tag]):
 
     tag: Tag  # what was pushed with it
     score: float
-    n_seen: int  # snippets that the detector saw, this one among them
+    n_seen: int  # snippets that the detector saw, including this one
 
 
 class Window(Generic[Tag]):
-    """Features in, one snippet at a time; scores out, `lookahead` snippets later."""
+    """Takes features snippet by snippet and gives every score `lookahead` snippets later."""
 
     def __init__(self, score: Score, n_snippets: int, lookahead: int = 0) -> None:
         if not 0 <= lookahead < n_snippets:
@@ -43,17 +44,17 @@ class Window(Generic[Tag]):
                 hint="the window holds the snippet itself and those after it",
             )
         self._score, self._lookahead = score, lookahead
-        self._features: deque[NDArray[Any]] = deque(maxlen=n_snippets)
+        self._features: deque[Features] = deque(maxlen=n_snippets)
         self._unscored: deque[Tag] = deque()  # of the newest snippets
 
-    def push(self, features: NDArray[Any], tag: Tag) -> list[Scored[Tag]]:
-        """Take the next snippet, features [crops, dim]; the scores that are due now."""
+    def push(self, features: Features, tag: Tag) -> list[Scored[Tag]]:
+        """Take the features [crops, dim] of the next snippet; the scores that are due now."""
         self._features.append(features)
         self._unscored.append(tag)
         return self._pop(self._lookahead)
 
     def flush(self) -> list[Scored[Tag]]:
-        """The scores of all that is left, as nothing follows; the window is empty after it."""
+        """The scores of snippets that still wait when the stream ends. Empties the window."""
         scored = self._pop(0)
         self._features.clear()
         return scored

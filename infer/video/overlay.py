@@ -1,11 +1,11 @@
-"""The overlay: a video with its score curve, its score and its events drawn below and around it.
+"""The overlay: a video with its score curve below it, and its events marked in the picture.
 
 +---------------------------+
 |  the picture, framed in   |
 |  red while an event lasts |
 +------+--------------------+
-| 0.93 |  _/\\____|____/\\_    |   score, bar and clock; the whole curve, what was shown
-| 0:12 |                    |   bright, what comes dim, the threshold dashed
+| 0.93 |  _/\\____|____/\\_    |   score, bar and clock; the whole curve, bright up to the
+| 0:12 |                    |   present and dim after it, with the threshold dashed
 +------+--------------------+
 """
 
@@ -40,7 +40,7 @@ INK: Colour = (232, 234, 237)
 QUIET: Colour = (130, 137, 147)
 CALM: Colour = (86, 156, 214)  # scores below the threshold
 ALARM: Colour = (255, 107, 74)  # and from it on
-DIM = 0.38  # of the brightness: what is still to come
+DIM = 0.38  # brightness of the curve after the present
 
 
 class Overlay(Viewer):
@@ -71,7 +71,7 @@ class Overlay(Viewer):
 
 
 class OverlayPanel:
-    """The part of the overlay below the picture, and what is drawn on the picture itself."""
+    """Draws the panel below the picture, and the marks of events in the picture."""
 
     def __init__(self, scores: VideoScores, width_px: int) -> None:
         self._scores = scores
@@ -88,7 +88,7 @@ class OverlayPanel:
         self._dim = (GROUND + (self._bright.astype(np.float32) - GROUND) * DIM).astype(np.uint8)
 
     def below(self, picture: Picture, number: int) -> Picture:
-        """The picture of a frame, and under it the strip: [height + height_px, width, 3]."""
+        """Add the panel: uint8 [height, width, 3] -> [height + height_px, width, 3]."""
         strip = self._dim.copy()
         shown = self._x(float(self._scores.times[number]))
         strip[:, :shown] = self._bright[:, :shown]
@@ -108,10 +108,7 @@ class OverlayPanel:
         return self._pad_px + round((1 - height_of(score, self._axis)) * room_px)
 
     def _drawn(self) -> NDArray[np.uint8]:
-        """The curve of the whole video, in the range that its axis says.
-
-        A column has the highest score of its time.
-        """
+        """The curve of the whole video; every column shows the highest score of its time."""
         strip = np.full((self.height_px, self._width_px, 3), GROUND, np.uint8)
         heights = np.zeros(self._width_px)  # scores
         columns = np.array([self._x(t) for t in self._scores.times])
@@ -133,7 +130,7 @@ class OverlayPanel:
         return np.array(image)
 
     def _block(self, number: int) -> NDArray[np.uint8]:
-        """Score, bar and clock at the left."""
+        """The part at the left of a frame's panel: score, bar and clock."""
         image = Image.new("RGB", (self._block_px, self.height_px), GROUND)
         draw, pad = ImageDraw.Draw(image), self._pad_px
         score = float(self._scores.frames[number])
@@ -148,7 +145,7 @@ class OverlayPanel:
         return np.asarray(image)
 
     def _event_caption(self, number: int) -> str:
-        """What is written on the picture of a frame; empty where no event is."""
+        """The words in the picture of a frame; empty outside events."""
         index = bisect.bisect_right(self._starts, number) - 1
         if index < 0 or number >= self._scores.events[index].end_frame:
             return ""
