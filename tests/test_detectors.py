@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,3 +193,18 @@ def test_labels_must_be_zeros_and_ones() -> None:
 def test_the_table_is_read_without_torch() -> None:
     code = "import sys, vad.stages.train.detectors.table; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_gradients_of_rtfm_in_float32_are_those_of_float64() -> None:
+    """At a width where torch picks its fast convolutions; 1e-5 of the size of each gradient."""
+    torch.manual_seed(0)
+    visual, labels = torch.rand(4, 2, 32, 256), torch.tensor([0.0, 0.0, 1.0, 1.0])
+    detector = create_detector("rtfm", visual_dim=256, settings={"width": 128, "dropout": 0.0})
+    gradients = []
+    for network, dtype in ((copy.deepcopy(detector).double(), torch.float64), (detector, None)):
+        output = network.train()(visual.to(dtype))
+        torch.autograd.backward(network.loss(output, labels)["total"])
+        gradients.append({n: w.grad for n, w in network.named_parameters() if w.grad is not None})
+    for name, exact in gradients[0].items():
+        off = (gradients[1][name] - exact).norm()
+        assert off <= 1e-5 * exact.norm() + 1e-12, name

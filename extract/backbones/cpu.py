@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vad.filtering import OF_4
+from .filtering import OF_4
 
 NARROW_PX = 64  # a strip gains nothing by minimal filtering
 
@@ -66,7 +66,7 @@ class TimeConv(nn.Module):
 
 
 class HalvingConv(nn.Module):
-    """A convolution of five frames that steps by two, by minimal filtering (`vad.filtering`).
+    """A convolution of five frames that steps by two, by minimal filtering (`filtering.py`).
 
     Even frames are seen by taps 0, 2 and 4, odd ones by taps 1 and 3: over pairs of frames these
     are three taps that step by one, the last of them without its odd frame.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from .layers import Dropout, blank, conv
+from .layers import blank, conv
 
 HEADS = 4
 REACH = 80  # snippets: exp(-80 / e) is 2e-13
@@ -59,7 +59,7 @@ class DistanceAttention(nn.Module):
         super().__init__()
         inner = HEADS * max(1, width // HEADS)
         self.to_qkv = nn.Linear(width, 4 * inner, bias=False)  # query, key, value, value for near
-        self.to_out = nn.Sequential(nn.Linear(2 * inner, width), Dropout(p_drop))
+        self.to_out = nn.Sequential(nn.Linear(2 * inner, width), nn.Dropout(p_drop))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         parts = self.to_qkv(x).chunk(4, dim=-1)
@@ -79,9 +79,9 @@ class FeedForward(nn.Module):
         self.net = nn.Sequential(
             nn.Linear(width, width),
             nn.GELU(),
-            Dropout(p_drop),
+            nn.Dropout(p_drop),
             nn.Linear(width, width),
-            Dropout(p_drop),
+            nn.Dropout(p_drop),
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,16 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from vad.filtering import OF_4, OF_8
-
-DRAWN = 2**18  # values that dropout draws at once
-WIDE = 128  # channels; below, more goes into sums than products save
 
 
 def conv(
@@ -26,47 +19,7 @@ def conv(
 ) -> nn.Conv1d:
     """A convolution over time that keeps the length."""
     padding = dilation * (kernel // 2)
-    return TimeConv(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=bias)
-
-
-class TimeConv(nn.Conv1d):
-    """A convolution over time that, where it is wide, trains on a CPU as matrix products.
-
-    With three taps it takes half of the arithmetic or less. Between such layers channels lie side
-    by side in memory, as they do in the features.
-    """
-
-    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        wide = min(self.in_channels, self.out_channels) >= WIDE
-        if not (self.training and wide and x.device.type == "cpu"):
-            return cast(Tensor, super()._conv_forward(x, weight, bias))
-        if self.kernel_size == (1,):
-            return F.linear(x.transpose(1, 2), weight[:, :, 0], bias).transpose(1, 2)
-        if self.kernel_size == (3,):
-            out = filtered(x, weight, int(self.dilation[0]))
-            return out if bias is None else out + bias[:, None]
-        return cast(Tensor, super()._conv_forward(x, weight, bias))
-
-
-def filtered(x: Tensor, taps: Tensor, dilation: int) -> Tensor:
-    """A convolution of three taps that keeps the length, by minimal filtering (`vad.filtering`).
-
-    x [rows, in, snippets], taps [out, in, 3] -> [rows, out, snippets]
-    """
-    n_rows, width, length = x.shape
-    way = min(OF_8, OF_4, key=lambda way: way.n_inputs * -(-length // (way.n_outputs * dilation)))
-    inputs, kernels, back = (x.new_tensor(matrix) for matrix in way)
-    step = way.n_outputs * dilation  # snippets that `n_inputs` products give
-    n_steps = -(-length // step)
-    after = (n_steps + 1) * step - length - dilation
-    padded = F.pad(x.transpose(1, 2), (0, 0, dilation, after))
-    blocks = padded.view(n_rows, n_steps + 1, way.n_outputs, -1).permute(2, 0, 1, 3)
-    seen = torch.cat([blocks[:, :, :-1], blocks[: way.n_inputs - way.n_outputs, :, 1:]])
-    factors = (inputs @ seen.flatten(1)).view(way.n_inputs, -1, width)
-    products = torch.bmm(factors, torch.einsum("jk,oik->jio", kernels, taps))
-    out = (back @ products.flatten(1)).view(way.n_outputs, n_rows, n_steps, -1)
-    by_time = out.permute(1, 2, 0, 3).reshape(n_rows, n_steps * step, -1)
-    return by_time[:, :length].transpose(1, 2)
+    return nn.Conv1d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=bias)
 
 
 def blank(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -89,10 +42,7 @@ class BatchNorm(Masked, nn.BatchNorm1d):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         x = x.transpose(1, 2)
         if mask is None:
-            normal = super().forward(x.flatten(0, 1)).view(x.shape)
-            if normal.requires_grad:  # torch is slow on the gradient of a slice of channels
-                normal.register_hook(torch.Tensor.contiguous)
-            return normal.transpose(1, 2)
+            return super().forward(x.flatten(0, 1)).view(x.shape).transpose(1, 2)
         normal = torch.zeros_like(x)
         normal[mask] = super().forward(x[mask])
         return normal.transpose(1, 2)
@@ -117,25 +67,6 @@ class GroupNorm(Masked, nn.GroupNorm):
         variance = centred.square().sum((2, 3), keepdim=True) / count
         normal: Tensor = (centred / (variance + self.eps).sqrt()).flatten(1, 2)
         return normal * self.weight[:, None] + self.bias[:, None]
-
-
-class Dropout(nn.Dropout):
-    """Dropout that is drawn in large pieces on a CPU, where torch draws value by value.
-
-    It keeps a value where `torch.rand(x.shape, dtype=torch.float64) < 1 - p` for the same seed, as
-    torch does, except with Intel's library; `torch.rand` asks its generator for 64 bits a value and
-    reads 53 of them as a share of 1.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not 0 < self.p < 1 or x.device.type != "cpu":
-            return super().forward(x)
-        share = 1 - self.p
-        keep = torch.empty(x.shape, dtype=x.dtype)
-        for part in keep.view(-1).split(DRAWN):
-            bits = torch.empty(part.shape, dtype=torch.int64).random_(-(2**63), None)
-            part.copy_(bits.bitwise_and_(2**53 - 1) < math.ceil(share * 2**53))
-        return x * keep.div_(share)
 
 
 class Layers(nn.Sequential):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..blocks.layers import Dropout, score_head
+from ..blocks.layers import score_head
 from ..losses import Terms, focal, pairs_hinge, smoothness_sums, weighted
 from ..selection import magnitude, top_k
 from .interface import Batch, Detector, Form, Output
@@ -27,7 +27,7 @@ class MIL(Detector):
         self.fc1 = nn.Linear(visual_dim, 512)
         self.fc2 = nn.Linear(512, 128)
         self.fc3 = nn.Linear(128, 1)
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = nn.Dropout(settings.dropout)
         for layer in (self.fc1, self.fc2, self.fc3):
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)

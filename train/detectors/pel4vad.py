@@ -17,7 +17,6 @@ from torch.nn.functional import gelu, kl_div, normalize, pad
 from vad.errors import UsageError
 
 from ..blocks.attention import blocks_of
-from ..blocks.layers import Dropout
 from ..losses import Terms, video_bce, weighted
 from ..selection import magnitude, top_k, valid_snippets
 from .interface import Batch, Detector, Form, Output
@@ -85,7 +84,7 @@ class ContextAggregation(nn.Module):
         self.linear2 = nn.Conv1d(PROMPT_DIM, 300, 1)
         self.norm = nn.LayerNorm(dim)
         self.loc_adj = Nearness(settings.w, settings.b)
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """x [rows, snippets, dim] -> [rows, 512, snippets] and [rows, 300, snippets]."""

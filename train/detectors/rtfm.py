@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ..blocks.layers import Dropout, score_head, xavier
+from ..blocks.layers import score_head, xavier
 from ..blocks.temporal import TemporalNetwork
 from ..losses import (
     Terms,
@@ -45,7 +45,7 @@ class RTFM(Detector):
         self.head = [f"fc{4 - settings.layers + n}" for n in range(settings.layers)]
         for name, (inputs, outputs) in zip(self.head, pairwise(sizes), strict=True):
             self.add_module(name, nn.Linear(inputs, outputs))
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = nn.Dropout(settings.dropout)
         xavier(self)
         if settings.layers == 1:
             nn.init.zeros_(self.get_parameter("fc3.weight"))  # a start at 0.5 for all

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from vad.errors import UsageError
 
-from ..blocks.layers import Dropout, Layers, blank, mean_over_time, xavier
+from ..blocks.layers import Layers, blank, mean_over_time, xavier
 from ..blocks.temporal import NonLocalNames, TemporalNetwork, conv_norm_relu
 from ..losses import Terms, video_bce
 from ..selection import magnitude
@@ -125,7 +125,7 @@ class S3R(Detector):
 def embedding(dim: int, width: int, p_drop: float) -> Layers:
     """A temporal network and its dropout."""
     network = TemporalNetwork(dim, width, block=conv_norm_relu, names=NAMES)
-    return Layers(network, Dropout(p_drop))
+    return Layers(network, nn.Dropout(p_drop))
 
 
 def classifier(dim: int, p_drop: float) -> nn.Sequential:
@@ -133,10 +133,10 @@ def classifier(dim: int, p_drop: float) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(dim, 512),
         nn.ReLU(),
-        Dropout(p_drop),
+        nn.Dropout(p_drop),
         nn.Linear(512, 128),
         nn.ReLU(),
-        Dropout(p_drop),
+        nn.Dropout(p_drop),
         nn.Linear(128, 1),
         nn.Sigmoid(),
     )

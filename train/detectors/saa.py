@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..blocks.layers import Dropout, Layers, conv, score_head, xavier
+from ..blocks.layers import Layers, conv, score_head, xavier
 from ..blocks.temporal import TemporalNetwork
 from ..losses import Terms, group_mean, smoothness_sums, video_bce, weighted
 from ..selection import magnitude, snippet_mean, top_k, valid_snippets
@@ -33,11 +33,11 @@ class Attention(nn.Module):
         self.attention = Layers(
             conv(dim, 512, 3),
             nn.LeakyReLU(0.2),
-            Dropout(p_drop),
+            nn.Dropout(p_drop),
             conv(512, 512, 3),
             nn.LeakyReLU(0.2),
             conv(512, 1),
-            Dropout(p_drop),
+            nn.Dropout(p_drop),
             nn.Sigmoid(),
         )
 
@@ -54,7 +54,7 @@ class Classifier(nn.Module):
         self.fc1 = nn.Linear(dim, 512)
         self.fc2 = nn.Linear(512, 128)
         self.fc3 = nn.Linear(128, 1)
-        self.dropout = Dropout(p_drop)
+        self.dropout = nn.Dropout(p_drop)
 
     def forward(self, x: Tensor) -> Tensor:
         return score_head(self.dropout(x), (self.fc1, self.fc2, self.fc3), self.dropout)

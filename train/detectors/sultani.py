@@ -11,7 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..blocks.layers import Dropout
 from ..losses import Terms, abnormal_regularity, pairs_hinge, weighted
 from ..selection import magnitude, top_k
 from .interface import Batch, Detector, Form, Output
@@ -29,7 +28,7 @@ class Sultani(Detector):
         self.fc1 = nn.Linear(visual_dim, 512)
         self.fc2 = nn.Linear(512, 32)
         self.fc3 = nn.Linear(32, 1)
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = nn.Dropout(settings.dropout)
         for layer in (self.fc1, self.fc2, self.fc3):
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)

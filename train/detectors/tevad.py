@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..blocks.layers import Dropout, Layers, Masked, blank, conv, mean_over_time, score_head, xavier
+from ..blocks.layers import Layers, Masked, blank, conv, mean_over_time, score_head, xavier
 from ..blocks.temporal import TemporalNetwork, conv_relu_norm
 from ..losses import Terms, class_magnitude
 from ..selection import magnitude
@@ -51,7 +51,7 @@ class TEVAD(Detector):
         self.fc1 = nn.Linear(fused_dim, 512)
         self.fc2 = nn.Linear(512, 128)
         self.fc3 = nn.Linear(128, 1)
-        self.dropout = Dropout(settings.dropout)
+        self.dropout = nn.Dropout(settings.dropout)
         xavier(self)
 
     def temporal_network(self, dim: int) -> nn.Module:

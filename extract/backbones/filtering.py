@@ -1,9 +1,9 @@
-"""Minimal filtering: n outputs of a filter of three taps by n + 2 products, not 3 n.
+"""Minimal filtering: n outputs of a filter of three taps by n + 2 products instead of 3 n.
 
     outputs [n] = back @ ((taps @ t [3]) * (inputs @ x [n + 2]))
 
 where output i is the sum over k of t[k] x[i + k]. In a convolution over time the products are
-matrix products, so half of its arithmetic goes and more; the rest are sums. (Winograd 1980; Lavin
+matrix products, so half of its arithmetic is saved; what is added are sums. (Winograd 1980; Lavin
 and Gray, CVPR 2016, section 4.3.)
 """
 
@@ -55,4 +55,3 @@ def filtering(*points: float) -> Filtering:
 
 
 OF_4 = filtering(0, 1, -1, 2, -2)  # 6 products, not 12; float32 rounds to 1e-6 of the largest
-OF_8 = filtering(0, 1, -1, 2, -2, 1 / 2, -1 / 2, 4 / 3, -3 / 4)  # 10, not 24; to 1e-5
