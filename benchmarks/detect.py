@@ -102,7 +102,7 @@ def measure_seed(
         started = time.process_time()
         train(data.store, data.labels, run, quiet=True, **chosen)
         train_s += time.process_time() - started
-        evaluations.append(evaluate(run, data.segments))
+        evaluations.append(evaluate(run, data.segments, store=data.store))
     figures = figures_of(
         [t for e in evaluations for t in e.truth],
         [s.frames for e in evaluations for s in e.scores],

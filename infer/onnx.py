@@ -11,7 +11,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,10 @@ class Scorer(nn.Module):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self.detector, self.inputs, self.kinds = run.detector, run.inputs, list(run.names)
+        self.detector, self.inputs = run.only.detector, run.only.inputs
+        self.kinds = list(run.names)
         # A weighted mean over neighbours is a convolution; its kernel is what becomes of a 1.
-        reach = run.card["training"]["smoothing"]
+        reach = run.only.card.smoothing
         impulse = np.eye(1, 4 * reach + 1, 2 * reach, dtype=np.float32)[0]
         kernel = smooth(impulse, reach)[reach : 3 * reach + 1]
         self.register_buffer("kernel", torch.from_numpy(kernel)[None, None])
@@ -82,7 +83,6 @@ def export_detector(run: Run, videos: Iterable[Arrays], path: Path) -> Exported:
     file, where ONNX and PyTorch disagree; UsageError where the packages for it are missing.
     """
     samples = [Sample(video, run.score(**video)) for video in videos]
-    card = run.card
     return export(
         Scorer(run),
         samples,
@@ -91,9 +91,9 @@ def export_detector(run: Run, videos: Iterable[Arrays], path: Path) -> Exported:
         is_dynamic=True,
         metadata={
             "run": run.name,
-            "detector": card["detector"]["name"],
+            "detector": run.card.detector,
             "threshold": run.threshold,
-            "features": card["features"],
+            "features": [asdict(stream) for stream in run.only.card.streams],
         },
     )
 

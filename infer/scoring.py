@@ -46,13 +46,10 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
 
     Of imported weights it is often unknown what they were trained on; then the width must do.
     """
-    features: dict[str, Any] = run.card["features"]
-    for kind, name in run.names.items():
-        dim, trained = (
-            features[key if kind == "visual" else f"{kind}_{key}"] for key in ("dim", "provenance")
-        )
+    for stream in run.card.streams.values():
+        name, dim, trained = stream.name, stream.dim, stream.provenance
         stored = store.attributes(video_id, name)
-        made = "extract" if kind == "visual" else "caption"
+        made = "extract" if stream.kind == "visual" else "caption"
         if stored["shape"][-1] != dim:
             raise UsageError(
                 f"{run.path} reads {name} of {dim} values a snippet, {video_id!r} in "

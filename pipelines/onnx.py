@@ -56,7 +56,7 @@ def export_onnx(
     check_packages()
     opened = Run.open(run)
     made = settings_of(opened, settings) if backbone and "visual" in opened.names else None
-    features = FeatureStore.open(store or opened.card["features"]["store"])
+    features = FeatureStore.open(opened.find_store(store))
     folder = Path(out or opened.path / "onnx")
     yield export_detector(opened, _videos(opened, features), folder / "detector.onnx")
     if made:

@@ -24,7 +24,7 @@ from vad.stages.infer.settings import ScoreSettings
 from vad.stages.train.run import Run
 from vad.store import FeatureStore
 
-from .features_for_run import caption_for, extract_for
+from .features_for_run import caption_for, captioner_of, extract_for
 from .project import newest_run
 from .video_source import video_source_of
 
@@ -145,8 +145,7 @@ def _scored(
 def _captions(store: FeatureStore, chosen: Run, video: str) -> tuple[str, ...]:
     """The captions of a stored video: those that the run reads, else the only ones there are."""
     names = [n for n in store.names(video) if n.startswith("captions/")]
-    text = chosen.card["features"].get("text_provenance") or {}
-    read = f"captions/{text.get('captions', {}).get('captioner')}"
+    read = f"captions/{captioner_of(chosen)}"
     name = read if read in names else names[0] if len(names) == 1 else None
     return tuple(map(str, store.read(video, name))) if name else ()
 
@@ -162,13 +161,13 @@ def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
 def _provenance(chosen: Run) -> dict[str, Any]:
     """What of a run's card explains its scores."""
     card = chosen.card
-    streams = {"visual": "provenance", "text": "text_provenance"}
-    features = {card["features"].get(kind): card["features"].get(p) for kind, p in streams.items()}
     return {
         "run": str(chosen.path),
-        "detector": card["detector"],
-        "trained": card.get("created"),
-        "selected_on": card.get("selection", {}).get("on"),
-        "epoch": card.get("selection", {}).get("epoch"),
-        "features": {name: made for name, made in features.items() if name},
+        "detector": [
+            {"name": member.detector, "settings": dict(member.settings)} for member in card.members
+        ],
+        "trained": card.created,
+        "selected_on": card.selection.on,
+        "epoch": card.selection.epoch,
+        "features": {stream.name: stream.provenance for stream in card.streams.values()},
     }

@@ -135,7 +135,7 @@ def test_an_imported_run_scores_as_the_published_weights_do(
         given[array] = tmp_path / f"{array}.npy"
     import_detector(tmp_path / "w.pth", tmp_path / "run", **given)
     run = Run.open(tmp_path / "run")
-    assert run.card["detector"]["name"] == name
+    assert run.card.detector == name
     (scored,) = score_stored(store, run, ["v3"])
     visual = torch.from_numpy(store.read("v3", "visual/i3d")).transpose(0, 1)[None]
     text = torch.from_numpy(store.read("v3", "text/simcse"))[None]
@@ -150,8 +150,9 @@ def test_an_imported_run_notes_what_it_is_and_whose_features_it_reads(
     torch.save(published("tevad").state_dict(), tmp_path / "w.pth")
     import_detector(tmp_path / "w.pth", tmp_path / "run", store=store.path)
     card = json.loads((tmp_path / "run" / "card.json").read_text())
-    assert card["features"]["provenance"] == {"backbone": "i3d"}
-    assert card["features"]["text_provenance"] == {"encoder": "simcse"}
+    visual, text = card["members"][0]["streams"]
+    assert visual["provenance"] == {"backbone": "i3d"}
+    assert text["provenance"] == {"encoder": "simcse"}
     assert card["selection"]["on"] == "imported weights: chosen by their authors"
     assert len(card["imported"]["sha256"]) == 64
 
@@ -205,18 +206,19 @@ def test_training_starts_from_given_weights(store: FeatureStore, tmp_path: Path)
         "quiet": True,
     }
     run = train(store.path, labels(store), tmp_path / "r", **settings)
-    assert run.card["detector"]["settings"]["width"] == 4
-    assert run.card["training"]["scale"] == "none"
+    assert run.only.card.settings["width"] == 4
+    assert run.card.training is not None
+    assert run.card.training.scale == "none"
     for name, weight in original.named_parameters():  # a learning rate of 0 leaves them
-        torch.testing.assert_close(run.detector.get_parameter(name), weight, msg=name)
+        torch.testing.assert_close(run.only.detector.get_parameter(name), weight, msg=name)
     own: dict[str, Any] = {
-        "weights": str(tmp_path / "r" / "detector.safetensors"),
+        "weights": str(tmp_path / "r" / "members" / "0" / "detector.safetensors"),
         "epochs": 1,
         "lr": 0.0,
     }
     again = train(store.path, labels(store), tmp_path / "again", quiet=True, **own)
     torch.testing.assert_close(
-        again.detector.get_parameter("fc1.weight"), original.get_parameter("fc1.weight")
+        again.only.detector.get_parameter("fc1.weight"), original.get_parameter("fc1.weight")
     )
 
 

@@ -12,8 +12,9 @@ from vad.stages.extract.decoders.pool import Clips, DecoderPool
 from vad.stages.infer import onnx as writing
 from vad.stages.infer.onnx import Sample, Scorer, export, export_detector
 from vad.stages.pipelines.onnx import export_onnx
+from vad.stages.train.card import Card, Member, Selection, Stream
 from vad.stages.train.detectors import DETECTORS, create_detector
-from vad.stages.train.run import Run
+from vad.stages.train.run import Run, TrainedMember
 from vad.stages.train.streams import Inputs, Scaling
 from vad.store import FeatureStore
 
@@ -63,13 +64,10 @@ def test_every_detector_can_be_written(name, tmp_path):
     detector = create_detector(name, visual_dim=64, text_dim=text_dim, arrays=atoms)
     widths = {"visual": (2, 64)} | ({"text": (1, 32)} if row.text else {})
     inputs = Inputs({kind: Scaling() for kind in widths}, apart=row.text)
-    card = {
-        "detector": {"name": name},
-        "training": {"smoothing": 2},
-        "features": {kind: f"{kind}/x" for kind in widths},
-        "threshold": 0.5,
-    }
-    run = Run(tmp_path / "run", card, detector, inputs)
+    streams = [Stream(f"{kind}/x", width) for kind, (_, width) in widths.items()]
+    member = Member(name, {}, 64, text_dim, tuple(streams), smoothing=2)
+    card = Card((member,), Selection("nothing"), 0.5, training=None, videos={})
+    run = Run(tmp_path / "run", card, [TrainedMember(member, detector.eval(), inputs)])
     videos = [
         {k: rng.normal(size=(n, *w)).astype(np.float32) for k, w in widths.items()}
         for n in (40, 1, 2, 5, 77)

@@ -180,7 +180,7 @@ def test_inspect_shows_how_features_and_runs_were_made(vad, fight):
     for words in ("efficientnet-lite0", "sha256", "n_videos: 8", "320x240"):
         assert words in out
     code, out, _ = vad("inspect", fight / "run", "--json")
-    assert json.loads(out)["detector"]["name"] == "rtfm"
+    assert json.loads(out)["members"][0]["detector"] == "rtfm"
 
 
 def test_features_of_random_weights_are_marked_and_not_trained_on(tmp_path, make_video):
@@ -195,7 +195,7 @@ def test_features_of_random_weights_are_marked_and_not_trained_on(tmp_path, make
     run = library.train(
         store, tmp_path / "labels.csv", tmp_path / "run", allow_random=True, **train
     )
-    assert run.card["features"]["provenance"]["weights"]["random"]
+    assert run.card.streams["visual"].provenance["weights"]["random"]
 
 
 def test_doctor_finds_everything_in_order(vad):

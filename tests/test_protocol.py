@@ -84,7 +84,7 @@ def test_lists_of_test_videos_that_are_wrong_are_refused(made, tmp_path, rows, m
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_a_video_that_was_trained_or_selected_on_is_no_test_video(made, tmp_path, part):
     card = json.loads((made / "honest" / "card.json").read_text())
-    video = card["data"][part][0]
+    video = card["videos"][part][0]
     rows = ["a6,1", "n6,0", f"{video['video']},{video['label']}"]
     labels = write(tmp_path / "labels.csv", "video,label", rows)
     expected = f"'{video['video']}' is a {part} video of .*honest: no figure .*leave it out, or say"
@@ -111,7 +111,7 @@ def test_a_test_video_that_was_not_stored_for_the_training_is_missed_in_the_test
 def test_the_loss_of_videos_is_the_one_that_training_tells(made):
     """On the validation videos it must be the loss of the chosen epoch."""
     found = evaluate(made / "honest", made / "segments.csv", split="validation", device="cpu")
-    told = found.runs[0].card["selection"]["figures"]["validation/loss"]
+    told = found.runs[0].card.selection.figures["validation/loss"]
     assert found.loss == pytest.approx(told, rel=1e-5)
     assert found.to_dict()["loss"] == found.loss
 
@@ -182,7 +182,8 @@ def test_folds_are_pooled_into_one_result(made, vad, tmp_path):
 def test_a_fold_twice_or_of_other_settings_is_not_pooled(made, tmp_path):
     fold = evaluate(made / "fold0", made / "segments.csv")
     train(made / "features.zarr", made / "labels.csv", tmp_path / "again", fold="0", **QUICK)
-    again = evaluate(tmp_path / "again", made / "segments.csv")
+    elsewhere = {"store": made / "features.zarr"}
+    again = evaluate(tmp_path / "again", made / "segments.csv", **elsewhere)
     with pytest.raises(UsageError, match="'a0' is tested by .*fold0 and by .*again|'n0' is tested"):
         pool([fold, again])
     train(
@@ -190,7 +191,7 @@ def test_a_fold_twice_or_of_other_settings_is_not_pooled(made, tmp_path):
         **{**QUICK, "fold": "1", "lr": 0.1},
     )
     with pytest.raises(UsageError, match="other was trained with other settings than .*fold0"):
-        pool([fold, evaluate(tmp_path / "other", made / "segments.csv")])
+        pool([fold, evaluate(tmp_path / "other", made / "segments.csv", **elsewhere)])
 
 
 def test_the_page_needs_nothing_and_escapes_names(tmp_path):
@@ -309,7 +310,7 @@ def test_what_is_no_truth_is_refused(tmp_path, array):
 
 def test_an_array_through_the_command(made, vad, tmp_path):
     card = json.loads((made / "honest" / "card.json").read_text())
-    listed = [entry["video"] for entry in card["data"]["test"]]
+    listed = [entry["video"] for entry in card["videos"]["test"]]
     gt = np.concatenate([np.arange(80) // 32 == (1 if v[0] == "a" else 9) for v in listed])
     path = saved(tmp_path, gt)
     code, _, _ = vad("evaluate", made / "honest", "--truth", path, "--out", tmp_path / "array")

@@ -117,9 +117,9 @@ def test_a_trained_row_from_published_files_to_figures(ucf_crime, tmp_path):
         "trained with width=4",
     ]
     assert "AUC                       84.30" in result.table()
-    trained = (run / "detector.safetensors").stat().st_mtime_ns
+    trained = (run / "members" / "0" / "detector.safetensors").stat().st_mtime_ns
     reproduce("rtfm-ucf-crime", tmp_path / "out", **given, settings=settings)  # nothing anew
-    assert (run / "detector.safetensors").stat().st_mtime_ns == trained
+    assert (run / "members" / "0" / "detector.safetensors").stat().st_mtime_ns == trained
 
 
 def test_a_row_of_published_weights(ucf_crime, tmp_path):

@@ -206,7 +206,8 @@ def test_a_run_of_captions_from_a_file_says_what_to_do(folder, tmp_path):
     run = tmp_path / "tevad"
     shutil.copytree(folder / "tevad", run)
     card = json.loads((run / "card.json").read_text())
-    card["features"]["text_provenance"]["captions"] = {"captioner": "file", "files": {"a": "0"}}
+    text = card["members"][0]["streams"][1]["provenance"]
+    text["captions"] = {"captioner": "file", "files": {"a": "0"}}
     (run / "card.json").write_text(json.dumps(card))
     with pytest.raises(UsageError, match=r"reads captions of a file.*vad caption STORE"):
         library.score(next((folder / "videos").iterdir()), detector=run)

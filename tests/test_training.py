@@ -109,7 +109,7 @@ def test_every_batch_is_balanced_and_every_video_of_the_larger_class_is_seen_onc
 
 
 def test_training_on_video_labels_finds_the_anomalous_frames(data, run):
-    figures = evaluate(run.path, data / "segments.csv").figures
+    figures = evaluate(run.path, data / "segments.csv", store=data / "features.zarr").figures
     assert figures.frame.auc > 0.9
     assert figures.abnormal_only.auc > 0.9
     assert figures.counts.n_videos == 8
@@ -117,13 +117,11 @@ def test_training_on_video_labels_finds_the_anomalous_frames(data, run):
 
 def test_a_run_holds_all_that_is_needed_to_use_it(run):
     card = json.loads((run.path / "card.json").read_text())
-    assert card["schema"] == "vad.run/1"
+    assert card["schema"] == "vad.run/2"
     assert card["training"]["seed"] == 0
-    assert card["features"]["provenance"] == MADE_BY
+    assert card["members"][0]["streams"][0]["provenance"] == MADE_BY
     assert card["selection"]["on"] == "validation"
-    parts = {
-        part: {x["video"] for x in card["data"][part]} for part in card["data"] if part != "labels"
-    }
+    parts = {part: {x["video"] for x in videos} for part, videos in card["videos"].items()}
     assert {part: len(videos) for part, videos in parts.items()} == {
         "train": 20,
         "validation": 4,
@@ -135,10 +133,11 @@ def test_a_run_holds_all_that_is_needed_to_use_it(run):
     assert 0 < card["threshold"] < 1
     assert sorted(p.name for p in run.path.iterdir()) == [
         "card.json",
-        "detector.safetensors",
         "history.csv",
+        "members",
         "tensorboard",
     ]
+    assert (run.path / "members" / "0" / "detector.safetensors").is_file()
 
 
 def test_the_chosen_epoch_is_the_best_on_validation(run):
@@ -148,7 +147,7 @@ def test_the_chosen_epoch_is_the_best_on_validation(run):
     ripe = rows[QUICK["epochs"] // 2 :]
     best = max(float(r["validation/video_auc"]) for r in ripe)
     latest = max(int(r["epoch"]) for r in ripe if float(r["validation/video_auc"]) == best)
-    assert run.card["selection"]["epoch"] == latest
+    assert run.card.selection.epoch == latest
 
 
 def scores_alike(store, trained, loaded):
@@ -172,7 +171,7 @@ ALONE = {"visual": {"fusion": "visual"}, "text": {"fusion": "text"}, "both": {}}
 @pytest.mark.parametrize("streams", ["text", "both"])
 def test_training_on_text_finds_the_anomalous_frames(data, tmp_path, streams):
     train(data / "features.zarr", data / "labels.csv", tmp_path / "r", **QUICK, **STREAMS[streams])
-    figures = evaluate(tmp_path / "r", data / "segments.csv").figures
+    figures = evaluate(tmp_path / "r", data / "segments.csv", store=data / "features.zarr").figures
     assert figures.abnormal_only.auc > 0.9
 
 
@@ -213,8 +212,8 @@ def test_what_is_read_by_default(tmp_path, kinds, detector, read):
     store, labels = store_of(tmp_path, kinds)
     run = train(store.path, labels, tmp_path / "r", detector=detector, epochs=1, quiet=True)
     assert run.names == read
-    assert run.card["features"]["provenance"] == (MADE_BY if "visual" in read else None)
-    assert run.card["features"]["text_provenance"] == (SAID_BY if "text" in read else None)
+    made = {kind: stream.provenance for kind, stream in run.card.streams.items()}
+    assert made == {kind: {"visual": MADE_BY, "text": SAID_BY}[kind] for kind in read}
 
 
 def test_text_that_is_not_there_is_asked_for(tmp_path):
@@ -233,12 +232,14 @@ def test_streams_that_differ_in_snippets_name_the_video(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_losses_and_weights_and_another_seed_others(data, tmp_path):
-    def files(name, seed):
+    def written(name, seed):
         args = (data / "features.zarr", data / "labels.csv", tmp_path / name)
         train(*args, **{**QUICK, "epochs": 3, "seed": seed})
-        return [(args[2] / f).read_bytes() for f in ("history.csv", "detector.safetensors")]
+        return [
+            (args[2] / f).read_bytes() for f in ("history.csv", "members/0/detector.safetensors")
+        ]
 
-    first, again, other = files("first", 0), files("again", 0), files("other", 1)
+    first, again, other = written("first", 0), written("again", 0), written("other", 1)
     assert again == first
     assert other[0] != first[0]
     assert other[1] != first[1]
@@ -259,15 +260,15 @@ def test_an_interrupted_run_resumed_equals_one_that_was_not(data, run, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         train(*args, **QUICK)
     monkeypatch.undo()
-    with pytest.raises(UsageError, match="was begun with another training lr; use the same"):
+    with pytest.raises(UsageError, match="was begun with another setting lr; use the same"):
         train(*args, resume=True, **{**QUICK, "lr": 0.5})
     train(*args, resume=True, **QUICK)
-    for name in ("detector.safetensors", "history.csv"):
+    for name in ("members/0/detector.safetensors", "history.csv"):
         assert (tmp_path / "rtfm" / name).read_bytes() == (run.path / name).read_bytes()
 
 
 def test_evaluation_writes_figures_and_plots(data, run, tmp_path):
-    evaluation = evaluate(run.path, data / "segments.csv")
+    evaluation = evaluate(run.path, data / "segments.csv", store=data / "features.zarr")
     save(evaluation, tmp_path)
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["frame"] == asdict(evaluation.figures.frame)
@@ -282,10 +283,10 @@ def test_truth_that_contradicts_the_labels_is_refused(data, run, tmp_path):
     wrong = tmp_path / "segments.csv"
     wrong.write_text("video,start_frame,end_frame\nv24,0,16\n")
     with pytest.raises(UsageError, match="'v24' is labelled normal, but 16 of its"):
-        evaluate(run.path, wrong)
+        evaluate(run.path, wrong, store=data / "features.zarr")
     wrong.write_text("video,start_frame,end_frame\nv25,0,16\n")
     with pytest.raises(UsageError, match="'v27' is labelled abnormal, but none of"):
-        evaluate(run.path, wrong)
+        evaluate(run.path, wrong, store=data / "features.zarr")
 
 
 def test_features_of_other_settings_are_refused(data, run, tmp_path):

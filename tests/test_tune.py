@@ -3,6 +3,7 @@
 import csv
 import json
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +206,7 @@ def test_the_best_settings_train(folder, tmp_path):
     run = train(
         folder / "features.zarr", folder / "labels.csv", tmp_path / "run", quiet=True, **written
     )
-    used = run.card["training"] | run.card["detector"]["settings"]
+    used = asdict(run.card.training) | run.card.members[0].settings
     assert {name: used[name] for name in found.settings} == found.settings
     if found.best:
         assert {name: used[name] for name in found.best.point} == found.best.point

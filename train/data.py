@@ -19,12 +19,12 @@ from vad.labels import match, read_labels
 from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
+from .card import Stream
 from .detectors import Detector, create_detector, find_row
 from .detectors.published import fill
-from .run import features_card
 from .settings import TrainSettings
 from .split import Split, split_videos
-from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
+from .streams import KINDS, Inputs, Scaling, choose_streams, stored_streams
 from .weights import read_weights, recognised
 
 COMPONENTS_A_VIDEO = 2  # of the features, as many as a training video can be asked to tell apart
@@ -46,13 +46,9 @@ class TrainingData:
         """Widths that a detector is made for, visual and text."""
         return self.inputs.dims(self.train.widths)
 
-    def features(self) -> dict[str, Any]:
+    def streams(self) -> tuple[Stream, ...]:
         """What the card says of the features: which arrays, how wide, and what made them."""
-        shapes = shapes_of(self.store, self.names, self.split.train[0].video)
-        made = {kind: self.store.provenance(name) for kind, name in self.names.items()}
-        widths = {kind: dim for kind, (_, _, dim) in shapes.items()}
-        crops = max(n_crops for _, n_crops, _ in shapes.values())
-        return features_card(str(self.store.backend), self.names, widths, crops=crops, made=made)
+        return stored_streams(self.store, self.names, self.split.train[0].video)
 
     def detector(self, settings: TrainSettings, own: Mapping[str, Any]) -> Detector:
         """A detector at its start: drawn by the seed, or with the weights that settings name."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from vad.config import build, options
 from vad.errors import UsageError
 from vad.labels import Label
 from vad.progress import Meter
@@ -219,25 +218,25 @@ def validate(
 def heldout_loss(run: Run, store: FeatureStore, labels: Sequence[Label]) -> float | None:
     """Mean loss over videos in the paper's form, as training tells it of validation videos.
 
-    A batch of bags is in memory at a time. None for imported weights: what they were trained by is
-    not known.
+    One batch of bags is in memory at a time. None for imported weights, whose training is not
+    known, for a run of several members, and where the loss is no finite number.
     """
-    training = run.card["training"]
-    if "segments" not in training:
+    settings = run.card.training
+    if settings is None or len(run.members) > 1:
         return None
-    known = {n: v for n, v in training.items() if n in options(TrainSettings)}
-    settings = build(TrainSettings, known, where=str(run.path))
+    member = run.only
     order = mixed(np.array([label.label for label in labels]))
-    device = next(run.detector.parameters()).device
+    device = next(member.detector.parameters()).device
     losses = []
     for start in range(0, len(order), settings.batch):
         part = [labels[i] for i in order[start : start + settings.batch]]
         stretch = settings.form == "published"
         bags = bags_in_memory(store, run.names, part, settings.segments, stretch=stretch)
         streams, lengths, is_abnormal = bags.take(np.arange(len(part)), device)
-        output = run.detector(*run.inputs(streams), lengths)
-        losses += [run.detector.loss(output, is_abnormal, "paper")["total"].item()] * len(part)
-    return float(np.mean(losses))
+        output = member.detector(*member.inputs(streams), lengths)
+        losses += [member.detector.loss(output, is_abnormal, "paper")["total"].item()] * len(part)
+    loss = float(np.mean(losses))
+    return loss if math.isfinite(loss) else None
 
 
 def _require_numbers(scores: Tensor, settings: TrainSettings) -> None:

@@ -1,17 +1,19 @@
-"""A run folder: what `vad train` leaves and everything later reads.
+"""A run folder: what `vad train` writes and everything later reads.
 
     runs/rtfm/
-      detector.safetensors   weights of the chosen epoch, and the scaling of its input
-      card.json              settings, data, provenance of the features, metrics, threshold
-      history.csv            one row an epoch; the same curves for TensorBoard in tensorboard/
+      card.json                        what the run is and how it was made: see `card.py`
+      members/0/detector.safetensors   weights of the chosen epoch, and the scaling of its input
+      history.csv, tensorboard/        the curves of the training, one row per epoch
 
-No pickles: safetensors holds tensors, the card is JSON.
+Nothing is pickled: safetensors holds tensors, the card is JSON. Runs of vad 0.1.0 have their one
+`detector.safetensors` beside the card.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,58 +26,126 @@ from torch import Tensor
 
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.files import committed, write_json
+from vad.files import committed
 
+from .card import CARD, Card, Member, read_card
 from .detectors import Detector, create_detector
-from .streams import KINDS, Inputs, Names, Scaling
+from .streams import KINDS, Inputs, Scaling
 
-SCHEMA = "vad.run/1"
-WEIGHTS, CARD = "detector.safetensors", "card.json"
+WEIGHTS = "detector.safetensors"
 PREFIXES = {"visual": "scaling.", "text": "text_scaling."}  # of the tensors of a stream's scaling
 LONG_SNIPPETS = 1024  # longer videos are scored a crop at a time: attention grows with the square
 
+Arrays = Mapping[str, NDArray[Any]]  # streams [snippets, crops, dim] of one video, by kind
+
+
+@dataclass(frozen=True)
+class TrainedMember:
+    """One detector of a run with its weights, ready to score."""
+
+    card: Member
+    detector: Detector
+    inputs: Inputs
+
+    @classmethod
+    def load(cls, card: Member, weights: Path, where: str, device: torch.device) -> TrainedMember:
+        """A member with its weights; UsageError, naming `where` in the card, if they differ."""
+        tensors = load_tensors(weights)
+        own = with_prefix(tensors, "detector.")
+        try:
+            with torch.device("meta"):  # sizes that the card makes up take no memory
+                expected = _create(card).state_dict()
+            if misfit := _misfit(expected, own):
+                raise RuntimeError(misfit)
+            detector = _create(card)
+            detector.load_state_dict(own)
+        except (RuntimeError, UsageError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(
+                f"{where}: visual_dim, text_dim or settings do not fit {weights}: {reason}"
+            ) from None
+        scalings: dict[str, Scaling] = {}
+        for stream in card.streams:
+            scaling = Scaling.from_tensors(with_prefix(tensors, PREFIXES[stream.kind]))
+            if scaling.features_dim not in (None, stream.dim):
+                raise UsageError(
+                    f"{where}: dim of {stream.name} is {stream.dim}, but {weights} scales "
+                    f"{scaling.features_dim} values"
+                )
+            scalings[stream.kind] = scaling
+        inputs = Inputs(scalings, apart=detector.text_dim is not None)
+        widths: dict[str, int] = {stream.kind: stream.dim for stream in card.streams}
+        enough = not inputs.apart or len(widths) == len(KINDS)
+        if not enough or inputs.dims(widths) != (card.visual_dim, card.text_dim):
+            raise UsageError(
+                f"{where}: visual_dim {card.visual_dim} and text_dim {card.text_dim} do not fit "
+                f"streams of {widths}"
+            )
+        return cls(card, detector.eval().to(device), inputs.to(device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What its weights file holds."""
+        tensors = {f"detector.{n}": t for n, t in self.detector.state_dict().items()}
+        for kind, scaling in self.inputs.scalings.items():
+            tensors |= {f"{PREFIXES[kind]}{n}": t for n, t in scaling.tensors().items()}
+        return tensors
+
+    @torch.inference_mode()
+    def score(self, streams: Arrays) -> NDArray[np.float32]:
+        """Snippet scores [snippets] in [0, 1] of one video from all streams that it reads."""
+        features, sentences = self.inputs.of_arrays(
+            {stream.kind: streams[stream.kind] for stream in self.card.streams}
+        )
+        parts = features.split(1, dim=1) if features.shape[2] > LONG_SNIPPETS else (features,)
+        scores = torch.stack([self.detector(part, sentences).scores[0] for part in parts]).mean(0)
+        return smooth(scores.float().cpu().numpy(), self.card.smoothing)
+
+
+def _create(card: Member) -> Detector:
+    return create_detector(
+        card.detector,
+        visual_dim=card.visual_dim,
+        text_dim=card.text_dim,
+        settings=card.settings,
+    )
+
+
+def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """In words, the first tensor that is missing, left over or of another shape; arrays that a
+    detector keeps beside its weights may have any number of rows."""
+    for name, tensor in expected.items():
+        if name not in found:
+            return f"it has no {name}"
+        if found[name].shape != tensor.shape and not name.startswith(("dictionary", "prompts")):
+            return f"{name} is {list(found[name].shape)} there and {list(tensor.shape)} by the card"
+    return ""
+
 
 class Run:
-    """A trained detector with its card, ready to score. Use `open`."""
+    """A trained run with its card, ready to score. Use `open`."""
 
-    def __init__(
-        self, path: Path, card: dict[str, Any], detector: Detector, inputs: Inputs
-    ) -> None:
-        self.path, self.card, self.detector, self.inputs = path, card, detector.eval(), inputs
+    def __init__(self, path: Path, card: Card, members: Sequence[TrainedMember]) -> None:
+        self.path, self.card, self.members = path, card, tuple(members)
 
     @classmethod
     def open(cls, path: str | Path, device: str = "cpu") -> Run:
         """Load a run folder; UsageError if it is none, or its weights do not fit its card."""
         path = Path(path)
-        card = read_card(path)
-        made = card["detector"]
-        detector = create_detector(
-            made["name"],
-            visual_dim=made["visual_dim"],
-            text_dim=made["text_dim"],
-            settings=made["settings"],
-        )
-        tensors = load_tensors(path / WEIGHTS)
-        try:
-            detector.load_state_dict(with_prefix(tensors, "detector."))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"{path / WEIGHTS} does not fit {path / CARD}: {reason}") from None
-        chosen = choose_device(device)
-        scalings = {
-            kind: Scaling.from_tensors(with_prefix(tensors, PREFIXES[kind]))
-            for kind in names_of(card)
-        }
-        inputs = Inputs(scalings, apart=detector.text_dim is not None)
-        return cls(path, card, detector.to(chosen), inputs.to(chosen))
+        card, chosen = read_card(path), choose_device(device)
+        members = [
+            TrainedMember.load(
+                member, _weights_file(path, index), f"{path / CARD}: members[{index}]", chosen
+            )
+            for index, member in enumerate(card.members)
+        ]
+        return cls(path, card, members)
 
     def save(self) -> None:
         """Write weights and card; the card comes last, a folder with one is a finished run."""
-        tensors = {f"detector.{n}": t for n, t in self.detector.state_dict().items()}
-        for kind, scaling in self.inputs.scalings.items():
-            tensors |= {f"{PREFIXES[kind]}{n}": t for n, t in scaling.tensors().items()}
-        save_tensors(self.path / WEIGHTS, tensors)
-        write_json(self.path / CARD, self.card)
+        for index, member in enumerate(self.members):
+            save_tensors(member_folder(self.path, index) / WEIGHTS, member.tensors())
+        self.card.write(self.path / CARD)
+        (self.path / WEIGHTS).unlink(missing_ok=True)  # of a run of vad 0.1.0 that is replaced
 
     @property
     def name(self) -> str:
@@ -85,58 +155,90 @@ class Run:
     @property
     def threshold(self) -> float:
         """The score from which a frame is flagged, chosen on the validation videos."""
-        return float(self.card["threshold"])
+        return self.card.threshold
 
     @property
     def names(self) -> dict[str, str]:
         """The arrays of a store that it reads, by kind: {"visual": "visual/i3d"}."""
-        return names_of(self.card)
+        streams = self.card.streams
+        return {kind: streams[kind].name for kind in KINDS if kind in streams}
 
-    @torch.inference_mode()
+    @property
+    def only(self) -> TrainedMember:
+        """The member of a run of one; UsageError for a run of several."""
+        if len(self.members) > 1:
+            raise UsageError(
+                f"{self.path} has {len(self.members)} members, this takes a run of one"
+            )
+        return self.members[0]
+
+    def find_store(self, given: str | Path | None = None) -> str | Path:
+        """The store that is given, or the one of the card if it lies in the run's project folder.
+
+        A card may come from anyone and name any place, so nothing outside that folder is opened.
+        Raises UsageError where the store has to be named.
+        """
+        if given is not None:
+            return given
+        project, hint = project_folder(self.path), self.card.store
+        with contextlib.suppress(OSError, ValueError):
+            path = (project / (hint or "")).resolve()
+            if hint and path.is_relative_to(project) and path.is_dir():
+                return path
+        said = f"was trained on {hint}, which" if hint else "names no store that"
+        raise UsageError(
+            f"{self.path} {said} is not in its project folder {project}",
+            hint="name the store: --store STORE",
+        )
+
     def score(
         self, visual: NDArray[Any] | None = None, text: NDArray[Any] | None = None
     ) -> NDArray[np.float32]:
         """Snippet scores of one video, from the streams that the run was trained on.
 
-        visual [snippets, crops, dim] and text [snippets, dim] as stored -> [snippets] in [0, 1],
-        the mean over crops and over the neighbours that the run's `smoothing` says. Raises
-        UsageError where a stream is missing.
+        visual [snippets, crops, dim] and text [snippets, dim] as stored -> [snippets] in [0, 1]:
+        the mean over crops and over the neighbours within the run's `smoothing`, and the weighted
+        mean over its members. Raises UsageError where a stream is missing or scores are not finite.
         """
         text = text if text is None else text.reshape(len(text), 1, -1)
         given = {"visual": visual, "text": text}
         streams = {kind: stream for kind in self.names if (stream := given[kind]) is not None}
         if len(streams) < len(self.names):
             raise UsageError(f"{self.path} reads {' and '.join(self.names.values())}")
-        features, sentences = self.inputs.of_arrays(streams)
-        parts = features.split(1, dim=1) if features.shape[2] > LONG_SNIPPETS else (features,)
-        scores = torch.stack([self.detector(part, sentences).scores[0] for part in parts]).mean(0)
-        return smooth(scores.float().cpu().numpy(), self.card["training"]["smoothing"])
+        each = [member.score(streams) for member in self.members]
+        weights = [member.card.weight for member in self.members]
+        scores = np.average(each, axis=0, weights=weights).astype(np.float32)
+        if not np.isfinite(scores).all():
+            raise UsageError(
+                f"{self.path} gives scores that are no numbers",
+                hint="its weights, its settings or the features are damaged",
+            )
+        return np.asarray(scores)
 
 
-def features_card(
-    store: str | Path,
-    names: Names,
-    widths: Mapping[str, int | None],
-    *,
-    crops: int | None,
-    made: Mapping[str, Mapping[str, Any] | None],
-) -> dict[str, Any]:
-    """What a card says of the features that a run reads: their arrays, sizes and provenance."""
-    return {
-        "store": str(store),
-        "visual": names.get("visual"),
-        "crops": crops,
-        "dim": widths.get("visual"),
-        "provenance": made.get("visual"),
-        "text": names.get("text"),
-        "text_dim": widths.get("text"),
-        "text_provenance": made.get("text"),
-    }
+def member_folder(run: Path, index: int) -> Path:
+    """Where the weights of a member are."""
+    return run / "members" / str(index)
 
 
-def names_of(card: Mapping[str, Any]) -> dict[str, str]:
-    """The arrays that the run of a card reads, by kind."""
-    return {kind: name for kind in KINDS if (name := card["features"].get(kind))}
+def project_folder(run: Path) -> Path:
+    """The folder that a run belongs to: the one that holds `runs/`, else the one around the run."""
+    path = run.resolve()
+    return next((above for above in path.parents if above.name == "runs"), path).parent
+
+
+def store_hint(run: Path, store: str) -> str:
+    """How the card of a run names a store: seen from the project folder, if it lies in that."""
+    if "://" in store:
+        return store
+    project, path = project_folder(run), Path(store).resolve()
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+
+
+def _weights_file(run: Path, index: int) -> Path:
+    path = member_folder(run, index) / WEIGHTS
+    old = run / WEIGHTS  # of vad 0.1.0
+    return old if index == 0 and old.exists() and not path.exists() else path
 
 
 def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
@@ -146,21 +248,6 @@ def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
     sums = np.convolve(scores, window)[reach : reach + len(scores)]
     counts = np.convolve(np.ones(len(scores)), window)[reach : reach + len(scores)]
     return np.asarray(sums / counts, np.float32)
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The card of a run; UsageError if there is none, or one of another schema."""
-    try:
-        card: dict[str, Any] = json.loads((path / CARD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"{path} is no run: it has no {CARD}", hint="name a folder that vad train wrote"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path / CARD} cannot be read: {error}") from None
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
-        raise UsageError(f"{path / CARD} is not of schema {SCHEMA}")
-    return card
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

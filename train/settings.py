@@ -13,6 +13,8 @@ from vad.errors import UsageError
 from .detectors import find_row
 from .presets import find_preset
 
+MAX_SMOOTHING = 1000  # snippets
+
 _features = partial(option, panel="Features")
 _videos = partial(option, panel="Videos")
 _training = partial(option, panel="Training")
@@ -52,7 +54,7 @@ class TrainSettings:
     )
     fold: str | None = _videos(None, "hold out this fold of the labels as the test set")
     seed: int = _videos(0, "seed of the split, the weights and the batches", minimum=0)
-    segments: int = _training(32, "segments that a video is pooled to", minimum=1)
+    segments: int = _training(32, "segments that a video is pooled to", minimum=1, maximum=10_000)
     epochs: int = _training(30, "passes over the larger class", minimum=1)
     batch: int = _training(32, "videos of each class per step", minimum=1)
     lr: float = _training(1e-3, "learning rate of the Adam optimizer", minimum=0)
@@ -67,7 +69,10 @@ class TrainSettings:
         "paper", "loss as the paper defines it, or as its authors' code computes it"
     )
     smoothing: int = _training(
-        1, "a snippet's score is the mean over this many neighbours on either side", minimum=0
+        1,
+        "a snippet's score is the mean over this many neighbours on either side",
+        minimum=0,
+        maximum=MAX_SMOOTHING,
     )
     allow_random: bool = _compute(False, "train on features of random weights, for tests")
     device: str = _compute("auto", "auto, cpu, cuda or cuda:1")

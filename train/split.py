@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -46,11 +46,12 @@ class Split:
             advice += ", raise --validation, or set it to 0 for the last epoch"
         return f"only {words} videos choose epoch and threshold, close to chance: {advice}"
 
-    def listed(self) -> dict[str, list[dict[str, Any]]]:
-        """The videos of every part, as a card lists them."""
+    @property
+    def parts(self) -> dict[str, tuple[Label, ...]]:
+        """The videos of every part, with what a card keeps of them."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
-            part: [{"video": x.video, "label": x.label, "category": x.category} for x in labels]
+            part: tuple(Label(x.video, x.label, x.category) for x in labels)
             for part, labels in parts.items()
         }
 

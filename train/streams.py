@@ -19,6 +19,8 @@ from torch import Tensor
 from vad.errors import UsageError
 from vad.store import ARRAYS_AT_ONCE, FeatureStore
 
+from .card import Stream
+
 Names = Mapping[str, str]  # kind of stream -> name of its array, in the order of KINDS
 KINDS = ("visual", "text")
 SPREAD_FLOOR = 0.1  # of the mean deviation, so that features that hardly vary stay small
@@ -59,6 +61,20 @@ def shapes_of(store: FeatureStore, names: Names, video: str) -> dict[str, tuple[
             hint="make the one that is wrong again; row i of every array speaks of snippet i",
         )
     return shapes
+
+
+def stored_streams(store: FeatureStore, names: Names, video: str) -> tuple[Stream, ...]:
+    """What a card says of features: how wide they are, as one video has them, and how made."""
+    shapes = shapes_of(store, names, video)
+    return tuple(
+        Stream(
+            name,
+            dim=shapes[kind][2],
+            crops=shapes[kind][1] if kind == "visual" else None,
+            provenance=store.provenance(name),
+        )
+        for kind, name in names.items()
+    )
 
 
 def read_streams(store: FeatureStore, names: Names, video: str) -> dict[str, NDArray[Any]]:
@@ -107,6 +123,11 @@ class Scaling:
     def dim(self) -> int | None:
         """Width of the scaled features, where it differs from that of the features."""
         return None if self.basis is None else self.basis.shape[1]
+
+    @property
+    def features_dim(self) -> int | None:
+        """Width of the features that it scales; None where it scales none."""
+        return None if self.shift is None else self.shift.shape[0]
 
     @property
     def device(self) -> torch.device | None:

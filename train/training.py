@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.files import write_json
 from vad.progress import meter
-from vad.version import VERSION
 
+from .card import CARD, Card, Member, Selection, differing_fields, now, read_card_file
 from .data import TrainingData, load_training_data
 from .fit import Fit, fit
 from .history import History
 from .metrics import best_threshold
-from .run import CARD, SCHEMA, Run
+from .run import Run, TrainedMember, store_hint
 from .settings import TrainSettings, split_settings
 from .streams import read_each
 
@@ -73,21 +70,8 @@ def train_run(
     data = load_training_data(store_path, labels_path, settings, own, quiet=quiet)
     if data.split.doubt:
         log.warning("%s", data.split.doubt)
-    visual_dim, text_dim = data.dims
-    plan: dict[str, Any] = {
-        "schema": SCHEMA,
-        "vad": VERSION,
-        "detector": {
-            "name": settings.detector,
-            "visual_dim": visual_dim,
-            "text_dim": text_dim,
-            "settings": dict(own),
-        },
-        "training": asdict(settings),
-        "features": data.features(),
-        "data": {"labels": str(labels_path), **data.split.listed()},
-    }
-    going_on = _goes_on(out, plan, resume=resume)
+    card = _planned(data, labels_path, out, settings, own)
+    going_on = _goes_on(out, card, resume=resume)
     detector = data.detector(settings, own)
     device = choose_device(settings.device)
     state = Fit.begin(detector.to(device), settings)
@@ -95,7 +79,7 @@ def train_run(
         state.load(out / STATE)
         log.info("going on after epoch %d", state.epoch)
     else:
-        write_json(out / PLAN, plan)
+        card.write(out / PLAN)
     inputs = data.inputs.to(device)
     n_epochs = settings.epochs - state.epoch
     with (
@@ -114,49 +98,76 @@ def train_run(
         )
         chosen = next(r for r in history.rows if r["epoch"] == state.best_epoch)
     detector.load_state_dict(state.best_weights)
-    return _finish(Run(out, plan, detector, inputs), data, chosen)
+    member = TrainedMember(card.members[0], detector.eval(), inputs)
+    return _finish(Run(out, card, [member]), data, chosen)
 
 
-def _goes_on(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
+def _planned(
+    data: TrainingData, labels: Path, out: Path, settings: TrainSettings, own: Mapping[str, Any]
+) -> Card:
+    """The card before training: nothing is selected yet."""
+    visual_dim, text_dim = data.dims
+    member = Member(
+        settings.detector,
+        dict(own),
+        visual_dim,
+        text_dim,
+        data.streams(),
+        smoothing=settings.smoothing,
+    )
+    return Card(
+        (member,),
+        Selection(on="nothing yet"),
+        threshold=0.5,
+        training=settings,
+        videos=data.split.parts,
+        store=store_hint(out, str(data.store.backend)),
+        labels=str(labels),
+    )
+
+
+def _goes_on(out: Path, planned: Card, *, resume: bool) -> bool:
     """Whether there is an unfinished run to go on with; UsageError if it is of other settings."""
     if not resume or not (out / STATE).exists():
         return False
-    before = json.loads((out / PLAN).read_text(encoding="utf-8"))
-    for part in ("detector", "training", "features", "data"):
-        old, new = before[part], json.loads(json.dumps(plan[part]))
-        if differing := [n for n in new if n != "epochs" and old.get(n) != new[n]]:
+    before = read_card_file(out / PLAN)
+    changed = {
+        "setting": differing_fields(before.training, planned.training, but=("epochs",)),
+        "detector": differing_fields(before.members[0], planned.members[0]),
+        "card entry": differing_fields(before, planned, but=("training", "members", "vad")),
+    }
+    for part, names in changed.items():
+        if names:
             raise UsageError(
-                f"{out} was begun with another {part} {differing[0]}",
+                f"{out} was begun with another {part} {names[0]}",
                 hint="use the same settings, or train anew without --resume",
             )
     return True
 
 
 def _finish(run: Run, data: TrainingData, chosen: Mapping[str, float]) -> Run:
-    """Choose the threshold on the videos that judge, and write weights and card."""
+    """Choose the threshold on the selection videos, and write weights and card."""
     split, threshold = data.split, 0.5
     if split.selection_videos:
-        peaks = [
-            run.score(**streams).max()
-            for streams in read_each(
-                data.store, run.names, [x.video for x in split.selection_videos]
-            )
-        ]
+        videos = [label.video for label in split.selection_videos]
+        peaks = [run.score(**s).max() for s in read_each(data.store, run.names, videos)]
         threshold = best_threshold([label.label for label in split.selection_videos], peaks)
-    run.card = {
-        **run.card,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "n_parameters": sum(p.numel() for p in run.detector.parameters()),
-        "selection": {
-            "on": split.select if split.selection_videos else "nothing: the last epoch",
-            "epoch": int(chosen["epoch"]),
-            "figures": {n: v for n, v in chosen.items() if n != "epoch"},
-            "videos": split.n_selection_videos,
-            **({"doubt": split.doubt} if split.doubt else {}),
-        },
-        "threshold": threshold,
-    }
-    run.save()
+    selection = Selection(
+        on=split.select if split.selection_videos else "nothing: the last epoch",
+        epoch=int(chosen["epoch"]),
+        figures={n: v for n, v in chosen.items() if n != "epoch"},
+        videos=split.n_selection_videos,
+        doubt=split.doubt,
+    )
+    card = replace(
+        run.card,
+        selection=selection,
+        threshold=threshold,
+        n_parameters=sum(p.numel() for p in run.only.detector.parameters()),
+        created=now(),
+    )
+    finished = Run(run.path, card, run.members)
+    finished.save()
     for left in (STATE, PLAN):
         (run.path / left).unlink(missing_ok=True)
-    return run
+    return finished

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from vad.config import build
 from vad.errors import UsageError
 from vad.files import sha256_of
 from vad.store import FeatureStore
-from vad.version import VERSION
 
+from .card import CARD, Card, Imported, Member, Selection, Stream, now
 from .detectors import create_detector, find_row
 from .detectors.published import Sizes, check_asked, fill, sizes_of, unwrap
-from .run import CARD, SCHEMA, Run, features_card, load_tensors, with_prefix
+from .run import Run, TrainedMember, load_tensors, store_hint, with_prefix
 from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
 
 USUAL = {"visual": "visual/i3d", "text": "text/simcse"}  # what most published weights were made for
@@ -120,48 +119,59 @@ def import_detector(
     )
     fill(made, name, read_weights(weights))
     dims = {"visual": sizes.visual_dim, "text": sizes.text_dim}
-    card = {
-        "schema": SCHEMA,
-        "vad": VERSION,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "imported": {"file": str(weights), "sha256": sha256_of(Path(weights))},
-        "detector": {"name": name, "settings": own}
-        | {f"{kind}_dim": dim for kind, dim in dims.items()},
-        "training": {"smoothing": 0},
-        "features": _features(store, {"visual": visual, "text": text}, dims),
-        "data": {"labels": None, "train": [], "validation": [], "test": []},
-        "n_parameters": sum(p.numel() for p in made.parameters()),
-        "selection": {"on": "imported weights: chosen by their authors", "figures": {}},
-        "threshold": 0.5,
-    }
+    member = Member(
+        name,
+        own,
+        sizes.visual_dim,
+        sizes.text_dim,
+        _streams(store, {"visual": visual, "text": text}, dims),
+    )
+    card = Card(
+        (member,),
+        Selection(on="imported weights: chosen by their authors"),
+        threshold=0.5,
+        training=None,
+        videos={},
+        store=store if store is None else store_hint(out, str(store)),
+        imported=Imported(str(weights), sha256_of(Path(weights))),
+        n_parameters=sum(p.numel() for p in made.parameters()),
+        created=now(),
+    )
     inputs = Inputs(
         {kind: Scaling() for kind in KINDS if dims[kind]}, apart=sizes.text_dim is not None
     )
-    run = Run(out, card, made, inputs)
+    run = Run(out, card, [TrainedMember(member, made.eval(), inputs)])
     run.save()
     return run
 
 
-def _features(
+def _streams(
     store: str | Path | None, given: Mapping[str, str | None], dims: Mapping[str, int | None]
-) -> dict[str, Any]:
-    """What the card says of the features: those of `store`, or any of these names and widths."""
-    kinds = [kind for kind in KINDS if dims[kind]]
+) -> tuple[Stream, ...]:
+    """The features that weights read: those of `store`, or any of these names and widths."""
+    widths = {kind: dim for kind in KINDS if (dim := dims[kind])}
     if store is None:
-        names = {k: f"{k}/{given[k]}" if given[k] else USUAL[k] for k in kinds}
-        return features_card("features.zarr", names, dims, crops=None, made={})
+        names = {k: f"{k}/{given[k]}" if given[k] else USUAL[k] for k in widths}
+        return tuple(Stream(names[kind], dim) for kind, dim in widths.items())
     opened = FeatureStore.open(store)
-    names = choose_streams(opened, given, needed=kinds)
+    names = choose_streams(opened, given, needed=widths)
     first = next(iter(opened.having(*names.values())), None)
-    if first is None or names.keys() != set(kinds):
+    if first is None or names.keys() != widths.keys():
         raise UsageError(f"{store} has no video with {' and '.join(names.values())}")
     shapes = shapes_of(opened, names, first)
     for kind, (_, _, dim) in shapes.items():
-        if dim != dims[kind]:
+        if dim != widths[kind]:
             raise UsageError(
-                f"these weights read {kind} features of {dims[kind]} values, {names[kind]} in "
+                f"these weights read {kind} features of {widths[kind]} values, {names[kind]} in "
                 f"{store} has {dim}",
                 hint="extract with the backbone that they were trained on",
             )
-    made = {kind: opened.provenance(name) for kind, name in names.items()}
-    return features_card(store, names, dims, crops=shapes["visual"][1], made=made)
+    return tuple(
+        Stream(
+            name,
+            shapes[kind][2],
+            shapes[kind][1] if kind == "visual" else None,
+            opened.provenance(name),
+        )
+        for kind, name in names.items()
+    )

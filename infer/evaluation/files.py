@@ -111,7 +111,7 @@ def _own_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     run = evaluation.runs[0]
     history = read_history(run.path / "history.csv") if len(evaluation.runs) == 1 else []
     if history:
-        epoch = run.card["selection"]["epoch"]
+        epoch = run.card.selection.epoch
         plots.plot_training(paths["training"], history, chosen_epoch=epoch)
     return [path for name, path in paths.items() if name != "training" or history]
 

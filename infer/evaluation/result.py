@@ -56,7 +56,7 @@ class Evaluation:
     @property
     def selected_on(self) -> str:
         """The videos that chose epoch and threshold; for several runs, the least honest."""
-        chosen = {run.card["selection"]["on"] for run in self.runs}
+        chosen = {run.card.selection.on for run in self.runs}
         return "test" if "test" in chosen else " or ".join(sorted(chosen))
 
     @property
@@ -89,13 +89,12 @@ class Evaluation:
     @cached_property
     def metrics(self) -> Metrics:
         """Everything but the frames: what `metrics.json` holds."""
-        card = self.runs[0].card
         at_threshold = self.figures.at_threshold
         return Metrics(
             run=str(self.path),
             runs=[str(run.path) for run in self.runs],
             name=self.name,
-            detector=card["detector"]["name"],
+            detector=self.runs[0].card.detector,
             split=self.split,
             truth=self.truth_from,
             selected_on=self.selected_on,
@@ -103,8 +102,7 @@ class Evaluation:
             threshold=at_threshold.threshold if at_threshold else [],
             loss=self.loss,
             training={
-                str(run.path): {"epoch": run.card["selection"].get("epoch")}
-                | run.card["selection"]["figures"]
+                str(run.path): {"epoch": run.card.selection.epoch, **run.card.selection.figures}
                 for run in self.runs
             },
             figures=self.figures,

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vad.errors import UsageError
 from vad.labels import Label, match, read_labels, read_segments
+from vad.stages.train.card import Card, Member
 from vad.stages.train.fit import heldout_loss
 from vad.stages.train.run import Run
+from vad.stages.train.settings import TrainSettings
 from vad.store import FeatureStore, VideoRecord
 
 from ..scoring import score_stored
@@ -47,7 +49,7 @@ def evaluate(
     was trained on, or whose truth does not fit it.
     """
     run = Run.open(run_path, device)
-    opened = FeatureStore.open(store or run.card["features"]["store"])
+    opened = FeatureStore.open(run.find_store(store))
     chosen = _labels(run, opened, labels, split)
     records = list(opened.each(opened.record, [label.video for label in chosen]))
     _check_contents(run, opened, chosen, records)
@@ -72,7 +74,7 @@ def pool(folds: Sequence[Evaluation]) -> Evaluation:
     seen: dict[str, str] = {}
     for fold in folds:
         card = fold.runs[0].card
-        if card["training"].get("fold") is None:
+        if card.training is None or card.training.fold is None:
             raise UsageError(f"{fold.path} holds out no fold", hint="train with --fold")
         if _apart_from_fold(card) != _apart_from_fold(first.runs[0].card):
             raise UsageError(f"{fold.path} was trained with other settings than {first.path}")
@@ -119,13 +121,13 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
 def _labels(run: Run, store: FeatureStore, labels: str | Path | None, split: str) -> list[Label]:
     """The videos to measure on, by their ids in the store."""
     if labels is None:
-        listed = run.card["data"].get(split)
+        listed = run.card.videos.get(split)
         if not listed:
             raise UsageError(
                 f"{run.path} lists no video for the split {split!r}",
                 hint="give the videos with --labels, or another --split",
             )
-        every, where = [Label(**entry) for entry in listed], f"the {split} videos of {run.path}"
+        every, where = list(listed), f"the {split} videos of {run.path}"
     else:
         every, where = read_labels(labels), str(labels)
         if any(label.split for label in every):
@@ -134,7 +136,7 @@ def _labels(run: Run, store: FeatureStore, labels: str | Path | None, split: str
             raise UsageError(f"{labels} has no video of the split {split!r}")
     found = match(every, store.ids(), where=where, missing="refuse")
     for part in ("train", "validation"):
-        trained = {entry["video"] for entry in run.card["data"].get(part, [])}
+        trained = {label.video for label in run.card.videos.get(part, ())}
         if split != part and (both := [x.video for x in found if x.video in trained]):
             raise UsageError(
                 f"{where}: {both[0]!r} is a {part} video of {run.path}: no figure of it is honest",
@@ -149,17 +151,17 @@ def _check_contents(
     """Warn of files that are the same by content under two names; official sets have some."""
     known: dict[str, str] = {}
     for part in ("train", "validation"):
-        for entry in run.card["data"].get(part, []):
-            if entry["video"] in store:
-                content = store.record(entry["video"]).source_sha256
-                known[content] = f"the {part} video {entry['video']!r}"
+        for label in run.card.videos.get(part, ()):
+            if label.video in store:
+                content = store.record(label.video).source_sha256
+                known[content] = f"the {part} video {label.video!r}"
     for label, record in zip(chosen, records, strict=True):
         other = known.setdefault(record.source_sha256, f"{label.video!r}")
         if record.source_sha256 and repr(label.video) not in other:
             log.warning("%r has the content of %s", label.video, other)
 
 
-def _apart_from_fold(card: dict[str, Any]) -> tuple[Any, ...]:
-    training = {n: v for n, v in card["training"].items() if n not in ("fold", "device")}
-    made = {n: v for n, v in card["detector"].items() if not n.endswith("_dim")}
-    return training, made["name"], made["settings"], card["features"]["provenance"]
+def _apart_from_fold(card: Card) -> tuple[TrainSettings | None, list[Member]]:
+    """How a run was trained, without what may differ between folds."""
+    training = card.training and replace(card.training, fold=None, device="")
+    return training, [replace(member, visual_dim=1, text_dim=None) for member in card.members]

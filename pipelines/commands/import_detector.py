@@ -56,5 +56,5 @@ def command(
         settings=parse_assignments(assign or []),
     )
     reads = " and ".join(run.names.values())
-    typer.echo(f"{out}: {run.card['detector']['name']}, reads {reads}")
+    typer.echo(f"{out}: {run.card.detector}, reads {reads}")
     tell_next(f"vad evaluate {out} --store STORE --labels labels.csv")

@@ -24,9 +24,9 @@ def command(
 
     vad inspect runs/rtfm --json
     """
-    from vad.stages.train.run import CARD, read_card
+    from vad.stages.train.card import CARD, read_card
 
-    found = read_card(Path(path)) if Path(path, CARD).exists() else describe_store(path)
+    found = read_card(Path(path)).to_dict() if Path(path, CARD).exists() else describe_store(path)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
@@ -82,7 +82,11 @@ def _lines(value: Any, indent: str = "") -> list[str]:
                 lines.append(f"{indent}{name}: {flat}")
             else:
                 lines += [f"{indent}{name}:", *_lines(item, indent + "  ")]
-        elif isinstance(item, list) and item and isinstance(item[0], dict):
+        elif isinstance(item, list | tuple) and item and isinstance(item[0], dict):
+            if any(isinstance(v, dict | list | tuple) for v in item[0].values()):
+                for index, inner in enumerate(item):
+                    lines += [f"{indent}{name}[{index}]:", *_lines(inner, indent + "  ")]
+                continue
             lines.append(f"{indent}{name}: {len(item)}")
             lines += [
                 f"{indent}  {', '.join(_plain(v) for v in x.values() if v != '')}" for x in item

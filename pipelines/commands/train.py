@@ -63,13 +63,13 @@ def command(
     from vad.stages.pipelines.project import train
 
     run = train(store, labels, out, resume=resume, overwrite=overwrite, quiet=quiet, **settings)
-    chosen = run.card["selection"]
+    chosen = run.card.selection
     figures = ", ".join(
         f"{name.partition('/')[2].replace('_', ' ')} {value:.4f}"
-        for name, value in chosen["figures"].items()
+        for name, value in chosen.figures.items()
         if not name.startswith("train/")
     )
-    typer.echo(f"{run.path}: epoch {chosen['epoch']} chosen on {chosen['on']}: {figures}")
+    typer.echo(f"{run.path}: epoch {chosen.epoch} chosen on {chosen.on}: {figures}")
     typer.echo(f"threshold {run.threshold:.4f}")
     segments = Path("segments.csv").exists()
     tell_next(f"vad evaluate {run.path}" if segments else f"vad score VIDEO --detector {run.path}")

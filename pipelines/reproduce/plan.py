@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vad.datasets import DATASETS
+from vad.stages.train.card import Card
 
 from .rows import Row
 from .sources import FEATURES, LISTS, Features
@@ -120,12 +121,12 @@ def _there(path: Path | None) -> bool:
     return path is not None and path.exists()
 
 
-def departures(row: Row, card: Mapping[str, object], settings: Sequence[str]) -> list[str]:
+def departures(row: Row, card: Card, settings: Sequence[str]) -> list[str]:
     """In what a run differs from the row beside what its caveats say, by its card."""
     source, found = FEATURES[row.features], []
-    features = card["features"]
-    if isinstance(features, Mapping):
-        for name, wanted in (("dim", source.dim), ("crops", source.crops)):
-            if features[name] != wanted:
-                found.append(f"features have {features[name]} {name}, those published {wanted}")
+    if stream := card.streams.get("visual"):
+        pairs = (("dim", stream.dim, source.dim), ("crops", stream.crops, source.crops))
+        for name, measured, published in pairs:
+            if measured != published:
+                found.append(f"features have {measured} {name}, those published {published}")
     return found + [f"trained with {pair}" for pair in settings]

@@ -13,6 +13,7 @@ from typing import Any
 
 from vad.errors import UsageError, VadError
 from vad.files import write_json
+from vad.stages.train.card import read_card
 
 from .plan import Plan, Step, departures, make_plan
 from .rows import FIGURES, Row, find_published
@@ -114,7 +115,7 @@ def _run(step: Step) -> None:
 
 def _compare(name: str, row: Row, plan: Plan, settings: Sequence[str]) -> Result:
     metrics = json.loads((plan.run / "evaluation-test" / "metrics.json").read_text("utf-8"))
-    card = json.loads((plan.run / "card.json").read_text("utf-8"))
+    card = read_card(plan.run)
     measured: dict[str, float | None] = {}
     for figure in row.figures:
         group, key = FIGURES[figure]

@@ -11,6 +11,7 @@ Python functions all go through `build`, which reports every mistake at once.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,7 @@ from .errors import UsageError
 from .names import did_you_mean
 
 Settings = TypeVar("Settings")
+LARGEST = 2**53  # whole numbers that every reader of JSON keeps exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,16 @@ class Option:
         if isinstance(value, bool) or (self.kind is int and isinstance(value, float)):
             raise ValueError(f"{value!r} is no {NAMES[self.kind]}")
         try:
-            return self.kind(value)
-        except (TypeError, ValueError):
+            if isinstance(value, list | tuple | dict):
+                raise TypeError
+            converted = self.kind(value)
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{value!r} is no {NAMES[self.kind]}") from None
+        if self.kind is float and not math.isfinite(converted):
+            raise ValueError(f"{value!r} is no finite number")
+        if self.kind is int and abs(converted) > LARGEST:
+            raise ValueError(f"{value!r} is too large")
+        return converted
 
 
 NAMES: dict[type, str] = {int: "whole number", float: "number", str: "text", Path: "path"}

@@ -81,7 +81,7 @@ def run(small_run, tmp_path):
     return Path(shutil.copytree(small_run / "run", tmp_path / "run"))
 
 
-@pytest.mark.parametrize("name", ["detector.safetensors", "card.json"])
+@pytest.mark.parametrize("name", ["members/0/detector.safetensors", "card.json"])
 def test_check_27_a_pickle_in_a_run_is_refused_and_not_run(run, tmp_path, name):
     canary = tmp_path / "canary"
     (run / name).write_bytes(pickle.dumps(Payload(canary)))
@@ -132,7 +132,7 @@ def row(start, end, shape=(2,)):
 )
 @pytest.mark.parametrize("what", ["weights", "detector"])
 def test_check_28_lying_safetensors_are_refused_in_little_memory(run, what, content):
-    path = run / "detector.safetensors"
+    path = run / "members" / "0" / "detector.safetensors"
     path.write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UsageError):

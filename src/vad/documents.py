@@ -1,0 +1,125 @@
+"""JSON documents read into dataclasses: every field is checked once, against its type.
+
+    @dataclass(frozen=True)
+    class Choice:
+        epoch: int | None
+        on: str = "validation"
+
+    parse(Choice, json.loads(text))  # ValueError "epoch is 'x', expected a whole number or null"
+
+Types may be dataclasses, `tuple[X, ...]`, `Mapping[str, X]`, `Literal`, optional types, the plain
+types of JSON, and `object` for any JSON value. A field without a default must be there; fields that
+the dataclass does not have are ignored, so that a document may say more than its reader needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .config import LARGEST, options
+
+SHOWN = 60  # characters of a wrong value in an error
+
+Document = TypeVar("Document")
+
+
+def parse(cls: type[Document], value: object, where: str = "") -> Document:
+    """A dataclass from a JSON object; ValueError names the first wrong field and its value.
+
+    where: the path of the object inside its document, such as "members[0]", or words with a colon.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{where or 'the document'} {_expected('an object', value)}")
+    hints = _hints(cls)
+    values = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass
+        path = _join(where, field.name)
+        if field.name in value:
+            values[field.name] = _check(hints[field.name], value[field.name], path)
+            if field.metadata:  # a setting, with a range
+                _check_range(cls, field.name, values[field.name], path)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{path} is missing")
+    try:
+        return cls(**values)
+    except ValueError as error:  # the dataclass's own rules: its text begins with a field's name
+        raise ValueError(_join(where, str(error))) from None
+
+
+_hints = functools.cache(get_type_hints)
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where} {name}" if where.endswith(":") else f"{where}.{name}" if where else name
+
+
+def _check_range(cls: type, name: str, value: object, path: str) -> None:
+    try:
+        options(cls)[name].check(value)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check(hint: Any, value: object, path: str) -> Any:
+    """The value in the type of a hint; ValueError names the path."""
+    if get_origin(hint) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        if value is None and len(kinds) < len(get_args(hint)):
+            return None
+        (hint,) = kinds
+    origin, arguments = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return parse(hint, value, path)  # type: ignore[arg-type]  # a type, not an instance
+    if origin is Literal:
+        if not any(type(value) is type(known) and value == known for known in arguments):
+            known = ", ".join(map(repr, arguments))
+            raise ValueError(f"{path} {_expected(f'one of {known}', value)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{path} {_expected('a list', value)}")
+        return tuple(_check(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, dict):
+            raise ValueError(f"{path} {_expected('an object', value)}")
+        return {name: _check(arguments[1], item, f"{path}.{name}") for name, item in value.items()}
+    return _check_plain(hint, value, path)
+
+
+def _check_plain(hint: Any, value: object, path: str) -> object:
+    if hint is object:
+        return _finite(value, path)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and is_number:
+        return float(_finite(value, path))  # type: ignore[arg-type]  # a number, as just checked
+    if hint is int and is_number and isinstance(value, int):
+        return _finite(value, path)
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
+    raise ValueError(f"{path} {_expected(NAMES[hint], value)}")
+
+
+def _finite(value: object, path: str) -> object:
+    """The value, all of whose numbers are finite and not larger than JSON carries exactly."""
+    if isinstance(value, dict):
+        return {name: _finite(item, f"{path}.{name}") for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path} is {value}, expected a finite number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError(f"{path} is too large")
+    return value
+
+
+def _expected(what: str, value: object) -> str:
+    shown = "null" if value is None else repr(value)
+    return f"is {shown[:SHOWN]}{'...' if len(shown) > SHOWN else ''}, expected {what}"
+
+
+NAMES = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
