@@ -16,8 +16,9 @@ from vad.datasets.folder import labels_by_folder
 from vad.errors import UsageError
 from vad.labels import write_labels, write_unlabelled
 from vad.stages.train import training
+from vad.stages.train.card import CARD
 from vad.stages.train.detectors import DETECTORS
-from vad.stages.train.run import CARD, Run
+from vad.stages.train.run import Run
 from vad.stages.train.settings import TrainSettings
 from vad.store import FeatureStore
 

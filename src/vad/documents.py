@@ -35,7 +35,7 @@ def parse(cls: type[Document], value: object, where: str = "") -> Document:
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where or 'the document'} {_expected('an object', value)}")
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     values = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass
         path = _join(where, field.name)
