@@ -87,7 +87,9 @@ def fetch(requirement: str, folder: Path, python: str) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     download = [*pip, "download", "--no-deps", "--only-binary=:all:", f"--python-version={python}"]
     download += ["--implementation=cp", *platforms, "--platform=manylinux2014_x86_64"]
-    found = subprocess.run([*download, f"--dest={folder}", requirement], check=False, stderr=subprocess.DEVNULL)
+    found = subprocess.run(
+        [*download, f"--dest={folder}", requirement], check=False, stderr=subprocess.DEVNULL
+    )
     if found.returncode:
         build = [*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", requirement]
         subprocess.run(build, check=True)

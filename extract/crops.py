@@ -67,8 +67,9 @@ def resize(frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     elif pixels.device.type == "cpu":
         resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)
     else:  # 8-bit interpolation exists on the CPU alone
-        resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
-        resized = resized.round_().clamp_(0, 255).to(torch.uint8)
+        shrinks = size[0] < frames.shape[1] or size[1] < frames.shape[2]  # else nothing to filter
+        resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=shrinks)
+        resized = resized.round_().to(torch.uint8)
     return resized.permute(0, 2, 3, 1)
 
 

@@ -249,6 +249,7 @@ def extract_each(
         limits=_limits(settings),
         time_limit_s=settings.time_limit,
         accept_truncated=settings.accept_truncated,
+        empty=backbone.empty,
     )
     with pool, store.backend.claims() as claims:
         while True:

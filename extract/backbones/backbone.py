@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from importlib.metadata import version
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -23,25 +22,43 @@ from ..crops import resize
 from ..recipes import ALL_FRAMES, Recipe
 from .cpu import for_cpu
 from .network import Network
-from .passes import CropPass, FramePass, Pass, Shape, TakesFrames
+from .passes import (
+    CropPass,
+    FramePass,
+    GatherPass,
+    Gathers,
+    Pass,
+    Shape,
+    TakesFrames,
+    alike_neighbours,
+)
 
 Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # iterating over a tensor gives tensors
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+BATCHES_AHEAD = 3  # begun on a GPU: one computed, one copied to it, one read back
 MIN_COSINE = 0.9999  # features of half precision must point where those of fp32 do
 
 
 class Features:
     """The features of some clips, perhaps still being computed."""
 
-    def __init__(self, values: torch.Tensor, parts: list[Future[None]]) -> None:
+    def __init__(
+        self,
+        values: torch.Tensor,
+        parts: Sequence[Future[None] | Future[torch.cuda.Event]],
+        clips: Sequence[torch.Tensor] = (),
+    ) -> None:
         self._values, self._parts = values, parts
+        self._clips = clips  # kept until a GPU has certainly read them
 
     def result(self) -> NDArray[np.float32]:
         """float32 [clips, crops, dim], as soon as they are there."""
         for part in self._parts:
-            part.result()
-        return self._values.cpu().numpy()
+            if on_gpu := part.result():
+                on_gpu.synchronize()
+        self._clips = ()
+        return self._values.numpy()
 
     def cancel(self) -> None:
         """Compute no more of them; `result` then raises CancelledError."""
@@ -58,7 +75,8 @@ class Backbone:
 
     The features of a clip do not depend on the clips beside it, nor on how many there are. On a
     CPU every core runs forward passes of its own, each on one thread and on crops of one clip.
-    On a GPU all passes have one shape.
+    On a GPU all passes have one shape; clips are copied to it while it computes, by a stream of
+    their own.
     """
 
     def __init__(
@@ -79,18 +97,25 @@ class Backbone:
         on_cpu = device.type == "cpu"
         n_views = network.cpu_views if on_cpu else network.gpu_views
         self.n_clips = batch or (1 if on_cpu else max(1, n_views // len(self.crops)))
-        module = for_cpu(network.module) if on_cpu else network.module.to(device)
-        self.network, chosen = _in_precision(module, precision, self.recipe, device)
+        module = network.module
+        if on_cpu:
+            module = for_cpu(module)
+        elif network.for_gpu is not None:
+            module = network.for_gpu(module)
+        self.network, chosen = _in_precision(module.to(device), precision, self.recipe, device)
         shape = Shape(
             name, self.recipe, crops, self.n_clips, n_views, device, DTYPES[chosen["used"]]
         )
         self._pass: Pass
         if on_cpu and isinstance(self.network, TakesFrames):
             self._pass = FramePass(self.network, shape)
+        elif isinstance(self.network, Gathers):
+            self._pass = GatherPass(self.network, shape)
         else:
             self._pass = CropPass(self.network, shape)
         n_lanes = torch.get_num_threads() if on_cpu else 1  # each then keeps to one thread
-        self.n_ahead = (n_lanes + 1) * self.n_clips
+        self.n_ahead = (n_lanes + (1 if on_cpu else BATCHES_AHEAD)) * self.n_clips
+        self._copying = None if on_cpu else torch.cuda.Stream(device)
         self._lanes = ThreadPoolExecutor(n_lanes, "backbone", torch.set_num_threads, (1,))
         self.provenance: dict[str, Any] = {
             "backbone": name,
@@ -111,6 +136,12 @@ class Backbone:
         """
         return self.submit(clips).result()
 
+    def empty(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Room for clips, in memory from which they get to the device fastest."""
+        if self._copying is None:
+            return np.empty(shape, np.uint8)
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
+
     @torch.inference_mode()
     def submit(self, clips: Clips) -> Features:
         """Begin to compute, and come back at once.
@@ -118,8 +149,11 @@ class Backbone:
         clips: uint8 [16, height, width, 3] each, RGB, not necessarily of one size. Raises
         UsageError for others.
         """
-        pictures = [self._resized(clip) for clip in clips]
-        features = torch.empty(len(pictures), len(self.crops), self.dim, device=self._device)
+        given = [self._frames_of(clip) for clip in clips]
+        size = (len(given), len(self.crops), self.dim)
+        if self._copying is not None:
+            return self._submit_to_gpu(given, torch.empty(size, pin_memory=True), self._copying)
+        pictures, features = [resize(clip, self.recipe) for clip in given], torch.empty(size)
         n_clips, n_crops = self.n_clips, self._pass.crops_at_once
         parts = [
             self._lanes.submit(
@@ -133,8 +167,8 @@ class Backbone:
         ]
         return Features(features, parts)
 
-    def _resized(self, clip: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
-        """The frames of a clip that the network sees, resized, on its device."""
+    def _frames_of(self, clip: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
+        """The frames of a clip that the network sees."""
         if isinstance(clip, np.ndarray):
             clip = torch.from_numpy(np.require(clip, requirements=("C", "W")))
         if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[::3] != (CLIP_FRAMES, 3):
@@ -143,14 +177,46 @@ class Backbone:
                 f"got {clip.dtype} [clips, {', '.join(map(str, clip.shape))}]"
             )
         taken = self.recipe.frames
-        frames = clip if taken == ALL_FRAMES else clip[list(taken)]
-        return resize(frames.to(self._device), self.recipe)
+        return clip if taken == ALL_FRAMES else clip[list(taken)]
 
     @torch.inference_mode()
     def _forward(self, pictures: list[torch.Tensor], crops: slice, features: torch.Tensor) -> None:
         """One pass of the network: some crops of the resized frames of some clips."""
-        with _true_fp32():
-            features.copy_(self._pass(pictures, crops))
+        features.copy_(self._pass(pictures, crops))
+
+    # --- on a GPU
+
+    def _submit_to_gpu(
+        self, clips: list[torch.Tensor], features: torch.Tensor, copying: torch.cuda.Stream
+    ) -> Features:
+        parts = []
+        for start in range(0, len(clips), self.n_clips):
+            batch = clips[start : start + self.n_clips]
+            with torch.cuda.stream(copying):
+                there = [clip.to(self._device, non_blocking=True) for clip in batch]
+                arrived = copying.record_event()
+            into = features[start : start + self.n_clips]
+            parts.append(self._lanes.submit(self._forward_on_gpu, there, arrived, into))
+        return Features(features, parts, clips)
+
+    @torch.inference_mode()
+    def _forward_on_gpu(
+        self, clips: list[torch.Tensor], arrived: torch.cuda.Event, features: torch.Tensor
+    ) -> torch.cuda.Event:
+        """Begin all that is left to do for clips on the GPU; the event tells when it is done."""
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_event(arrived)
+        pictures: list[torch.Tensor] = []
+        for group in alike_neighbours(clips):
+            for clip in group:
+                clip.record_stream(computing)
+            frames = resize(torch.stack(group).flatten(0, 1), self.recipe)
+            pictures += frames.unflatten(0, (len(group), -1))
+        for first in range(0, len(self.crops), self._pass.crops_at_once):
+            crops = slice(first, first + self._pass.crops_at_once)
+            features[:, crops].copy_(self._pass(pictures, crops), non_blocking=True)
+        done: torch.cuda.Event = computing.record_event()
+        return done
 
 
 def _in_precision(
@@ -165,32 +231,47 @@ def _in_precision(
     find_by_name("precision", asked, dict.fromkeys(get_args(Precision)))
     if asked != "auto" or device.type == "cpu":
         used = "fp32" if asked == "auto" else asked
+        if used == "bf16" and not _knows_bf16(device):
+            raise UsageError(
+                f"{torch.cuda.get_device_name(device)} does not compute in bf16",
+                hint="use --precision auto or fp16",
+            )
         return network.to(DTYPES[used]), {"asked": asked, "used": used}
     n_frames, size = len(recipe.frames), recipe.crop_px
     noise = torch.randn(1, 3, n_frames, 14, 14, generator=torch.Generator().manual_seed(0))
     smooth = F.interpolate(noise, (n_frames, size, size), mode="trilinear")
     probe = smooth.permute(0, 2, 3, 4, 1).contiguous().to(device)
-    network, record = faithful_half(network, probe)
+    halves = ("bf16", "fp16") if _knows_bf16(device) else ("fp16",)
+    network, record = faithful_half(network, probe, halves)
     return network, {"asked": asked, **record}
 
 
+def _knows_bf16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return True
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 @torch.inference_mode()
-def faithful_half(network: nn.Module, probe: torch.Tensor) -> tuple[nn.Module, dict[str, Any]]:
-    """A copy of the network in bf16, else fp16, else itself; and the record of the choice.
+def faithful_half(
+    network: nn.Module, probe: torch.Tensor, halves: Sequence[str] = ("bf16", "fp16")
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A copy of the network in the first of `halves` that is faithful, else itself; and the record.
 
     Half precision must give features of the probe whose cosine with those of fp32 is 0.9999.
     """
-    with _true_fp32():
-        exact = network(probe)
-    for used in ("bf16", "fp16"):
+    exact = _of_views(network, probe)
+    for used in halves:
         half = copy.deepcopy(network).to(DTYPES[used])
-        features = half(probe.to(DTYPES[used])).float()
+        features = _of_views(half, probe.to(DTYPES[used])).float()
         cosine = F.cosine_similarity(features, exact).min().item()
         if cosine >= MIN_COSINE:
             return half, {"used": used, "cosine": round(cosine, 6)}
     return network, {"used": "fp32"}
 
 
-def _true_fp32() -> AbstractContextManager[None]:
-    """Without it, a GPU's convolutions round fp32 input to the 10 bits of TF32."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+def _of_views(network: nn.Module, views: torch.Tensor) -> torch.Tensor:
+    """Features of normalised RGB [views, frames, height, width, 3]: [views, dim]."""
+    of_views = network.of_views if isinstance(network, Gathers) else network
+    return cast(torch.Tensor, of_views(views))

@@ -138,9 +138,16 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         weights={"name": weights, **record},
         layout=layout,
         cpu_views=2,
-        gpu_views=80,
+        gpu_views=160,
         libraries=("torch", "pytorchvideo"),
+        for_gpu=_planar,
     )
+
+
+def _planar(module: nn.Module) -> nn.Module:
+    from .planar import PlanarI3D
+
+    return PlanarI3D(cast(I3D, module))
 
 
 def _split(weights: str) -> tuple[str | None, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ class Network:
     cpu_views: int  # views that run best at once
     gpu_views: int
     libraries: tuple[str, ...] = field(default=("torch",))  # whose versions change the numbers
+    for_gpu: Callable[[nn.Module], nn.Module] | None = None  # the same network, as a GPU runs it
 
 
 class Load(Protocol):

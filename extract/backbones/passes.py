@@ -1,17 +1,23 @@
 """One forward pass: some crops of some resized clips, through a network.
 
-There are two ways with equal results. `CropPass` cuts every crop out of the pixels and gives it to
-the network. `FramePass` gives whole frames to a network that can cut the crops itself, behind its
-first layers, and so computes what crops share once: on a CPU this saves a seventh of I3D, and most
-of the work around it.
+There are three ways with equal results:
+
+    CropPass    cuts every crop out of the pixels and gives it to the network
+    FramePass   gives whole frames to a network that cuts the crops itself, behind its first layers,
+                and so computes what crops share once: on a CPU this saves a seventh of I3D, and
+                most of the work around it
+    GatherPass  lets the network gather its input from whole frames, in a layout of its own: on a
+                GPU one kernel for all crops of all clips
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -57,42 +63,28 @@ class Shape:
         return crop_boxes(self.recipe, self.crop_set, frames.shape[1], frames.shape[2])
 
 
-class CropPass:
-    """Crops as pixels, always as many: where clips are missing, old ones are computed again.
+class Frugal:
+    """What a pass does where it does not fit into the memory: parts of it, and parts ever after."""
 
-    Where a pass does not fit into the memory, it is done in parts, and so are those after it.
-    """
+    def __init__(self, shape: Shape, n_views: int) -> None:
+        self.shape = shape
+        self.views_at_once = n_views  # fewer where memory is short
 
-    def __init__(self, network: nn.Module, shape: Shape) -> None:
-        self._network, self._shape = network, shape
-        self.crops_at_once = min(shape.n_views, shape.n_crops)
-        self.views_at_once = shape.n_clips * self.crops_at_once  # fewer where memory is short
-        self._lane = threading.local()  # every thread fills a buffer of its own
+    def attempt(self, compute: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        """`compute` with as many views at once as fit.
 
-    def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
-        """See `Pass`. Raises UsageError if the memory is too small for a single view."""
-        if not hasattr(self._lane, "buffer"):
-            self._lane.buffer = self._new_buffer()
-        for clip, frames in enumerate(clips):
-            for position, crop in enumerate(self._shape.boxes(frames)[crops]):
-                cut(frames, crop, self._lane.buffer[clip, position])
-        n_crops = len(range(self._shape.n_crops)[crops])
-        views = self._lane.buffer[:, :n_crops]
-        pixels = normalise(views.flatten(0, 1), self._shape.recipe).to(self._shape.dtype)
-        features = self._through_network(pixels).float().view(*views.shape[:2], -1)
-        return features[: len(clips)]
-
-    def _through_network(self, pixels: torch.Tensor) -> torch.Tensor:
+        Raises UsageError if the memory is too small for a single view.
+        """
+        device = self.shape.device
         while True:
             n_views = self.views_at_once
             try:
-                return torch.cat([self._network(part) for part in pixels.split(n_views)])
+                return compute(n_views)
             except torch.OutOfMemoryError:
                 pass  # and not here: what the error holds on to is free only outside
-            device = self._shape.device
             if n_views == 1:
                 raise UsageError(
-                    f"{device} has too little memory for one view of {self._shape.name}",
+                    f"{device} has too little memory for one view of {self.shape.name}",
                     hint="end what else uses it, or --device cpu",
                 )
             self.views_at_once = min(self.views_at_once, n_views // 2)
@@ -100,10 +92,109 @@ class CropPass:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
 
+
+class CropPass(Frugal):
+    """Crops as pixels. Every pass has one shape: missing clips are padded with those of an earlier
+    pass, whose features are discarded."""
+
+    def __init__(self, network: nn.Module, shape: Shape) -> None:
+        self._network = network
+        self.crops_at_once = min(shape.n_views, shape.n_crops)
+        super().__init__(shape, shape.n_clips * self.crops_at_once)
+        self._lane = threading.local()  # every thread fills a buffer of its own
+
+    def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
+        """See `Pass`. Raises UsageError if the memory is too small for a single view."""
+        if not hasattr(self._lane, "buffer"):
+            self._lane.buffer = self._new_buffer()
+        for clip, frames in enumerate(clips):
+            for position, crop in enumerate(self.shape.boxes(frames)[crops]):
+                cut(frames, crop, self._lane.buffer[clip, position])
+        n_crops = len(range(self.shape.n_crops)[crops])
+        views = self._lane.buffer[:, :n_crops]
+        pixels = normalise(views.flatten(0, 1), self.shape.recipe).to(self.shape.dtype)
+
+        def compute(n_views: int) -> torch.Tensor:
+            return torch.cat([self._network(part) for part in pixels.split(n_views)])
+
+        features = self.attempt(compute).float().view(*views.shape[:2], -1)
+        return features[: len(clips)]
+
     def _new_buffer(self) -> torch.Tensor:
-        recipe, n_clips = self._shape.recipe, self._shape.n_clips
+        recipe, n_clips = self.shape.recipe, self.shape.n_clips
         size = (len(recipe.frames), recipe.crop_px, recipe.crop_px, 3)
-        return torch.zeros(n_clips, self.crops_at_once, *size, device=self._shape.device)
+        return torch.zeros(n_clips, self.crops_at_once, *size, device=self.shape.device)
+
+
+@runtime_checkable
+class Gathers(Protocol):
+    """A network that makes its own input from resized frames, in a layout of its own."""
+
+    def room(self, n_clips: int, n_crops: int, recipe: Recipe) -> tuple[int, ...]:
+        """Shape [clips, crops, ...] of the input of so many views."""
+
+    def gather(
+        self, frames: torch.Tensor, crops: Sequence[Crop], recipe: Recipe, out: torch.Tensor
+    ) -> None:
+        """Fill input `out` [clips, crops, ...] from uint8 [clips, frames, height, width, 3]."""
+
+    def of_views(self, views: torch.Tensor) -> torch.Tensor:
+        """Normalised RGB [views, frames, height, width, 3] -> [views, dim]."""
+
+    def __call__(self, views: torch.Tensor) -> torch.Tensor:
+        """Input [views, ...] -> [views, dim]."""
+
+
+class GatherPass(Frugal):
+    """All crops of all clips through a network that gathers its input, in one go where it fits.
+
+    Every pass has one shape, as in `CropPass`.
+    """
+
+    def __init__(self, network: Gathers, shape: Shape) -> None:
+        super().__init__(shape, shape.n_clips * shape.n_crops)
+        self._network = network
+        self.crops_at_once = shape.n_crops
+
+    def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
+        """See `Pass`; `crops` are all. Raises UsageError as `CropPass` does."""
+        alike = [
+            (torch.stack(group), self.shape.boxes(group[0])) for group in alike_neighbours(clips)
+        ]
+        return self.attempt(partial(self._features, alike))[: len(clips)]
+
+    def _features(
+        self, alike: Sequence[tuple[torch.Tensor, list[Crop]]], n_views: int
+    ) -> torch.Tensor:
+        """Features [clips, crops, dim] of groups of clips of one size, n_views at once."""
+        shape = self.shape
+        n_clips, n_crops = max(1, n_views // shape.n_crops), min(n_views, shape.n_crops)
+        recipe, rows = shape.recipe, []
+        for first_clip in range(0, shape.n_clips, n_clips):
+            parts = []
+            for first in range(0, shape.n_crops, n_crops):
+                some = slice(first, first + n_crops)
+                size = self._network.room(n_clips, len(range(shape.n_crops)[some]), recipe)
+                input_ = torch.empty(size, dtype=shape.dtype, device=shape.device)
+                begin = -first_clip  # of a group, counted from the first clip of this part
+                for frames, boxes in alike:
+                    end = begin + len(frames)
+                    inside = slice(max(0, begin), min(n_clips, end))
+                    if inside.start < inside.stop:
+                        seen = frames[inside.start - begin : inside.stop - begin]
+                        self._network.gather(seen, boxes[some], recipe, input_[inside])
+                    begin = end
+                input_[max(0, begin) :].zero_()  # clips that are missing
+                features = self._network(input_.flatten(0, 1)).float()
+                parts.append(features.view(n_clips, -1, features.shape[-1]))
+            rows.append(torch.cat(parts, 1))
+        return torch.cat(rows)
+
+
+def alike_neighbours(clips: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Clips that follow each other and have one size, together."""
+    for _, group in groupby(clips, key=lambda clip: clip.shape):
+        yield list(group)
 
 
 @runtime_checkable

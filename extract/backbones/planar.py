@@ -1,150 +1,264 @@
 """I3D-ResNet50 as planar convolutions: what a GPU runs in place of three-dimensional ones.
 
-No kernel of this network but the first spans space and time at once, so maps `[views, time, rows,
-columns, channels]` can be read as pictures without a copy: as `views x time` pictures of `rows x
-columns` for a kernel over space, and as `views` pictures of `time x (rows x columns)` for one over
-time. Libraries have far faster kernels for pictures whose channels lie last than for volumes. Bias,
-ReLU and the addition of the shortcut are part of the convolution on a GPU.
+No kernel of this network but the first spans space and time at once. So maps `[views, time, rows,
+columns, channels]` are read as pictures without a copy: as `views x time` pictures of `rows x
+columns` by a kernel over space, and as `views` pictures of `time x (rows x columns)` by a kernel
+over time. cuDNN has far faster kernels for pictures whose channels lie last than for volumes, and
+computes bias, ReLU and the addition of the shortcut in the same kernel.
 
-The first kernel (5x7x7) becomes one over space, too: the five frames that it sees lie side by side
-as channels, see `Gather`.
+The first kernel (5x7x7) becomes one over space as well: the five frames that it sees lie side by
+side as channels. `gather` makes this input from resized frames: crops, mirroring, normalisation and
+the five frames of each time step in one go.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..crops import Crop
+from ..recipes import Recipe
 from .i3d import I3D, STAGES
 
-STEM_TAPS, STEM_STEP = 5, 2  # frames that the first convolution sees, and steps by
-STEM_CHANNELS = 16  # five frames of three colours, and zeros: tensor cores want multiples of eight
+log = logging.getLogger("vad")
+
+Gather = Callable[[torch.Tensor, Sequence[Crop], Recipe, int, int, torch.Tensor], None]
+
+CHANNELS = 16  # five frames of three colours, and zeros: tensor cores want multiples of eight
 
 
 class PlanarConv(nn.Module):
-    """A folded convolution over space alone or over time alone, then a ReLU if `relu`."""
+    """A folded convolution over space alone or over time alone, and the ReLU behind it."""
 
-    def __init__(self, conv: nn.Conv3d, *, relu: bool) -> None:
+    def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
-        taps, *spatial = conv.kernel_size
-        self.relu, self.over_time = relu, taps > 1
+        assert conv.bias is not None
+        self.over_time = conv.kernel_size[0] > 1
         kernel = conv.weight.detach()
-        self.weight = nn.Parameter(
-            (kernel[..., 0] if self.over_time else kernel[:, :, 0]).contiguous(
-                memory_format=torch.channels_last
-            ),
-            requires_grad=False,
-        )
-        self.bias = nn.Parameter(cast(torch.Tensor, conv.bias).detach(), requires_grad=False)
-        along = slice(0, 1) if self.over_time else slice(1, 3)
-        self.stride = [int(step) for step in conv.stride[along]]
-        self.padding = [int(pad) for pad in cast(tuple[int, ...], conv.padding)[along]]
-        if self.over_time:
-            assert spatial == [1, 1] and self.stride == [1]
-            self.stride, self.padding = [1, 1], [*self.padding, 0]
+        flat = kernel[..., 0] if self.over_time else kernel[:, :, 0]  # [out, in, rows, columns]
+        self.weight = _constant(flat.contiguous(memory_format=torch.channels_last))
+        self.bias = _constant(conv.bias.detach())
+        padding = cast(tuple[int, ...], conv.padding)
+        self.stride = [1, 1] if self.over_time else [int(step) for step in conv.stride[1:]]
+        self.padding = [padding[0], 0] if self.over_time else list(padding[1:])
 
     def forward(self, maps: torch.Tensor, shortcut: torch.Tensor | None = None) -> torch.Tensor:
-        """[views, time, rows, columns, in] -> [views, time, rows, columns, out]."""
-        views, time, rows = maps.shape[:3]
+        """ReLU of the convolution, to which `shortcut` is added first.
+
+        maps [views, time, rows, columns, in] -> [views, time, rows, columns, out]
+        """
         pictures = self._as_pictures(maps)
-        other = None if shortcut is None else self._as_pictures(shortcut)
-        out = self._convolved(pictures, other).permute(0, 2, 3, 1)
-        if self.over_time:
-            return out.unflatten(2, (rows, -1))
-        return out.unflatten(0, (views, time))
+        added = None if shortcut is None else self._as_pictures(shortcut)
+        out = conv_relu(pictures, self.weight, self.bias, self.stride, self.padding, added)
+        out = out.permute(0, 2, 3, 1)
+        size = maps.shape[2:4] if self.over_time else maps.shape[:2]
+        return cast(torch.Tensor, out.unflatten(2 if self.over_time else 0, size))
 
     def _as_pictures(self, maps: torch.Tensor) -> torch.Tensor:
         flat = maps.flatten(2, 3) if self.over_time else maps.flatten(0, 1)
         return flat.permute(0, 3, 1, 2)
 
-    def _convolved(self, pictures: torch.Tensor, shortcut: torch.Tensor | None) -> torch.Tensor:
-        sizes = (self.stride, self.padding, [1, 1], 1)
-        if pictures.is_cuda and self.relu:
-            if shortcut is None:
-                return torch.cudnn_convolution_relu(pictures, self.weight, self.bias, *sizes)
-            return torch.cudnn_convolution_add_relu(
-                pictures, self.weight, shortcut, 1.0, self.bias, *sizes
-            )
-        out = F.conv2d(pictures, self.weight, self.bias, self.stride, self.padding)
-        out = out if shortcut is None else out.add_(shortcut)
-        return out.relu_() if self.relu else out
+
+def conv_relu(
+    pictures: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    stride: list[int],
+    padding: list[int],
+    added: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """relu(conv2d(pictures) + added), in one kernel on a GPU. pictures [n, in, rows, columns]."""
+    if not pictures.is_cuda:
+        out = F.conv2d(pictures, weight, bias, stride, padding)
+        return (out if added is None else out.add_(added)).relu_()
+    if added is None:
+        return torch.cudnn_convolution_relu(pictures, weight, bias, stride, padding, [1, 1], 1)
+    return torch.cudnn_convolution_add_relu(
+        pictures, weight, added, 1.0, bias, stride, padding, [1, 1], 1
+    )
 
 
 class PlanarBlock(nn.Module):
-    """A bottleneck block; the last convolution adds the shortcut."""
+    """A bottleneck block. Its last convolution adds the shortcut, and the shortcut's bias."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        branch = block.branch2
-        self.a = PlanarConv(branch.conv_a, relu=True)
-        self.b = PlanarConv(branch.conv_b, relu=True)
-        self.c = PlanarConv(branch.conv_c, relu=True)
-        shortcut = block.branch1_conv
-        self.shortcut = None if shortcut is None else PlanarConv(shortcut, relu=False)
+        branch, shortcut = cast(nn.Module, block.branch2), block.branch1_conv
+        self.a, self.b, self.c = (
+            PlanarConv(cast(nn.Conv3d, conv))
+            for conv in (branch.conv_a, branch.conv_b, branch.conv_c)
+        )
+        self.shortcut: nn.Parameter | None = None
+        if isinstance(shortcut, nn.Conv3d):
+            assert shortcut.bias is not None
+            self.step = int(shortcut.stride[1])
+            self.shortcut = _constant(shortcut.weight.detach().flatten(1))  # [out, in]
+            self.c.bias = _constant(self.c.bias + shortcut.bias)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        shortcut = maps if self.shortcut is None else self.shortcut(maps)
-        return cast(torch.Tensor, self.c(self.b(self.a(maps)), shortcut))
+        """[views, time, rows, columns, in] -> [views, time, rows, columns, out]."""
+        beside = maps
+        if self.shortcut is not None:
+            beside = F.linear(maps[:, :, :: self.step, :: self.step].contiguous(), self.shortcut)
+        return cast(torch.Tensor, self.c(self.b(self.a(maps)), beside))
 
 
 class PlanarStem(nn.Module):
-    """The first convolution over gathered frames, its ReLU and its pooling."""
+    """The first convolution, over gathered frames, with its ReLU and its pooling."""
 
-    def __init__(self, stem: nn.Module) -> None:
+    def __init__(self, conv: nn.Conv3d, pool: nn.Module) -> None:
         super().__init__()
-        conv = stem.conv
-        kernel = conv.weight.detach().permute(0, 2, 1, 3, 4).flatten(1, 2)  # [out, tap x colour, ...]
-        kernel = F.pad(kernel, (0, 0, 0, 0, 0, STEM_CHANNELS - kernel.shape[1]))
-        self.weight = nn.Parameter(kernel.contiguous(memory_format=torch.channels_last), False)
-        self.bias = nn.Parameter(conv.bias.detach(), requires_grad=False)
-        self.pool = stem.pool
+        assert conv.bias is not None
+        kernel = conv.weight.detach().transpose(1, 2).flatten(1, 2)  # [out, frame x colour, ...]
+        kernel = F.pad(kernel, (0, 0, 0, 0, 0, CHANNELS - kernel.shape[1]))
+        self.weight = _constant(kernel.contiguous(memory_format=torch.channels_last))
+        self.bias = _constant(conv.bias.detach())
+        self.stride = [int(step) for step in conv.stride[1:]]
+        self.padding = list(cast(tuple[int, ...], conv.padding)[1:])
+        self.pool = PlanarPool(pool)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """[views, time, height, width, 16] -> [views, time / 2, rows, columns, 64]."""
+        """[views, time, height, width, 16] -> [views, time, rows, columns, 64]."""
         pictures = frames.flatten(0, 1).permute(0, 3, 1, 2)
-        if pictures.is_cuda:
-            maps = torch.cudnn_convolution_relu(
-                pictures, self.weight, self.bias, [2, 2], [3, 3], [1, 1], 1
-            )
-        else:
-            maps = F.conv2d(pictures, self.weight, self.bias, 2, 3).relu_()
-        maps = maps.unflatten(0, frames.shape[:2]).permute(0, 2, 1, 3, 4)
-        return cast(torch.Tensor, self.pool(maps).permute(0, 2, 3, 4, 1))
+        maps = conv_relu(pictures, self.weight, self.bias, self.stride, self.padding)
+        return cast(
+            torch.Tensor, self.pool(maps.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2]))
+        )
+
+
+class PlanarPool(nn.Module):
+    """A max pooling over volumes: over time by an element-wise maximum, then over pictures."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        (self.steps, *kernel), (step, *stride), (before, *padding) = (
+            _three(getattr(pool, name)) for name in ("kernel_size", "stride", "padding")
+        )
+        assert step == self.steps
+        assert before == 0
+        self.sizes = (kernel, stride, padding)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """[views, time, rows, columns, channels] -> the same with fewer of the middle three."""
+        most = maps[:, :: self.steps]
+        for step in range(1, self.steps):
+            most = torch.maximum(most, maps[:, step :: self.steps])
+        kernel, stride, padding = self.sizes
+        if kernel == [1, 1]:
+            return most
+        pictures = most.flatten(0, 1).permute(0, 3, 1, 2)
+        pooled = F.max_pool2d(pictures, kernel, stride, padding)
+        return cast(torch.Tensor, pooled.permute(0, 2, 3, 1).unflatten(0, most.shape[:2]))
 
 
 class PlanarI3D(nn.Module):
-    """Gathered frames [views, time, height, width, 16] -> [views, 2048]."""
+    """The same features as `I3D`, whose batch-norms are folded, from gathered frames."""
 
     def __init__(self, network: I3D) -> None:
         super().__init__()
-        self.stem = PlanarStem(network.blocks[0])
-        self.stages = nn.ModuleList(
-            nn.ModuleList(PlanarBlock(block) for block in stage.res_blocks)
-            if number in STAGES
-            else stage
-            for number, stage in list(enumerate(network.blocks))[1:]
-        )
+        stem = network.blocks[0]
+        self.taps, self.step = int(stem.conv.kernel_size[0]), int(stem.conv.stride[0])
+        self.stem = PlanarStem(stem.conv, stem.pool)
+        self.steps = nn.ModuleList()
+        for number, block in list(enumerate(network.blocks))[1:]:
+            if number not in STAGES:
+                self.steps.append(PlanarPool(block))
+                continue
+            for i, res_block in enumerate(block.res_blocks):
+                self.steps.append(PlanarBlock(res_block))
+                if (place := f"{number}_{i}") in network.nonlocals:
+                    self.steps.append(ChannelsFirst(network.nonlocals[place]))
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        x = self.stem(frames)
-        for stage in self.stages:
-            if isinstance(stage, nn.ModuleList):
-                for block in stage:
-                    x = block(x)
-            else:
-                x = stage(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
-        return x.float().mean((1, 2, 3))
+        """[views, time, height, width, 16], see `gather` -> [views, 2048]."""
+        maps = self.stem(frames)
+        for step in self.steps:
+            maps = step(maps)
+        return cast(torch.Tensor, maps.mean((1, 2, 3), dtype=torch.float32))
+
+    def room(self, n_clips: int, n_crops: int, recipe: Recipe) -> tuple[int, ...]:
+        """Shape of what `gather` fills for so many views."""
+        n_steps = -(-len(recipe.frames) // self.step)
+        return (n_clips, n_crops, n_steps, recipe.crop_px, recipe.crop_px, CHANNELS)
+
+    def gather(
+        self, frames: torch.Tensor, crops: Sequence[Crop], recipe: Recipe, out: torch.Tensor
+    ) -> None:
+        """Fill a part of `room` from resized frames, see `gather`."""
+        gather(frames, crops, recipe, self.taps, self.step, out)
+
+    def of_views(self, views: torch.Tensor) -> torch.Tensor:
+        """The features of normalised RGB [views, frames, height, width, 3]: [views, 2048]."""
+        return cast(torch.Tensor, self(side_by_side(views, self.taps, self.step)))
 
 
-def stem_input(views: torch.Tensor) -> torch.Tensor:
-    """Normalised RGB [views, frames, height, width, 3] -> [views, time, height, width, 16].
+class ChannelsFirst(nn.Module):
+    """A module for volumes [views, channels, time, rows, columns] among planar ones."""
 
-    Channel 3 k + c of time t is colour c of frame 2 t + k - 2: zero beyond either end.
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        volumes = self.module(maps.permute(0, 4, 1, 2, 3))
+        return cast(torch.Tensor, volumes.permute(0, 2, 3, 4, 1).contiguous())
+
+
+def gather(
+    frames: torch.Tensor,
+    crops: Sequence[Crop],
+    recipe: Recipe,
+    taps: int,
+    step: int,
+    out: torch.Tensor,
+) -> None:
+    """Write crops of clips, normalised, as a planar network reads them.
+
+    frames uint8 [clips, frames, height, width, 3], resized; out [clips, crops, time, side, side,
+    16], of any floating type. Channel 3 k + c of time t is colour c of frame `step t + k - taps //
+    2`. It is zero where there is no such frame, as the padding of the three-dimensional
+    convolution is, and behind the last colour.
     """
-    padded = F.pad(views, (0,) * 6 + (STEM_TAPS // 2,) * 2)
-    windows = padded.unfold(1, STEM_TAPS, STEM_STEP)  # [views, time, height, width, 3, 5]
-    channels = windows.transpose(-1, -2).flatten(-2)
-    return F.pad(channels, (0, STEM_CHANNELS - channels.shape[-1]))
+    if frames.is_cuda and (kernel := _kernel()):
+        kernel(frames, crops, recipe, taps, step, out)
+        return
+    for place, crop in enumerate(crops):
+        rows = slice(crop.top_px, crop.top_px + recipe.crop_px)
+        columns = slice(crop.left_px, crop.left_px + recipe.crop_px)
+        view = (frames.flip(-2) if crop.mirrored else frames)[:, :, rows, columns]
+        pixels = (view.float() * recipe.scale - recipe.mean) / recipe.std
+        out[:, place] = side_by_side(pixels, taps, step)
+
+
+def side_by_side(pixels: torch.Tensor, taps: int, step: int) -> torch.Tensor:
+    """Normalised RGB [views, frames, height, width, 3] -> [views, time, height, width, 16]."""
+    padded = F.pad(pixels, (0,) * 6 + (taps // 2, taps // 2))
+    seen = padded.unfold(1, taps, step).transpose(-1, -2).flatten(-2)  # [..., taps x 3]
+    return F.pad(seen, (0, CHANNELS - seen.shape[-1]))
+
+
+@functools.cache
+def _kernel() -> Gather | None:
+    """`gather` in one kernel; None where Triton is missing or finds no C compiler."""
+    try:
+        from .gather_kernel import gather, try_out
+
+        try_out()
+    except (ImportError, RuntimeError, OSError) as error:
+        log.warning("crops are cut by PyTorch, which is slower: Triton fails (%s)", error)
+        return None
+    return gather
+
+
+def _constant(values: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)
+
+
+def _three(size: int | tuple[int, ...]) -> list[int]:
+    return [size] * 3 if isinstance(size, int) else [int(one) for one in size]

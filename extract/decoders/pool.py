@@ -18,7 +18,7 @@ from vad.grid import ClipGrid, Tail
 
 from . import DecoderName, check_decoder
 from .video import DecodeReport, Limits
-from .worker import Clips, Decoded, Event, Failed, Opened, Worker
+from .worker import Clips, Decoded, Empty, Event, Failed, Opened, Worker, empty_array
 
 __all__ = ["Clips", "DecodeReport", "Decoded", "DecoderPool", "Event", "Failed", "Opened"]
 
@@ -31,6 +31,8 @@ class DecoderPool:
     clips_per_block
         Clips in every `Clips` event but the last of a video; fewer where the pictures are so
         large that they would not fit `BLOCK_BYTES`.
+    empty
+        Gives the memory that clips are received in, such as memory that a GPU reads directly.
     time_limit_s
         A worker that sends nothing for so long, while it is being listened to, is killed.
     """
@@ -45,6 +47,7 @@ class DecoderPool:
         limits: Limits | None = None,
         time_limit_s: float = 60.0,
         accept_truncated: bool = False,
+        empty: Empty = empty_array,
     ) -> None:
         if n_workers < 1 or clips_per_block < 1:
             raise InternalError(f"{n_workers} workers, {clips_per_block} clips: at least one each")
@@ -52,6 +55,7 @@ class DecoderPool:
         self.n_workers = n_workers
         self.clips_per_block = clips_per_block
         self.time_limit_s = time_limit_s
+        self.empty = empty
         self._settings = {
             "tail": ClipGrid(tail).tail,
             "decoder": decoder,
@@ -167,11 +171,11 @@ class _Run:
             return worker
 
     def _decode(self, worker: Worker, index: int, path: Path) -> None:
-        limit_s = self._pool.time_limit_s
+        pool, limit_s = self._pool, self._pool.time_limit_s
         try:
             worker.wait_until_ready()
             task = {"path": os.path.abspath(path), **self._settings}
-            for event in worker.decode(index, task, self._pool.clips_per_block, limit_s):
+            for event in worker.decode(index, task, pool.clips_per_block, limit_s, pool.empty):
                 self._events.put(event)
         except TimeoutError:
             worker.close()

@@ -5,7 +5,7 @@ It decodes one video after another, on one thread, and sends a clip as soon as i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +60,14 @@ class Failed:
 Event = Opened | Clips | Decoded | Failed
 
 
+Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]  # room for clips of that shape
+
+
+def empty_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Room in ordinary memory."""
+    return np.empty(shape, np.uint8)
+
+
 class Worker(Child):
     """A decoder process, seen from here."""
 
@@ -68,12 +76,20 @@ class Worker(Child):
         self.n_videos = 0  # that it was given
 
     def decode(
-        self, index: int, task: dict[str, Any], clips_per_block: int, time_limit_s: float
+        self,
+        index: int,
+        task: dict[str, Any],
+        clips_per_block: int,
+        time_limit_s: float,
+        empty: Empty = empty_array,
     ) -> Iterator[Event]:
-        """Events of one video. Raises TimeoutError, EOFError or ConnectionError."""
+        """Events of one video, its clips in memory that `empty` gives.
+
+        Raises TimeoutError, EOFError or ConnectionError.
+        """
         self.n_videos += 1
         self._send(task, time_limit_s)
-        block = np.empty((0, CLIP_FRAMES, 0, 0, 3), np.uint8)
+        block = empty_array((0, CLIP_FRAMES, 0, 0, 3))
         times: list[NDArray[np.float64]] = []  # of the clips in the block
         while True:
             message = self._receive()
@@ -85,7 +101,7 @@ class Worker(Child):
                     yield Opened(index, info)
                 case "clip":
                     if not times:
-                        block = np.empty((n_clips, *shape), np.uint8)
+                        block = empty((n_clips, *shape))
                     self._fill(block[len(times)])
                     times.append(np.empty(message["n_frames"]))
                     self._fill(times[-1])

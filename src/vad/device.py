@@ -15,7 +15,7 @@ log = logging.getLogger("vad")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's mallopt
 KEPT_BYTES = 1 << 30
 
-CHOICES = "use auto, cpu, cuda or cuda:1"
+CHOICES = "use auto, cpu, cuda, cuda:1, cuda:0,cuda:1 or cuda:all"
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -27,7 +27,18 @@ def choose_device(name: str = "auto") -> torch.device:
         device = _named(name)
     if device.type == "cpu":
         keep_freed_memory()
+    else:  # by default convolutions round their input to 10 bits, and differ from a CPU's by 1e-3
+        torch.backends.cudnn.allow_tf32 = False
     return device
+
+
+def choose_devices(name: str) -> list[torch.device]:
+    """The devices of `cuda:0,cuda:1` or `cuda:all`, or the one that `choose_device` chooses."""
+    if name == "cuda:all":
+        names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cuda"]
+    else:
+        names = name.split(",")
+    return [choose_device(one.strip()) for one in names]
 
 
 def _named(name: str) -> torch.device:
