@@ -6,7 +6,7 @@ QUICK := $(addprefix tests/test_,architecture.py config.py grid.py store.py labe
 	metrics.py events.py detector_golden.py recipes.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test-quick test test-all fuzz check bench clean
+.PHONY: help setup demo test-quick test test-all fuzz check bench gpu clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ bench: setup  ## the README's figures, written to bench/
 	$(BIN)/python benchmarks/detect.py --data fight --seeds 3 --json bench/fight.json
 	$(BIN)/python benchmarks/extract.py --json bench/extract.json
 	$(BIN)/python benchmarks/train.py --json bench/train.json
+
+gpu: setup  ## everything that runs on a GPU, proven and measured in seven minutes: gpu.json
+	$(BIN)/python benchmarks/gpu.py --json gpu.json
 
 clean:  ## remove the environment and what the targets wrote
 	rm -rf $(VENV) demo bench build *.egg-info src/*.egg-info

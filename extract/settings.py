@@ -22,7 +22,9 @@ class ComputeSettings:
     decoder: Literal["auto", "decord", "pyav"] = _compute(
         "auto", "library that decodes; auto: decord where it is exact, else PyAV"
     )
-    device: str = _compute("auto", "auto, cpu, cuda or cuda:1")
+    device: str = _compute(
+        "auto", "auto, cpu, cuda or cuda:1; for extract also cuda:0,cuda:1 or cuda:all"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _compute(
         "auto", "number format of the network; auto: half precision on a GPU"
     )

@@ -60,7 +60,7 @@ def gather(
     """See `planar.gather`; frames and out are contiguous and on one GPU."""
     n_clips, n_frames, height, width, _ = frames.shape
     firsts = [
-        (crop.top_px, width - 1 - crop.left_px, -1)
+        (crop.top_px, crop.left_px + recipe.crop_px - 1, -1)
         if crop.mirrored
         else (crop.top_px, crop.left_px, 1)
         for crop in crops

@@ -231,7 +231,8 @@ def gather(
     for place, crop in enumerate(crops):
         rows = slice(crop.top_px, crop.top_px + recipe.crop_px)
         columns = slice(crop.left_px, crop.left_px + recipe.crop_px)
-        view = (frames.flip(-2) if crop.mirrored else frames)[:, :, rows, columns]
+        view = frames[:, :, rows, columns]
+        view = view.flip(-2) if crop.mirrored else view
         pixels = (view.float() * recipe.scale - recipe.mean) / recipe.std
         out[:, place] = side_by_side(pixels, taps, step)
 

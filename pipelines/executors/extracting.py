@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vad.config import build
+from vad.device import names_of_devices
 from vad.errors import UsageError
 from vad.progress import meter
 from vad.stages.extract.backbones.backbone import Backbone
@@ -102,8 +103,8 @@ def prepare(
 
 def load_for_plan(settings: ExtractSettings, where: ExecutorSettings) -> Backbone:
     """The backbone that a plan is made of; on Ray this machine may well have no GPU."""
-    on_ray = where.executor == "ray"
-    return load_backbone(replace(settings, device="cpu") if on_ray else settings)
+    device = "cpu" if where.executor == "ray" else names_of_devices(settings.device)[0]
+    return load_backbone(replace(settings, device=device))
 
 
 def run_plan(
@@ -117,15 +118,21 @@ def run_plan(
     on_stored: Callable[[str], None] = lambda video: None,
     load: Callable[[ExtractSettings], Backbone] = load_backbone,
 ) -> Outcome:
-    """Do a plan in this process, or on a Ray cluster: `vad.stages.extract.run.run` either way."""
-    if where.executor == "local" or not plan.todo:
+    """Do a plan in this process, in one for each of several devices, or on a Ray cluster."""
+    devices = names_of_devices(settings.device)
+    if not plan.todo or (where.executor == "local" and len(devices) == 1):
         return run(plan, store, backbone, settings, quiet=quiet, on_stored=on_stored)
-    from .cluster import on_cluster
-
     job = Extraction(
         store.backend.address, settings, plan.array, plan.provenance, plan.overwrite, load
     )
     todo = [Source(source.id, source.path.absolute()) for source in plan.todo]
-    ends = on_cluster(job, todo, where, device=settings.device)
+    if where.executor == "local":
+        from .devices import on_devices
+
+        ends = on_devices(job, todo, devices)
+    else:
+        from .cluster import on_cluster
+
+        ends = on_cluster(job, todo, where, device=settings.device)
     with meter("extract", len(todo), unit="videos", quiet=quiet) as progress:
         return gather(ends, plan, store, progress, on_stored=on_stored)

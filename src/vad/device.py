@@ -32,13 +32,11 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_devices(name: str) -> list[torch.device]:
-    """The devices of `cuda:0,cuda:1` or `cuda:all`, or the one that `choose_device` chooses."""
+def names_of_devices(name: str) -> list[str]:
+    """The devices that `cuda:0,cuda:1` or `cuda:all` names, one by one; others name one."""
     if name == "cuda:all":
-        names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cuda"]
-    else:
-        names = name.split(",")
-    return [choose_device(one.strip()) for one in names]
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cuda"]
+    return [one.strip() for one in name.split(",")]
 
 
 def _named(name: str) -> torch.device:
@@ -49,8 +47,9 @@ def _named(name: str) -> torch.device:
     if device.type == "cuda":
         n_gpus = torch.cuda.device_count()
         if (device.index or 0) >= n_gpus:
+            why = f" ({_why_none()})" if n_gpus == 0 else ""
             raise UsageError(
-                f"--device {name}: this machine shows {n_gpus} CUDA devices",
+                f"--device {name}: this machine shows {n_gpus} CUDA devices{why}",
                 hint="use --device cpu, or see: vad doctor",
             )
     elif device.type != "cpu":
@@ -77,7 +76,18 @@ def keep_freed_memory() -> None:
         mallopt(parameter, value)
 
 
+def _why_none() -> str:
+    """Why torch finds no GPU: it is built without CUDA, or the driver is missing or too old."""
+    if torch.version.cuda is None:
+        return "this torch is built for the CPU alone"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return " ".join(str(error).split()).partition(" Please")[0].rstrip(".")
+    return "none is visible"
+
+
 def _why(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return "torch finds no CUDA device"
+    return f"no CUDA device: {_why_none()}"

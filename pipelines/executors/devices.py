@@ -1,0 +1,94 @@
+"""Extraction on several GPUs of one machine: a process for each, all into one store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.queues import Queue
+
+from vad.errors import InternalError, VadError, VideoError
+from vad.stages.extract.outcome import Ended
+from vad.stages.extract.sources import Source
+
+from .extracting import Extraction
+
+POLL_S = 0.5  # between looks at whether the processes live
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A process has no more to do, or cannot go on because of the error."""
+
+    error: VadError | None = None
+
+
+def on_devices(job: Extraction, todo: Sequence[Source], devices: Sequence[str]) -> Generator[Ended]:
+    """Extract videos, each on the device that asks for it first; how each ended.
+
+    Decoders are shared out among the devices. Where a process dies, its video is reported as
+    `crashed` and the other processes do the rest. Raises what a process raises before its first
+    video, such as UsageError where a device is not there.
+    """
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    tasks: Queue[Source | None] = context.Queue()
+    ends: Queue[Ended | _Finished] = context.Queue()
+    for source in [*todo, *[None] * len(devices)]:
+        tasks.put(source)
+    n_workers = max(1, job.settings.workers // len(devices))
+    jobs = [replace(job, settings=replace(job.settings, device=device)) for device in devices]
+    processes = [
+        context.Process(target=_work, args=(one, tasks, ends, n_workers), daemon=False)
+        for one in jobs
+    ]
+    for process in processes:
+        process.start()
+    left = {source.id: source for source in todo}
+    n_running = len(processes)
+    try:
+        while n_running and left:
+            try:
+                told = ends.get(timeout=POLL_S)
+            except queue.Empty:
+                if not any(process.is_alive() for process in processes):
+                    break
+                continue
+            if isinstance(told, Ended):
+                del left[told.source.id]
+                yield told
+                continue
+            n_running -= 1
+            if told.error is not None:
+                raise told.error
+        for source in left.values():
+            what = f"a process of --device {','.join(devices)} died while it was under way"
+            yield Ended(source, VideoError("crashed", what, hint="run again"))
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+        tasks.cancel_join_thread()
+
+
+def _work(
+    job: Extraction, tasks: Queue[Source | None], ends: Queue[Ended | _Finished], n_workers: int
+) -> None:
+    """The life of a process: videos as it is ready for them, until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
+    try:
+        for end in job.each(_sources(tasks), n_workers):
+            ends.put(end)
+    except VadError as error:
+        ends.put(_Finished(error))
+    except Exception as error:
+        what = f"the process on {job.settings.device} failed: {type(error).__name__}: {error}"
+        ends.put(_Finished(InternalError(what)))
+    else:
+        ends.put(_Finished())
+
+
+def _sources(tasks: Queue[Source | None]) -> Iterator[Source]:
+    while (source := tasks.get()) is not None:
+        yield source
