@@ -217,7 +217,17 @@ def tests(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
     """The tests that need a GPU, in the files that have such."""
     del videos, size
     files = [f for f in (ROOT / "tests").rglob("test_*.py") if "mark.gpu" in f.read_text("utf-8")]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", *files]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "gpu",
+        *map(str, files),
+    ]
     required = "1" if device.type == "cuda" else ""
     done = subprocess.run(
         command,
