@@ -172,7 +172,7 @@ def run_commands(root: Path, folder: Path) -> tuple[list[str], list[str], list[s
         }
         called = [sys.executable, "-m", "vad", *command]
         subprocess.run(called, cwd=folder, env=environment, check=True, stdout=sys.stderr)
-        names = set(log.read_text().splitlines())
+        names = {name for name in log.read_text().splitlines() if name.endswith(".py")}
         return sorted(str(Path(name).relative_to(root)) for name in names)
 
     extracted = files_run("extract", f"videos/{videos[0].name}")

@@ -21,7 +21,6 @@ from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES, Tail
 from vad.progress import Meter, meter
-from vad.shard import Shard
 from vad.store import FeatureStore, differences
 from vad.version import VERSION
 
@@ -34,7 +33,7 @@ from .outcome import Ended, Failures, Outcome
 from .pipeline import Pipeline
 from .records import is_unchanged
 from .settings import ExtractSettings
-from .sources import Source, find_sources
+from .sources import Shard, Source, find_sources
 
 CLIPS_PER_BLOCK = 4  # that a decoder hands over together
 

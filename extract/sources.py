@@ -1,9 +1,16 @@
-"""Which videos a command means, and what each is called."""
+"""Which videos a command means, what each is called, and the share of them that it does.
+
+`--shard I/N` is the share of one of N processes. The shard of a video follows from its id alone:
+the processes need neither a scheduler nor each other, and a video stays in its shard when others
+are added or removed.
+"""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,3 +89,32 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the list {path} cannot be read: {error}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Shard `index` of `n`, counted from 1. Raises UsageError if there is no such shard."""
+
+    index: int = 1
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.n:
+            raise UsageError(
+                f"there is no shard {self.index}/{self.n}",
+                hint=f"shards count from 1: --shard 1/{max(self.n, 1)}",
+            )
+
+    @classmethod
+    def parse(cls, text: str | None) -> Shard:
+        """`2/8` is the second of eight; None is all there is. Raises UsageError."""
+        if text is None:
+            return cls()
+        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not found:
+            raise UsageError(f"--shard {text}: write I/N, such as 2/8")
+        return cls(int(found[1]), int(found[2]))
+
+    def __contains__(self, video_id: object) -> bool:
+        digest = hashlib.sha256(str(video_id).encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self.n == self.index - 1

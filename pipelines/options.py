@@ -1,16 +1,20 @@
-"""Command-line options made from settings classes, so that each setting is written once."""
+"""What commands share: options, those made from settings classes, and how a command ends."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vad.config import Option, build, options, parse_assignments, read_toml
 
+if TYPE_CHECKING:
+    from vad.stages.extract.outcome import Outcome
+
+STORE = "features.zarr"  # what commands read and write where no store is named
 COMMON = "Common"  # the panel of options that are no settings
 
 Config = Annotated[
@@ -120,3 +124,26 @@ def _keyword(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
     )
+
+
+def tell_outcome(outcome: Outcome, store: str, then: str) -> None:
+    """Print how many videos were done, and the next command; end with the exit code of that."""
+    from vad.stages.extract.outcome import Failures
+
+    typer.echo(
+        f"{len(outcome.done)} done, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
+        + (f"; reasons in {Failures(store).path}" if outcome.failed else "")
+    )
+    if outcome.done or outcome.skipped:
+        tell_next(then)
+    raise typer.Exit(outcome.exit_code)
+
+
+def tell_next(command: str) -> None:
+    """Name the command that makes sense now."""
+    typer.echo(f"next: {command}", err=True)
+
+
+def with_store(command: str, store: str | Path) -> str:
+    """A command with its store, where that has to be named."""
+    return command if str(store) == STORE else f"{command} {store}"

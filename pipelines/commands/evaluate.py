@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Json
-from . import tell_next
+from ..options import Json, tell_next
 
 
 def command(

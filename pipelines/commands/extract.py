@@ -10,8 +10,7 @@ import typer
 from vad.stages.extract.settings import ExtractSettings
 
 from ..executors.settings import ExecutorSettings
-from ..options import COMMON, Quiet, Store, takes
-from . import STORE, tell_outcome, with_store
+from ..options import COMMON, STORE, Quiet, Store, takes, tell_outcome, with_store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Assign
-from . import tell_next
+from ..options import Assign, tell_next
 
 
 def command(

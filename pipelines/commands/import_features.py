@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Quiet, Store
-from . import tell_outcome, with_store
+from ..options import Quiet, Store, tell_outcome, with_store
 
 
 def command(

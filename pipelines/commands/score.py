@@ -13,8 +13,7 @@ from vad.stages.infer.formats import FORMATS, parse_formats
 from vad.stages.infer.settings import ScoreSettings, parse_threshold
 
 from ..executors.settings import ExecutorSettings
-from ..options import COMMON, Quiet, RunOption, Threshold, Weights, takes
-from . import tell_next
+from ..options import COMMON, Quiet, RunOption, Threshold, Weights, takes, tell_next
 
 
 @dataclass(frozen=True, kw_only=True)

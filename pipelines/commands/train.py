@@ -10,8 +10,7 @@ import typer
 
 from vad.stages.train.settings import TrainSettings, split_settings
 
-from ..options import COMMON, Quiet, StoreArgument, takes
-from . import STORE, tell_next
+from ..options import COMMON, STORE, Quiet, StoreArgument, takes, tell_next
 
 LabelsOption = Annotated[
     Path | None,

@@ -10,8 +10,7 @@ import typer
 
 from vad.stages.train.settings import TrainSettings
 
-from ..options import COMMON, Json, Quiet, StoreArgument, takes
-from . import STORE, tell_next, with_store
+from ..options import COMMON, STORE, Json, Quiet, StoreArgument, takes, tell_next, with_store
 from .train import USED, LabelsOption
 
 SEARCH = "Search"

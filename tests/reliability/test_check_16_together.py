@@ -7,9 +7,8 @@ import sys
 import pytest
 
 from vad.errors import UsageError, VideoError
-from vad.shard import Shard
 from vad.stages.extract.outcome import Failures
-from vad.stages.extract.sources import Source
+from vad.stages.extract.sources import Shard, Source
 from vad.store.backends.claims import FileClaims
 
 HOLD = """
