@@ -55,3 +55,19 @@ def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
         for p in (ROOT / s).rglob(k)
     }
     assert packed == kernel | stages
+
+
+def test_every_path_that_contributing_names_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    _, _, rest = text.partition("## Where things are")
+    _, block, prose = rest.partition("## How we write")[0].split("```")
+    named = {
+        Path(path) for path in re.findall(r"`([\w./-]+[/.][\w./-]*)`", prose) if "vad." not in path
+    }
+    for line in block.strip().splitlines():
+        folder, _, words = line.partition(" ")
+        named.add(Path(folder))
+        parts = re.findall(r"[\w/]+(?:/|\.py)", words)
+        named |= {Path(p) if (ROOT / p).exists() else Path(folder, p) for p in parts}
+    assert len(named) > 40
+    assert [path for path in named if not (ROOT / path).exists()] == []
