@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -24,7 +24,9 @@ from torch.nn import functional as F
 
 from ..crops import Crop
 from ..recipes import Recipe
-from .i3d import I3D, STAGES
+
+if TYPE_CHECKING:
+    from .i3d import I3D
 
 log = logging.getLogger("vad")
 
@@ -167,7 +169,7 @@ class PlanarI3D(nn.Module):
         self.stem = PlanarStem(stem.conv, stem.pool)
         self.steps = nn.ModuleList()
         for number, block in list(enumerate(network.blocks))[1:]:
-            if number not in STAGES:
+            if not hasattr(block, "res_blocks"):  # the pooling behind the first stage
                 self.steps.append(PlanarPool(block))
                 continue
             for i, res_block in enumerate(block.res_blocks):

@@ -8,12 +8,14 @@ import signal
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
+from typing import TYPE_CHECKING
 
 from vad.errors import InternalError, VadError, VideoError
 from vad.stages.extract.outcome import Ended
 from vad.stages.extract.sources import Source
 
-from .extracting import Extraction
+if TYPE_CHECKING:
+    from .extracting import Extraction
 
 POLL_S = 0.5  # between looks at whether the processes live
 
