@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vad.documents import parse
 from vad.errors import InternalError, UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord, key_of
@@ -173,7 +175,7 @@ class VideoScores:
         return dataframe({name: [value[name] for value in values] for name in names})
 
     def to_dict(self) -> dict[str, object]:
-        """Everything as plain values, by the schema `vad.scores/1`; `from_dict` reads it."""
+        """Everything as plain values, by the schema `vad.scores/1`; `read_scores` reads it."""
         return {
             "schema": SCHEMA,
             "generator": f"vad {VERSION}",
@@ -221,39 +223,89 @@ class VideoScores:
         return [(i, t, s) for i, (t, s) in enumerate(zip(times, scores, strict=True))]
 
 
-def from_dict(values: Mapping[str, Any]) -> VideoScores:
-    """Scores from what `to_dict` gave: the same frames and events. Raises KeyError, TypeError."""
-    return VideoScores(
-        video=values["video"],
-        record=VideoRecord(**{f.name: values[f.name] for f in fields(VideoRecord)}),
-        snippets=np.array([s["score"] for s in values["snippets"]], np.float32),
-        times=np.array([f["seconds"] for f in values["frames"]], np.float64),
-        threshold=values["threshold"],
-        detector=values["detector"],
-        threshold_from=values["threshold_from"],
-        propagation=Propagation(**values["propagation"]),
-        rule=EventRule(**values["rule"]),
-        captions=tuple(s["caption"] for s in values["snippets"] if "caption" in s),
-        provenance=values["provenance"],
-    )
-
-
 def read_scores(path: str | Path) -> VideoScores:
-    """Scores from the JSON file that `vad score` wrote. Raises UsageError where it is none."""
+    """Scores from the JSON file that `vad score` wrote: the same frames and events.
+
+    Raises UsageError, naming the field, where the file is not one or is damaged.
+    """
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise OSError("it is not a file")
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise UsageError(
             f"{path} does not hold scores of schema {SCHEMA}",
             hint="give a file that vad score --format json wrote",
         )
     try:
-        return from_dict(values)
-    except (KeyError, TypeError, ValueError, InternalError) as error:
+        found = parse(_Document, document)
+        return found.scores(parse(VideoRecord, document))
+    except (ValueError, InternalError) as error:
         raise UsageError(f"{path} is damaged, or of another version of vad: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Snippet:
+    score: float
+    caption: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"score is {self.score}, expected 0 to 1")
+
+
+@dataclass(frozen=True)
+class _Frame:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Document:
+    """The members of a file of scores that are read; the others follow from them."""
+
+    video: str
+    snippets: tuple[_Snippet, ...]
+    frames: tuple[_Frame, ...]
+    threshold: float
+    detector: str
+    threshold_from: str
+    propagation: Propagation
+    rule: EventRule
+    provenance: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold is {self.threshold}, expected 0 to 1")
+        if not self.frames:
+            raise ValueError("frames is empty, expected at least one")
+        for index, (one, following) in enumerate(pairwise(self.frames)):
+            if following.seconds < one.seconds:
+                raise ValueError(f"frames[{index + 1}].seconds is less than that of the one before")
+
+    def scores(self, record: VideoRecord) -> VideoScores:
+        """The scores, with the record of the same file; ValueError names a field of it."""
+        if record.n_frames != len(self.frames):
+            raise ValueError(f"n_frames is {record.n_frames}, but there are {len(self.frames)}")
+        for name in ("fps", "width", "height"):
+            if getattr(record, name) <= 0:
+                raise ValueError(f"{name} is {getattr(record, name)}, expected more than 0")
+        captions = [s.caption for s in self.snippets if s.caption is not None]
+        return VideoScores(
+            video=self.video,
+            record=record,
+            snippets=np.array([s.score for s in self.snippets], np.float32),
+            times=np.array([f.seconds for f in self.frames], np.float64),
+            threshold=self.threshold,
+            detector=self.detector,
+            threshold_from=self.threshold_from,
+            propagation=self.propagation,
+            rule=self.rule,
+            captions=tuple(captions),
+            provenance=self.provenance,
+        )
 
 
 def event_dict(event: Event) -> dict[str, object]:

@@ -142,7 +142,10 @@ def test_several_curves_share_an_axis(make_scores):
         ("[", "cannot be read"),
         ("[]", "does not hold scores of schema vad.scores/1; give a file that vad score"),
         ('{"schema": "vad.scores/9"}', "does not hold scores of schema"),
-        ('{"schema": "vad.scores/1"}', "is damaged, or of another version of vad: 'video'"),
+        (
+            '{"schema": "vad.scores/1"}',
+            "is damaged, or of another version of vad: video is missing",
+        ),
     ],
 )
 def test_a_file_that_holds_no_scores_is_refused(tmp_path, content, message):
@@ -151,6 +154,44 @@ def test_a_file_that_holds_no_scores_is_refused(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(UsageError, match=message):
         read_scores(path)
+
+
+WRONG = [None, True, -1, 10**15, 1e300, float("nan"), "", "x", [], {}, [[]], {"a": 1}]
+
+
+def test_whatever_is_changed_in_a_file_of_scores_is_read_or_ends_in_one_line(make_scores, tmp_path):
+    scores = make_scores(SNIPPETS, n_frames=40, captions=["a", "b", "c"])
+    record = dataclasses.replace(scores.record, source_mtime_ns=1_764_000_000_000_000_000)
+    scores = dataclasses.replace(scores, record=record)
+    document = json.loads(json.dumps(scores.to_dict()))
+    holders = [document, document["propagation"], document["rule"]]
+    holders += [document["snippets"][1], document["frames"][1]]
+    places = [(holder, name) for holder in holders for name in holder]
+    path, refusals = tmp_path / "scores.json", []
+    for holder, name in places:
+        was = holder[name]
+        for holder[name] in WRONG:
+            path.write_text(json.dumps(document))
+            try:
+                again = read_scores(path)
+                assert len(again.frames) == len(again.rows()) == again.record.n_frames
+                assert len(repr(again).splitlines()) <= 7
+            except UsageError as error:
+                refusals.append(str(error))
+        holder[name] = was
+    assert len(refusals) > len(places) * len(WRONG) / 2
+    assert all(len(text.splitlines()) == 1 for text in refusals)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"schema": "vad.scores/1", "video": NaN}'])
+def test_a_strange_file_is_refused_in_a_line(tmp_path, content):
+    path = tmp_path / "scores.json"
+    path.write_text(content)
+    with pytest.raises(UsageError):
+        read_scores(path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="cannot be read: it is not a file"):
+        read_scores(tmp_path / "folder")
 
 
 @pytest.mark.parametrize(

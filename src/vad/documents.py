@@ -21,8 +21,9 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from .config import LARGEST, options
+from .config import options
 
+LARGEST = 2**63  # whole numbers of 64 bits, as times in nanoseconds are
 SHOWN = 60  # characters of a wrong value in an error
 
 Document = TypeVar("Document")
@@ -105,7 +106,7 @@ def _check_plain(hint: Any, value: object, path: str) -> object:
 
 
 def _finite(value: object, path: str) -> object:
-    """The value, all of whose numbers are finite and not larger than JSON carries exactly."""
+    """The value, all of whose numbers are finite, and whole ones of 64 bits at most."""
     if isinstance(value, dict):
         return {name: _finite(item, f"{path}.{name}") for name, item in value.items()}
     if isinstance(value, list):

@@ -30,7 +30,8 @@ def draw(is_abnormal: Bools, n: int, random: np.random.Generator) -> Ints:
 
 
 def interval(values: Floats) -> Interval | None:
-    """The interval of a figure from its values in the resamples [n]; None if one is not finite."""
+    """The interval of a figure, from its values in the resamples: [resamples]; None if one is not
+    finite."""
     if not len(values) or not np.isfinite(values).all():
         return None
     low, high = np.percentile(values, LEVELS)

@@ -82,7 +82,7 @@ def validate(
 
 
 def bools(values: ArrayLike, name: str) -> Bools:
-    """A bool array [n] of 0 and 1, or false and true; UsageError for anything else."""
+    """0 and 1, or false and true, as a bool array [values]; UsageError for anything else."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise UsageError(f"{name}: one axis is needed, got shape {list(array.shape)}")
@@ -92,7 +92,7 @@ def bools(values: ArrayLike, name: str) -> Bools:
 
 
 def floats(values: ArrayLike, name: str) -> Floats:
-    """A float64 array [n] of numbers in [0, 1]; UsageError for anything else."""
+    """Numbers in [0, 1] as a float64 array [values]; UsageError for anything else."""
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not len(array):
         raise UsageError(f"{name}: one axis of at least 1 is needed, got {list(array.shape)}")
