@@ -82,7 +82,7 @@ def _lines(value: Any, indent: str = "") -> list[str]:
                 lines.append(f"{indent}{name}: {flat}")
             else:
                 lines += [f"{indent}{name}:", *_lines(item, indent + "  ")]
-        elif isinstance(item, list | tuple) and item and isinstance(item[0], dict):
+        elif isinstance(item, list | tuple) and item and all(isinstance(x, dict) for x in item):
             if any(isinstance(v, dict | list | tuple) for v in item[0].values()):
                 for index, inner in enumerate(item):
                     lines += [f"{indent}{name}[{index}]:", *_lines(inner, indent + "  ")]
