@@ -1,4 +1,4 @@
-"""Events again, from scores that were written: other thresholds and rules, without the model."""
+"""Events of written scores, found again with other settings, without the model."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .video_source import video_source_of
 def reread(
     inputs: Iterable[str | Path], *, threshold: float | None = None, **settings: Any
 ) -> Iterator[VideoScores]:
-    """Scores from their JSON files, or folders of these, read by other settings.
+    """Scores from JSON files, or folders of them, with other settings.
 
-    `settings` are those of `ScoreSettings`; what is not given stays as it was. Raises UsageError
-    where a file holds no scores.
+    `settings` are those of `ScoreSettings`; those that are not given stay as they were. Raises
+    UsageError if a file holds no scores.
     """
-    build(ScoreSettings, settings, where="events")  # every mistake, before any work
+    build(ScoreSettings, settings, where="events")  # raise for mistakes before any work
     for path in _files(inputs):
         scores = read_scores(path)
         before = {

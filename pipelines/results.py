@@ -63,7 +63,7 @@ class Results:
             typer.echo(plain(f"written: {', '.join(words)}"), err=True)
 
     def add(self, scores: VideoScores) -> None:
-        """Write the files of one video, and say what was found in it."""
+        """Write the files of one video, and print what was found in it."""
         paths = self._files.add(scores)
         self._n_clips += len(paths) - len(self._files.single)
         if self._tell:
@@ -73,7 +73,7 @@ class Results:
         """List the videos that could not be scored, with reasons, in `failures.jsonl`."""
         path = self._folder / FAILURES
         if not failed:
-            path.unlink(missing_ok=True)  # of a run before
+            path.unlink(missing_ok=True)  # left by an earlier run
             return
         entries = (
             {"video": video, "reason": error.reason, "message": str(error)}

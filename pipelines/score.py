@@ -1,4 +1,4 @@
-"""Videos and a run in, scores out: extraction and scoring joined.
+"""Scores of video files: features are extracted, then scored by a run.
 
 The features go through a store, a temporary one by default, so that a video scored directly has the
 numbers of one extracted first, to the last digit.
@@ -73,7 +73,7 @@ def score_videos(
     detector = newest_run(detector)
     reading, given = _split(settings)
     videos = [videos] if isinstance(videos, str | Path) else list(videos)
-    given["device"] = str(choose_device(given.get("device", "auto")))  # told once
+    given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
     chosen = Run.open(detector, given["device"])
     sources = find_sources(videos)
     outcome = Outcome()
@@ -86,7 +86,7 @@ def score_videos(
                 try:
                     each(scores)
                     outcome.done.append(video)
-                except VideoError as error:  # it went away, or changed, in the meantime
+                except VideoError as error:  # the file was removed or changed in the meantime
                     outcome.failed[video] = error
                     log.warning("%s: %s (%s)", scores.record.source, error, error.reason)
             if store is None:
@@ -98,7 +98,7 @@ def score_videos(
             return outcome
         if "visual" in chosen.names:
             outcome.failed.update(extract_for(chosen, sources, path, given, quiet=quiet).failed)
-        unseen = [] if "visual" in chosen.names else videos  # else they are in the store
+        unseen = [] if "visual" in chosen.names else videos  # the others are in the store already
         outcome.failed.update(caption_for(chosen, unseen, path, given, quiet=quiet).failed)
         for source in sources:
             if source.id not in outcome.failed:
@@ -128,7 +128,7 @@ def _scored(
     threshold: float | None,
     given: Mapping[str, Any],
 ) -> Iterator[VideoScores]:
-    """Scores of stored videos, with all that their files and pages tell."""
+    """Scores of stored videos, with captions, provenance and the video file."""
     for scores in score_stored(store, chosen, ids):
         yield dataclasses.replace(
             scores,
@@ -151,7 +151,7 @@ def _captions(store: FeatureStore, chosen: Run, video: str) -> tuple[str, ...]:
 
 
 def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
-    """Settings of reading scores, built, and those of extraction, from names of both kinds."""
+    """The settings of `ScoreSettings`, checked, and all others by name."""
     ours = options(ScoreSettings)
     reading = {n: v for n, v in settings.items() if n in ours and v is not None}
     others = {n: v for n, v in settings.items() if n not in ours and v is not None}
@@ -159,7 +159,7 @@ def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
 
 
 def _provenance(chosen: Run) -> dict[str, Any]:
-    """What of a run's card explains its scores."""
+    """The part of a run's card that explains its scores."""
     card = chosen.card
     return {
         "run": str(chosen.path),

@@ -1,9 +1,9 @@
-"""A live source and a run in, lines of scores out, as long as the source lasts.
+"""Scores of a live source, line by line, as long as the source lasts.
 
     feed (thread, process) --clips--> backbone --features--> window, detector --scores--> lines
 
-One clip is computed at a time: what counts is how soon a score is told. Memory does not grow,
-however long it runs.
+One clip is computed at a time, because latency matters more than throughput. Memory does not grow
+with time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .project import newest_run
 
 log = logging.getLogger("vad")
 
-REPORT_EVERY_S = 10.0  # on stderr
+REPORT_EVERY_S = 10.0  # between two reports on stderr
 
 
 def stream(
@@ -62,7 +62,7 @@ def stream(
     """
     chosen, given = _split(settings)
     watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
-    given["device"] = str(choose_device(given.get("device", "auto")))  # told once
+    given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
     detector = newest_run(detector)
     run = Run.open(detector, given["device"])
     if "text" in run.names:
@@ -79,7 +79,7 @@ def stream(
 
 
 def _split(settings: dict[str, Any]) -> tuple[StreamSettings, dict[str, Any]]:
-    """Settings of streams, built, and those of extraction."""
+    """The settings of the stream, checked, and those of extraction by name."""
     ours = options(StreamSettings)
     given = {name: value for name, value in settings.items() if value is not None}
     own = {name: value for name, value in given.items() if name in ours}
@@ -88,7 +88,7 @@ def _split(settings: dict[str, Any]) -> tuple[StreamSettings, dict[str, Any]]:
 
 
 class _Watch:
-    """One run, watching one source."""
+    """One run that watches one source."""
 
     def __init__(
         self,
@@ -145,14 +145,14 @@ class _Watch:
         }
 
     def _of(self, event: Event) -> Iterator[Line]:
-        """What an event of the feed gives to tell."""
+        """The lines for an event of the feed."""
         match event:
             case Opened(width, height, fps, codec):
                 yield opened(width, height, fps, codec)
             case Clip():
                 yield from self._scores(self._window.push(self._features(event), _moment(event)))
             case Gap(reason, n_clips, n_frames, start_s, end_s):
-                if reason == "lost":  # what was before says nothing of what comes now
+                if reason == "lost":  # frames before and after the gap do not belong together
                     yield from self._scores(self._window.flush())
                 yield self._tally.gap(reason, n_clips, n_frames, start_s, end_s)
             case Lost(why, pause_s):
@@ -183,11 +183,11 @@ def _moment(clip: Clip) -> Moment:
 
 
 class _Report:
-    """A line on stderr every ten seconds: where the stream is, and how far behind."""
+    """Logs position and latency of the stream every ten seconds."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet, self._told_s = quiet, time.monotonic()
-        self._n_snippets = self._n_dropped = 0  # when it was last told
+        self._n_snippets = self._n_dropped = 0  # at the last report
 
     def tell(self, tally: Tally, *, last: bool = False) -> None:
         now_s = time.monotonic()
@@ -199,7 +199,7 @@ class _Report:
             pace = f"latency {latency['median']} s, 95 % within {latency['p95']} s"
         log.info("%s: %d snippets scored, %s", timecode(tally.end_s), tally.n_snippets, pace)
         dropped, took_s = tally.n_dropped - self._n_dropped, now_s - self._told_s
-        if dropped and took_s > 1:  # over less, rates mean nothing
+        if dropped and took_s > 1:  # over a shorter time, rates mean nothing
             n_clips = dropped + tally.n_snippets - self._n_snippets
             log.warning(
                 "behind: %d of %d clips dropped; the source gives %.2f clips/s, %.2f/s are scored",

@@ -17,19 +17,26 @@ SHOWN = 5  # videos in the table
 
 
 def command(
-    a: Annotated[str, typer.Argument(metavar="A", help="store, or file or folder of features")],
-    b: Annotated[str, typer.Argument(metavar="B", help="store, or file or folder of features")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="feature store, or a file or folder of features")
+    ],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="feature store, or a file or folder of features")
+    ],
     name: Annotated[
-        str | None, typer.Option("--name", help="array of the stores: i3d, or text/minilm")
+        str | None, typer.Option("--name", help="array of the stores, such as i3d or text/minilm")
     ] = None,
     layout: Annotated[
-        str, typer.Option("--layout", help="of files; see vad import features --help")
+        str, typer.Option("--layout", help="layout of the files, as for vad import features")
     ] = "auto",
     axes: Annotated[
-        str, typer.Option("--axes", help="of files: auto, snippets-crops or crops-snippets")
+        str,
+        typer.Option(
+            "--axes", help="first two axes of the files: auto, snippets-crops or crops-snippets"
+        ),
     ] = "auto",
     least: Annotated[
-        float, typer.Option("--least", help="cosine from which on features are the same")
+        float, typer.Option("--least", help="features with at least this cosine count as the same")
     ] = 0.999,
     as_json: Json = False,
 ) -> None:

@@ -11,10 +11,10 @@ from ..options import Quiet
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="where to work")] = Path(
-        "demo"
-    ),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="of the videos")] = 0,
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="folder for all that the demo writes")
+    ] = Path("demo"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of the rendered videos")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Render small surveillance videos, then extract, train, evaluate and score them.

@@ -12,16 +12,21 @@ from ..options import Quiet
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAMES]...", help="as vad models lists them")
+        list[str] | None,
+        typer.Argument(metavar="[NAMES]...", help="names of weights, as vad models lists them"),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="all that is free to fetch: some hundred MB each")
+        bool,
+        typer.Option("--all", help="fetch all weights that need no account: some hundred MB each"),
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option("--cache", metavar="DIR", help="a folder for them")
+        Path | None, typer.Option("--cache", metavar="DIR", help="folder for the weights")
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="open no connection: only check what is here")
+        bool,
+        typer.Option(
+            "--offline", help="open no network connection: only check the weights on this machine"
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:

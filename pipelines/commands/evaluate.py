@@ -31,7 +31,9 @@ def command(
     truth: Annotated[
         Path | None,
         typer.Option(
-            "--truth", metavar="NPY", help="someone's array, 0 or 1 a frame, videos in list order"
+            "--truth",
+            metavar="NPY",
+            help="instead, a published array: 0 or 1 per frame, videos in the order of the list",
         ),
     ] = None,
     store: Annotated[
@@ -41,18 +43,26 @@ def command(
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="videos; by default those of the run")
+        Path | None,
+        typer.Option(
+            "--labels", help="labels file with the videos; by default those that the run lists"
+        ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="train, validation or test")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="videos to measure on: train, validation or test")
+    ] = "test",
     pooled: Annotated[
-        bool, typer.Option("--pool", help="the runs are the folds of one set: one result")
+        bool,
+        typer.Option(
+            "--pool", help="the runs are folds of one cross-validation: pool them into one result"
+        ),
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="folder; by default RUN/evaluation-SPLIT, of several runs comparison-SPLIT "
-            "(with --pool folds-SPLIT) beside them",
+            help="folder for the files; by default RUN/evaluation-SPLIT, for several runs "
+            "comparison-SPLIT (with --pool: folds-SPLIT) beside them",
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",

@@ -38,7 +38,7 @@ def command(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Find events in scores: other thresholds, lengths and gaps, without the model.
+    """Find events in written scores again, with other settings, without the model.
 
     Settings that are not given are those that the scores were written with.
 

@@ -14,44 +14,57 @@ def command(
     store: Annotated[str, typer.Argument(metavar="STORE|RUN", help="feature store, or run")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="folder for the files; of a run: RUN/onnx"),
+        typer.Option(
+            "--out", metavar="DIR", help="folder for the files; for a run, by default RUN/onnx"
+        ),
     ] = None,
     formats: Annotated[
-        str | None, typer.Option("--format", metavar="onnx", help="of a run: onnx")
+        str | None, typer.Option("--format", metavar="onnx", help="for a run: onnx")
     ] = None,
     layout: Annotated[
         str,
         typer.Option("--layout", help="rtfm, tevad-text, crop-files, numpy, torch or c3d-text"),
     ] = "rtfm",
     name: Annotated[
-        str | None, typer.Option("--name", help="array, if the store has several")
+        str | None, typer.Option("--name", help="array to export, if the store has several")
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="CSV", help="only these videos, abnormal ones first"),
+        typer.Option(
+            "--labels",
+            metavar="CSV",
+            help="export only the videos of this file, abnormal ones first",
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="of the labels, only this")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="export only this split of the labels")
+    ] = None,
     listed: Annotated[
-        Path | None, typer.Option("--list", metavar="FILE", help="write a list of the files here")
+        Path | None,
+        typer.Option("--list", metavar="FILE", help="write a list of the files to this file"),
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option("--store", help="of a run: features to check on; by default its own"),
+        typer.Option(
+            "--store",
+            help="for a run: store to check the detector on; by default the one trained on",
+        ),
     ] = None,
     video: Annotated[
-        Path | None, typer.Option("--video", help="of a run: a clip to check the backbone on")
+        Path | None, typer.Option("--video", help="for a run: video to check the backbone on")
     ] = None,
     backbone: Annotated[
-        bool, typer.Option("--backbone/--no-backbone", help="of a run: write it, too")
+        bool, typer.Option("--backbone/--no-backbone", help="for a run: export its backbone, too")
     ] = True,
     weights: Annotated[
-        str | None, typer.Option("--weights", help="of a run: where the backbone's are now")
+        str | None,
+        typer.Option("--weights", help="for a run: where the backbone's weights are now"),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write stored features in a published layout, float32; or the networks of a run as ONNX.
 
-    ONNX files are checked against PyTorch on real input, and not left where they disagree.
+    ONNX files are checked against PyTorch on real input, and not left if they disagree.
 
     Examples:
 

@@ -12,27 +12,34 @@ from ..options import Assign, tell_next
 
 def command(
     weights: Annotated[
-        Path, typer.Argument(metavar="FILE", help=".pth, .pkl or .safetensors of weights")
+        Path, typer.Argument(metavar="FILE", help="weights: .pth, .pkl or .safetensors")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="folder to write")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="folder of the run to write")],
     detector: Annotated[
-        str | None, typer.Option("--detector", help="refuse weights of any other")
+        str | None, typer.Option("--detector", help="refuse weights of any other detector")
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option("--store", metavar="STORE", help="the features that it shall score"),
+        typer.Option(
+            "--store", metavar="STORE", help="store with the features that the run is for"
+        ),
     ] = None,
-    visual: Annotated[str | None, typer.Option("--visual", help="visual features")] = None,
-    text: Annotated[str | None, typer.Option("--text", help="text features")] = None,
+    visual: Annotated[
+        str | None, typer.Option("--visual", help="name of the visual features")
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="name of the text features")] = None,
     dictionary: Annotated[
-        Path | None, typer.Option("--dictionary", metavar="NPY", help="of S3R")
+        Path | None,
+        typer.Option(
+            "--dictionary", metavar="NPY", help="dictionary of S3R, which its weights do not hold"
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a finished run")] = False,
     assign: Assign = None,
 ) -> None:
     """Make a run of published weights; the detector is recognised by the names in the file.
 
-    --set gives settings of the detector that the weights do not tell, such as --set window=5.
+    --set gives settings of the detector that the weights do not hold, such as --set window=5.
 
     Examples:
 

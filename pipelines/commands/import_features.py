@@ -22,30 +22,36 @@ def command(
     ] = "auto",
     store: Store = "features.zarr",
     name: Annotated[
-        str | None, typer.Option("--name", help="of the array; by default as the layout says")
+        str | None, typer.Option("--name", help="name of the array; by default that of the layout")
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="CSV", help="must not contradict the names of videos"),
+        typer.Option(
+            "--labels",
+            metavar="CSV",
+            help="labels to compare with those that the names of videos tell",
+        ),
     ] = None,
     frames: Annotated[
         Path | None,
         typer.Option(
-            "--frames", metavar="CSV", help="video,frames; else 16 frames a snippet are assumed"
+            "--frames",
+            metavar="CSV",
+            help="video,frames: lengths; by default 16 frames per snippet",
         ),
     ] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.01, help="assumed frame rate")] = 30.0,
     axes: Annotated[
         str,
         typer.Option(
-            "--axes", help="auto, snippets-crops or crops-snippets: order of the first two axes"
+            "--axes", help="order of the first two axes: auto, snippets-crops or crops-snippets"
         ),
     ] = "auto",
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="float16 or float32; by default as in the files")
     ] = None,
     origin: Annotated[
-        str, typer.Option("--origin", help="where the features come from, for the record")
+        str, typer.Option("--origin", help="where the features come from; noted in the store")
     ] = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace features made with other settings")

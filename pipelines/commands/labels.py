@@ -14,13 +14,19 @@ NAMES = "ucf-crime|xd-violence|shanghaitech|ped2|folder|csv"
 
 
 def command(
-    dataset: Annotated[str, typer.Argument(metavar=NAMES, help="what is read")],
+    dataset: Annotated[str, typer.Argument(metavar=NAMES, help="data set")],
     path: Annotated[
-        Path | None, typer.Argument(metavar="[PATH]", help="its folder; for csv, the file")
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="folder of the data set; for csv, the file"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where to write")] = Path("."),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="folder for labels.csv and segments.csv")
+    ] = Path("."),
     train: Annotated[
-        Path | None, typer.Option("--train", help="list of the training videos, in any dialect")
+        Path | None,
+        typer.Option(
+            "--train", help="list of the training videos, in any of the published formats"
+        ),
     ] = None,
     test: Annotated[Path | None, typer.Option("--test", help="list of the test videos")] = None,
     annotations: Annotated[
@@ -31,17 +37,17 @@ def command(
         typer.Option(
             "--interval",
             metavar="half-open|inclusive|one-based",
-            help="what two frame numbers mean; by default as the data set has it",
+            help="how annotations count frames; by default as the data set does",
         ),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option("--fps", min=0.001, help="for a csv in seconds")
+        float | None, typer.Option("--fps", min=0.001, help="frame rate, for a csv in seconds")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Make labels.csv and segments.csv from the lists and annotations of a data set.
 
-    Frames in segments.csv are half-open, from 0, whatever way the annotations count.
+    Frames in segments.csv are half-open, from 0, however the annotations count.
 
     Examples:
 

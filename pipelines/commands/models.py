@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 def command(
     cache: Annotated[
-        Path | None, typer.Option("--cache", metavar="DIR", help="of vad download --cache")
+        Path | None,
+        typer.Option(
+            "--cache", metavar="DIR", help="folder that was given to vad download --cache"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List pretrained weights, with licences and whether they are here, and detectors.
+    """List pretrained weights, with licences and whether they are on this machine, and detectors.
 
     Examples:
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def command(
     row: Annotated[
-        str | None, typer.Argument(metavar="[ROW]", help="by default, all rows are listed")
+        str | None,
+        typer.Argument(metavar="[ROW]", help="published result; by default, all rows are listed"),
     ] = None,
     features: Annotated[
         Path | None, typer.Option("--features", metavar="DIR", help="the published features")
@@ -30,23 +31,29 @@ def command(
         Path | None, typer.Option("--weights", metavar="FILE", help="the published weights")
     ] = None,
     dictionary: Annotated[
-        Path | None, typer.Option("--dictionary", metavar="NPY", help="of S3R's weights")
+        Path | None,
+        typer.Option(
+            "--dictionary", metavar="NPY", help="dictionary of S3R, for its published weights"
+        ),
     ] = None,
     root: Annotated[
         Path, typer.Option("--root", metavar="DIR", help="lists and annotations of the data set")
     ] = Path("."),
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="by default runs/reproduce/ROW")
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="folder for the results; by default runs/reproduce/ROW"
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say the commands and what they need")
+        bool, typer.Option("--dry-run", help="print the commands and what they need")
     ] = False,
     as_json: Json = False,
     assign: Assign = None,
 ) -> None:
-    """Reproduce a published row: its commands, run where what they need is here.
+    """Run the commands of a published row, and compare its numbers with yours.
 
-    Says what to obtain and from whom where it is not. Without ROW, lists the rows.
+    Where files are missing, prints what to obtain and from whom. Without ROW, lists the rows.
 
     Examples:
 

@@ -12,15 +12,22 @@ from ..options import Device, RunOption, Weights
 
 def command(
     videos: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="of videos to choose from")
+        Path | None, typer.Argument(metavar="[FOLDER]", help="folder of videos to choose from")
     ] = None,
     detector: RunOption = None,
     host: Annotated[
-        str, typer.Option("--host", help="other than this machine's own: needs the token printed")
+        str,
+        typer.Option(
+            "--host",
+            help="address to listen on; one that others can reach needs the token that is printed",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any")] = 8765,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="port to listen on; 0: any free one")
+    ] = 8765,
     max_upload: Annotated[
-        float, typer.Option("--max-upload", min=0, help="gigabytes of a dropped video")
+        float,
+        typer.Option("--max-upload", min=0, help="largest video that may be dropped, in gigabytes"),
     ] = 2.0,
     device: Device = "auto",
     weights: Weights = None,

@@ -14,7 +14,10 @@ def command(
     store: StoreArgument = "features.zarr",
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="move bad videos out; the next vad extract redoes them"),
+        typer.Option(
+            "--repair",
+            help="move bad videos out of the store; the next vad extract computes them again",
+        ),
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,

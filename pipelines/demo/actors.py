@@ -31,10 +31,10 @@ FLAMES: tuple[tuple[Color, float, float], ...] = (  # colour, height and radius 
 
 
 class Actor(Protocol):
-    """Anything that is drawn anew in every frame."""
+    """Anything that is drawn in every frame."""
 
     def depth(self, time_s: float) -> float | None:
-        """Say how far away it is in metres, or None while it is not there."""
+        """Return the distance from the camera in metres, or None while it is absent."""
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
         """Draw it and its shadow."""
@@ -65,7 +65,7 @@ class Car:
 
 @dataclass(frozen=True, slots=True)
 class Cyclist:
-    """A person on a bicycle, whose script gives the place and the heading."""
+    """A person on a bicycle; the script gives place and heading."""
 
     rider: Person
 
@@ -122,7 +122,7 @@ class Fire:
         rng = np.random.default_rng((self.seed, round(time_s * 1000)))
         u, z = self.at
         px = scene.camera.px_per_m(z)
-        for puff in range(9):  # each rises for 1.8 s and begins again
+        for puff in range(9):  # each rises for 1.8 s, then starts again
             life = (age_s / 1.8 + puff / 9) % 1.0
             if life * 1.8 <= age_s:
                 drift = 0.25 * np.sin(9 * puff + 3 * life) + 0.7 * life

@@ -1,4 +1,4 @@
-"""A camera, and the brushes that paint the demo's videos: strokes, polygons, cars.
+"""A camera, and functions that draw the demo's videos: lines, polygons, cars.
 
 The world is measured in metres: u to the right, z away from the camera, up from the ground.
 Pictures are float32 [height, width, 3] in 0..255.
@@ -33,10 +33,10 @@ class Camera:
     horizon_px: float
     focal_px: float
     height_m: float
-    scale: int = 1  # of the picture, against 320x240
+    scale: int = 1  # size of the frame, relative to 320x240
 
     def project(self, points: ArrayLike) -> Floats:
-        """Give [..., 3] points (u, z, up) their place in the picture, [..., 2] in px."""
+        """Project points [..., 3] (u, z, up) onto the frame, [..., 2] in px."""
         u, z, up = np.moveaxis(np.asarray(points, np.float32), -1, 0)
         x = WIDTH_PX / 2 + self.focal_px * u / z
         y = self.horizon_px + self.focal_px * (self.height_m - up) / z
@@ -136,7 +136,7 @@ def draw_car(
     def paint(body: ArrayLike, rgb: Color, alpha: float = 1) -> None:
         polygon(canvas, camera.project(points(body)), lit(rgb, light), alpha)
 
-    nearest = -1.0 if left @ np.asarray(at) > 0 else 1.0  # the side towards the camera
+    nearest = -1.0 if left @ np.asarray(at) > 0 else 1.0  # the side that faces the camera
     paint([(-2.2, -1, 0), (2.2, -1, 0), (2.2, 1, 0), (-2.2, 1, 0)], (24, 24, 26), 0.55)
     _frustum(points, paint, (-2.1, 2.1, 0.85), (-2.0, 2.0, 0.82), 0.3, 0.9, color, color)
     turn = np.linspace(0, 2 * np.pi, 14, endpoint=False)
@@ -148,7 +148,7 @@ def draw_car(
             paint(wheel, rgb)
     _frustum(points, paint, (-1.5, 1.0, 0.76), (-1.1, 0.4, 0.62), 0.9, 1.42, (54, 64, 74), color)
     for end, rgb in ((-2.07, (190, 40, 36)), (2.07, (246, 240, 210))):
-        if end * forward[1] <= 0.3:  # not the end that faces away
+        if end * forward[1] <= 0.3:  # skip the end that faces away
             for aside in (-0.62, 0.62):
                 lamp = [
                     (end, aside + a, 0.68 + b)

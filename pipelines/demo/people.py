@@ -46,7 +46,7 @@ Script = Callable[[float], Moment]  # of the time in seconds
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who follows a script, and is there between two times."""
+    """A person who follows a script, and is present between two times."""
 
     script: Script
     between_s: tuple[float, float]
@@ -75,7 +75,7 @@ class Person:
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
         at, heading, pose = self.script(time_s)
         if abs(at[0]) > 0.5 * WIDTH_PX / scene.camera.px_per_m(at[1]) + 2:
-            return  # out of the picture, shadow and all
+            return  # outside the frame, with the shadow
         _shadow(canvas, scene, at, tall_m=self.height_m, wide_m=0.2)
         body = np.array(_joints(pose))
         forward = np.array([np.cos(heading), np.sin(heading)])
@@ -129,7 +129,7 @@ def _joints(pose: Pose) -> list[Joint]:
 
 
 def _chain(start: Joint, bones: tuple[tuple[float, float], ...]) -> list[Joint]:
-    """Hang bones, each a length and an angle, one on the other."""
+    """Chain bones, each given by length and angle."""
     joints = [start]
     for length, angle in bones:
         forward, aside, up = joints[-1]
@@ -195,7 +195,7 @@ def chat(at: Ground, heading: float, *, tempo: float) -> Script:
 
 
 def fight(before: Script, start_s: float, end_s: float, *, tempo: float) -> Script:
-    """Do as `before`, but lunge, punch and kick between the two times."""
+    """Follow `before`, but lunge, punch and kick between the two times."""
 
     def script(time_s: float) -> Moment:
         (u, z), heading, pose = before(time_s)

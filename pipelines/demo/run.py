@@ -43,7 +43,7 @@ def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
         folder / "runs" / "mil",
         overwrite=True,
         quiet=quiet,
-        detector="mil",  # a small network that sees a snippet at a time: it suits few, short videos
+        detector="mil",  # a small network per snippet: it suits few, short videos
         epochs=60,
     )
     log.info("4/5 evaluate on the test videos")

@@ -37,20 +37,20 @@ class Scene:
     name: str
     camera: Camera
     paint: Callable[[Floats, Camera], None]
-    light: Color  # what its light does to red, green and blue
-    shadow: Ground  # where the shadow of something 1 m high ends, from its foot
+    light: Color  # factors of its light for red, green and blue
+    shadow: Ground  # offset of the shadow of a point 1 m high, from its foot
     lanes: tuple[Line, ...]  # people walk from end to end, either way
     spot: Ground  # where people stand
     bin: Ground  # a litter bin, which may catch fire
     vehicle: str  # "car" or "cyclist": what may drive where it must not
-    drive: Line  # and where from and to
-    traffic: Line | None = None  # where cars drive by right
-    end_m: float = 25.0  # whoever walks on from here is out of sight
+    drive: Line  # and its way
+    traffic: Line | None = None  # where cars are allowed
+    end_m: float = 25.0  # people who walk beyond this are out of sight
 
 
 @cache
 def background(scene: Scene) -> Floats:
-    """Paint a scene without people, [240, 320, 3]: always the same picture, not to be drawn on."""
+    """Paint a scene without people, [240, 320, 3]: cached, so copy it before drawing."""
     camera = replace(scene.camera, scale=OVERSAMPLING)
     rows, columns = HEIGHT_PX * OVERSAMPLING, WIDTH_PX * OVERSAMPLING
     canvas = np.zeros((rows, columns, 3), np.float32)
@@ -60,7 +60,7 @@ def background(scene: Scene) -> Floats:
     y, x = np.mgrid[-1 : 1 : HEIGHT_PX * 1j, -1 : 1 : WIDTH_PX * 1j]
     vignette = 1 - 0.16 * (x * x + y * y)
     canvas = graded(canvas, scene.light) * vignette[..., None].astype(np.float32)
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(canvas, -1, 0)), 0, -1)  # drawn on faster
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(canvas, -1, 0)), 0, -1)  # faster to draw on
 
 
 def _grain(u: Floats, z: Floats, *, size_m: float) -> Floats:

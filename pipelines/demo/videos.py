@@ -35,10 +35,16 @@ from .scenes import SCENES, Scene, background
 
 FPS = 25
 SHORTEST_S, LONGEST_S = 6.0, 8.4
-SPLITS = ("train", "train", "val", "train", "test")  # in turn; every event and place meets each
-LEAST_VIDEOS = 2 * len(SPLITS)  # so that both classes are in every split
+SPLITS = (
+    "train",
+    "train",
+    "val",
+    "train",
+    "test",
+)  # in this order, so that every event and place occurs in each split
+LEAST_VIDEOS = 2 * len(SPLITS)  # so that every split has both classes
 NOISE = 3.0  # of the sensor, standard deviation in 0..255
-NEAREST_M = 1.5  # who is nearer has left the picture below its border
+NEAREST_M = 1.5  # actors nearer than this are below the lower border of the frame
 
 CAR_COLORS = ((150, 50, 46), (190, 192, 194), (62, 78, 108), (222, 218, 206), (58, 60, 64))
 GLYPHS = {  # 3 x 5 px: an octal digit a row, a bit a pixel
@@ -48,12 +54,12 @@ GLYPHS = {  # 3 x 5 px: an octal digit a row, a bit a pixel
 }
 
 Rng = np.random.Generator
-Event = tuple[list[Actor], float]  # who takes part, and when it is over, in seconds
+Event = tuple[list[Actor], float]  # actors, and the end in seconds
 
 
 @dataclass(frozen=True, slots=True)
 class DemoData:
-    """Where the demo's videos, their labels and the frames of their events lie."""
+    """Paths of the demo's videos, labels and segments."""
 
     videos: Path
     labels: Path
@@ -70,7 +76,7 @@ class Video:
     split: str
     n_frames: int
     crowd: tuple[Actor, ...]
-    cast: tuple[Actor, ...]  # of the event
+    cast: tuple[Actor, ...]  # actors of the event
     event: tuple[int, int] | None
 
 
@@ -151,7 +157,7 @@ def _lane(scene: Scene, rng: Rng) -> tuple[Line, float]:
 
 
 def _walker(scene: Scene, rng: Rng, duration_s: float) -> Person:
-    """Let somebody walk through at some time, who may be under way already."""
+    """Let somebody walk through the scene; the walk may begin before the video."""
     lane, length_m = _lane(scene, rng)
     speed_m_s = WALKING_M_S * rng.uniform(0.85, 1.15)
     start_s = rng.uniform(-0.8 * length_m / speed_m_s, 0.6 * duration_s)

@@ -11,26 +11,26 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-NOTHING = "default-src 'none'"  # what an answer that is no page may load
+NOTHING = "default-src 'none'"  # content policy of answers that are no pages: they may load nothing
 CHUNK_BYTES = 2**20
 
 
 class Answers(BaseHTTPRequestHandler):
     """A connection that can answer. `policy` is what a page may load and do."""
 
-    cookie = ""  # that goes with the answer
+    cookie = ""  # sent with the answer
 
     def send_json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Send a value that JSON knows."""
+        """Send a value as JSON."""
         self.send(json.dumps(value).encode(), "application/json", NOTHING, status)
 
     def send(self, body: bytes, kind: str, policy: str, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Send what is in memory; `kind` is its media type."""
+        """Send bytes; `kind` is their media type."""
         self._send_head(status, kind, policy, len(body))
         self.wfile.write(body)
 
     def send_file(self, path: Path, kind: str, policy: str) -> None:
-        """Send a file, or the part of it that is asked for, a chunk at a time."""
+        """Send a file, or the part of it that was requested, in chunks."""
         with path.open("rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size
             asked = parse_range(self.headers.get("Range", ""), n_bytes)

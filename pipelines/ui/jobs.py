@@ -1,4 +1,4 @@
-"""Videos that wait, are scored, and were scored: one at a time, by the function of `vad score`."""
+"""The queue of the page: videos are scored one at a time, by the function of `vad score`."""
 
 from __future__ import annotations
 
@@ -23,35 +23,37 @@ from ..score import score
 
 FORMATS = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv"}
 N_WAITING = 16
-N_KEPT = 50  # finished jobs, and their files; the oldest goes first
-INSIDE_BYTES = 4 * 2**20  # of a copy in its report; a larger one would keep the browser waiting
-KEPT_BYTES = 8 * 10**9  # of their files together, and of the copy of one video
+N_KEPT = 50  # finished jobs whose files are kept; the oldest are deleted first
+INSIDE_BYTES = 4 * 2**20  # a copy up to this size is put into its report; a larger one is a file
+KEPT_BYTES = 8 * 10**9  # limit for all files of finished jobs, and for the copy of one video
 
 
 @dataclass
 class Job:
-    """One video on its way."""
+    """One video in the queue."""
 
     number: int
-    name: str  # as the person knows the video
+    name: str  # name of the video as the person gave it
     video: Path
-    folder: Path  # for what is written of it
+    folder: Path  # for its files
     is_upload: bool
     state: str = "waiting"  # then scoring, writing, and done or failed
-    says: str = ""  # the result, or the reason, in a line
+    says: str = ""  # one line: the result, or why it failed
     began_s: float | None = None  # Unix time
     took_s: float | None = None
     files: dict[str, Path] = field(default_factory=dict)  # by format
-    n_bytes: int = 0  # of its files
-    key: str = field(default_factory=secrets.token_urlsafe)  # who knows it may watch the copy
+    n_bytes: int = 0  # total size of its files
+    key: str = field(
+        default_factory=secrets.token_urlsafe
+    )  # secret part of the address of the copy
 
     @property
     def copy(self) -> Path:
-        """Its video as browsers can play it; empty where that is inside the report."""
+        """Address of the copy that browsers can play; empty if it is inside the report."""
         return self.folder / f"{self.key}.mp4"
 
     def to_dict(self) -> dict[str, Any]:
-        """What the page shows of it."""
+        """What the page shows, as JSON."""
         running_s = None if self.began_s is None else time.time() - self.began_s
         return {
             "job": self.number,
@@ -64,7 +66,7 @@ class Job:
 
 
 class Jobs:
-    """The list of jobs, and the thread that does them as long as the process lives."""
+    """The list of jobs, and the thread that works on them until the process ends."""
 
     def __init__(self, detector: Path, folder: Path, settings: dict[str, Any]) -> None:
         self._detector, self._folder, self._settings = detector, folder, settings
@@ -84,7 +86,7 @@ class Jobs:
         return number, folder
 
     def add(self, number: int, folder: Path, video: Path, *, is_upload: bool) -> Job:
-        """Let a video wait for its turn. Raises UsageError where too many wait."""
+        """Put a video into the queue. Raises UsageError if the queue is full."""
         job = Job(number, video.name, video, folder, is_upload)
         try:
             self._waiting.put_nowait(job)
@@ -128,7 +130,7 @@ class Jobs:
             job.says, job.state = says, state
 
     def _try(self, job: Job) -> tuple[str, str]:
-        """How a job ends, and what there is to say of it."""
+        """Run a job; returns its last state, and one line for the page."""
         try:
             return "done", self._do(job)
         except VideoError as error:
@@ -152,7 +154,7 @@ class Jobs:
         return scores.summary
 
     def _forget_oldest(self) -> None:
-        """Let finished jobs go until what is left is neither too many nor too large."""
+        """Delete the oldest finished jobs until number and size are within the limits."""
         with self._lock:
             for old in [job for job in self._jobs.values() if job.state in ("done", "failed")]:
                 n_bytes = sum(job.n_bytes for job in self._jobs.values())

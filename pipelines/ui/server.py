@@ -1,17 +1,17 @@
-"""The page's addresses, and who may use them.
+"""The server of the page: its addresses, and which requests it answers.
 
     GET  /                      the page, its style and its script
     GET  /state                 the videos to choose from, and all jobs
     POST /videos/N              score the Nth of those videos
     POST /uploads?name=NAME     score the video in the body
-    GET  /jobs/N/html|json|csv  what was made of one
-    GET  /copies/KEY            the video of a report that is too long to be inside it
+    GET  /jobs/N/html|json|csv  the results of a job
+    GET  /copies/KEY            the copy of a video that is too large to be inside its report
 
-No address holds a path: videos are chosen by number, results by number and kind. On this machine
-alone the page needs no token, as other machines cannot reach it and other pages may not: their
-browser would name another host, and cannot send our header. Elsewhere it needs the token that
-`serve` makes; but for a copy, whose player sends no cookie: its own key, told by its report alone,
-is its token.
+Addresses hold no paths: videos are chosen by number, results by number and format. If the page
+listens on this machine only, it needs no token: other machines cannot reach it, and requests of
+other sites are refused, because their browsers name another host and do not send our header.
+Otherwise every request needs the token that `serve` creates. A player sends no cookie, so the
+address of a copy holds a secret key instead, which only its report contains.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A report is a page of its own; here it may run its script, and reach nothing.
+# A report may run its own script, but open no connection.
 REPORT_POLICY = "sandbox allow-scripts"
 COPIES = "/copies/"
-SILENCE_S = 60.0  # until a browser that sends or takes nothing is left
-HEADER = "X-Vad"  # a page of elsewhere cannot send it without asking, and is not answered
+SILENCE_S = 60.0  # a connection that is silent for so long is closed
+HEADER = "X-Vad"  # browsers let no other site send this header, so its requests are refused
 
 
 class Refused(VadError):
-    """A request that is not answered."""
+    """A request that is refused, with its HTTP status."""
 
     def __init__(self, status: HTTPStatus, what: str) -> None:
         super().__init__(what)
@@ -67,7 +67,7 @@ class Refused(VadError):
 
 
 class Server(ThreadingHTTPServer):
-    """The page, listening. `address` is what a browser opens."""
+    """The HTTP server of the page."""
 
     daemon_threads = True
 
@@ -81,11 +81,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """What to open, with the token where one is needed."""
+        """The address that a browser opens, with the token if one is needed."""
         return f"http://{self.host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Browsers leave in the middle of answers; that is no error of ours."""
+        """Ignored: browsers close connections in the middle of answers."""
 
 
 def serve(
@@ -104,7 +104,7 @@ def serve(
     UsageError where there is no run, no video, or the port is taken.
     """
     detector = newest_run(detector)
-    run = Run.open(detector)  # what is wrong with it is told before a video is dropped
+    run = Run.open(detector)  # errors are raised before the page is served
     found = find_sources([videos]) if videos else []
     with tempfile.TemporaryDirectory(prefix="vad-ui-", ignore_cleanup_errors=True) as folder:
         jobs = Jobs(detector, Path(folder), settings)
@@ -143,26 +143,26 @@ class Handler(Answers):
         self._answer(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: addresses may hold the token."""
+        """Log nothing: addresses may hold the token."""
 
     def _answer(self, respond: Callable[[str], None]) -> None:
         try:
             self._check()
             respond(urlsplit(self.path).path)
         except VadError as error:
-            self.close_connection = True  # what is left of the request is not read
+            self.close_connection = True  # the rest of the request is not read
             status = error.status if isinstance(error, Refused) else HTTPStatus.CONFLICT
             self.send_json({"error": plain(str(error))}, status)
 
     def _check(self) -> None:
-        """Raises Refused unless the request comes from who may send it."""
+        """Raises Refused unless the sender of the request may use the page."""
         self.cookie = ""
         if self.server.token is None:
             name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
             if name is None or not is_loopback(name):
                 raise Refused(HTTPStatus.FORBIDDEN, "this page is for this machine alone")
         elif self.command == "GET" and self.path.startswith(COPIES):
-            return  # the key says who may
+            return  # the key in the address is the permission
         elif not hmac.compare_digest(self._token().encode(), self.server.token.encode()):
             raise Refused(HTTPStatus.FORBIDDEN, "open the address that vad ui printed")
         else:
@@ -180,7 +180,7 @@ class Handler(Answers):
                 return cookies["token"].value
         return ""
 
-    # --- what may be asked
+    # --- addresses
 
     def _get(self, path: str) -> None:
         if path in PAGE:
@@ -227,7 +227,7 @@ class Handler(Answers):
         self.send_json(job.to_dict(), HTTPStatus.ACCEPTED)
 
     def _n_bytes(self) -> int:
-        """The size of the video in the body. Raises Refused where it is not told, or too large."""
+        """The size of the video in the body. Raises Refused if it is unknown or too large."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "how large is the video?")
@@ -253,7 +253,7 @@ class Handler(Answers):
 
 
 def safe_name(name: str) -> str:
-    """A file name made of a name from outside: no folder, no control characters, not too long."""
+    """A safe file name for an uploaded file: no folder, no control characters, not too long."""
     last = re.split(r"[/\\]", name)[-1]
     clean = re.sub(r"[\x00-\x1f\x7f]", "_", last).lstrip(".") or "video"
     stem, suffix = os.path.splitext(clean)
