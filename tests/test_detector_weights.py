@@ -16,9 +16,9 @@ from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.scoring import score_stored
 from vad.stages.train.detectors import DETECTORS, Detector, create_detector
-from vad.stages.train.presets import PRESETS
+from vad.stages.train.presets import PRESETS, split_settings
 from vad.stages.train.run import Run
-from vad.stages.train.settings import TrainSettings, split_settings
+from vad.stages.train.settings import TrainSettings
 from vad.stages.train.training import train
 from vad.stages.train.weights import import_detector, read_weights
 from vad.store import FeatureStore

@@ -16,7 +16,7 @@ from vad.stages.pipelines.reproduce.run import reproduce
 from vad.stages.pipelines.reproduce.sources import FEATURES
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.detectors.table import find_row
-from vad.stages.train.settings import split_settings
+from vad.stages.train.presets import split_settings
 
 N_EACH = 2  # videos of each list and label
 

@@ -11,7 +11,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
-from vad.stages.train.settings import split_settings
+from vad.stages.train.presets import split_settings
 from vad.stages.train.training import train
 from vad.stages.train.tune.measure import Problem, measure
 from vad.stages.train.tune.results import SearchResult, Trial, mean_error

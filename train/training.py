@@ -17,8 +17,9 @@ from .data import TrainingData, load_training_data
 from .fit import Fit, fit
 from .history import History
 from .metrics import best_threshold
+from .presets import split_settings
 from .run import Run, TrainedMember, store_hint
-from .settings import TrainSettings, split_settings
+from .settings import TrainSettings
 from .streams import read_each
 
 log = logging.getLogger("vad")

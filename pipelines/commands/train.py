@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.stages.train.settings import TrainSettings, split_settings
+from vad.stages.train.presets import split_settings
+from vad.stages.train.settings import TrainSettings
 
 from ..options import COMMON, STORE, Quiet, StoreArgument, takes, tell_next
 

@@ -29,7 +29,7 @@ from vad.files import write_json, write_text
 from vad.progress import meter
 
 from ..fit import WARMUP, Diverged
-from ..settings import split_settings
+from ..presets import split_settings
 from .measure import Problem, measure
 from .picture import draw
 from .results import SearchResult, Trial, best_toml, table
