@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vad.errors import UsageError
 from vad.names import SUFFIXES
+from vad.tables import read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def _all(inputs: Iterable[str]) -> Iterator[Source]:
     for name in inputs:
         path = Path(name)
         if name.startswith("@"):
-            yield from _all(_lines(Path(name[1:])))
+            yield from _all(line for _, line in read_lines(Path(name[1:])))
         elif path.is_dir():
             yield from _below(path)
         elif path.exists():
@@ -81,14 +82,6 @@ def _id(name: str) -> str:
     """The name without its suffix; bytes that are no UTF-8 are written as escapes."""
     stem = os.path.splitext(name)[0]
     return os.fsencode(stem).decode("utf-8", "backslashreplace")
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the list {path} cannot be read: {error}") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def test_missing_and_binary_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no file"):
         read_labels(tmp_path / "none.csv")
     (tmp_path / "binary.csv").write_bytes(b"video,label\n\xff\xfe\x00,1\n")
-    with pytest.raises(UsageError, match="cannot be read as CSV"):
+    with pytest.raises(UsageError, match="is UTF-16 or no text; save it as UTF-8"):
         read_labels(tmp_path / "binary.csv")
 
 

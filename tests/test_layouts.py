@@ -295,7 +295,7 @@ def test_frames_that_do_not_fit_are_told(published, stored, tmp_path):
 @pytest.mark.parametrize(
     ("csv", "message"),
     [
-        ("video,length\na,3\n", "no CSV with the columns video,frames"),
+        ("video,length\na,3\n", "no column 'frames'.*must name video,frames"),
         ("video,frames\nz,3\n", "names none"),
     ],
 )

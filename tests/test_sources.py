@@ -47,7 +47,7 @@ def test_nothing_to_do_is_refused(videos):
         ids("v/empty")
     with pytest.raises(UsageError, match="no file, folder or glob match: v/x.mp4"):
         ids("v/x.mp4")
-    with pytest.raises(UsageError, match="the list none.txt cannot be read"):
+    with pytest.raises(UsageError, match="no file none.txt"):
         ids("@none.txt")
 
 

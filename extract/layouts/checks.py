@@ -8,7 +8,6 @@ crops is the one that has the same length in all files. One file alone can leave
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 from collections import Counter
@@ -22,6 +21,7 @@ from vad.errors import UsageError, VideoError
 from vad.grid import ClipGrid, Tail
 from vad.labels import read_labels
 from vad.names import stem_of
+from vad.tables import read_rows
 
 from .layout import Layout
 
@@ -90,13 +90,11 @@ def read_frames(path: Path, videos: Iterable[str]) -> dict[str, int]:
 
     Raises UsageError for a file that is none, and where it names none of the videos.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            listed = {row["video"]: int(row["frames"]) for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is no CSV with the columns video,frames: {error!r}") from None
+    listed: dict[str, int] = {}
+    for where, row in read_rows(path, ("video", "frames")):
+        if not row["frames"].isdecimal():
+            raise UsageError(f"{where}: frames is {row['frames']!r}, not a whole number")
+        listed[row["video"]] = int(row["frames"])
     named = {v: n for v in videos if (n := listed.get(v, listed.get(stem_of(v))))}
     if not named:
         raise UsageError(f"{path} names none of the videos, which are called {next(iter(videos))}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vad.errors import UsageError
 from vad.names import VideoNames
+from vad.tables import read_lines
 
 from .layout import LAYOUTS, Layout, find_layout
 
@@ -124,11 +125,7 @@ def _below(root: Path) -> Iterable[Path]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the list {path} cannot be read: {error}") from None
-    found = [LINE.fullmatch(line.strip()) for line in text.splitlines()]
+    found = [LINE.fullmatch(line) for _, line in read_lines(path)]
     lines = [line[1] for line in found if line]
     if not lines:
         raise UsageError(f"{path} lists no file of features")

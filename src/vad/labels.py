@@ -3,8 +3,8 @@
     labels.csv    video,label[,category][,split][,fold][,source]   label 0 normal, 1 abnormal
     segments.csv  video,start_frame,end_frame[,category]           half-open, frames from 0
 
-Other columns are ignored. Videos are named as the feature store names them; the last part of the
-name alone (`x` for `cam1/x`) is accepted where only one video has it.
+Other columns are named in a warning and not read. Videos are named as the feature store names them;
+the last part of the name alone (`x` for `cam1/x`) is accepted where only one video has it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .errors import UsageError
 from .files import write_text
 from .names import VideoNames
+from .tables import read_rows
 
 log = logging.getLogger("vad")
 
@@ -58,7 +59,7 @@ def read_labels(path: str | Path) -> list[Label]:
     """Read a labels file; UsageError names the line of the first mistake."""
     labels: list[Label] = []
     seen: set[str] = set()
-    for where, row in read_rows(Path(path), ("video", "label")):
+    for where, row in read_rows(Path(path), LABELS[:2], LABELS[2:]):
         if row["label"] not in ("0", "1"):
             raise UsageError(
                 f"{where}: label is {row['label']!r}; write 0 (normal) or 1 (abnormal)"
@@ -76,7 +77,7 @@ def read_labels(path: str | Path) -> list[Label]:
 def read_segments(path: str | Path) -> list[Segment]:
     """Read a segments file; UsageError names the line of the first mistake."""
     segments = []
-    for where, row in read_rows(Path(path), ("video", "start_frame", "end_frame")):
+    for where, row in read_rows(Path(path), SEGMENTS[:3], SEGMENTS[3:]):
         try:
             start, end = int(row["start_frame"]), int(row["end_frame"])
         except ValueError:
@@ -184,26 +185,3 @@ def frame_truth(video: str, n_frames: int, segments: Iterable[Segment]) -> NDArr
             )
         truth[segment.start_frame : segment.end_frame] = True
     return truth
-
-
-def read_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file by column, each with `file, line n` to name it by."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="", strict=True)
-            columns = [c.strip() for c in reader.fieldnames or []]
-            reader.fieldnames = columns
-            if absent := [c for c in required if c not in columns]:
-                raise UsageError(
-                    f"{path} has no column {absent[0]!r} (it has: {', '.join(columns) or 'none'})",
-                    hint=f"the first line must name {','.join(required)}",
-                )
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in row:
-                    raise UsageError(f"{where}: more values than columns")
-                yield where, {k: v.strip() for k, v in row.items()}
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}") from None

@@ -105,6 +105,9 @@ def read_dataset(
 
 
 def _first(folder: Path | None, names: tuple[str, ...]) -> Path | None:
-    if folder is None:
+    """The first of the names in a folder, or one folder deeper, as archives are unpacked."""
+    if folder is None or not folder.is_dir():
         return None
-    return next((folder / name for name in names if (folder / name).exists()), None)
+    here = (folder / name for name in names if (folder / name).exists())
+    deeper = (path for name in names for path in sorted(folder.glob(f"*/{name}")))
+    return next(here, None) or next(deeper, None)

@@ -20,10 +20,12 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..names import SUFFIXES
+from ..tables import read_lines
 
 VIDEOS = "|".join(suffix.removeprefix(".") for suffix in SUFFIXES)
 VIDEO = re.compile(rf"\.({VIDEOS})$", re.IGNORECASE)
 FILE = re.compile(rf"\.({VIDEOS}|npy|npz|txt|csv|mat|h5)$", re.IGNORECASE)
+FILE_AND_MORE = re.compile(rf"(.+?\.(?:{VIDEOS}|npy|npz|txt|csv|mat|h5))\s+(.+)", re.IGNORECASE)
 CROP = re.compile(r"__\d$")  # of the crop files: at most ten crops
 FEATURES = re.compile(r"_(i3d|c3d|clip|videoswin|rgb)$", re.IGNORECASE)
 HEADERS = ("path", "video", "video-id", "video_id", "name", "file", "filename")
@@ -69,19 +71,6 @@ def read_list(path: Path) -> list[Listed]:
     return list(videos.values())
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a text file that are not empty, each with `file, line n` to name it by."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield f"{path}, line {number}", line.strip()
-
-
 def _entries(path: Path) -> Iterator[tuple[str, str, str]]:
     """Where it stands, the path or name, the label or nothing."""
     if path.is_dir():
@@ -91,10 +80,22 @@ def _entries(path: Path) -> Iterator[tuple[str, str, str]]:
         return
     column = 0
     for index, (where, line) in enumerate(read_lines(path)):
-        values = next(csv.reader([line])) if "," in line else line.split()
-        values = [value.strip() for value in values]
+        values = [value.strip() for value in _values(line)]
         if index == 0 and (header := [v.lower() for v in values if v.lower() in HEADERS]):
             column = [v.lower() for v in values].index(header[0])
             continue
         label = values[column + 1] if len(values) > column + 1 else ""
         yield where, values[column] if len(values) > column else "", label
+
+
+def _values(line: str) -> list[str]:
+    """The values of a line: separated by commas, else a path or title, which may have spaces in it,
+    and what follows it."""
+    if "," in line:
+        return next(csv.reader([line]))
+    if FILE.search(line):
+        return [line]
+    if file := FILE_AND_MORE.match(line):
+        return [file[1], *file[2].split()]
+    name, *more = line.rsplit(maxsplit=1)
+    return [name, *more] if more and (more[0].isdecimal() or " " not in name) else [line]

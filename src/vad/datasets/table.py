@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import UsageError
-from ..labels import Label, Segment, read_rows
+from ..labels import Label, Segment
+from ..tables import read_rows, read_text
 from .annotated import Annotated, Given
 from .intervals import half_open
 from .lists import HEADERS, VIDEO
@@ -34,8 +35,7 @@ class _Video:
 def read(given: Given) -> Annotated:
     """Labels and segments of a table; UsageError names the line of the first mistake."""
     path = given.require("folder")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header = [name.strip() for name in next(csv.reader(file), [])]
+    header = [name.strip() for name in next(csv.reader([read_text(path).partition("\n")[0]]), [])]
     name_of = next((name for name in header if name.lower() in HEADERS), "video")
     videos: dict[str, _Video] = {}
     for where, row in read_rows(path, (name_of,)):

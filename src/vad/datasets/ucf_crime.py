@@ -14,11 +14,13 @@ from collections.abc import Iterator
 
 from ..errors import UsageError
 from ..labels import Label, Segment
+from ..tables import read_lines
 from .annotated import Annotated, Given
 from .intervals import half_open
-from .lists import Listed, read_lines, read_list, video_name
+from .lists import Listed, read_list, video_name
 
 KIND = re.compile(r"[A-Za-z]+")
+EVENTS = re.compile(r"(.+?)\s+(\S+?)((?:\s+-?\d+)+)")  # name, which may have spaces, kind, frames
 
 
 def read(given: Given) -> Annotated:
@@ -39,14 +41,11 @@ def _label(video: Listed, split: str) -> Label:
 
 def _segments(given: Given) -> Iterator[Segment]:
     for where, line in read_lines(given.require("annotations")):
-        name, category, *numbers = line.split()
-        try:
-            frames = [int(number) for number in numbers]
-        except ValueError:
-            frames = []
-        if len(frames) not in (2, 4):
+        parts = EVENTS.fullmatch(line)
+        frames = [int(number) for number in parts[3].split()] if parts else []
+        if parts is None or len(frames) not in (2, 4):
             raise UsageError(f"{where}: a name, a kind and two or four frame numbers are needed")
         for start, end in zip(frames[::2], frames[1::2], strict=True):
             if (start, end) != (-1, -1):
                 first, stop = half_open(start, end, given.interval, where=where)
-                yield Segment(video_name(name), first, stop, category.lower())
+                yield Segment(video_name(parts[1]), first, stop, parts[2].lower())

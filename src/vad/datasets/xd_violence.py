@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 from ..errors import UsageError
 from ..labels import Label, Segment
+from ..tables import read_lines
 from .annotated import Annotated, Given
 from .intervals import half_open
-from .lists import Listed, read_lines, read_list, video_name
+from .lists import Listed, read_list, video_name
 
 KINDS = {
     "A": "normal",
@@ -27,6 +28,7 @@ KINDS = {
     "G": "explosion",
     "0": "",  # fills up to three codes
 }
+EVENTS = re.compile(r"(.+?)((?:\s+\d+)+)")  # name, which may have spaces, and frames
 CODES = re.compile(r"_label_([A-Z0-9-]+)$")
 
 
@@ -49,10 +51,11 @@ def _label(video: Listed, split: str) -> Label:
 
 def _segments(given: Given, category: dict[str, str]) -> Iterator[Segment]:
     for where, line in read_lines(given.require("annotations")):
-        name, *numbers = line.split()
-        if not numbers or len(numbers) % 2 or not all(n.isdecimal() for n in numbers):
+        parts = EVENTS.fullmatch(line)
+        frames = [int(number) for number in parts[2].split()] if parts else []
+        if parts is None or len(frames) % 2:
             raise UsageError(f"{where}: a name and pairs of frame numbers are needed")
-        video, frames = video_name(name), [int(number) for number in numbers]
+        video = video_name(parts[1])
         for start, end in zip(frames[::2], frames[1::2], strict=True):
             first, stop = half_open(start, end, given.interval, where=where)
             yield Segment(video, first, stop, category.get(video, ""))
