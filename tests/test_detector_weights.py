@@ -241,5 +241,5 @@ def test_what_is_given_beside_a_preset_wins() -> None:
     assert own["fusion"] == "concat"
     with pytest.raises(UsageError, match="the preset tevad-ped2 is of tevad, not of rtfm"):
         split_settings({"preset": "tevad-ped2", "detector": "rtfm"})
-    with pytest.raises(UsageError, match="no preset named 'tevad-ped'; .* mean tevad-ped2"):
+    with pytest.raises(UsageError, match="no preset named 'tevad-ped'; .* mean 'tevad-ped2'"):
         split_settings({"preset": "tevad-ped"})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from vad.checkpoints import read_safetensors
 from vad.errors import UsageError
 from vad.labels import Label
 from vad.progress import Meter
@@ -23,7 +24,7 @@ from vad.store import FeatureStore
 from .bags import Bags, bags_in_memory
 from .detectors import Detector
 from .history import History
-from .run import Run, load_tensors, save_tensors, with_prefix
+from .run import Run, save_tensors, with_prefix
 from .settings import TrainSettings
 from .streams import Inputs
 
@@ -66,7 +67,7 @@ class Fit:
 
     def load(self, path: Path) -> None:
         """Go on from a state; UsageError if it is of another detector."""
-        tensors = load_tensors(path)
+        tensors = read_safetensors(path)
         try:
             self.detector.load_state_dict(with_prefix(tensors, "detector."))
         except RuntimeError:

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from vad.checkpoints import read_safetensors
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import committed
@@ -50,7 +50,7 @@ class TrainedMember:
     @classmethod
     def load(cls, card: Member, weights: Path, where: str, device: torch.device) -> TrainedMember:
         """A member with its weights; UsageError, naming `where` in the card, if they differ."""
-        tensors = load_tensors(weights)
+        tensors = read_safetensors(weights)
         own = with_prefix(tensors, "detector.")
         try:
             with torch.device("meta"):  # sizes that the card makes up take no memory
@@ -134,7 +134,7 @@ class Run:
         card, chosen = read_card(path), choose_device(device)
         members = [
             TrainedMember.load(
-                member, _weights_file(path, index), f"{path / CARD}: members[{index}]", chosen
+                member, weights_file(path, index), f"{path / CARD}: members[{index}]", chosen
             )
             for index, member in enumerate(card.members)
         ]
@@ -235,9 +235,10 @@ def store_hint(run: Path, store: str) -> str:
     return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
 
 
-def _weights_file(run: Path, index: int) -> Path:
+def weights_file(run: Path, index: int) -> Path:
+    """The weights file of a member; a run of vad 0.1.0 has its only one beside the card."""
     path = member_folder(run, index) / WEIGHTS
-    old = run / WEIGHTS  # of vad 0.1.0
+    old = run / WEIGHTS
     return old if index == 0 and old.exists() and not path.exists() else path
 
 
@@ -248,14 +249,6 @@ def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
     sums = np.convolve(scores, window)[reach : reach + len(scores)]
     counts = np.convolve(np.ones(len(scores)), window)[reach : reach + len(scores)]
     return np.asarray(sums / counts, np.float32)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; UsageError if it is missing or damaged."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

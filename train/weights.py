@@ -5,7 +5,6 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vad.checkpoints import read_weights_file
 from vad.config import build
 from vad.errors import UsageError
 from vad.files import sha256_of
@@ -23,39 +23,29 @@ from vad.store import FeatureStore
 from .card import CARD, Card, Imported, Member, Selection, Stream, now
 from .detectors import create_detector, find_row
 from .detectors.published import Sizes, check_asked, fill, sizes_of, unwrap
-from .run import Run, TrainedMember, load_tensors, store_hint, with_prefix
+from .run import Run, TrainedMember, store_hint, weights_file
 from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
 
 USUAL = {"visual": "visual/i3d", "text": "text/simcse"}  # what most published weights were made for
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The bare weights in a file: a .safetensors file, or what `torch.save` wrote of tensors.
+    """The bare weights of a detector: in a file, or in the folder of a run of our own.
 
-    Containers of training scripts and the prefix `module.` are taken off, and so is what our own
-    runs hold besides the detector. Raises UsageError for files that are missing, damaged, or hold
-    pickled objects, which would run code when loaded.
+    Containers of training scripts and common prefixes are taken off, and so is what our own runs
+    hold beside the detector. Raises UsageError for files that are missing, damaged or no weights,
+    that hold pickled objects, which would run code when loaded, or numbers that are not finite.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        tensors = load_tensors(path)
-        return unwrap(with_prefix(tensors, "detector.") or tensors)
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UsageError(
-            f"{path} is no file of tensors alone: it is damaged, or holds pickled objects, "
-            "which could run code",
-            hint="where its source is trusted, save its state_dict() by torch.save and give that",
-        ) from None
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), "it ends too early")
-        raise UsageError(f"{path} cannot be read as weights: {reason}") from None
-    if not isinstance(loaded, dict):
-        raise UsageError(f"{path} holds a {type(loaded).__name__}, weights are named tensors")
-    return unwrap(loaded)
+    if (path / CARD).is_file():
+        path = weights_file(path, 0)
+    if not path.is_file():
+        raise UsageError(f"no file {path}", hint="name a file of weights, or the folder of a run")
+    weights = unwrap(read_weights_file(path))
+    for name, weight in weights.items():
+        if not bool(weight.isfinite().all()):
+            raise UsageError(f"{path}: {name} holds values that are not finite")
+    return weights
 
 
 def recognised(path: str | Path, detector: str | None = None) -> tuple[str, Sizes]:

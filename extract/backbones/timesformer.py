@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from transformers import TimesformerConfig, TimesformerModel
 from transformers.models.timesformer.modeling_timesformer import TimesformerSelfAttention
 
+from vad.checkpoints import first_line
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
 
@@ -29,7 +30,6 @@ from ..weights.checkpoint import (
     UNKNOWN_LICENCE,
     State,
     fill_randomly,
-    first_line,
     load_strictly,
     random_seed,
     read_checkpoint,

@@ -1,32 +1,23 @@
-"""Weights from files: read without running what is in them, checked before use, never guessed.
+"""Weights of backbones: checked before use, never guessed.
 
-A file is read for its tensors alone, told by the names of its entries, and must fit the network
-to the last shape; whatever does not fit is a UsageError that says which entries.
+Weights must fit the network to the last shape; a UsageError names the entries that do not.
 """
 
 from __future__ import annotations
 
-import codecs
 import math
-import pickle
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from vad.checkpoints import State as State
+from vad.checkpoints import few, read_weights_file
 from vad.errors import UsageError
 from vad.files import sha256_of
 
-State = dict[str, torch.Tensor]
-
-WRAPPINGS = ("model_state", "state_dict", "model", "module")  # under which trainers put weights
-SHOWN = 5  # entries that an error lists
 UNKNOWN_LICENCE = "not known: a file given by its path"
 
 
@@ -39,105 +30,13 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the tensors of a published file: safetensors, torch or (.pkl) a pickle of arrays.
+    """The tensors of a weights file; see `vad.checkpoints.read_weights_file`.
 
-    A state wrapped by a trainer is unwrapped, `module.` is stripped, and
     `num_batches_tracked`, which no feature depends on, is left out.
-    Raises UsageError for a file that is missing or holds no tensors.
     """
-    if not path.is_file():
-        raise UsageError(f"no weights at {path}", hint="give a file, or a name: see `vad models`")
-    read = {".safetensors": _read_safetensors, ".pkl": _read_arrays}.get(path.suffix, _read_torch)
-    content = read(path)
-    return Checkpoint(_tensors(content, path), {"file": path.name, "sha256": sha256_of(path)})
-
-
-def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path} is not a safetensors file: {error}") from error
-
-
-class _Inert(dict[Any, Any]):
-    """Stands for any object in a checkpoint that is not a tensor (settings, counters)."""
-
-    def __init__(self, *_args: Any) -> None:
-        super().__init__()
-
-    def __setstate__(self, _state: Any) -> None:
-        pass
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        others = get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-        with safe_globals([(type("Inert", (_Inert,), {}), name) for name in others]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UsageError(f"{path} is not a file of weights: {first_line(error)}") from error
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and nothing else; a pickle that asks for more is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ARRAY_PARTS:
-            return _ARRAY_PARTS[module, name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array")
-
-
-_ARRAY_PARTS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): codecs.encode,  # how Python 3 writes bytes for Python 2
-}
-for _core in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _ARRAY_PARTS[_core, "_reconstruct"] = np.empty(0).__reduce__()[0]
-    _ARRAY_PARTS[_core, "scalar"] = np.float32(0).__reduce__()[0]
-
-
-def _read_arrays(path: Path) -> Any:
-    """The blobs of a Caffe2 pickle without what its optimiser left: momenta, single numbers."""
-    try:
-        with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin-1").load()
-    except (pickle.UnpicklingError, ValueError, TypeError, EOFError, LookupError) as error:
-        raise UsageError(f"{path} is not a pickle of arrays: {first_line(error)}") from error
-    blobs = content.get("blobs", content) if isinstance(content, dict) else {}
-    return {
-        name: torch.from_numpy(np.array(blob, np.float32))
-        for name, blob in blobs.items()
-        if isinstance(blob, np.ndarray)
-        and blob.dtype.kind == "f"
-        and blob.size > 1
-        and "momentum" not in str(name)
-    }
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another library says, short enough for one of ours."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _tensors(content: Any, path: Path) -> State:
-    while isinstance(content, Mapping):
-        inner = next(
-            (content[key] for key in WRAPPINGS if isinstance(content.get(key), dict)), None
-        )
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping) or not any(torch.is_tensor(v) for v in content.values()):
-        raise UsageError(f"{path} holds no state dict: its content is a {type(content).__name__}")
-    return {
-        str(name).removeprefix("module."): value
-        for name, value in content.items()
-        if torch.is_tensor(value) and not str(name).endswith("num_batches_tracked")
-    }
+    tensors = read_weights_file(path)
+    state = {n: value for n, value in tensors.items() if not n.endswith("num_batches_tracked")}
+    return Checkpoint(state, {"file": path.name, "sha256": sha256_of(path)})
 
 
 def load_strictly(network: nn.Module, state: State, source: str) -> None:
@@ -160,16 +59,12 @@ def load_strictly(network: nn.Module, state: State, source: str) -> None:
         ],
         "not finite": [name for name, value in state.items() if not value.isfinite().all()],
     }
-    found = [f"{len(names)} {kind} ({_few(names)})" for kind, names in faults.items() if names]
+    found = [f"{len(names)} {kind} ({few(names)})" for kind, names in faults.items() if names]
     if found:
         raise UsageError(
             f"the weights of {source} do not fit {type(network).__name__}: {'; '.join(found)}"
         )
     network.load_state_dict(state)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def random_seed(weights: str) -> int | None:

@@ -16,10 +16,9 @@ from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
+from vad.checkpoints import first_line
 from vad.errors import UsageError
 from vad.files import sha256_of
-
-from .checkpoint import first_line
 
 TENSORS = "*.safetensors", "pytorch_model*.bin"  # of a model, in the order of preference
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from vad.checkpoints import state_of
 from vad.errors import UsageError
 
 from .interface import Detector
 from .settings import PEL4VADSettings
 
-# What training scripts wrap a state_dict in, beside the epoch and the optimiser's state.
-CONTAINERS = ("model_state_dict", "state_dict", "model", "net")
+OURS = "detector."  # before the names of a detector's weights in a run of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +147,17 @@ def recognise(weights: Weights) -> Mark:
 
 
 def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The bare weights: out of a training checkpoint, without `module.` before every key.
+    """The bare weights: out of a training checkpoint, without `module.` or `model.` before every
+    name; of a run of our own without what it holds beside the detector.
 
-    Raises UsageError where anything but tensors is left.
+    Raises UsageError where no tensors are left.
     """
-    wrapped = (state_dict.get(name) for name in CONTAINERS)
-    inner = next((held for held in wrapped if isinstance(held, Mapping)), state_dict)
-    weights = {str(key).removeprefix("module."): value for key, value in inner.items()}
-    weights = {ALIASES.get(key, key): value for key, value in weights.items()}
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+    try:
+        weights = state_of(state_dict)
+    except ValueError as error:
         raise UsageError(
-            "a state_dict maps names to tensors, and this maps "
-            f"{', '.join(sorted(weights)[:3]) or 'nothing'}",
+            f"a state_dict maps names to tensors, this one {error}",
             hint="give the mapping that torch.load(path, weights_only=True) returns",
-        )
-    return weights
+        ) from None
+    own = {n.removeprefix(OURS): w for n, w in weights.items() if n.startswith(OURS)}
+    return {ALIASES.get(name, name): weight for name, weight in (own or weights).items()}

@@ -1,0 +1,174 @@
+"""Files of weights: read without running what is in them, unwrapped, never guessed.
+
+safetensors files, what `torch.save` wrote, and pickles of NumPy arrays. Objects beside the tensors,
+such as the settings of a training script, are replaced by empty stand-ins and named in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from .errors import UsageError
+from .pickles import read_pickle
+
+log = logging.getLogger("vad")
+
+State = dict[str, torch.Tensor]
+
+# What training scripts wrap a state_dict in, beside the epoch and the state of the optimizer.
+CONTAINERS = ("model_state_dict", "model_state", "state_dict", "model", "net", "module")
+PREFIXES = ("module.", "model.")  # of every name: of data-parallel training, and of Lightning
+PROGRAMS = ("builtins", "__builtin__", "os", "posix", "nt", "subprocess", "sys", "importlib")
+SHOWN = 5  # names that a message lists
+
+
+def read_weights_file(path: str | Path) -> State:
+    """The tensors of a weights file by name, out of their container and without common prefixes.
+
+    Raises UsageError for a file that is missing, damaged, something else than weights, or that
+    asks for functions, which would run code when it is unpickled.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no weights at {path}", hint="give a file, or a name: see `vad models`")
+    if path.suffix == ".safetensors":
+        content: object = read_safetensors(path)
+    elif _is_torch(path):
+        content = _read_torch(path)
+    else:
+        content = _read_arrays(path)
+    try:
+        return state_of(content)
+    except ValueError as error:
+        raise UsageError(f"{path} {error}") from None
+
+
+def read_safetensors(path: Path) -> State:
+    """The tensors of a safetensors file; UsageError if it is missing or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path} cannot be read as safetensors: {error}") from None
+
+
+def state_of(content: object) -> State:
+    """The tensors in what a file holds, out of their container and without common prefixes.
+
+    What else lies beside them is left out, and named in the log. ValueError without tensors.
+    """
+    while isinstance(content, Mapping):
+        held = (content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping))
+        if (inner := next(held, None)) is None:
+            break
+        content = inner
+    if isinstance(content, Mapping) and "param_groups" in content:
+        raise ValueError("holds the state of an optimizer, no weights")
+    if not isinstance(content, Mapping):
+        raise ValueError(f"holds a {type(content).__name__}, weights are named tensors")
+    state = {str(name): value for name, value in content.items() if torch.is_tensor(value)}
+    if not state:
+        raise ValueError(f"holds no tensor, but: {few(map(str, content)) or 'nothing'}")
+    if others := [str(name) for name in content if str(name) not in state]:
+        log.info("left out beside the weights: %s", few(others))
+    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in state)), ""):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _is_torch(path: Path) -> bool:
+    """Whether a file is what `torch.save` writes: a zip file, or a pickle that begins as its old
+    format does."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    return start.startswith(b"PK") or b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in start
+
+
+class _StandIn(dict[Any, Any]):
+    """Stands for any object in a file that is no tensor."""
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        others: list[str] = []
+        if zipfile.is_zipfile(path):
+            _check_sizes(path)
+            others = get_unsafe_globals_in_checkpoint(path)
+        if programs := [name for name in others if name.split(".")[0] in PROGRAMS]:
+            raise pickle.UnpicklingError(f"it asks for {programs[0]}")
+        with safe_globals([(type("StandIn", (_StandIn,), {}), name) for name in others]):
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise _unreadable(path) from None
+    except Exception as error:  # torch raises what it meets in a file that lies
+        raise UsageError(f"{path} cannot be read as weights: {first_line(error)}") from None
+    if isinstance(content, _StandIn):
+        raise _unreadable(path)
+    return content
+
+
+def _unreadable(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} is no file of tensors alone: it is damaged, or holds pickled objects, "
+        "which could run code",
+        hint="where its source is trusted, save its state_dict() by torch.save and give that",
+    )
+
+
+def _check_sizes(path: Path) -> None:
+    """ValueError where the entries of a zip file claim more than the file is long: torch stores
+    them as they are, so compressed ones are no weights but an attempt to fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        claimed = sum(entry.file_size for entry in archive.infolist())
+    if claimed > path.stat().st_size:
+        raise ValueError(f"its entries claim {claimed} bytes, it has {path.stat().st_size}")
+
+
+def _read_arrays(path: Path) -> object:
+    """The arrays of a pickle, as of Caffe2, as tensors; momenta of its optimizer are left out."""
+    content = path.read_bytes()
+    if content.lstrip()[:1] == b"<":
+        raise UsageError(
+            f"{path} is a web page, not weights",
+            hint="open its link in a browser: the host asks for a person before it hands them out",
+        )
+    try:
+        found = read_pickle(content)
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read as weights: {first_line(error)}") from None
+    blobs = found.get("blobs", found) if isinstance(found, dict) else {}
+    return {
+        name: torch.from_numpy(np.array(blob, np.float32))
+        for name, blob in blobs.items()
+        if isinstance(blob, np.ndarray)
+        and blob.dtype.kind == "f"
+        and blob.size > 1
+        and "momentum" not in str(name)
+    }
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, short enough for one of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def few(names: Any) -> str:
+    """The first of some names, in words."""
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

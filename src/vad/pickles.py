@@ -1,0 +1,276 @@
+"""Pickles of plain values and NumPy arrays, read without unpickling.
+
+The opcodes of a pickle are a small program; `pickletools` takes it apart without running it. Here
+the program works on our own stack and makes numbers, text, lists, dictionaries and arrays. No class
+is looked up and no function of the pickle is called, NumPy's `__setstate__` least of all: with a
+state of an attacker it corrupts memory. An array is its bytes, once their number is what its dtype
+and shape ask for. Protocols 0 to 5, of Python 2 too (whose strings are read as Latin-1).
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
+_NUMBERS = re.compile(r"([<>=|]?)([biuf][1248]|f16)")  # dtypes that are read: of plain numbers
+
+
+# What a program that is no pickle of arrays does to the stack.
+DAMAGES = (IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A class or function that a pickle names; it is only compared with the few known ones."""
+
+    module: str
+    name: str
+
+    def is_one_of(self, modules: tuple[str, ...], name: str) -> bool:
+        return self.module in modules and self.name == name
+
+
+@dataclass
+class _DType:
+    code: str  # without the byte order
+    order: str = "="
+
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype(f"{self.order.replace('|', '=')}{self.code}")
+
+
+@dataclass
+class _Array:
+    """An array that is still to be built."""
+
+    values: NDArray[Any] | None = None
+
+
+def read_pickle(content: bytes) -> object:
+    """What a pickle holds; ValueError where that is more than plain values and arrays of numbers.
+
+    content: the bytes of the pickle.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in text of protocol 0
+            return _finished(_Machine().run(content), {})
+    except (
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise ValueError(f"it is damaged ({type(error).__name__})") from None
+
+
+class _Machine:
+    """The stack and the memo of a pickle's program."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, content: bytes) -> object:
+        """Take every opcode in turn; the value that is left at STOP."""
+        for opcode, argument, _ in pickletools.genops(content):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            if opcode.name in _PUSHED:
+                self.stack.append(argument)
+            elif opcode.name in _ACTIONS:
+                _ACTIONS[opcode.name](self, argument)
+            elif opcode.name not in ("PROTO", "FRAME"):
+                raise ValueError(f"it asks for {opcode.name}, which no array needs")
+        raise ValueError("it ends too early")
+
+    def since_mark(self) -> list[Any]:
+        """Take what lies above the last mark off the stack."""
+        start = self.marks.pop()
+        items, self.stack[start:] = self.stack[start:], []
+        return items
+
+    def take(self, n: int) -> list[Any]:
+        """Take the last n values off the stack."""
+        if n > len(self.stack):
+            raise ValueError("it is damaged")
+        items, self.stack[len(self.stack) - n :] = self.stack[len(self.stack) - n :], []
+        return items
+
+    def call(self) -> None:
+        """REDUCE: one of the few known makers, and its arguments."""
+        name, arguments = self.take(2)
+        self.stack.append(_made(name, arguments))
+
+    def build(self) -> None:
+        """BUILD: the state of an array or of a dtype."""
+        (state,) = self.take(1)
+        made = self.stack[-1]
+        if isinstance(made, _Array):
+            _, shape, dtype, is_fortran, data = state
+            made.values = _array(data, dtype, shape, "F" if is_fortran else "C")
+        elif isinstance(made, _DType):
+            _, order, *parts = state
+            if order not in ("<", ">", "=", "|") or any(part is not None for part in parts[:3]):
+                raise ValueError("it has an array of another type than numbers")
+            made.order = order
+        else:
+            raise ValueError("it sets the state of an object that is no array")
+
+    def extend(self, pairs: list[Any]) -> None:
+        """Put key, value, key, value, ... into the dictionary on top of the stack."""
+        into = self.stack[-1]
+        if not isinstance(into, dict):
+            raise ValueError("it is damaged")
+        into.update(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def _made(name: object, arguments: Any) -> object:
+    """What a known maker makes of its arguments; ValueError for any other."""
+    if isinstance(name, _Name):
+        if name.is_one_of(("collections",), "OrderedDict") and not arguments:
+            return {}
+        if name.is_one_of(_ARRAY_MODULES, "_reconstruct"):
+            return _Array()
+        if name.is_one_of(("numpy",), "dtype"):
+            return _dtype(arguments[0])
+        if name.is_one_of(_ARRAY_MODULES, "scalar"):
+            return _Array(_array(arguments[1], arguments[0], (), "C"))
+        if name.is_one_of(_NUMERIC_MODULES, "_frombuffer"):
+            data, dtype, shape, order = arguments
+            return _Array(_array(data, dtype, shape, "F" if order == "F" else "C"))
+        if name.is_one_of(("builtins", "__builtin__"), "bytes") and not arguments:
+            return b""
+        if name.is_one_of(("_codecs",), "encode") and arguments[1] in ("latin1", "latin-1"):
+            return str(arguments[0]).encode("latin-1")
+        raise ValueError(f"it asks for {name.module}.{name.name}, which is no array")
+    raise ValueError("it is damaged")
+
+
+def _dtype(code: object) -> _DType:
+    found = _NUMBERS.fullmatch(code) if isinstance(code, str) else None
+    if found is None:
+        raise ValueError(f"it has an array of type {code!r}, only numbers are read")
+    return _DType(found[2], found[1] or "=")
+
+
+def _array(data: object, dtype: object, shape: Any, order: str) -> NDArray[Any]:
+    """The array of some bytes; ValueError where they are not as many as it needs."""
+    if isinstance(data, str):  # of Python 2
+        data = data.encode("latin-1")
+    if not isinstance(dtype, _DType) or not isinstance(data, bytes | bytearray):
+        raise ValueError("it has an array of another type than numbers")
+    if not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"it has an array of shape {shape!r}")
+    kind = dtype.numpy()
+    if math.prod(shape) * kind.itemsize != len(data):
+        raise ValueError(f"it has {len(data)} bytes for an array {list(shape)} of {kind}")
+    flat = np.frombuffer(bytes(data), kind)
+    return flat.reshape(tuple(shape), order="F" if order == "F" else "C")
+
+
+def _finished(value: Any, seen: dict[int, object]) -> object:
+    """A value with arrays in place of what stood for them; ValueError where a class is among them.
+
+    seen: the containers that are done, by identity, so that shared ones are built once; None for
+    those under way, which therefore hold themselves.
+    """
+    if isinstance(value, _Array):
+        if value.values is None:
+            raise ValueError("it has an array without values")
+        return value.values
+    if isinstance(value, _Name | _DType):
+        raise ValueError("it holds a class, not only values")
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if id(value) in seen:
+        if seen[id(value)] is None:
+            raise ValueError("it holds itself")
+        return seen[id(value)]
+    seen[id(value)] = None
+    made: object
+    if isinstance(value, dict):
+        made = {key: _finished(item, seen) for key, item in value.items()}
+    else:
+        items = [_finished(item, seen) for item in value]
+        made = tuple(items) if isinstance(value, tuple) else items
+    seen[id(value)] = made
+    return made
+
+
+_PUSHED = {  # opcodes whose argument is the value
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
+    *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
+
+
+def _push(value: Callable[[], object]) -> Callable[[_Machine, Any], None]:
+    return lambda m, _: m.stack.append(value())
+
+
+def _tuple(n: int) -> Callable[[_Machine, Any], None]:
+    return lambda m, _: m.stack.append(tuple(m.take(n)))
+
+
+def _remember(m: _Machine, index: Any) -> None:
+    m.memo[int(index) if index is not None else len(m.memo)] = m.stack[-1]
+
+
+def _name(m: _Machine, argument: Any) -> None:
+    module, name = m.take(2) if argument is None else argument.split(" ", 1)
+    m.stack.append(_Name(module, name))
+
+
+def _dict(m: _Machine, _: Any) -> None:
+    pairs = m.since_mark()
+    m.stack.append({})
+    m.extend(pairs)
+
+
+_ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "MARK": lambda m, _: m.marks.append(len(m.stack)),
+    "POP": lambda m, _: (m.stack if len(m.stack) > (m.marks or [0])[-1] else m.marks).pop(),
+    "POP_MARK": lambda m, _: m.since_mark() and None,
+    "DUP": lambda m, _: m.stack.append(m.stack[-1]),
+    "NONE": _push(lambda: None),
+    "NEWTRUE": _push(lambda: True),
+    "NEWFALSE": _push(lambda: False),
+    "EMPTY_LIST": _push(list),
+    "EMPTY_DICT": _push(dict),
+    "EMPTY_TUPLE": _push(tuple),
+    "TUPLE1": _tuple(1),
+    "TUPLE2": _tuple(2),
+    "TUPLE3": _tuple(3),
+    "TUPLE": lambda m, _: m.stack.append(tuple(m.since_mark())),
+    "LIST": lambda m, _: m.stack.append(m.since_mark()),
+    "DICT": _dict,
+    "APPEND": lambda m, _: m.stack[-2].append(m.stack.pop()),
+    "APPENDS": lambda m, _: (lambda items: m.stack[-1].extend(items))(m.since_mark()),
+    "SETITEM": lambda m, _: m.extend(m.take(2)),
+    "SETITEMS": lambda m, _: m.extend(m.since_mark()),
+    "GET": lambda m, index: m.stack.append(m.memo[int(index)]),
+    "BINGET": lambda m, index: m.stack.append(m.memo[index]),
+    "LONG_BINGET": lambda m, index: m.stack.append(m.memo[index]),
+    "PUT": _remember,
+    "BINPUT": _remember,
+    "LONG_BINPUT": _remember,
+    "MEMOIZE": _remember,
+    "GLOBAL": _name,
+    "STACK_GLOBAL": _name,
+    "REDUCE": lambda m, _: m.call(),
+    "BUILD": lambda m, _: m.build(),
+}
