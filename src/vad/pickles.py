@@ -241,10 +241,10 @@ def _dict(m: _Machine, _: Any) -> None:
     m.extend(pairs)
 
 
-_ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+_ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "MARK": lambda m, _: m.marks.append(len(m.stack)),
     "POP": lambda m, _: (m.stack if len(m.stack) > (m.marks or [0])[-1] else m.marks).pop(),
-    "POP_MARK": lambda m, _: m.since_mark() and None,
+    "POP_MARK": lambda m, _: m.since_mark(),
     "DUP": lambda m, _: m.stack.append(m.stack[-1]),
     "NONE": _push(lambda: None),
     "NEWTRUE": _push(lambda: True),
