@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vad import caption, extract
 from vad.datasets import read_dataset
 from vad.labels import write_labels, write_segments
-from vad.stages.extract.captions import caption
-from vad.stages.extract.run import extract
 from vad.stages.pipelines.demo.videos import render_demo
 from vad.store import FeatureStore
 

@@ -39,7 +39,7 @@ from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.run import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.stages.pipelines.executors.extracting import run_plan
+from vad.stages.pipelines.executors.run import run_plan
 from vad.stages.pipelines.executors.settings import ExecutorSettings
 from vad.store import FeatureStore
 from vad.store.verify import verify

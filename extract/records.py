@@ -1,12 +1,15 @@
-"""What the store says of a video: one that was decoded, or one that nobody has seen here."""
+"""Records of videos in the store: made, compared with files, and kept from being mixed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from vad.errors import UsageError
 from vad.files import sha256_of
 from vad.grid import Tail
-from vad.store import VideoRecord
+from vad.store import FeatureStore, VideoRecord, differences
 
 from .decoders.pool import DecodeReport
 from .decoders.video import VideoInfo
@@ -15,7 +18,7 @@ from .decoders.video import VideoInfo
 def decoded_record(
     path: Path, sha256: str, info: VideoInfo, report: DecodeReport, tail: Tail
 ) -> VideoRecord:
-    """A video file that was decoded to its end."""
+    """The record of a video file that was decoded to its end."""
     stat = path.stat()
     return VideoRecord(
         source=str(path),
@@ -36,27 +39,12 @@ def decoded_record(
     )
 
 
-def is_unchanged(path: Path, record: VideoRecord) -> bool:
-    """Whether a file still has the content that its stored features were made of.
-
-    The checksum is computed only if the file has the same size and another modification time.
-    False if the file cannot be read.
-    """
-    try:
-        stat = path.stat()
-        if stat.st_size != record.source_bytes:
-            return False
-        return stat.st_mtime_ns == record.source_mtime_ns or sha256_of(path) == record.source_sha256
-    except OSError:
-        return False
-
-
 def unseen_record(
     path: Path, n_frames: int, fps: float, tail: Tail, *, decoder: str
 ) -> VideoRecord:
-    """A video of which there are only features or captions, in the file `path`.
+    """The record of a video of which there are only features or captions, in the file `path`.
 
-    decoder says in words why there was none.
+    decoder: words for the record, as no decoder was used.
     """
     return VideoRecord(
         source=str(path),
@@ -75,3 +63,30 @@ def unseen_record(
         n_bad_packets=0,
         tail=tail,
     )
+
+
+def is_unchanged(path: Path, record: VideoRecord) -> bool:
+    """Whether a file still has the content that a stored video was read from.
+
+    Size and time of modification decide; where the time alone differs, the checksum does. False for
+    a file that is missing, and for features that were imported, which tell nothing of a file.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    if stat.st_size != record.source_bytes:
+        return False
+    return stat.st_mtime_ns == record.source_mtime_ns or sha256_of(path) == record.source_sha256
+
+
+def refuse_mix(
+    store: FeatureStore, array: str, provenance: Mapping[str, Any], *, hint: str
+) -> None:
+    """Raise UsageError if the store holds an array of that name made with other settings."""
+    before = store.provenance(array)
+    if before and (differing := differences(provenance, before)):
+        words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())
+        raise UsageError(
+            f"{store.backend} holds {array} made with other settings ({words})", hint=hint
+        )

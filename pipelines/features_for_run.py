@@ -1,14 +1,15 @@
-"""Making the features of new videos as those were made that a run was trained on.
+"""Features of new videos, made as those that a run was trained on.
 
-A run's card says how; nothing has to be repeated on the command line, and where this machine would
-make other features, the error says which setting differs.
+The run's card tells how; nothing needs to be repeated on the command line. Where this machine would
+make other features, the error names the setting that differs.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,10 +17,16 @@ from vad.config import build, options
 from vad.documents import parse
 from vad.errors import UsageError
 from vad.stages.extract.backbones import find_backbone
+from vad.stages.extract.captioners import find_captioner
 from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.captioners.table import CAPTIONERS
+from vad.stages.extract.captions import run as captions_run
+from vad.stages.extract.captions.maker import load_captions
+from vad.stages.extract.features import FeatureMaker, decoding_of, load_features
 from vad.stages.extract.outcome import Outcome
-from vad.stages.extract.run import make_plan
+from vad.stages.extract.pipeline import Maker
+from vad.stages.extract.records import refuse_mix
+from vad.stages.extract.runner import VideoRunner, run_videos
 from vad.stages.extract.sentences.table import ENCODERS
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source
@@ -27,34 +34,79 @@ from vad.stages.train.card import CARD, Kind
 from vad.stages.train.run import Run, project_folder
 from vad.store import FeatureStore, differences
 
-from .executors.captioning import caption
-from .executors.extracting import load_for_plan, run_plan
-from .executors.settings import ExecutorSettings, split
+from .executors.run import backbone_for_plan, each_on
+from .executors.settings import split
 
 Made = TypeVar("Made")
 
 
-def extract_for(
+def make_features(
     chosen: Run,
     sources: list[Source],
     store: str | Path,
     given: Mapping[str, Any],
     *,
     quiet: bool,
-    on_stored: Callable[[str], None] = lambda video: None,
+    on_stored: Callable[[str], None],
 ) -> Outcome:
-    """Extract a run's visual features of videos; `on_stored` gets the id of each that has them.
+    """Make what a run reads of videos: visual features, text, or both of one decoding.
 
-    `given` are settings that do not change features, and those of the executor. Raises UsageError
-    where the features would not be those that the run was trained on.
+    given: settings that do not change features, and those of the executor. on_stored gets the id of
+    each video that has all that the run reads: at once, or where it reads text, once the captions
+    of all videos are embedded. Raises UsageError where the features would not be those that the run
+    was trained on, and where its captions came from a file, which tells nothing of other videos.
     """
-    where, given = split(given, where="score")
-    settings = settings_of(chosen, given)
-    backbone = load_for_plan(settings, where)
-    plan = make_plan(sources, store, backbone, settings)
-    check_provenance(chosen, plan.provenance)
+    where, rest = split(given, where="score")
+    visual = settings_of(chosen, rest) if "visual" in chosen.names else None
+    text = caption_settings_of(chosen, rest) if "text" in chosen.names else None
+    makers: list[Maker] = []
+    if visual:
+        features = FeatureMaker(backbone_for_plan(visual, where), visual)
+        check_provenance(chosen, features.provenance)
+        makers, decoding = [features], decoding_of(visual, features.tail)
+    if text:
+        makers += load_captions(text, _captioner(text))
+        decoding = decoding if visual else captions_run.decoding_of(text)
     opened = FeatureStore.create(store)
-    return run_plan(plan, opened, backbone, settings, where, quiet=quiet, on_stored=on_stored)
+    for maker in makers:
+        refuse_mix(opened, maker.array, maker.provenance, hint="score with another --store")
+    runner = VideoRunner(
+        opened.backend.address,
+        partial(_load, visual, text),
+        {maker.array: maker.provenance for maker in makers},
+        decoding,
+        joins=visual is None,
+        makers=makers,
+    )
+    outcome = Outcome()
+    run_videos(
+        runner,
+        sources,
+        outcome,
+        verb="extract",
+        quiet=quiet,
+        each=each_on(where, rest.get("device", "auto")),
+        on_stored=(lambda video: None) if text else on_stored,
+    )
+    if text:
+        encoder = captions_run.load_encoder(text)
+        captions_run.embed(opened, _captioner(text), encoder, text.name, outcome, quiet=quiet)
+        for source in sources:
+            if source.id not in outcome.failed:
+                on_stored(source.id)
+    return outcome
+
+
+def _captioner(settings: CaptionSettings) -> str:
+    return find_captioner(settings.captioner or "labels").name
+
+
+def _load(
+    visual: ExtractSettings | None, text: CaptionSettings | None, device: str | None
+) -> list[Maker]:
+    """The makers of what a run reads; processes on other devices and machines call it."""
+    makers = load_features(visual, device) if visual else []
+    return makers + (load_captions(text, _captioner(text), device) if text else [])
 
 
 @dataclass(frozen=True)
@@ -134,17 +186,10 @@ def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
         )
 
 
-def caption_for(
-    chosen: Run,
-    videos: Iterable[str | Path],
-    store: str | Path,
-    given: Mapping[str, Any],
-    *,
-    quiet: bool,
-) -> Outcome:
-    """Caption videos, or all that are stored where none are named, as the run's text was made.
+def caption_settings_of(chosen: Run, given: Mapping[str, Any]) -> CaptionSettings:
+    """The captioning settings that the run's text was made with, and those given.
 
-    Raises UsageError where its captions came from a file, which says nothing of other videos.
+    Raises UsageError where its captions came from a file.
     """
     made = _made(chosen, "text", _TextMade, "caption")
     captions = made.captions
@@ -170,9 +215,9 @@ def caption_for(
         "window": captions.window,
         "stride": captions.stride,
     }
-    ours = {*options(CaptionSettings), *options(ExecutorSettings)}
+    ours = options(CaptionSettings)
     shared = {name: value for name, value in given.items() if name in ours}
-    return caption(store, videos=list(videos), quiet=quiet, **{**recorded, **shared})
+    return build(CaptionSettings, recorded, shared, where="score")
 
 
 def captioner_of(chosen: Run) -> str | None:

@@ -23,8 +23,8 @@ from vad.stages.extract.backbones import find_backbone
 from vad.stages.extract.backbones.network import Network
 from vad.stages.extract.crops import crop_boxes, cut, normalise, resize
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
+from vad.stages.extract.features import load_backbone
 from vad.stages.extract.recipes import Recipe, find_recipe
-from vad.stages.extract.run import load_backbone
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.onnx import Arrays, Exported, Sample, check_packages, export, export_detector
 from vad.stages.train.run import Run

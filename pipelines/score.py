@@ -24,7 +24,7 @@ from vad.stages.infer.settings import ScoreSettings
 from vad.stages.train.run import Run
 from vad.store import FeatureStore
 
-from .features_for_run import caption_for, captioner_of, extract_for
+from .features_for_run import captioner_of, make_features
 from .project import newest_run
 from .video_source import video_source_of
 
@@ -65,7 +65,7 @@ def score_videos(
 ) -> Outcome:
     """`vad.score_videos`: score videos, and hand the scores of each one to `each`.
 
-    A run of visual features gets each video's as soon as they are made; where it reads text, all
+    A run of visual features scores each video as soon as it is extracted; where it reads text, all
     videos are captioned first. A video that fails is in the outcome and does not stop the others.
     With `store` the features are kept there, and those that it has already are not made again;
     without, each video's are forgotten when it has been scored.
@@ -92,17 +92,8 @@ def score_videos(
             if store is None:
                 opened.remove(video)
 
-        if "text" not in chosen.names:
-            made = extract_for(chosen, sources, path, given, quiet=quiet, on_stored=hand_on)
-            outcome.failed.update(made.failed)
-            return outcome
-        if "visual" in chosen.names:
-            outcome.failed.update(extract_for(chosen, sources, path, given, quiet=quiet).failed)
-        unseen = [] if "visual" in chosen.names else videos  # the others are in the store already
-        outcome.failed.update(caption_for(chosen, unseen, path, given, quiet=quiet).failed)
-        for source in sources:
-            if source.id not in outcome.failed:
-                hand_on(source.id)
+        made = make_features(chosen, sources, path, given, quiet=quiet, on_stored=hand_on)
+        outcome.failed.update(made.failed)
     return outcome
 
 

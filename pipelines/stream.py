@@ -24,8 +24,8 @@ from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.decoders.video import Limits
+from vad.stages.extract.features import load_backbone, provenance_of
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
-from vad.stages.extract.run import load_backbone, make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
@@ -72,7 +72,7 @@ def stream(
         )
     made = settings_of(run, given)
     backbone = load_backbone(made)
-    check_provenance(run, make_plan([], "", backbone, made).provenance)
+    check_provenance(run, provenance_of(backbone, made))
     limit = run.threshold if threshold is None else threshold
     watch = _Watch(watched, run, backbone, made, chosen, limit)
     return watch.lines(stop or threading.Event(), quiet=quiet)

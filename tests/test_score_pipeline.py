@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 import vad as library
+from vad import caption, extract
 from vad.errors import UsageError
-from vad.stages.extract.captions import caption
 from vad.stages.extract.decoders.pool import Decoded, DecoderPool
-from vad.stages.extract.run import extract
 from vad.stages.infer.scores import read_scores
 from vad.stages.pipelines.score import score_store, score_videos
 

@@ -1,11 +1,6 @@
 """Captions of stored videos, and embeddings of them.
 
-run.py       the whole: which videos are to do, captions, embeddings
-caption_run.py  captions from frames: decoders, a captioner, the store
-windows.py   the frames that a captioner looks at
-reading.py   captions from a file
+run.py         the whole run: which videos are to do, captions, embeddings
+maker.py       captions of frames: windows, and a captioner
+from_files.py  captions that were made elsewhere
 """
-
-from .run import caption
-
-__all__ = ["caption"]

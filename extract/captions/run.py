@@ -3,110 +3,100 @@
     frames, or a file ──captioner──> captions/<captioner> [snippets] utf-8
     captions ──encoder──> text/<encoder> [snippets, dim] float32
 
-Row i of both speaks of snippet i, as of every array of the store. Each step skips what is stored,
-so that another encoder alone embeds the captions again without a look at the videos.
+Row i of both belongs to snippet i, as in every array of the store. Each step skips what is stored:
+with another encoder, stored captions are embedded again without a look at the videos.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from vad.config import build
-from vad.device import choose_device
+from vad.device import choose_device, names_of_devices
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
-from vad.store import INFORMATION, FeatureStore, differences
+from vad.store import INFORMATION, FeatureStore
 from vad.version import VERSION
 
-from ..captioners import CaptionerCard, create_captioner, find_captioner
+from ..captioners import CaptionerCard, find_captioner
 from ..captioners.settings import CaptionSettings
+from ..decoders.video import Limits
 from ..outcome import Outcome
+from ..records import refuse_mix
+from ..runner import Decoding, Each, VideoRunner, in_this_process, run_videos
 from ..sentences import create_encoder, find_encoder
 from ..sentences.encoder import SentenceEncoder
 from ..sources import Source, find_sources
-from .caption_run import CaptionRun
-from .reading import read_into
+from .from_files import store_captions_of_files
+from .maker import load_captions
 
 SENTENCES_AT_ONCE = 2_000  # new ones, after which the videos that have them are stored
 KEPT = 50_000  # embeddings of sentences that may come again: 150 MB of 768-d
-
-
-class Run(Protocol):
-    """Captions videos, and adds to the outcome what became of them, as `CaptionRun.run` does."""
-
-    def __call__(
-        self, caption_run: CaptionRun, /, todo: Sequence[Source], outcome: Outcome, *, quiet: bool
-    ) -> None: ...
+HINT = "use the same settings, another --name or --store, or --overwrite"
 
 
 def caption(
-    store: str | Path = "features.zarr",
+    store: str | Path,
+    settings: CaptionSettings,
     *,
     videos: Iterable[str | Path] | str | Path = (),
     overwrite: bool = False,
     quiet: bool = False,
-    run: Run = CaptionRun.run,
-    **settings: Any,
+    each: Each = in_this_process,
 ) -> Outcome:
     """Caption the videos of a store and embed the captions; what is stored already is skipped.
 
     videos: files to caption, whether the store has them or not; by default all that it has.
-    run: what looks at them, where that is not to happen in this process.
-    `settings` are those of `CaptionSettings`. Raises UsageError for wrong input; a video that
-    cannot be used is in `Outcome.failed` and in `failures.jsonl`, and does not stop the run.
+    each: where the videos are done. Raises UsageError for wrong input; a video that cannot be used
+    is in `Outcome.failed` and in `failures.jsonl`, and does not stop the run.
     """
-    chosen = build(CaptionSettings, settings, where="caption")
-    _check(chosen)
+    _check(settings)
     sources = find_sources([videos] if isinstance(videos, str | Path) else videos) if videos else []
-    device = choose_device(chosen.device)
-    encoder = create_encoder(chosen.encoder, device=device, offline=chosen.offline)
-    card = _choose(store, chosen.captioner, sources)
+    encoder = load_encoder(settings)
+    card = _captioner_card(store, settings.captioner, sources)
+    opened = FeatureStore.create(store) if sources or card.is_file else FeatureStore.open(store)
     outcome = Outcome()
     if card.is_file:
         if sources:
             raise UsageError("captions of a file need no videos", hint="leave --videos out")
-        opened = FeatureStore.create(store)
-        read_into(opened, card, chosen, outcome, overwrite=overwrite, quiet=quiet)
-    else:
-        opened = FeatureStore.create(store) if sources else FeatureStore.open(store)
-        look(
-            opened,
-            card,
-            chosen,
-            sources,
-            device,
-            outcome,
-            overwrite=overwrite,
-            quiet=quiet,
-            run=run,
+        store_captions_of_files(opened, card, settings, outcome, overwrite=overwrite, quiet=quiet)
+    elif card.loader:
+        _caption_frames(
+            opened, card, settings, sources, outcome, overwrite=overwrite, quiet=quiet, each=each
         )
-    embed(opened, card.name, encoder, chosen.name, outcome, overwrite=overwrite, quiet=quiet)
+    embed(opened, card.name, encoder, settings.name, outcome, overwrite=overwrite, quiet=quiet)
     outcome.skipped = [v for v in opened.ids() if v not in {*outcome.done, *outcome.failed}]
     return outcome
 
 
+def load_encoder(settings: CaptionSettings) -> SentenceEncoder:
+    """The sentence encoder that the settings name, on its device."""
+    device = choose_device(names_of_devices(settings.device)[0])
+    return create_encoder(settings.encoder, device=device, offline=settings.offline)
+
+
 def _check(settings: CaptionSettings) -> None:
-    """Raises UsageError for settings that cannot be, before anything is loaded."""
+    """Raise UsageError for settings that cannot be, before anything is loaded."""
     find_encoder(settings.encoder)
-    for name in ("stride", "window"):
-        value = getattr(settings, name)
+    for name, value in (("stride", settings.stride), ("window", settings.window)):
         if value is not None and value % CLIP_FRAMES:
             raise UsageError(f"a {name} of {value} frames is no multiple of {CLIP_FRAMES}")
     if settings.name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", settings.name):
         raise UsageError(f"{settings.name!r} is no name", hint="use letters, digits, - and _")
 
 
-def _choose(store: str | Path, captioner: str | None, sources: list[Source]) -> CaptionerCard:
-    """The captioner asked for; else that of the captions which are stored; else `labels`."""
+def _captioner_card(
+    store: str | Path, captioner: str | None, sources: list[Source]
+) -> CaptionerCard:
+    """The captioner asked for; else that of the captions that are stored; else `labels`."""
     if captioner is not None:
         return find_captioner(captioner)
     stored: set[str] = set()
@@ -119,119 +109,149 @@ def _choose(store: str | Path, captioner: str | None, sources: list[Source]) -> 
         )
     if not stored:
         return find_captioner("labels")
-    return CaptionerCard(stored.pop(), "", "", window=0, n_frames=0)  # nothing is to be loaded
+    return CaptionerCard(stored.pop(), "", "", window=0, n_frames=0)  # there is nothing to load
 
 
-def look(
+def _caption_frames(
     store: FeatureStore,
     card: CaptionerCard,
     settings: CaptionSettings,
     sources: list[Source],
-    device: torch.device,
     outcome: Outcome,
     *,
     overwrite: bool,
     quiet: bool,
-    run: Run,
+    each: Each,
 ) -> None:
     """Caption the videos that have no captions of that captioner yet."""
     array = f"captions/{card.name}"
-    stored = set(store.having(array))
-    if not card.loader:
-        return
+    stored = set() if overwrite else set(store.having(array))
     if not sources:
         records = zip(ids := store.ids(), store.each(store.record, ids), strict=True)
         sources = [Source(video, Path(record.source)) for video, record in records]
-    todo = [source for source in sources if overwrite or source.id not in stored]
-    cheap = {"window": settings.window or card.window, "stride": settings.stride}
-    before = store.provenance(array) or cheap
-    if not todo and all(before.get(name) == value for name, value in cheap.items()):
-        return
-    caption_run = caption_run_of(store, settings, card.name, device)
-    refuse_mix(store, array, caption_run.provenance, overwrite=overwrite)
-    run(caption_run, todo, outcome, quiet=quiet)
-
-
-def caption_run_of(
-    store: FeatureStore, settings: CaptionSettings, name: str, device: torch.device
-) -> CaptionRun:
-    """The captioner of that name, or the one that the settings spell out, ready to look."""
-    captioner = create_captioner(
-        settings.captioner or name,
-        window=settings.window,
-        device=device,
-        precision=settings.precision,
-        offline=settings.offline,
+    todo = [source for source in sources if source.id not in stored]
+    known = {"window": settings.window or card.window, "stride": settings.stride}
+    before = store.provenance(array) or known
+    if not todo and all(before.get(name) == value for name, value in known.items()):
+        return  # without loading the captioner
+    makers = load_captions(settings, card.name)
+    if not overwrite:
+        refuse_mix(store, array, makers[0].provenance, hint=HINT)
+    runner = VideoRunner(
+        store.backend.address,
+        partial(load_captions, settings, card.name),
+        {array: makers[0].provenance},
+        decoding_of(settings),
+        overwrite=overwrite,
+        joins=True,
+        makers=makers,
     )
-    provenance = {**captioner.provenance, "stride": settings.stride, "vad": VERSION}
-    return CaptionRun(store, captioner, f"captions/{name}", provenance, settings)
+    run_videos(runner, todo, outcome, verb="caption", quiet=quiet, each=each)
+
+
+def decoding_of(settings: CaptionSettings) -> Decoding:
+    """How the settings decode videos."""
+    return Decoding(
+        workers=settings.workers,
+        limits=Limits(max_pixels=settings.max_pixels),
+        time_limit_s=settings.time_limit,
+        accept_truncated=True,  # a stored video was accepted; `Pipeline` judges the others
+    )
 
 
 def embed(
     store: FeatureStore,
-    captions: str,
+    captioner: str,
     encoder: SentenceEncoder,
     name: str | None,
     outcome: Outcome,
     *,
-    overwrite: bool,
-    quiet: bool,
+    overwrite: bool = False,
+    quiet: bool = False,
 ) -> None:
-    """Embed stored captions into `text/<name>`, by default the encoder's name."""
-    source, array = f"captions/{captions}", f"text/{name or encoder.name}"
+    """Embed stored captions into `text/<name>`, by default the encoder's name.
+
+    Videos are claimed as they are for captions, so that two runs share them.
+    """
+    source, array = f"captions/{captioner}", f"text/{name or encoder.name}"
     made = store.provenance(source)
     if made is None:
         return
     kept = {name: value for name, value in made.items() if name not in INFORMATION}
     provenance = {**encoder.provenance, "captions": kept, "vad": VERSION}
-    refuse_mix(store, array, provenance, overwrite=overwrite)
-    done = set(outcome.done)
+    if not overwrite:
+        refuse_mix(store, array, provenance, hint=HINT)
     stored = set() if overwrite else set(store.having(array))
     todo = [video for video in store.having(source) if video not in stored]
-    known: dict[str, NDArray[np.float32]] = {}
-    rows: dict[str, list[str]] = {}
-    new: set[str] = set()
-    with meter("embed", len(todo), unit="videos", quiet=quiet) as progress:
-        every = store.each(lambda video: store.read(video, source).tolist(), todo)
-        for video, texts in zip(todo, every, strict=True):
-            rows[video] = texts
-            new |= set(rows[video]) - known.keys()
-            if len(new) < SENTENCES_AT_ONCE and video != todo[-1]:
-                continue
-            unique = sorted(new)  # in one order, so that every run computes alike
-            known |= zip(unique, encoder(unique), strict=True)
-            for _ in store.each(
-                partial(_store_rows, store, array, known, provenance), rows.items()
-            ):
-                progress.advance()
-            done.update(rows)
-            rows, new = {}, set()
-            known = known if len(known) < KEPT else {}
+    done = set(outcome.done)
+    embedder = _Embedder(store, encoder, array, provenance)
+    with (
+        meter("embed", len(todo), unit="videos", quiet=quiet) as progress,
+        store.backend.claims() as claims,
+    ):
+        while todo:
+            others: list[str] = []  # being done by another run now
+            every = store.each(lambda video: store.read(video, source).tolist(), todo)
+            for video, captions in zip(todo, every, strict=True):
+                if not claims.take(video):
+                    others.append(video)
+                elif not overwrite and array in store.names(video):  # another run did it
+                    claims.release(video)
+                    progress.advance()
+                else:
+                    embedder.add(video, captions)
+                if embedder.is_full or (video == todo[-1] and embedder.waiting):
+                    for ended in embedder.store_waiting():
+                        claims.release(ended)
+                        progress.advance()
+                        done.add(ended)
+            todo = others
+            if todo:
+                time.sleep(claims.poll_s)
     outcome.done = sorted(done)
 
 
-def _store_rows(
-    store: FeatureStore,
-    array: str,
-    known: Mapping[str, NDArray[np.float32]],
-    provenance: Mapping[str, Any],
-    captions: tuple[str, list[str]],
-) -> None:
-    """Commit the embeddings of a video's captions, which are known by now."""
-    video, texts = captions
-    draft = store.draft(video)
-    draft.append(array, np.stack([known[text] for text in texts]))
-    draft.commit(store.record(video), store.times(video), {array: provenance})
+class _Embedder:
+    """Embeds the captions of several videos together, every distinct sentence once."""
 
+    def __init__(
+        self,
+        store: FeatureStore,
+        encoder: SentenceEncoder,
+        array: str,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        self._store, self._encoder = store, encoder
+        self._array, self._provenance = array, provenance
+        self._known: dict[str, NDArray[np.float32]] = {}  # sentence -> embedding [dim]
+        self._new: set[str] = set()  # sentences that wait
+        self.waiting: dict[str, list[str]] = {}  # captions by video
 
-def refuse_mix(
-    store: FeatureStore, array: str, provenance: Mapping[str, Any], *, overwrite: bool
-) -> None:
-    """Raises UsageError if the store holds an array of that name made with other settings."""
-    before = store.provenance(array)
-    if before and (differing := differences(provenance, before)) and not overwrite:
-        words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())
-        raise UsageError(
-            f"{store.backend} holds {array} made with other settings ({words})",
-            hint="use the same settings, another --name or --store, or --overwrite",
-        )
+    @property
+    def is_full(self) -> bool:
+        """Whether enough sentences wait to embed them."""
+        return len(self._new) >= SENTENCES_AT_ONCE
+
+    def add(self, video: str, captions: list[str]) -> None:
+        """Let a video wait. captions: one for each of its snippets."""
+        self.waiting[video] = captions
+        self._new |= set(captions) - self._known.keys()
+
+    def store_waiting(self) -> list[str]:
+        """Embed what waits, and store it. Returns the videos."""
+        unique = sorted(self._new)  # in one order, so that every run computes alike
+        self._known |= zip(unique, self._encoder(unique), strict=True)
+        for _ in self._store.each(self._store_video, self.waiting.items()):
+            pass
+        videos = list(self.waiting)
+        self.waiting, self._new = {}, set()
+        if len(self._known) >= KEPT:
+            self._known = {}
+        return videos
+
+    def _store_video(self, captions: tuple[str, list[str]]) -> None:
+        video, texts = captions
+        draft = self._store.draft(video)
+        draft.append(self._array, np.stack([self._known[text] for text in texts]))
+        record, times = self._store.record(video), self._store.times(video)
+        draft.commit(record, times, {self._array: self._provenance})

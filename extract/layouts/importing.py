@@ -23,7 +23,7 @@ from vad.store.arrays import digest_of
 from vad.version import VERSION
 
 from ..outcome import Failures, Outcome
-from ..records import unseen_record
+from ..records import refuse_mix, unseen_record
 from ..sources import Source
 from .checks import Shape, check_labels, common_shape, fit, read_frames, tail_of
 from .finding import Crops, FoundFiles, find_files
@@ -87,7 +87,9 @@ def import_features(
     provenance |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": VERSION}
     array = f"{found.layout.kind}/{name or found.layout.array}"
     task = _Task(FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps)
-    task.check(overwrite)
+    if not overwrite:
+        hint = "choose another --name, another --store, or --overwrite"
+        refuse_mix(task.store, array, provenance, hint=hint)
     task.store.sweep()
     todo = {video: crops for video, crops in found.videos.items() if video not in outcome.failed}
     with meter("import", len(todo), unit="videos", quiet=quiet) as progress:
@@ -126,16 +128,6 @@ class _Task:
     provenance: dict[str, Any]
     crop_axis: int | None
     fps: float
-
-    def check(self, overwrite: bool) -> None:
-        """UsageError if the store holds an array of this name that is made otherwise."""
-        before = self.store.provenance(self.array)
-        if before and (differing := differences(self.provenance, before)) and not overwrite:
-            words = "; ".join(f"{n}: {a!r} now, {b!r} there" for n, (a, b) in differing.items())
-            raise UsageError(
-                f"{self.store.backend} holds {self.array} made with other settings ({words})",
-                hint="choose another --name, another --store, or --overwrite",
-            )
 
     def take(self, video: str, crops: Crops, n_frames: int | None) -> bool:
         """Store one video; False if it is stored as it is."""

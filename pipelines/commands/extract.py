@@ -54,7 +54,7 @@ def command(
 
 def _tell_estimate(videos: list[str], store: str, settings: Settings, *, overwrite: bool) -> None:
     from vad.stages.extract.run import estimate
-    from vad.stages.pipelines.executors.extracting import prepare
+    from vad.stages.pipelines.executors.run import prepare
 
     plan, backbone = prepare(videos, store, settings, settings, overwrite=overwrite)
     size = estimate(plan, backbone, settings)

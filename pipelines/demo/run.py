@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from vad.stages.extract.run import extract
+from vad import extract
 from vad.stages.infer.evaluation.files import save
 from vad.stages.infer.evaluation.result import Evaluation
 from vad.stages.infer.evaluation.run import evaluate

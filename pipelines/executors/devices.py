@@ -1,4 +1,4 @@
-"""Extraction on several GPUs of one machine: a process for each, all into one store."""
+"""A run on several GPUs of one machine: a process for each, all into one store."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import multiprocessing
 import queue
 import signal
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.queues import Queue
-from typing import TYPE_CHECKING
 
 from vad.errors import InternalError, VadError, VideoError
 from vad.stages.extract.outcome import Ended
+from vad.stages.extract.runner import VideoRunner
 from vad.stages.extract.sources import Source
-
-if TYPE_CHECKING:
-    from .extracting import Extraction
 
 POLL_S = 0.5  # between looks at whether the processes live
 
@@ -27,8 +24,10 @@ class _Finished:
     error: VadError | None = None
 
 
-def on_devices(job: Extraction, todo: Sequence[Source], devices: Sequence[str]) -> Generator[Ended]:
-    """Extract videos, each on the device that asks for it first; how each ended.
+def on_devices(
+    runner: VideoRunner, todo: Sequence[Source], devices: Sequence[str]
+) -> Generator[Ended]:
+    """Do videos, each on the device that asks for it first; how each ended.
 
     Decoders are shared out among the devices. Where a process dies, its video is reported as
     `crashed` and the other processes do the rest. Raises what a process raises before its first
@@ -39,11 +38,12 @@ def on_devices(job: Extraction, todo: Sequence[Source], devices: Sequence[str]) 
     ends: Queue[Ended | _Finished] = context.Queue()
     for source in [*todo, *[None] * len(devices)]:
         tasks.put(source)
-    n_workers = max(1, job.settings.workers // len(devices))
-    jobs = [replace(job, settings=replace(job.settings, device=device)) for device in devices]
+    n_workers = max(1, runner.decoding.workers // len(devices))
     processes = [
-        context.Process(target=_work, args=(one, tasks, ends, n_workers), daemon=False)
-        for one in jobs
+        context.Process(
+            target=_work, args=(runner.on(device), tasks, ends, n_workers), daemon=False
+        )
+        for device in devices
     ]
     for process in processes:
         process.start()
@@ -75,17 +75,17 @@ def on_devices(job: Extraction, todo: Sequence[Source], devices: Sequence[str]) 
 
 
 def _work(
-    job: Extraction, tasks: Queue[Source | None], ends: Queue[Ended | _Finished], n_workers: int
+    runner: VideoRunner, tasks: Queue[Source | None], ends: Queue[Ended | _Finished], n_workers: int
 ) -> None:
     """The life of a process: videos as it is ready for them, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
     try:
-        for end in job.each(_sources(tasks), n_workers):
+        for end in runner.each(_sources(tasks), n_workers):
             ends.put(end)
     except VadError as error:
         ends.put(_Finished(error))
     except Exception as error:
-        what = f"the process on {job.settings.device} failed: {type(error).__name__}: {error}"
+        what = f"the process on {runner.device} failed: {type(error).__name__}: {error}"
         ends.put(_Finished(InternalError(what)))
     else:
         ends.put(_Finished())

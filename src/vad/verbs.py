@@ -108,9 +108,9 @@ def extract(
     Raises UsageError for wrong input.
     """
     given = _settings(locals(), ExtractSettings, ExecutorSettings)
-    from .stages.pipelines.executors import extracting
+    from .stages.pipelines.executors import run
 
-    return extracting.extract(videos, store, overwrite=overwrite, quiet=quiet, **given)
+    return run.extract(videos, store, overwrite=overwrite, quiet=quiet, **given)
 
 
 @explained(CaptionSettings, ExecutorSettings)
@@ -149,9 +149,9 @@ def caption(
     Raises UsageError for wrong input.
     """
     given = _settings(locals(), CaptionSettings, ExecutorSettings)
-    from .stages.pipelines.executors import captioning
+    from .stages.pipelines.executors import run
 
-    return captioning.caption(store, videos=videos, overwrite=overwrite, quiet=quiet, **given)
+    return run.caption(store, videos=videos, overwrite=overwrite, quiet=quiet, **given)
 
 
 @explained(TrainSettings)

@@ -110,7 +110,7 @@ def test_check_16_real_videos_make_the_same_objects_as_files(
 @pytest.mark.slow
 def test_check_18_workers_of_a_cluster_fill_a_bucket(s3, videos, tmp_path, files_of):
     pytest.importorskip("ray", reason="Ray is an extra: pip install 'wsvad[ray]'")
-    from vad.stages.pipelines.executors.extracting import extract
+    from vad.stages.pipelines.executors.run import extract
 
     for path in sorted(videos.iterdir())[3:]:
         path.unlink()

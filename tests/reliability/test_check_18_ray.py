@@ -18,7 +18,7 @@ from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
 from vad.stages.pipelines.executors.cluster import Share, longest_first, on_cluster
 from vad.stages.pipelines.executors.dispatch import Dispatch
-from vad.stages.pipelines.executors.extracting import load_for_plan, run_plan
+from vad.stages.pipelines.executors.run import backbone_for_plan, run_plan
 from vad.stages.pipelines.executors.settings import ExecutorSettings, split
 from vad.store import FeatureStore
 from vad.store.verify import verify
@@ -165,7 +165,7 @@ def folder(make_video, tmp_path):
 
 def extract_on_ray(folder, store, **given):
     settings, where = ExtractSettings(), ExecutorSettings(executor="ray")
-    backbone = load_for_plan(settings, where)
+    backbone = backbone_for_plan(settings, where)
     plan = make_plan(find_sources([folder]), store, backbone, settings)
     opened = FeatureStore.create(store)
     return run_plan(plan, opened, backbone, settings, where, quiet=True, **given)

@@ -1,8 +1,8 @@
-"""Captions from files: which of the store's videos they speak of, and those it has not seen.
+"""Captions from files, put on the grid of the store's videos.
 
-A store that is empty, or was made of captions only, takes the videos of the file in: their lengths
-come from a CSV, or from the durations in the file. Any other store gets captions for the videos it
-has; what the file says of others is left out.
+A store that is empty, or was made of captions only, receives the videos that the file names: their
+lengths come from a CSV, or from the durations in the file. Any other store gets captions for the
+videos that it has; captions of other videos are left out.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.names import VideoNames
 from vad.progress import meter
-from vad.store import FeatureStore, VideoRecord, differences
+from vad.store import FeatureStore, VideoRecord
 from vad.version import VERSION
 
 from ..captioners.settings import CaptionSettings
 from ..captioners.table import CaptionerCard
 from ..captioners.written import VideoCaptions, files_of, on_grid, read_captions
 from ..outcome import Failures, Outcome
-from ..records import unseen_record
+from ..records import refuse_mix, unseen_record
 from ..sources import Source
-from .caption_run import store_captions
 
 log = logging.getLogger("vad")
 
-DECODER = "none: captions only"  # of the record of a video that nobody has decoded
+DECODER = "none: captions only"  # in the record of a video that was never decoded
 
 
-def read_into(
+def store_captions_of_files(
     store: FeatureStore,
     card: CaptionerCard,
     settings: CaptionSettings,
@@ -44,7 +43,10 @@ def read_into(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Put the captions of files on the grid of the store's videos."""
+    """Store the captions of files, one per snippet; add to the outcome what became of each video.
+
+    Raises UsageError for files that hold no captions, or none of a video of the store.
+    """
     files = files_of(card.model)
     captions = read_captions(files)
     array = f"captions/{card.name}"
@@ -54,12 +56,9 @@ def read_into(
         "rule": "sentences of half a snippet as one text, held until the next",
         "vad": VERSION,
     }
-    before = store.provenance(array)
-    if before and differences(provenance, before) and not overwrite:
-        raise UsageError(
-            f"{store.backend} holds {array} of other files: {', '.join(before.get('files', {}))}",
-            hint="rename the file, use another --store, or --overwrite",
-        )
+    if not overwrite:
+        hint = "rename the file, use another --store, or --overwrite"
+        refuse_mix(store, array, provenance, hint=hint)
     todo = matched(store, captions, settings)
     todo = {v: c for v, c in todo.items() if overwrite or not _has(store, v, array)}
     lengths = read_lengths(Path(settings.frames)) if settings.frames else {}
@@ -74,7 +73,9 @@ def read_into(
                 outcome.failed[video] = error
                 Failures(store.backend).note(Source(video, files[0]), error)
             else:
-                store_captions(store, video, array, rows, record, times, provenance)
+                draft = store.draft(video)
+                draft.append(array, np.array(rows, dtype=object))
+                draft.commit(record, times, {array: provenance})
                 outcome.done.append(video)
             progress.advance()
 
@@ -100,7 +101,7 @@ def matched(
             f"{next(iter(captions))!r}, it holds {ids[0]!r})"
         )
     if left := len(captions) - len(found):
-        log.warning("%d captioned videos are not in %s", left, store.path)
+        log.warning("%d captioned videos are not in %s", left, store.backend)
     return found
 
 

@@ -1,0 +1,134 @@
+"""`extract` and `caption`, in this process or on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vad.config import build
+from vad.device import names_of_devices
+from vad.progress import Meter
+from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.captioners.settings import CaptionSettings
+from vad.stages.extract.features import LoadBackbone, load_backbone
+from vad.stages.extract.outcome import Ended, Outcome
+from vad.stages.extract.run import Plan, make_plan, run
+from vad.stages.extract.runner import Each, VideoRunner, in_this_process
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import Source, find_sources
+from vad.store import FeatureStore
+
+from .settings import ExecutorSettings, split
+
+log = logging.getLogger("vad")
+
+Videos = Iterable[str | Path] | str | Path
+
+
+def extract(
+    inputs: Videos,
+    store: str | Path = "features.zarr",
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """Extract the features of videos into a store; what is stored already is skipped.
+
+    `settings` are those of `ExtractSettings` and `ExecutorSettings`. Raises UsageError for wrong
+    input; a video that cannot be used is in `Outcome.failed` and in `failures.jsonl`, and does not
+    stop the run.
+    """
+    where, rest = split(settings, where="extract")
+    chosen = build(ExtractSettings, rest, where="extract")
+    plan, backbone = prepare(inputs, store, chosen, where, overwrite=overwrite)
+    return run_plan(plan, FeatureStore.create(store), backbone, chosen, where, quiet=quiet)
+
+
+def prepare(
+    inputs: Videos,
+    store: str | Path,
+    settings: ExtractSettings,
+    where: ExecutorSettings,
+    *,
+    overwrite: bool,
+) -> tuple[Plan, Backbone]:
+    """What an extraction would do, which is logged in one line, and the backbone for it."""
+    sources = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
+    backbone = backbone_for_plan(settings, where)
+    plan = make_plan(sources, store, backbone, settings, overwrite=overwrite)
+    log.info("%d stored, %d to do: %s in %s", len(plan.stored), len(plan.todo), plan.array, store)
+    return plan, backbone
+
+
+def caption(
+    store: str | Path = "features.zarr",
+    *,
+    videos: Videos = (),
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """Caption the videos of a store and embed the captions; what is stored already is skipped.
+
+    videos: files to caption, whether the store has them or not; by default all that it has.
+    `settings` are those of `CaptionSettings` and `ExecutorSettings`. Captions are embedded in this
+    process, whatever the executor. Raises and returns as `extract` does.
+    """
+    from vad.stages.extract.captions.run import caption
+
+    where, rest = split(settings, where="caption")
+    chosen = build(CaptionSettings, rest, where="caption")
+    each = each_on(where, chosen.device)
+    return caption(store, chosen, videos=videos, overwrite=overwrite, quiet=quiet, each=each)
+
+
+def backbone_for_plan(settings: ExtractSettings, where: ExecutorSettings) -> Backbone:
+    """The backbone that a plan is made of. With Ray this machine need not have a GPU."""
+    device = "cpu" if where.executor == "ray" else names_of_devices(settings.device)[0]
+    return load_backbone(replace(settings, device=device))
+
+
+def run_plan(
+    plan: Plan,
+    store: FeatureStore,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    where: ExecutorSettings,
+    *,
+    quiet: bool = False,
+    on_stored: Callable[[str], None] = lambda video: None,
+    load: LoadBackbone = load_backbone,
+) -> Outcome:
+    """Do a plan on the executor; see `vad.stages.extract.run.run`."""
+    each = each_on(where, settings.device)
+    return run(
+        plan, store, backbone, settings, quiet=quiet, on_stored=on_stored, each=each, load=load
+    )
+
+
+def each_on(where: ExecutorSettings, device: str) -> Each:
+    """What does the videos of a run: this process, one for each of several devices, or a cluster.
+
+    device: that of the settings, or several of them.
+    """
+    devices = names_of_devices(device)
+    if where.executor == "local" and len(devices) == 1:
+        return in_this_process
+
+    def elsewhere(runner: VideoRunner, todo: list[Source], progress: Meter) -> Generator[Ended]:
+        from .cluster import on_cluster
+        from .devices import on_devices
+
+        if not todo:
+            return
+        everywhere = [Source(source.id, source.path.absolute()) for source in todo]
+        if where.executor == "local":
+            yield from on_devices(runner, everywhere, devices)
+        else:
+            yield from on_cluster(runner, everywhere, where, device=device)
+
+    return elsewhere
