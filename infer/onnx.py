@@ -1,7 +1,7 @@
-"""Networks as ONNX files, none of which is left that disagrees with PyTorch.
+"""Networks as ONNX files. Every file is compared with PyTorch, and deleted where they disagree.
 
-The graph of a detector holds all that `Run.score` does: scaling, the mean over crops, the mean over
-neighbouring snippets. Any number of snippets goes in.
+The graph of a detector does all that `Run.score` does: scaling, the mean over crops, the mean over
+neighbouring snippets. It takes any number of snippets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ Arrays = Mapping[str, NDArray[np.float32]]  # by the name of the input
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Real input, and what PyTorch makes of it."""
+    """Real input, and the output of PyTorch for it."""
 
     inputs: Arrays
     expected: NDArray[np.float32]
@@ -46,7 +45,7 @@ class Exported:
     """A file that was written and checked."""
 
     path: Path
-    largest_difference: float  # from PyTorch, on the samples
+    largest_difference: float  # between ONNX and PyTorch, on the samples
     n_samples: int
 
 
@@ -57,7 +56,7 @@ class Scorer(nn.Module):
         super().__init__()
         self.detector, self.inputs = run.only.detector, run.only.inputs
         self.kinds = list(run.names)
-        # A weighted mean over neighbours is a convolution; its kernel is what becomes of a 1.
+        # A weighted mean over neighbours is a convolution; an impulse shows its kernel.
         reach = run.only.card.smoothing
         impulse = np.eye(1, 4 * reach + 1, 2 * reach, dtype=np.float32)[0]
         kernel = smooth(impulse, reach)[reach : 3 * reach + 1]
@@ -77,10 +76,10 @@ class Scorer(nn.Module):
 
 
 def export_detector(run: Run, videos: Iterable[Arrays], path: Path) -> Exported:
-    """Write the detector of a run, and check it on the stored streams of videos.
+    """Write the detector of a run, and compare it with PyTorch on the stored streams of videos.
 
-    videos: for each, float32 [snippets, crops, dim] by kind. Raises InternalError, and leaves no
-    file, where ONNX and PyTorch disagree; UsageError where the packages for it are missing.
+    videos: for each, float32 [snippets, crops, dim] by kind of stream. Raises InternalError, and
+    leaves no file, where ONNX and PyTorch disagree; UsageError where the packages are missing.
     """
     samples = [Sample(video, run.score(**video)) for video in videos]
     return export(
@@ -105,9 +104,9 @@ def export(
     *,
     output: str,
     is_dynamic: bool,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
 ) -> Exported:
-    """Write a network whose inputs are those of the samples, and check it on all of them.
+    """Write a network whose inputs are those of the samples, and compare it on all of them.
 
     is_dynamic: the first axis of every input may have any length. Raises as `export_detector`.
     """
@@ -131,7 +130,7 @@ def export(
 
 
 def check_packages() -> None:
-    """UsageError where a package that writes or runs ONNX is missing."""
+    """Raise UsageError where a package that writes or runs ONNX is missing."""
     try:
         import onnxruntime
         import onnxscript

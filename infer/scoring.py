@@ -1,9 +1,8 @@
-"""Stored features and a run in, scores out."""
+"""Scores of stored videos: features and a run in, scores out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,8 @@ from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
 
 from .scores import VideoScores
 
+Streams = dict[str, NDArray[np.floating]]  # by kind, each [snippets, crops, dim]
+
 
 def score_stored(
     store: FeatureStore, run: Run, video_ids: Iterable[str] | None = None
@@ -24,7 +25,7 @@ def score_stored(
     Raises UsageError where the features are not those that the run was trained on.
     """
 
-    def read(video_id: str) -> tuple[str, VideoRecord, NDArray[np.float64], dict[str, Any]]:
+    def read(video_id: str) -> tuple[str, VideoRecord, NDArray[np.float64], Streams]:
         check_features(store, run, video_id)
         streams = read_streams(store, run.names, video_id)
         return video_id, store.record(video_id), store.times(video_id), streams
@@ -42,9 +43,10 @@ def score_stored(
 
 
 def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
-    """UsageError unless a video's features were made as the run's training features were.
+    """Raise UsageError unless the features of a video were made as the training features of a run.
 
-    Of imported weights it is often unknown what they were trained on; then the width must do.
+    How the training features of imported weights were made is often unknown; then only the number
+    of values is compared.
     """
     for stream in run.card.streams.values():
         name, dim, trained = stream.name, stream.dim, stream.provenance
@@ -52,7 +54,7 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
         made = "extract" if stream.kind == "visual" else "caption"
         if stored["shape"][-1] != dim:
             raise UsageError(
-                f"{run.path} reads {name} of {dim} values a snippet, {video_id!r} in "
+                f"{run.path} reads {name} of {dim} values per snippet, {video_id!r} in "
                 f"{store.backend} has {stored['shape'][-1]}",
                 hint=f"{made} the videos as the training videos were",
             )

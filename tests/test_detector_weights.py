@@ -181,7 +181,7 @@ def test_features_of_another_width_are_refused(store: FeatureStore, tmp_path: Pa
     with pytest.raises(UsageError, match="read visual features of 13 values, visual/i3d in .* 12"):
         import_detector(tmp_path / "w.pth", tmp_path / "run", store=store.path)
     run = import_detector(tmp_path / "w.pth", tmp_path / "run")
-    with pytest.raises(UsageError, match="reads visual/i3d of 13 values a snippet, 'v0' in .* 12"):
+    with pytest.raises(UsageError, match=r"reads visual/i3d of 13 values per snippet, 'v0' .* 12"):
         list(score_stored(store, run))
     settings: dict[str, Any] = {"weights": tmp_path / "w.pth", "quiet": True}
     with pytest.raises(UsageError, match="reads features of 13 values, here there are 12; start"):

@@ -156,7 +156,7 @@ def test_a_file_that_holds_no_scores_is_refused(tmp_path, content, message):
         read_scores(path)
 
 
-WRONG = [None, True, -1, 10**15, 1e300, float("nan"), "", "x", [], {}, [[]], {"a": 1}]
+WRONG: list[object] = [None, True, -1, 10**15, 1e300, float("nan"), "", "x", [], {}, [[]], {"a": 1}]
 
 
 def test_whatever_is_changed_in_a_file_of_scores_is_read_or_ends_in_one_line(make_scores, tmp_path):

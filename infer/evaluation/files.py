@@ -44,10 +44,10 @@ def save_comparison(evaluations: Sequence[Evaluation], folder: Path) -> list[Pat
 
 
 def names_of(evaluations: Sequence[Evaluation]) -> tuple[list[str], str]:
-    """What tells results apart, and a note for the titles of plots they are drawn in.
+    """The labels of results in plots, and a note for the titles of these plots.
 
-    Names where they differ, else paths; a result of which something must be said has a star, and
-    the note says what it stands for.
+    Labels are names where these differ, else paths. A result with a stamp has a star, and the note
+    says what the star means.
     """
     names = [evaluation.name for evaluation in evaluations]
     if len(set(names)) < len(names):

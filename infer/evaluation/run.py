@@ -1,8 +1,7 @@
-"""Runs against the frame truth of their test videos.
+"""Measure runs against the frame truth of their test videos.
 
-One run, the runs of a k-fold set pooled into one result, or several runs side by side. What the
-figures were measured on is checked first: every video of the list is stored, none of them was
-trained on, and each has a truth that fits it.
+One run, the runs of a k-fold set pooled into one result, or several runs side by side. The videos
+are checked first: every one is stored, none was trained on, and each has a truth that fits it.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run on the videos that its card lists for a split.
 
-    store defaults to the one trained on; `labels` replaces the card's list by the videos of that
-    file (with that split, where the file has the column). Frame truth is built from the segments
-    and the frames that the store holds, or is the array in the file `truth`, which is checked.
+    The store is by default the one trained on. `labels` is a file whose videos replace those of the
+    card (those of the split, where the file has the column). The frame truth is built from
+    `segments` and the stored number of frames, or taken from the array in the file `truth`.
 
-    Raises UsageError for wrong input, naming the video: one that is not stored, is listed twice,
-    was trained on, or whose truth does not fit it.
+    Raises UsageError for wrong input, and names the video that is not stored, is listed twice, was
+    trained on, or whose truth does not fit it.
     """
     run = Run.open(run_path, device)
     opened = FeatureStore.open(run.find_store(store))
@@ -66,7 +65,7 @@ def evaluate(
 
 
 def pool(folds: Sequence[Evaluation]) -> Evaluation:
-    """The runs of a k-fold set as one result: every video scored by the run that held it out.
+    """Join the runs of a k-fold set: one result, every video scored by the run that held it out.
 
     Raises UsageError unless the runs differ in nothing but the fold, and share no test video.
     """
@@ -101,7 +100,8 @@ def _mean_loss(folds: Sequence[Evaluation]) -> float | None:
 
 
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:
-    """UsageError, naming the first video, unless all were measured on the same videos and truth."""
+    """Raise UsageError unless all were measured on the same videos and truth; it names the first
+    video that differs."""
     first = evaluations[0]
     known = {label.video: t for label, t in zip(first.labels, first.truth, strict=True)}
     for other in evaluations[1:]:
@@ -115,7 +115,9 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
             )
         for video, truth in known.items():
             if not np.array_equal(truth, theirs[video]):
-                raise UsageError(f"{first.path} and {other.path} have another truth for {video!r}")
+                raise UsageError(
+                    f"{first.path} and {other.path} have different truth for {video!r}"
+                )
 
 
 def _labels(run: Run, store: FeatureStore, labels: str | Path | None, split: str) -> list[Label]:
@@ -148,7 +150,7 @@ def _labels(run: Run, store: FeatureStore, labels: str | Path | None, split: str
 def _check_contents(
     run: Run, store: FeatureStore, chosen: Sequence[Label], records: Sequence[VideoRecord]
 ) -> None:
-    """Warn of files that are the same by content under two names; official sets have some."""
+    """Warn of files of the same content under two names; official data sets have some."""
     known: dict[str, str] = {}
     for part in ("train", "validation"):
         for label in run.card.videos.get(part, ()):

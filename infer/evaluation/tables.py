@@ -54,7 +54,7 @@ SECTIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 
 
 class Line(NamedTuple):
-    """A line of the table: a heading has no values."""
+    """A line of the table; a heading has no values."""
 
     name: str
     values: list[str]

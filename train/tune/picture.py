@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from scipy.stats import spearmanr
 
 from vad.files import committed
 
@@ -50,7 +51,7 @@ def strength(found: SearchResult, name: str) -> float:
     if aucs.std() == 0 or len(set(values)) < 2:
         return 0.0
     if isinstance(found.space[name], Range):
-        return float(abs(np.corrcoef(_ranks(np.array(values)), _ranks(aucs))[0, 1]))
+        return float(abs(spearmanr(values, aucs).statistic))
     means = {value: aucs[[v == value for v in values]].mean() for value in set(values)}
     return float(np.std([means[value] for value in values]) / aucs.std())
 
@@ -108,10 +109,3 @@ def _slice(axes: Axes, found: SearchResult, name: str) -> None:
 
 def _complete(found: SearchResult) -> list[Trial]:
     return [trial for trial in found.trials if trial.aucs is not None]
-
-
-def _ranks(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Ranks, equal values sharing theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2)[inverse])
