@@ -1,4 +1,4 @@
-"""Labels and segments damaged at random: every command ends with a code that a person can act on."""
+"""Labels and segments damaged at random: every command ends in an exit code and one line."""
 
 import random
 
