@@ -80,7 +80,8 @@ def swap_two_columns(data, rng):
 
 @damage
 def save_in_another_encoding(data, rng):
-    return data.decode().encode(rng.choice(["utf-16", "utf-8-sig", "utf-32", "cp037"]))
+    text = data.decode("utf-8", "replace")
+    return text.encode(rng.choice(["utf-16", "utf-8-sig", "utf-32", "utf-7"]))
 
 
 def trial(seed, vad, small_run, folder):
