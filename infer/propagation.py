@@ -37,10 +37,12 @@ def propagate(
 
 def _blurred(scores: Scores, sigma_frames: float) -> Scores:
     """The weighted mean of every score [frames] and its neighbours, of those that exist."""
+    from scipy.signal import convolve  # by FFT where that is faster
+
     n = len(scores)
-    reach = min(n - 1, int(np.ceil(REACH * sigma_frames)))
+    reach = int(min(n - 1, np.ceil(REACH * sigma_frames)))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_frames) ** 2)
-    sums = np.convolve(scores.astype(np.float64), weights)[reach : reach + n]
-    counts = np.convolve(np.ones(n), weights)[reach : reach + n]
+    sums = convolve(scores.astype(np.float64), weights)[reach : reach + n]
+    counts = convolve(np.ones(n), weights)[reach : reach + n]
     mean: Scores = np.clip(sums / counts, scores.min(), scores.max()).astype(np.float32)
     return mean

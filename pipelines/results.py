@@ -10,7 +10,7 @@ from types import TracebackType
 import typer
 
 from vad.errors import VideoError
-from vad.files import write_text
+from vad.files import check_writable, write_text
 from vad.progress import meter
 from vad.stages.infer.formats import FORMATS
 from vad.stages.infer.scores import VideoScores, event_dict, exact
@@ -26,6 +26,7 @@ class Results:
 
     A format that has one file for several videos has one only: a folder's report is one page.
     tell: makes the line about a video, from its scores and its files; by default there is none.
+    Raises UsageError where the folder cannot be written, before any work.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class Results:
         quiet: bool = False,
         tell: Callable[[VideoScores, Sequence[Path]], str] | None = None,
     ) -> None:
+        if formats or clips:
+            check_writable(folder)
         self._folder, self._quiet, self._tell = folder, quiet, tell
         self._files = ScoreFiles(folder, formats, clips=clips)
         self._n_clips = 0

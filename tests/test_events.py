@@ -1,6 +1,7 @@
 """Frames of scores, and the events made of them, worked out by hand."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -123,6 +124,16 @@ def test_gaussian_smooths_and_keeps_the_level():
     level = np.full(3, 0.7, np.float32)
     wide = Propagation(propagation="gaussian", sigma=100.0)  # far wider than the video
     assert propagate(level, 40, wide, grid=ClipGrid(), fps=10) == pytest.approx(0.7)
+
+
+def test_smoothing_far_beyond_a_long_video_takes_no_minute():
+    n_frames = 200_000
+    scores = np.random.default_rng(0).random(n_frames // 16)
+    wide = Propagation(propagation="gaussian", sigma=1e300)
+    started = time.monotonic()
+    found = propagate(scores, n_frames, wide, grid=ClipGrid(), fps=25.0)
+    assert time.monotonic() - started < 20
+    assert found == pytest.approx(np.full(n_frames, scores.mean()), abs=1e-5)
 
 
 @pytest.mark.parametrize("propagation", ["hold", "linear", "gaussian"])

@@ -94,6 +94,6 @@ def test_what_is_missing_is_told(small_run, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="holds no video with visual/efficientnet-lite0"):
         list(export_onnx(run, store=empty))
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
-    with pytest.raises(UsageError, match=r"pip install 'vad\[onnx\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'wsvad\[onnx\]'"):
         writing.check_packages()
     assert not (run / "onnx").exists()

@@ -244,6 +244,27 @@ def saved(tmp_path, array):
     return tmp_path / "gt.npy"
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind"), [("(1000000000000,)", "<f8"), ("(-1,)", "|u1"), ("(3,)", "|O"), ("x", "|u1")]
+)
+def test_an_array_whose_header_lies_is_refused_before_memory_is_taken(tmp_path, shape, kind):
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    path = tmp_path / "gt.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(9))
+    with pytest.raises(UsageError, match="gt.npy is not a NumPy array: "):
+        truth_of_file([], [], path)
+
+
+def test_an_annotated_end_beyond_the_video_is_told(caplog):
+    labels, records = [Label(f"v{i}", 1) for i in range(5)], [RECORD] * 5
+    late = [Segment(f"v{i}", 10, RECORD.n_frames + 20) for i in range(4)]
+    truth = truth_of_segments(labels, records, [*late, Segment("v4", 0, 9)], "s.csv")
+    assert [one.sum() for one in truth] == [RECORD.n_frames - 10] * 4 + [9]
+    (said,) = caplog.messages
+    assert said.startswith("s.csv: 4 segments end after the last frame, where they are cut: 'v0' (")
+    assert said.count("'v") == 3
+
+
 def test_an_array_in_the_order_of_the_labels_is_the_truth_of_the_annotations(ucf, tmp_path):
     labels, records, segments = ucf
     array = in_clips(labels, records, segments)

@@ -194,6 +194,30 @@ def test_a_mistake_is_one_line(vad, tmp_path, monkeypatch, args, message):
     assert message in err
 
 
+@pytest.mark.parametrize(
+    "out", ["file/out", "x" * 300, "/proc/vad/out"], ids=["file", "long", "proc"]
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["score", "none.mp4", "--detector", "none"],
+        ["events", "video.json", "--format", "csv"],
+        ["evaluate", "none"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_output_folder_is_tried_before_the_work(
+    vad, make_scores, tmp_path, monkeypatch, command, out
+):
+    monkeypatch.chdir(tmp_path)
+    make_scores([0.9]).save(tmp_path, ["json"])
+    (tmp_path / "file").write_text("no folder")
+    code, _, err = vad(*command, "--out", out)
+    assert code == 2
+    assert "cannot be written" in err.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "video.json"]
+
+
 def test_features_made_another_way_are_refused_with_the_difference(folder, tmp_path):
     other = tmp_path / "five.zarr"
     extract(folder / "videos" / "v0.mp4", other, quiet=True, crops="five")

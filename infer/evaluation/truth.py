@@ -9,6 +9,7 @@ missing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from vad.labels import Label, Segment, frame_truth
 from vad.store import VideoRecord
 
 Bools = NDArray[np.bool_]
+N_NAMED = 3  # videos that a warning names
+
+log = logging.getLogger("vad")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ def truth_of_segments(
 
     Raises UsageError, naming the video, where its label and its segments contradict each other.
     """
+    _tell_late_ends(records, labels, segments, where)
     truth = []
     for label, record in zip(labels, records, strict=True):
         one = frame_truth(label.video, record.n_frames, segments)
@@ -49,6 +54,26 @@ def truth_of_segments(
             raise UsageError(f"{where}: {label.video!r} {why}")
         truth.append(one)
     return truth
+
+
+def _tell_late_ends(
+    records: Sequence[VideoRecord],
+    labels: Sequence[Label],
+    segments: Sequence[Segment],
+    where: str | Path,
+) -> None:
+    n_frames = {label.video: r.n_frames for label, r in zip(labels, records, strict=True)}
+    late = [
+        f"{segment.video!r} (frame {segment.end_frame:,} of {n_frames[segment.video]:,})"
+        for segment in segments
+        if segment.end_frame > n_frames.get(segment.video, segment.end_frame)
+    ]
+    if late:
+        shown = ", ".join(late[:N_NAMED]) + (", ..." if len(late) > N_NAMED else "")
+        log.warning(
+            "%s: %d segments end after the last frame, where they are cut: %s",
+            *(where, len(late), shown),
+        )
 
 
 def truth_of_file(
@@ -91,14 +116,16 @@ def truth_of_file(
 
 
 def _read(path: Path) -> Bools:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except (OSError, ValueError) as error:
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+    try:  # mapped, so that a header that promises more than there is takes no memory
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, OverflowError, EOFError) as error:
         raise UsageError(f"{path} is not a NumPy array: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{path} holds several arrays", hint="give an .npy file")
     flat = np.squeeze(array)
-    if flat.ndim != 1 or not np.isin(flat, (0, 1)).all():
+    if flat.ndim != 1 or flat.dtype.kind not in "biuf" or not np.isin(flat, (0, 1)).all():
         raise UsageError(
             f"{path} has shape {list(array.shape)} and type {array.dtype}; "
             "one 0 or 1 for every frame is needed"

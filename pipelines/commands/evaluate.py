@@ -78,6 +78,7 @@ def command(
 
     vad evaluate runs/fold-* --pool --segments segments.csv
     """
+    from vad.files import check_writable
     from vad.stages.infer.evaluation.files import save, save_comparison
     from vad.stages.infer.evaluation.run import check_comparable, evaluate, pool
     from vad.stages.infer.evaluation.tables import metrics_table, worst_table
@@ -86,19 +87,27 @@ def command(
     runs = runs or [newest_run(None)]
     if truth is None and segments is None:
         segments = Path("segments.csv")
+    beside = Path(os.path.commonpath([run.resolve().parent for run in runs]))
+    if pooled:
+        folder = out or beside / f"folds-{split}"
+    elif len(runs) == 1:
+        folder = out or runs[0] / f"evaluation-{split}"
+    else:
+        folder = out or beside / f"comparison-{split}"
+        for run in runs:
+            check_writable(run / f"evaluation-{split}")
+    check_writable(folder)
     found = [
         evaluate(run, segments, truth=truth, store=store, labels=labels, split=split, device=device)
         for run in runs
     ]
-    beside = Path(os.path.commonpath([run.resolve().parent for run in runs]))
     if pooled:
         found = [pool(found)]
-        save(found[0], folder := out or beside / f"folds-{split}")
+        save(found[0], folder)
     elif len(runs) == 1:
-        save(found[0], folder := out or runs[0] / f"evaluation-{split}")
+        save(found[0], folder)
     else:
         check_comparable(found)
-        folder = out or beside / f"comparison-{split}"
         for run, evaluation in zip(runs, found, strict=True):
             save(evaluation, run / f"evaluation-{split}")
         save_comparison(found, folder)
