@@ -1,16 +1,21 @@
 """The `vad` command: its commands, its errors, its exit codes.
 
-0 done; 2 usage; 3 done, but some videos failed; 70 our fault; 130 interrupted. Results go to
-stdout, all else to stderr. Stages are imported by the command that runs them, so that `vad --help`
-answers at once.
+0 done; 2 usage; 3 done, but some videos failed; 70 our fault; 130 interrupted (Ctrl-C);
+143 terminated (SIGTERM). Results go to stdout, all else to stderr. Stages are imported by the
+command that runs them, so that `vad --help` answers at once.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -73,6 +78,9 @@ importing.command("detector")(import_detector.command)
 app.add_typer(importing, name="import")
 
 
+TERMINATED = 128 + signal.SIGTERM
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"vad {VERSION}")
@@ -93,12 +101,14 @@ def common(
 
 def main() -> None:
     """Run the command line; every error ends as one line and an exit code."""
+    _open_standard_streams()
     log = logging.getLogger("vad")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter())
     log.handlers[:] = [handler]
     try:
-        app()
+        with _terminable():
+            app()
     except VadError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
@@ -111,6 +121,50 @@ def main() -> None:
         _fail(line, InternalError.exit_code)
     finally:
         log.handlers.clear()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what is begun is cleaned up. Exit code 143.
+
+    A second one ends the process at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    is_terminated = False
+
+    def terminate(number: int, _frame: object) -> None:
+        nonlocal is_terminated
+        is_terminated = True
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except SystemExit:
+        if is_terminated:
+            sys.exit(TERMINATED)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _open_standard_streams() -> None:
+    """Point closed standard streams at the null device.
+
+    Otherwise the next file that is opened would get the number of one of them, and output of
+    libraries would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115  # for good
+            setattr(sys, name, stream)
 
 
 def _fail(line: str, code: int) -> None:

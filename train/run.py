@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vad.checkpoints import read_safetensors
@@ -255,7 +255,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors whole or not at all."""
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     with committed(path) as part:
-        save_file(plain, part)
+        part.write_bytes(save(plain))  # save_file would raise no OSError where the disk is full
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ def command(
 ) -> None:
     """Score a live source: one JSON object a line, as it goes.
 
-    Ctrl-C ends it with a last line and exit code 130; a second one ends it at once.
+    Ctrl-C ends it with a last line and exit code 130, SIGTERM with 143; a second one ends it
+    at once.
 
     Examples:
 
@@ -43,9 +44,11 @@ def command(
 
     from vad.verbs import stream
 
-    stop = threading.Event()
+    stop, ended_by = threading.Event(), 0
 
     def end(number: int, _frame: object) -> None:
+        nonlocal ended_by
+        ended_by = number
         stop.set()
         signal.signal(number, signal.default_int_handler)
 
@@ -67,4 +70,4 @@ def command(
     except BrokenPipeError:  # who read the lines has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if stop.is_set():
-        raise typer.Exit(130)
+        raise typer.Exit(128 + ended_by)

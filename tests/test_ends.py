@@ -1,0 +1,117 @@
+"""How a command ends that is terminated, has no standard streams, or finds the disk full."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vad.store import FeatureStore
+from vad.store.verify import verify
+
+
+def start(*args, **how):
+    return subprocess.Popen(
+        [sys.executable, "-m", "vad", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **how,
+    )
+
+
+def wait_for(pattern, folder):
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(pattern)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def test_a_terminated_extraction_leaves_a_whole_store_and_no_temporary_file(make_video, tmp_path):
+    first, store, temporary = make_video("videos/00.mp4", 300), tmp_path / "f.zarr", tmp_path / "t"
+    for number in range(1, 12):
+        os.link(first, tmp_path / "videos" / f"{number:02d}.mp4")
+    temporary.mkdir()
+    process = start(
+        *("extract", tmp_path / "videos", "--store", store, "--workers", "1"),
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    wait_for(".scratch/*/visual", store)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    assert list(temporary.iterdir()) == []
+    assert len(FeatureStore.open(store).ids()) < 12
+    assert verify(store, quiet=True).faults == []
+    assert list((store / ".scratch").iterdir()) == []
+
+
+def test_a_terminated_training_goes_on_where_it_was(small_run, tmp_path):
+    train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
+    train += ("--out", tmp_path / "run", "--epochs")
+    process = start(*train, "100000")
+    wait_for("history.csv", tmp_path / "run")
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    assert (tmp_path / "run" / "state.safetensors").exists()
+    assert not (tmp_path / "run" / "card.json").exists()
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams_change_no_byte_of_a_store(small_run, tmp_path, closed):
+    def close():
+        for number in closed:
+            os.close(number)
+
+    store = tmp_path / "f.zarr"
+    done = subprocess.run(
+        [sys.executable, "-m", "vad", "extract", small_run / "videos", "--store", store],
+        preexec_fn=close,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0
+    report = verify(store, quiet=True)
+    assert (report.n_videos, report.faults) == (4, [])
+
+
+def test_training_on_a_full_disk_names_the_folder_and_leaves_no_run(small_run, tmp_path):
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    process = start(
+        *("train", small_run / "features.zarr", "--labels", small_run / "labels.csv"),
+        *("--out", tmp_path / "run", "--epochs", "1"),
+        preexec_fn=no_large_files,
+    )
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 70
+    assert "Traceback" not in err
+    assert str(tmp_path / "run") in err.splitlines()[-1]
+    assert not (tmp_path / "run" / "card.json").exists()
+
+
+def test_scoring_on_a_full_disk_names_the_folder(small_run, tmp_path):
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    shutil.copytree(small_run / "run", tmp_path / "run")
+    process = start(
+        *("score", "--store", small_run / "features.zarr", "--detector", tmp_path / "run"),
+        *("--out", tmp_path / "scores"),
+        preexec_fn=no_large_files,
+    )
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 70
+    assert "Traceback" not in err
+    assert str(tmp_path / "scores") in err.splitlines()[-1]
+    assert list((tmp_path / "scores").glob(".*")) == []
