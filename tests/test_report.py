@@ -69,7 +69,11 @@ def page(tmp_path):
 
 
 def test_the_page_holds_player_curve_events_captions_and_provenance(scored, page):
-    path, parsed = page(scored(provenance={"features": {"visual/i3d": {"weights": "w"}}}))
+    made = {
+        "features": {"visual/i3d": {"weights": "w"}},
+        "detector": [{"name": "rtfm", "n": [1, 2]}],
+    }
+    path, parsed = page(scored(provenance=made))
     text = path.read_text(encoding="utf-8")
     (data,) = map(json.loads, parsed.text_of("data"))
     assert [(e["start"], e["end"]) for e in data["events"]] == [(1.6, 3.2), (4.8, 6.4)]
@@ -86,6 +90,9 @@ def test_the_page_holds_player_curve_events_captions_and_provenance(scored, page
         "rtfm",
         "0" * 64,
         "visual/i3d",
+        "<dt>weights</dt><dd>w</dd>",
+        "<dt>name</dt><dd>rtfm</dd>",
+        "<dt>n</dt><dd>1, 2</dd>",
     ):
         assert words in text
 
