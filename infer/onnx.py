@@ -56,23 +56,30 @@ class Scorer(nn.Module):
         super().__init__()
         self.detector, self.inputs = run.only.detector, run.only.inputs
         self.kinds = list(run.names)
+        self.reach, self.rule = run.only.card.smoothing, run.only.card.smoothing_rule
         # A weighted mean over neighbours is a convolution; an impulse shows its kernel.
-        reach = run.only.card.smoothing
-        impulse = np.eye(1, 4 * reach + 1, 2 * reach, dtype=np.float32)[0]
-        kernel = smooth(impulse, reach)[reach : 3 * reach + 1]
+        impulse = np.eye(1, 4 * self.reach + 1, 2 * self.reach, dtype=np.float32)[0]
+        kernel = smooth(impulse, self.reach)[self.reach : 3 * self.reach + 1]
         self.register_buffer("kernel", torch.from_numpy(kernel)[None, None])
 
     def forward(self, *streams: Tensor) -> Tensor:
         """visual [snippets, crops, dim], text [snippets, 1, dim] -> [snippets]."""
         bags = (stream.transpose(0, 1)[None] for stream in streams)
         features, sentences = self.inputs(dict(zip(self.kinds, bags, strict=True)))
-        scores: Tensor = self.detector(features, sentences).scores
-        kernel = self.get_buffer("kernel")
-        sums, counts = (
-            F.conv1d(x[None], kernel, padding=kernel.shape[-1] // 2)
-            for x in (scores, torch.ones_like(scores))
-        )
-        return (sums / counts)[0, 0]
+        return self._smoothed(self.detector(features, sentences).scores[None])[0, 0]
+
+    def _smoothed(self, scores: Tensor) -> Tensor:
+        """`smooth` of scores [1, 1, snippets]."""
+        if self.rule == "centred" or self.reach == 0:
+            kernel = self.get_buffer("kernel")
+            sums, counts = (
+                F.conv1d(x, kernel, padding=kernel.shape[-1] // 2)
+                for x in (scores, torch.ones_like(scores))
+            )
+            return sums / counts
+        stride = 1 if self.rule == "slide" else self.reach
+        means = F.avg_pool1d(F.pad(scores, (0, self.reach - 1)), self.reach, stride)
+        return means.repeat_interleave(stride, -1)[..., : scores.shape[-1]]
 
 
 def export_detector(run: Run, videos: Iterable[Arrays], path: Path) -> Exported:

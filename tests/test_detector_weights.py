@@ -15,9 +15,9 @@ from vad.config import build, options
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.scoring import score_stored
-from vad.stages.train.detectors import DETECTORS, Detector, create_detector
+from vad.stages.train.detectors import DETECTORS, Detector, create_detector, from_published
 from vad.stages.train.presets import PRESETS, split_settings
-from vad.stages.train.run import Run
+from vad.stages.train.run import Run, smooth
 from vad.stages.train.settings import TrainSettings
 from vad.stages.train.training import train
 from vad.stages.train.weights import import_detector, read_weights
@@ -129,7 +129,7 @@ def test_an_imported_run_scores_as_the_published_weights_do(
     ).eval()
     weights = {n: w for n, w in original.state_dict().items() if n != "dictionary"}
     torch.save(weights, tmp_path / "w.pth")
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"fusion": "add"} if name == "tevad" else {}
     for array, values in arrays.items():
         np.save(tmp_path / f"{array}.npy", values)
         given[array] = tmp_path / f"{array}.npy"
@@ -243,3 +243,81 @@ def test_what_is_given_beside_a_preset_wins() -> None:
         split_settings({"preset": "tevad-ped2", "detector": "rtfm"})
     with pytest.raises(UsageError, match="no preset named 'tevad-ped'; .* mean 'tevad-ped2'"):
         split_settings({"preset": "tevad-ped"})
+
+
+# --- what was not equal to the published, to the last case
+
+
+def test_bnwvad_averages_the_product_of_distance_and_score_over_crops(tmp_path: Path) -> None:
+    """Also for videos that are long enough to be scored a crop at a time."""
+    detector = published("bnwvad", width=8)
+    torch.save(detector.state_dict(), tmp_path / "w.pth")
+    run = import_detector(tmp_path / "w.pth", tmp_path / "run")
+    for n_snippets in (7, 1100):
+        visual = np.random.default_rng(0).normal(size=(n_snippets, 5, DIM)).astype(np.float32)
+        anomalies = []
+        with torch.inference_mode():
+            for crop in range(5):  # as the released test does: each crop by itself
+                parts = detector(torch.from_numpy(visual[None, :, crop]).unsqueeze(1)).parts
+                anomalies.append((parts["first"] + parts["second"]) * parts["normal_scores"])
+        anomaly = torch.stack(anomalies).mean(0)[0, 0].numpy()
+        np.testing.assert_allclose(run.score(visual), anomaly / (1 + anomaly), atol=1e-5)
+
+
+def test_s3r_of_other_widths_has_classifiers_of_a_quarter_and_a_sixteenth() -> None:
+    shapes = {
+        n: list(w.shape) for n, w in create_detector("s3r", visual_dim=64).state_dict().items()
+    }
+    for classifier in ("video_classifier", "macro_classifier.mlp"):
+        assert shapes[f"{classifier}.0.weight"] == [16, 64]
+        assert shapes[f"{classifier}.3.weight"] == [4, 16]
+        assert shapes[f"{classifier}.6.weight"] == [1, 4]
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_run_of_our_own_is_started_from_with_its_components_and_its_one_layer(
+    store: FeatureStore, tmp_path: Path, what: str
+) -> None:
+    first = train(store.path, labels(store), tmp_path / "first", epochs=1, components=3, quiet=True)
+    assert first.only.card.settings["layers"] == 1
+    weights = tmp_path / "first" / ("members/0/detector.safetensors" if what == "file" else "")
+    given: dict[str, Any] = {"weights": str(weights), "lr": 0.0, "epochs": 1, "quiet": True}
+    again = train(store.path, labels(store), tmp_path / "again", **given)
+    visual = store.read("v1", "visual/i3d")
+    np.testing.assert_allclose(again.score(visual), first.score(visual), atol=0.05)
+    for name, weight in first.only.detector.named_parameters():
+        torch.testing.assert_close(again.only.detector.get_parameter(name), weight)
+    made = from_published(weights)
+    for name, weight in first.only.detector.state_dict().items():
+        torch.testing.assert_close(made.state_dict()[name], weight)
+
+
+def test_training_asks_for_what_weights_do_not_tell(store: FeatureStore, tmp_path: Path) -> None:
+    torch.save(published("pel4vad", t_step=3).state_dict(), tmp_path / "xd.pth")
+    torch.save(published("tevad", fusion="product").state_dict(), tmp_path / "tevad.pth")
+    for file, asked in (("xd.pth", "window nor norm"), ("tevad.pth", "fusion")):
+        given: dict[str, Any] = {"weights": str(tmp_path / file), "quiet": True}
+        with pytest.raises(UsageError, match=f"do not tell the setting {asked}; give them"):
+            train(store.path, labels(store), tmp_path / "r", **given)
+        with pytest.raises(UsageError, match=f"do not tell the setting {asked}; give them"):
+            import_detector(tmp_path / file, tmp_path / "r")
+    training, own = split_settings({"weights": str(tmp_path / "tevad.pth"), "fusion": "product"})
+    assert (training.detector, own["fusion"]) == ("tevad", "product")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    weights = published("topk").state_dict()
+    weights["score.weight"][0, 2] = value
+    torch.save(weights, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="score.weight holds values that are not finite"):
+        import_detector(tmp_path / "w.pth", tmp_path / "run")
+
+
+def test_scores_are_smoothed_as_pel4vad_does_in_its_test() -> None:
+    scores = np.array([1, 2, 3, 4, 5], np.float32)
+    assert smooth(scores, 2, "slide").tolist() == [1.5, 2.5, 3.5, 4.5, 2.5]  # zeros after the end
+    assert smooth(scores, 2, "fixed").tolist() == [1.5, 1.5, 3.5, 3.5, 2.5]
+    assert smooth(scores, 8, "fixed").tolist() == [1.875] * 5
+    training, _ = split_settings({"preset": "pel4vad-xd-violence"})
+    assert (training.smoothing, training.smoothing_rule) == (8, "fixed")

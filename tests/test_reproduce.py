@@ -11,9 +11,8 @@ import torch
 from vad.datasets import DATASETS
 from vad.errors import UsageError
 from vad.stages.pipelines.reproduce.plan import make_plan
-from vad.stages.pipelines.reproduce.rows import FIGURES, ROWS, find_published
+from vad.stages.pipelines.reproduce.rows import FEATURES, FIGURES, ROWS, find_published
 from vad.stages.pipelines.reproduce.run import reproduce
-from vad.stages.pipelines.reproduce.sources import FEATURES
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.detectors.table import find_row
 from vad.stages.train.presets import split_settings

@@ -22,7 +22,7 @@ from vad.labels import Label
 from vad.version import VERSION
 
 from .detectors.table import find_row
-from .settings import MAX_SMOOTHING, TrainSettings
+from .settings import MAX_SMOOTHING, SmoothingRule, TrainSettings
 
 SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
 CARD = "card.json"
@@ -64,6 +64,7 @@ class Member:
     text_dim: int | None
     streams: tuple[Stream, ...]
     smoothing: int = 0  # see `run.smooth`
+    smoothing_rule: SmoothingRule = "centred"
     weight: float = 1.0  # in the score of the run
 
     def __post_init__(self) -> None:
@@ -290,9 +291,12 @@ class _Card1:
 def _of_schema_1(document: Mapping[str, object]) -> Card:
     """A card of one member; ValueError names the field that is wrong."""
     old = parse(_Card1, document)
+    settings = dict(old.detector.settings)
+    if old.detector.name == "s3r":  # its classifier had this width for features of any width
+        settings.setdefault("hidden", 512)
     member = Member(
         old.detector.name,
-        old.detector.settings,
+        settings,
         old.detector.visual_dim,
         old.detector.text_dim,
         old.features.streams,

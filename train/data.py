@@ -25,7 +25,7 @@ from .detectors.published import fill
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import KINDS, Inputs, Scaling, choose_streams, stored_streams
-from .weights import read_weights, recognised
+from .weights import read_scalings, read_weights, recognised
 
 COMPONENTS_A_VIDEO = 2  # of the features, as many as a training video can be asked to tell apart
 
@@ -136,7 +136,18 @@ def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
 
 
 def _inputs(bags: Bags, settings: TrainSettings) -> Inputs:
-    scalings = {kind: _scaling(bags.rows(kind), len(bags), settings) for kind in bags.streams}
+    own = read_scalings(settings.weights) if settings.weights else {}
+    scalings = {
+        kind: own.get(kind) or _scaling(bags.rows(kind), len(bags), settings)
+        for kind in bags.streams
+    }
+    for kind, scaling in scalings.items():
+        if scaling.features_dim not in (None, bags.widths[kind]):
+            raise UsageError(
+                f"{settings.weights} reads {kind} features of {scaling.features_dim} values, here "
+                f"there are {bags.widths[kind]}",
+                hint="start from weights that were trained on such features",
+            )
     return Inputs(scalings, apart=find_row(settings.detector).text and len(scalings) == len(KINDS))
 
 

@@ -28,7 +28,7 @@ from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import committed
 
-from .card import CARD, Card, Member, read_card
+from .card import CARD, Card, Member, SmoothingRule, read_card
 from .detectors import Detector, create_detector
 from .streams import KINDS, Inputs, Scaling
 
@@ -97,8 +97,8 @@ class TrainedMember:
             {stream.kind: streams[stream.kind] for stream in self.card.streams}
         )
         parts = features.split(1, dim=1) if features.shape[2] > LONG_SNIPPETS else (features,)
-        scores = torch.stack([self.detector(part, sentences).scores[0] for part in parts]).mean(0)
-        return smooth(scores.float().cpu().numpy(), self.card.smoothing)
+        scores = self.detector.join_crops([self.detector(part, sentences) for part in parts])[0]
+        return smooth(scores.float().cpu().numpy(), self.card.smoothing, self.card.smoothing_rule)
 
 
 def _create(card: Member) -> Detector:
@@ -242,13 +242,26 @@ def weights_file(run: Path, index: int) -> Path:
     return old if index == 0 and old.exists() and not path.exists() else path
 
 
-def smooth(scores: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """Mean of every score [snippets] and those within `reach`, the nearer the more; fewer at the
-    ends. A reach of 1 weighs them 1, 2, 1."""
-    window = np.bartlett(2 * reach + 3)[1:-1]
-    sums = np.convolve(scores, window)[reach : reach + len(scores)]
-    counts = np.convolve(np.ones(len(scores)), window)[reach : reach + len(scores)]
-    return np.asarray(sums / counts, np.float32)
+def smooth(
+    scores: NDArray[np.float32], reach: int, rule: SmoothingRule = "centred"
+) -> NDArray[np.float32]:
+    """Scores [snippets] averaged over time; a reach of 0 leaves them.
+
+    "centred": the mean of every score and those within `reach`, the nearer the more; fewer at the
+    ends; a reach of 1 weighs them 1, 2, 1. The other two are PEL4VAD's at test time, which take
+    zeros after the end: "slide" is the mean of a score and the `reach` - 1 after it, "fixed" that
+    of its block of `reach` scores.
+    """
+    if rule == "centred" or reach == 0:
+        window = np.bartlett(2 * reach + 3)[1:-1]
+        sums = np.convolve(scores, window)[reach : reach + len(scores)]
+        counts = np.convolve(np.ones(len(scores)), window)[reach : reach + len(scores)]
+        return np.asarray(sums / counts, np.float32)
+    padded = np.pad(scores.astype(np.float64), (0, reach - 1))
+    if rule == "slide":
+        return np.convolve(padded, np.full(reach, 1 / reach), "valid").astype(np.float32)
+    blocks = padded[: len(padded) // reach * reach].reshape(-1, reach).mean(1)
+    return np.repeat(blocks, reach)[: len(scores)].astype(np.float32)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

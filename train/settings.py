@@ -9,6 +9,7 @@ from typing import Literal
 from vad.config import option
 
 MAX_SMOOTHING = 1000  # snippets
+SmoothingRule = Literal["centred", "slide", "fixed"]
 
 _features = partial(option, panel="Features")
 _videos = partial(option, panel="Videos")
@@ -68,6 +69,11 @@ class TrainSettings:
         "a snippet's score is the mean over this many neighbours on either side",
         minimum=0,
         maximum=MAX_SMOOTHING,
+    )
+    smoothing_rule: Literal["centred", "slide", "fixed"] = _training(
+        "centred",
+        "centred: those neighbours, the nearer the more; as in PEL4VAD's test, slide: the mean of "
+        "this many scores from a snippet on, fixed: of blocks of this many",
     )
     allow_random: bool = _compute(False, "train on features of random weights, for tests")
     device: str = _compute("auto", "auto, cpu, cuda or cuda:1")

@@ -115,6 +115,7 @@ def _planned(
         text_dim,
         data.streams(),
         smoothing=settings.smoothing,
+        smoothing_rule=settings.smoothing_rule,
     )
     return Card(
         (member,),

@@ -20,10 +20,19 @@ from vad.errors import UsageError
 from vad.files import sha256_of
 from vad.store import FeatureStore
 
-from .card import CARD, Card, Imported, Member, Selection, Stream, now
+from .card import CARD, Card, Imported, Member, Selection, Stream, now, read_card
 from .detectors import create_detector, find_row
 from .detectors.published import Sizes, check_asked, fill, sizes_of, unwrap
-from .run import Run, TrainedMember, store_hint, weights_file
+from .run import (
+    PREFIXES,
+    WEIGHTS,
+    Run,
+    TrainedMember,
+    member_folder,
+    store_hint,
+    weights_file,
+    with_prefix,
+)
 from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
 
 USUAL = {"visual": "visual/i3d", "text": "text/simcse"}  # what most published weights were made for
@@ -36,11 +45,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     hold beside the detector. Raises UsageError for files that are missing, damaged or no weights,
     that hold pickled objects, which would run code when loaded, or numbers that are not finite.
     """
-    path = Path(path)
-    if (path / CARD).is_file():
-        path = weights_file(path, 0)
-    if not path.is_file():
-        raise UsageError(f"no file {path}", hint="name a file of weights, or the folder of a run")
+    path = _file(path)
     weights = unwrap(read_weights_file(path))
     for name, weight in weights.items():
         if not bool(weight.isfinite().all()):
@@ -48,17 +53,54 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def recognised(path: str | Path, detector: str | None = None) -> tuple[str, Sizes]:
-    """Whose weights a file holds, and what their shapes tell of the detector's sizes.
+def read_scalings(path: str | Path) -> dict[str, Scaling]:
+    """How a run of our own scales the features that its weights read, by kind; empty for others."""
+    tensors = read_weights_file(_file(path))
+    parts = {kind: with_prefix(tensors, prefix) for kind, prefix in PREFIXES.items()}
+    return {kind: Scaling.from_tensors(part) for kind, part in parts.items() if part}
 
-    Raises UsageError where they are of another detector than the one asked for.
+
+def recognised(path: str | Path, detector: str | None = None) -> tuple[str, Sizes]:
+    """Whose weights a file holds or a run of our own, and the sizes and settings of the detector.
+
+    Those of a run are in its card, those of other files are read off the shapes. Raises UsageError
+    where they are of another detector than the one asked for.
     """
-    name, sizes = sizes_of(read_weights(path))
+    if member := _own_member(_file(path)):
+        sizes = Sizes(member.visual_dim, member.text_dim, dict(member.settings))
+        name = member.detector
+    else:
+        name, sizes = sizes_of(read_weights(path))
     if detector not in (None, name):
         raise UsageError(
             f"{path} holds weights of {name}, not of {detector}", hint=f"--detector {name}"
         )
     return name, sizes
+
+
+def _file(path: str | Path) -> Path:
+    """The weights file that is named, or that of a run of one member."""
+    path = Path(path)
+    if (path / CARD).is_file():
+        if len(read_card(path).members) > 1:
+            raise UsageError(
+                f"{path} has several members", hint=f"name one: {member_folder(path, 0) / WEIGHTS}"
+            )
+        path = weights_file(path, 0)
+    if not path.is_file():
+        raise UsageError(f"no file {path}", hint="name a file of weights, or the folder of a run")
+    return path
+
+
+def _own_member(file: Path) -> Member | None:
+    """The member of a run of our own whose weights a file is."""
+    above = [file.parent, *file.parents[2:3]]  # of vad 0.1.0, and of members/N/
+    run = next((folder for folder in above if (folder / CARD).is_file()), None)
+    if run is None or file.name != WEIGHTS:
+        return None
+    index = int(file.parent.name) if file.parent.name.isdecimal() else 0
+    members = read_card(run).members
+    return members[index] if index < len(members) and weights_file(run, index) == file else None
 
 
 def read_dictionary(path: str | Path) -> NDArray[np.float32]:

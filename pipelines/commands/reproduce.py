@@ -13,7 +13,7 @@ from ..options import Assign, Json
 
 if TYPE_CHECKING:
     from ..reproduce.plan import Plan
-    from ..reproduce.rows import Row
+    from ..reproduce.rows import PublishedRow
 
 
 def command(
@@ -87,7 +87,7 @@ def command(
     typer.echo(json.dumps(result.to_dict()) if as_json else result.table())
 
 
-def _description(name: str, row: Row, plan: Plan) -> str:
+def _description(name: str, row: PublishedRow, plan: Plan) -> str:
     lines = [f"{name}: {row.source}", _figures(row.figures)]
     lines += ["", *map(str, plan.steps)] if plan.steps else []
     lines += ["", *(f"note: {caveat}" for caveat in row.caveats)]

@@ -10,8 +10,7 @@ from pathlib import Path
 from vad.datasets import DATASETS
 from vad.stages.train.card import Card
 
-from .rows import Row
-from .sources import FEATURES, LISTS, Features
+from .rows import FEATURES, LISTS, PublishedFeatures, PublishedRow
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Plan:
 
 
 def make_plan(
-    row: Row,
+    row: PublishedRow,
     out: Path,
     *,
     root: Path,
@@ -91,8 +90,8 @@ def make_plan(
 
 
 def _needs(
-    row: Row,
-    source: Features,
+    row: PublishedRow,
+    source: PublishedFeatures,
     lists: Path,
     features: Path | None,
     text: Path | None,
@@ -121,7 +120,7 @@ def _there(path: Path | None) -> bool:
     return path is not None and path.exists()
 
 
-def departures(row: Row, card: Card, settings: Sequence[str]) -> list[str]:
+def departures(row: PublishedRow, card: Card, settings: Sequence[str]) -> list[str]:
     """In what a run differs from the row beside what its caveats say, by its card."""
     source, found = FEATURES[row.features], []
     if stream := card.streams.get("visual"):

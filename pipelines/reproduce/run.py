@@ -16,8 +16,7 @@ from vad.files import write_json
 from vad.stages.train.card import read_card
 
 from .plan import Plan, Step, departures, make_plan
-from .rows import FIGURES, Row, find_published
-from .sources import FEATURES
+from .rows import FEATURES, FIGURES, PublishedRow, find_published
 
 log = logging.getLogger("vad")
 
@@ -30,7 +29,7 @@ class Result:
     """Measured beside published, in percent, and all that is to be said of the comparison."""
 
     name: str
-    row: Row
+    row: PublishedRow
     plan: Plan
     measured: dict[str, float | None]
     counts: tuple[int, int]  # anomalous frames, frames
@@ -113,7 +112,7 @@ def _run(step: Step) -> None:
         raise VadError(f"{step} ended with exit code {done.returncode}")
 
 
-def _compare(name: str, row: Row, plan: Plan, settings: Sequence[str]) -> Result:
+def _compare(name: str, row: PublishedRow, plan: Plan, settings: Sequence[str]) -> Result:
     metrics = json.loads((plan.run / "evaluation-test" / "metrics.json").read_text("utf-8"))
     card = read_card(plan.run)
     measured: dict[str, float | None] = {}

@@ -183,6 +183,7 @@ def train(
     components: int | None = None,
     form: Literal["paper", "published"] | None = None,
     smoothing: int | None = None,
+    smoothing_rule: Literal["centred", "slide", "fixed"] | None = None,
     allow_random: bool = False,
     device: str = "auto",
 ) -> Run:
@@ -238,6 +239,7 @@ def tune(
     components: int | None = None,
     form: Literal["paper", "published"] | None = None,
     smoothing: int | None = None,
+    smoothing_rule: Literal["centred", "slide", "fixed"] | None = None,
     allow_random: bool = False,
     device: str = "auto",
 ) -> SearchResult:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vad.config import build
@@ -69,22 +70,30 @@ def create_detector(
 
 
 def from_published(
-    state_dict: Mapping[str, Any],
+    state_dict: Mapping[str, Any] | str | Path,
     *,
     settings: Mapping[str, Any] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
 ) -> Detector:
     """A detector, in eval mode, from weights as their authors published them.
 
-    The detector is recognised by its keys; widths and modes are read off the shapes. settings and
-    arrays are what those do not tell, as for `create_detector`. Raises UsageError for weights of
-    no known detector, and for missing or left-over keys.
+    state_dict may also be a file of weights, or the folder of a run of our own, whose scaling of
+    the features is left out. The detector is recognised by its keys; widths and modes are read off
+    the shapes. settings and arrays are what those do not tell, as for `create_detector`.
+
+    Raises UsageError for weights of no known detector, and for missing or left-over keys.
     """
     from .published import check_asked, fill, sizes_of, unwrap
 
-    weights = unwrap(state_dict)
-    name, sizes = sizes_of(weights)
     settings = settings or {}
+    if isinstance(state_dict, Mapping):
+        weights = unwrap(state_dict)
+        name, sizes = sizes_of(weights)
+    else:
+        from ..weights import read_weights, recognised
+
+        weights = read_weights(state_dict)
+        name, sizes = recognised(state_dict)
     check_asked(name, sizes, settings)
     detector = create_detector(
         name,

@@ -7,6 +7,8 @@ github.com/cool-xuan/BN-WVAD (4fa3a5d) to 1e-4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -56,7 +58,7 @@ def mahalanobis(x: Tensor, norm: BatchNorm) -> Tensor:
 class BNWVAD(Detector):
     """Embedding and transformer as UR-DMU's, and the head. A crop of a video is a sample.
 
-    The anomaly of a snippet is its distances times its score, each a mean over crops: without an
+    The anomaly of a snippet is the mean over crops of its distances times its score: without an
     upper bound. `scores` are anomaly / (1 + anomaly), in the same order and in [0, 1); the anomaly
     itself is in `parts`.
     """
@@ -75,10 +77,14 @@ class BNWVAD(Detector):
         x = self.selfatt(self.embedding(batch.channels(batch.visual), mask), mask)
         rows = self.normal_head(x.transpose(1, 2), mask)
         scores, first, second = (batch.unflatten(values) for values in rows)
-        anomaly = batch.blank((first + second).mean(1) * scores.mean(1))
+        anomaly = batch.blank(((first + second) * scores).mean(1))
         parts = {"normal_scores": scores, "first": first, "second": second, "anomaly": anomaly}
         magnitudes = batch.blank(magnitude(batch.unflatten(x)))
-        return Output(anomaly / (1 + anomaly), magnitudes, batch.lengths, parts)
+        return Output(bounded(anomaly), magnitudes, batch.lengths, parts)
+
+    def join_crops(self, outputs: Sequence[Output]) -> Tensor:
+        """Scores [videos, snippets] of all crops: the mean of their anomalies, bounded after it."""
+        return bounded(torch.stack([output.parts["anomaly"] for output in outputs]).mean(0))
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
         """Small scores in normal videos, and for each normalisation a triplet. Both forms agree.
@@ -117,6 +123,11 @@ class BNWVAD(Detector):
         dealt = dealt[dealt >= 0]
         n = min(int(selected.sum()), len(dealt))
         return relu(1 + dealt[:n] - far[selected][:n]).mean()
+
+
+def bounded(anomaly: Tensor) -> Tensor:
+    """Anomalies from 0 upwards to scores in [0, 1), in the same order."""
+    return anomaly / (1 + anomaly)
 
 
 def rank(values: Tensor, dim: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -104,6 +104,11 @@ class Detector(nn.Module):
         if form == "published":
             self._check_published(labels)
         return self.terms(output, labels, form)
+
+    def join_crops(self, outputs: Sequence[Output]) -> Tensor:
+        """Scores [videos, snippets] of all crops, from the outputs of each crop by itself: what
+        `forward` gives for all of them at once. Long videos are scored so."""
+        return torch.stack([output.scores for output in outputs]).mean(0)
 
     def hold(self, name: str, array: ArrayLike | None, dim: int) -> None:
         """Keep an array [rows, dim] beside the weights, as the buffer `name`.

@@ -40,6 +40,20 @@ def by_shape(name: str, *, width: bool = False) -> Callable[[Weights], Sizes]:
     return read
 
 
+def rtfm_sizes(weights: Weights) -> Sizes:
+    """Feature width, channels of a branch, and the layers of the classifier."""
+    width, dim = weights["Aggregate.conv_1.0.weight"].shape[:2]
+    layers = sum(f"fc{n}.weight" in weights for n in (1, 2, 3))
+    return Sizes(dim, settings={"width": width, "layers": layers})
+
+
+def s3r_sizes(weights: Weights) -> Sizes:
+    """Feature width, channels of a branch, and the first width of the classifiers."""
+    width, dim = weights["video_embedding.0.conv_1.0.weight"].shape[:2]
+    hidden = weights["video_classifier.0.weight"].shape[0]
+    return Sizes(dim, settings={"width": width, "hidden": hidden})
+
+
 def tevad_sizes(weights: Weights) -> Sizes:
     """Both feature widths, and the fusion by which layers are there."""
     visual_dim = weights["Aggregate.conv_4.0.weight"].shape[1]
@@ -47,8 +61,8 @@ def tevad_sizes(weights: Weights) -> Sizes:
     fused_dim = weights["fc1.weight"].shape[1]
     if "fc_vis.weight" in weights:
         fusion = "add_up"
-    elif "fc0.weight" in weights:
-        fusion = "add"  # or product: the shapes are the same, and add is what was published
+    elif "fc0.weight" in weights:  # add and product have the same layers
+        return Sizes(visual_dim, text_dim, asked=("fusion",))
     elif fused_dim == visual_dim + text_dim:
         fusion = "concat"
     else:
@@ -84,14 +98,10 @@ class Mark:
 # The first that fits: a detector whose keys hold another's stands above it.
 MARKS = (
     Mark("mgfn", "stages.0.0.layers.0.0.weight", by_shape("to_tokens.weight", width=True)),
-    Mark(
-        "s3r",
-        "en_normal.en_normal_module.query_embedding.weight",
-        by_shape("video_embedding.0.conv_1.0.weight", width=True),
-    ),
+    Mark("s3r", "en_normal.en_normal_module.query_embedding.weight", s3r_sizes),
     Mark("etevad", "Aggregate_text.pdc_block.fuse.weight", tevad_sizes),
     Mark("tevad", "Aggregate_text.conv_1.0.weight", tevad_sizes),
-    Mark("rtfm", "Aggregate.conv_1.0.weight", by_shape("Aggregate.conv_1.0.weight", width=True)),
+    Mark("rtfm", "Aggregate.conv_1.0.weight", rtfm_sizes),
     Mark("saa", "attn.attention.0.weight", by_shape("aggregate.conv_1.0.weight", width=True)),
     Mark("urdmu", "Amemory.memory_block", urdmu_sizes),
     Mark("bnwvad", "normal_head.bn1.weight", by_shape("embedding.conv_1.0.weight", width=True)),

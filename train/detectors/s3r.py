@@ -88,8 +88,9 @@ class S3R(Detector):
         self.macro_embedding = embedding(dim, width, p_drop)
         self.video_projection = conv_norm_relu(dim, dim, kernel=3).requires_grad_(False)
         self.macro_projection = conv_norm_relu(dim, dim, kernel=3).requires_grad_(False)
-        self.video_classifier = classifier(dim, p_drop)
-        self.macro_classifier = nn.ModuleDict({"mlp": classifier(dim, p_drop)})
+        hidden = settings.hidden or max(1, dim // 4)
+        self.video_classifier = classifier(dim, hidden, p_drop)
+        self.macro_classifier = nn.ModuleDict({"mlp": classifier(dim, hidden, p_drop)})
         xavier(self)
 
     def run(self, batch: Batch) -> Output:
@@ -128,16 +129,17 @@ def embedding(dim: int, width: int, p_drop: float) -> Layers:
     return Layers(network, nn.Dropout(p_drop))
 
 
-def classifier(dim: int, p_drop: float) -> nn.Sequential:
-    """Per snippet: dim -> 512 -> 128 -> 1, sigmoid."""
+def classifier(dim: int, hidden: int, p_drop: float) -> nn.Sequential:
+    """Per snippet: dim -> hidden -> hidden / 4 -> 1, sigmoid."""
+    narrow = max(1, hidden // 4)
     return nn.Sequential(
-        nn.Linear(dim, 512),
+        nn.Linear(dim, hidden),
         nn.ReLU(),
         nn.Dropout(p_drop),
-        nn.Linear(512, 128),
+        nn.Linear(hidden, narrow),
         nn.ReLU(),
         nn.Dropout(p_drop),
-        nn.Linear(128, 1),
+        nn.Linear(narrow, 1),
         nn.Sigmoid(),
     )
 

@@ -40,6 +40,12 @@ class S3RSettings(MagnitudeSettings):
     """S3R (Wu et al., ECCV 2022)."""
 
     width: int = option(512, "channels of a branch of the temporal networks", minimum=1)
+    hidden: int | None = option(
+        None,
+        "width of the first layer of the classifiers, of which the second has a quarter; by "
+        "default a quarter of the features",
+        minimum=1,
+    )
     macro: float = option(1.0, "weight of the term that what is rebuilt is normal", minimum=0)
     atoms: float = option(
         50.0, "size of the dictionary, in percent of the normal training videos", maximum=100

@@ -67,7 +67,7 @@ DETECTORS: dict[str, DetectorRow] = {
         S3RSettings,
         "what a dictionary of normal videos cannot rebuild (see `vad.stages.train.detectors.s3r`)",
         "Wu et al., ECCV 2022",
-        small={"width": 32, "share": 0.25},
+        small={"width": 32, "share": 0.25, "hidden": 512},
         arrays=("dictionary",),
     ),
     "tevad": DetectorRow(
