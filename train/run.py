@@ -28,8 +28,9 @@ from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import committed
 
-from .card import CARD, Card, Member, SmoothingRule, read_card
+from .card import CARD, Card, Member, read_card
 from .detectors import Detector, create_detector
+from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
 WEIGHTS = "detector.safetensors"
