@@ -6,7 +6,10 @@ a folder of its own; `vad score` takes the newest finished run.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
@@ -41,15 +44,30 @@ def train(
     """`vad.train`, with settings by name, also those of the detector."""
     given = with_detector(settings)
     named = RUNS / str(given.get("preset") or given.get("detector") or TrainSettings.detector)
-    return training.train(
-        store,
-        labels_of(store, labels),
-        out or (named if overwrite else free_folder(named)),
-        resume=resume,
-        overwrite=overwrite,
-        quiet=quiet,
-        **given,
-    )
+    path = labels_of(store, labels)
+    folder = Path(out) if out else named if overwrite else free_folder(named)
+    with _claimed(folder):
+        return training.train(
+            store, path, folder, resume=resume, overwrite=overwrite, quiet=quiet, **given
+        )
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes from training into the same folder; a lock ends with its process."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process is training into {folder}", hint="choose another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def with_detector(settings: dict[str, Any]) -> dict[str, Any]:

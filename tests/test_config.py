@@ -58,6 +58,22 @@ def test_toml_tables(tmp_path):
         read_toml(tmp_path / "none.toml", "train")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tarin]\nlr = 0.5\n", r"vad.toml: no command reads \[tarin\], did you mean 'train'"),
+        ("lr = 0.5\n", r"vad.toml: no command reads \[lr\], there are: extract, caption, train"),
+        ("x = " + "[" * 9999 + "]" * 9999, "vad.toml is not TOML"),
+    ],
+    ids=["misspelt", "no table", "nested"],
+)
+def test_a_toml_file_with_names_that_no_command_reads_is_refused(tmp_path, text, message):
+    path = tmp_path / "vad.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_toml(path, "train")
+
+
 def test_assignments():
     assert parse_assignments(["lr=1e-4", "weight-decay = 0"]) == {"lr": "1e-4", "weight_decay": "0"}
     with pytest.raises(UsageError, match="--set lr: write name=value"):

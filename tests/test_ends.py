@@ -64,6 +64,20 @@ def test_a_terminated_training_goes_on_where_it_was(small_run, tmp_path):
     assert not (tmp_path / "run" / "card.json").exists()
 
 
+def test_a_training_that_is_started_twice_is_told(small_run, tmp_path):
+    train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
+    train += ("--out", tmp_path / "run", "--epochs")
+    first = start(*train, "100000")
+    wait_for("history.csv", tmp_path / "run")
+    second = start(*train, "1")
+    _, err = second.communicate(timeout=60)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=60)
+    assert second.returncode == 2
+    assert f"vad: another process is training into {tmp_path / 'run'}; choose another" in err
+    assert list(tmp_path.glob(".run.lock")) == []
+
+
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_closed_standard_streams_change_no_byte_of_a_store(small_run, tmp_path, closed):
     def close():

@@ -23,6 +23,7 @@ from .errors import UsageError
 from .names import did_you_mean
 
 Settings = TypeVar("Settings")
+TABLES = ("extract", "caption", "train", "score", "events", "stream", "space")  # of TOML files
 LARGEST = 2**53  # whole numbers that every reader of JSON keeps exactly
 
 
@@ -152,7 +153,10 @@ def unknown(name: str, known: Iterable[str]) -> str:
 
 
 def read_toml(path: str | Path | None, table: str) -> dict[str, Any]:
-    """One table of a TOML file, such as `[train]`; empty without a path or without the table."""
+    """One table of a TOML file, such as `[train]`; empty without a path or without the table.
+
+    Raises UsageError for a file that is missing or no TOML, and for names that are no table.
+    """
     if path is None:
         return {}
     try:
@@ -161,6 +165,11 @@ def read_toml(path: str | Path | None, table: str) -> dict[str, Any]:
         raise UsageError(f"no configuration file {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not TOML that can be read: it is nested too deep") from None
+    if strange := sorted(set(document) - set(TABLES)):
+        rest = did_you_mean(strange[0], TABLES) or f"there are: {', '.join(TABLES)}"
+        raise UsageError(f"{path}: no command reads [{strange[0]}], {rest}")
     found = document.get(table, {})
     if not isinstance(found, dict):
         raise UsageError(f"{path}: {table} must be a table: [{table}]")
