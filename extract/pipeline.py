@@ -74,7 +74,10 @@ class Maker(Protocol):
     n_together: int  # items of a batch
     n_ahead: int  # items that should have been begun so that it never waits
     item_frames: int  # frames from the start of one item to the start of the next
-    empty: Empty  # gives the memory that it likes clips to be received in
+
+    @property
+    def empty(self) -> Empty:
+        """Gives the memory in which it wants to receive clips."""
 
     def begin(self, info: VideoInfo) -> Making:
         """Begin a video. Raises VideoError for one that it cannot use."""

@@ -1,10 +1,11 @@
 """Labels and segments damaged at random: every command ends in an exit code and one line."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
-DAMAGES = {}
+DAMAGES: dict[str, Callable[..., bytes | None]] = {}
 
 
 def damage(function):
