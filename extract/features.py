@@ -18,6 +18,7 @@ from .backbones import create_backbone
 from .backbones.backbone import Backbone, Features
 from .crops import resized_size
 from .decoders.video import Limits, VideoInfo
+from .decoders.worker import Empty
 from .pipeline import Item, Maker
 from .runner import Decoding
 from .settings import ExtractSettings
@@ -55,13 +56,18 @@ def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, An
     }
 
 
+def limits_of(settings: ExtractSettings) -> Limits:
+    """What the settings allow one video to cost."""
+    return Limits(max_pixels=settings.max_pixels, bare_fps=settings.fps)
+
+
 def decoding_of(settings: ExtractSettings, tail: Tail) -> Decoding:
     """How the settings decode videos."""
     return Decoding(
         workers=settings.workers,
         tail=tail,
         decoder=settings.decoder,
-        limits=Limits(max_pixels=settings.max_pixels),
+        limits=limits_of(settings),
         time_limit_s=settings.time_limit,
         accept_truncated=settings.accept_truncated,
     )
@@ -102,7 +108,7 @@ class FeatureMaker:
         self.provenance = provenance_of(backbone, settings)
         self.tail = tail_of(backbone, settings)
         self.n_together, self.n_ahead = backbone.n_clips, backbone.n_ahead
-        self.empty = backbone.empty
+        self.empty: Empty = backbone.empty
 
     def begin(self, info: VideoInfo) -> _Making:
         """Raises VideoError, before anything is decoded, for pictures that the recipe refuses."""

@@ -12,6 +12,7 @@ go on at the same time. A batch may hold items of several videos.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,8 +34,10 @@ from .decoders.pool import Clips, Decoded, DecodeReport, Event, Failed, Opened
 from .decoders.video import VideoInfo
 from .decoders.worker import Empty
 from .outcome import Ended
-from .records import decoded_record, is_unchanged
+from .records import decoded_record, is_unchanged, notes_on
 from .sources import Source
+
+log = logging.getLogger("vad")
 
 Item = NDArray[np.uint8]  # what a maker computes on: frames [n, height, width, 3]
 
@@ -294,6 +297,9 @@ class Pipeline:
             making.close(record.grid.n_snippets(record.n_frames), job.draft)
         provenance = {maker.array: maker.provenance for maker, _ in job.makings}
         job.draft.commit(record, np.concatenate(job.times), provenance)
+        if job.stored is None:
+            for note in notes_on(record):
+                log.warning("%s: %s", job.source.path, note)
 
     def _record(self, job: _Job, report: DecodeReport) -> VideoRecord:
         if job.stored is not None:

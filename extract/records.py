@@ -36,7 +36,22 @@ def decoded_record(
         n_frames_declared=info.n_frames_declared,
         n_bad_packets=report.n_bad_packets,
         tail=tail,
+        n_jumps=report.n_jumps,
+        n_rescaled=report.n_rescaled,
+        fps_assumed=info.fps_assumed,
     )
+
+
+def notes_on(record: VideoRecord) -> list[str]:
+    """What a person should know of how a stored video was read."""
+    notes = []
+    if record.n_jumps:
+        notes.append(f"its time stamps jump; {record.n_jumps} jumps were mended")
+    if record.fps_assumed:
+        notes.append(f"it names no frame rate, {record.fps:g} was assumed; --fps sets another")
+    if record.n_rescaled:
+        notes.append(f"{record.n_rescaled} frames of another size were brought to the first one's")
+    return notes
 
 
 def unseen_record(

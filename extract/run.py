@@ -16,11 +16,12 @@ from vad.grid import CLIP_FRAMES, ClipGrid
 from vad.store import FeatureStore
 
 from .backbones.backbone import Backbone
-from .decoders.video import Limits, probe
+from .decoders.video import probe
 from .features import (
     FeatureMaker,
     LoadBackbone,
     decoding_of,
+    limits_of,
     load_backbone,
     load_features,
     provenance_of,
@@ -98,14 +99,13 @@ def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estim
     unreadable: dict[Path, str] = {}
     for source in plan.todo:
         try:
-            info = probe(source.path, Limits(max_pixels=settings.max_pixels))
+            info = probe(source.path, limits_of(settings))
         except VideoError as error:
             unreadable[source.path] = error.reason
             continue
-        declared = info.n_frames_declared or round((info.duration_s or 0) * info.fps)
-        n_frames += declared
-        n_snippets += grid.n_snippets(declared)
-        duration_s += declared / float(info.fps)
+        n_frames += info.n_packets
+        n_snippets += grid.n_snippets(info.n_packets)
+        duration_s += info.n_packets / float(info.fps)
     clip = np.random.default_rng(0).integers(0, 256, (1, CLIP_FRAMES, 240, 320, 3), np.uint8)
     backbone(clip)  # the first pass also sets things up
     started = time.perf_counter()

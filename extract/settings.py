@@ -36,6 +36,11 @@ class ComputeSettings:
         60.0, "seconds without an answer after which a decoder is stopped", minimum=1
     )
     max_pixels: int = _compute(4096 * 2304, "largest frame that is decoded, in pixels", minimum=1)
+    fps: float | None = _compute(
+        None,
+        "frames per second of bare H.264 and HEVC streams; by default their header's, else 25",
+        minimum=0.01,
+    )
     offline: bool = _compute(
         False, "open no network connection: use weights that are on this machine"
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,10 @@ from pathlib import Path
 from vad.errors import UsageError
 from vad.names import SUFFIXES
 from vad.tables import read_lines
+
+log = logging.getLogger("vad")
+
+SHOWN = 5  # suffixes that the line on other files lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,9 @@ class Source:
 def find_sources(inputs: Iterable[str | Path]) -> list[Source]:
     """The videos that files, folders, globs (`'*.mkv'`) and lists (`@list.txt`) name, sorted by id.
 
-    A folder stands for every file in and below it with a video's suffix. A list holds one file,
-    folder or glob a line, relative to where the command runs. Hidden files are left out.
+    A folder stands for every file in and below it with a video's suffix, in linked folders too; the
+    others are counted in one line of the log, but for hidden ones. A list holds one file, folder or
+    glob a line, relative to where the command runs.
 
     Raises UsageError if an input does not exist, if there is no video, or if two files would get
     one id.
@@ -70,12 +77,36 @@ def _all(inputs: Iterable[str]) -> Iterator[Source]:
 
 
 def _below(root: Path) -> Iterator[Source]:
-    for folder, subfolders, files in os.walk(root):
+    others: list[Path] = []
+    for path in files_below(root):
+        if path.suffix.lower() in SUFFIXES:
+            yield Source(_id(path.relative_to(root).as_posix()), path)
+        else:
+            others.append(path)
+    if others:
+        counted = Counter(path.suffix.lower() or "no suffix" for path in others).most_common(SHOWN)
+        log.info(
+            "%s: %d files left out whose suffix is of no video (%s), such as %s",
+            root,
+            len(others),
+            ", ".join(f"{n} {suffix}" for suffix, n in counted),
+            others[0],
+        )
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """The files in and below a folder, sorted folder by folder; hidden ones are left out.
+
+    Linked folders are followed, each once.
+    """
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
         subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-        for name in sorted(files):
-            path = Path(folder, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Source(_id(path.relative_to(root).as_posix()), path)
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _id(name: str) -> str:

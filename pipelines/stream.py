@@ -23,8 +23,7 @@ from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones.backbone import Backbone
-from vad.stages.extract.decoders.video import Limits
-from vad.stages.extract.features import load_backbone, provenance_of
+from vad.stages.extract.features import limits_of, load_backbone, provenance_of
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
@@ -110,7 +109,7 @@ class _Watch:
             self._source,
             n_waiting=self._settings.queue,
             tail=self._made.tail or self._backbone.recipe.tail,
-            limits=Limits(max_pixels=self._made.max_pixels),
+            limits=limits_of(self._made),
             time_limit_s=self._settings.time_limit,
             give_up_s=self._settings.give_up,
         )

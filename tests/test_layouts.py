@@ -285,11 +285,11 @@ def test_frames_come_from_the_csv_or_are_16_a_snippet(
 
 def test_frames_that_do_not_fit_are_told(published, stored, tmp_path):
     published({"a.npy": (4, DIM), "b.npy": (4, DIM)})
-    (tmp_path / "frames.csv").write_text("video,frames\na,80\nb,64\n")
+    (tmp_path / "frames.csv").write_text("video,frames\na,96\nb,64\n")
     outcome, _ = stored(frames=tmp_path / "frames.csv")
     assert outcome.done == ["b"]
     assert outcome.failed["a"].reason == "mismatch"
-    assert "it has 4 snippets, but 80 frames make 5, or 5 without" in str(outcome.failed["a"])
+    assert "it has 4 snippets, but 96 frames make 6, or 6 without" in str(outcome.failed["a"])
 
 
 @pytest.mark.parametrize(
@@ -421,3 +421,50 @@ def test_ten_crops_do_not_fit_one_file_of_text(published, stored, tmp_path):
         UsageError, match="c3d-text files hold one crop, 'a' has 10; --layout numpy"
     ):
         export_features(store.path, "c3d-text", tmp_path / "out", quiet=True)
+
+
+# --- two streams, and sets that stop a snippet early
+
+
+@pytest.fixture
+def two_streams(tmp_path):
+    """Two videos as video_features writes them: rgb ones, flow twos."""
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for video in ("a", "b"):
+        np.save(folder / f"{video}_rgb.npy", np.full((3, 4), 1, np.float32))
+        np.save(folder / f"{video}_flow.npy", np.full((3, 4), 2, np.float32))
+        np.save(folder / f"{video}_fps.npy", np.array(24.0))
+        np.save(folder / f"{video}_timestamps_ms.npy", np.arange(3.0))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stream", "row"), [("both", [1] * 4 + [2] * 4), ("rgb", [1] * 4), ("flow", [2] * 4)]
+)
+def test_rgb_and_flow_files_are_one_video(two_streams, tmp_path, stream, row):
+    import_features(two_streams, tmp_path / "s.zarr", stream=stream, quiet=True)
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.ids() == ["a", "b"]
+    assert store.read("a", "visual/i3d").tolist() == [[row]] * 3
+    assert store.record("a").fps == 24
+    assert store.provenance("visual/i3d")["dim"] == len(row)
+
+
+def test_a_video_that_lacks_a_stream_fails_alone_with_the_way_out(two_streams, tmp_path):
+    (two_streams / "b_flow.npy").unlink()
+    outcome = import_features(two_streams, tmp_path / "s.zarr", quiet=True)
+    assert outcome.done == ["a"]
+    assert str(outcome.failed["b"]).startswith("it has no file _flow.npy; --stream rgb takes")
+
+
+def test_a_set_that_stops_one_whole_clip_early_is_imported_and_that_is_told(tmp_path, caplog):
+    np.save(tmp_path / "v_i3d.npy", np.arange(20, dtype=np.float32).reshape(2, 5, 2))
+    (tmp_path / "frames.csv").write_text("video,frames\nv,48\n")  # 3 clips, of which 2 are there
+    frames = tmp_path / "frames.csv"
+    with caplog.at_level("WARNING", logger="vad"):
+        import_features(tmp_path / "v_i3d.npy", tmp_path / "s.zarr", frames=frames, quiet=True)
+    rows = FeatureStore.open(tmp_path / "s.zarr").read("v", "visual/i3d")
+    assert len(rows) == 3
+    assert (rows[2] == rows[1]).all()
+    assert "1 videos lack their last snippet, such as v" in caplog.text

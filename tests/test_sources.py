@@ -56,3 +56,24 @@ def test_a_name_that_is_no_utf8_still_gets_an_id(videos):
     path = bytes(videos) + b"/caf\xe9.mp4"
     open(path, "wb").close()
     assert ids(videos)[0] == "caf\\xe9"
+
+
+def test_recordings_of_every_kind_are_found_and_the_files_left_out_are_told(videos, caplog):
+    for name in ("nvr.264", "nvr2.dav", "disc.VOB", "cam.mod", "anim.gif", "old.mjpeg"):
+        (videos / name).touch()
+    (videos / "notes2.txt").touch()
+    (videos / "x.csv").touch()
+    with caplog.at_level("INFO", logger="vad"):
+        found = ids("v")
+    assert {"nvr", "nvr2", "disc", "cam", "anim", "old"} <= set(found)
+    assert "v: 3 files left out whose suffix is of no video (2 .txt, 1 .csv), such as v/" in (
+        caplog.text
+    )
+
+
+def test_linked_folders_are_followed_and_loops_end(videos, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "d.mp4").touch()
+    (videos / "linked").symlink_to(tmp_path / "elsewhere")
+    (videos / "loop").symlink_to(videos)
+    assert ids("v") == ["a", "cam1/b", "cam2/b", "linked/d"]

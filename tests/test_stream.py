@@ -85,6 +85,20 @@ def test_a_pace_is_for_files():
         find_source("rtsp://camera/1", speed=1)
 
 
+@pytest.mark.parametrize("password", ["se/ret", "se?ret", "12#ret", "12/ret@x", "12?r@t"])
+def test_a_password_that_hides_the_host_is_refused_without_being_shown(password):
+    with pytest.raises(UsageError, match=r"rtsp://USER:\*\*\*\*@192.0.2.1/live with /") as refused:
+        find_source(f"rtsp://admin:{password}@192.0.2.1/live")
+    assert "ret" not in str(refused.value).replace("interpret", "")
+    assert "12" not in str(refused.value)
+
+
+def test_a_password_in_the_path_or_query_is_shown_to_nobody():
+    source = find_source("rtsp://10.0.0.1/user=admin&password=hush&channel=1?pwd=hush")
+    assert source.shown == "rtsp://10.0.0.1/user=admin&password=****&channel=1?pwd=****"
+    assert find_source("rtsp://a:p%2Fq@10.0.0.1/x").address == "rtsp://a:p%2Fq@10.0.0.1/x"
+
+
 def test_a_password_is_shown_to_nobody():
     source = find_source("rtsp://admin:secret@127.0.0.1:1/live?a=1")
     assert source.shown == "rtsp://127.0.0.1:1/live?a=1"

@@ -110,6 +110,7 @@ def _outside_decord(scan: Scan) -> str | None:
             f"not trusted with a header that counts {scan.n_in_header:,} frames",
         ),
         (len(scan.times_s) == scan.n_shown, "frames without a time of their own"),
+        (not scan.jumps, "its time stamps jump"),
         (scan.whole, "the decoded video would not fit the memory that it may use"),
     )
     return next((why for holds, why in checks if not holds), None)

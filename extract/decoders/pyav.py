@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from vad.grid import CLIP_FRAMES
 
-from .video import Block, DecodeReport, Limits, Packets, VideoInfo, open_video, stamp
+from .clock import Clock
+from .video import Block, DecodeReport, Limits, Packets, VideoInfo, open_video
 
 
 def read_with_pyav(
     path: Path, info: VideoInfo, limits: Limits, *, note: str = ""
 ) -> Iterator[Block | DecodeReport]:
     """Decode a video: its frames in blocks, then the report with `note` in it."""
-    painter, clock = Painter(info), Clock(info)
+    painter, clock = Painter(info), Clock(float(info.fps), info.container)
     n_frames = n_bad = 0
     rgb, times = painter.canvas(), np.empty(CLIP_FRAMES)
     with open_video(path, limits) as (container, stream):
@@ -51,6 +52,7 @@ def read_with_pyav(
         n_frames_expected=info.n_frames_expected(n_frames + n_bad, packets.end_s),
         n_bad_packets=n_bad,
         n_rescaled=painter.n_rescaled,
+        n_jumps=clock.n_jumps,
         duration_s=clock.now_s + clock.step_s,
         note=note,
     )
@@ -81,30 +83,3 @@ class Painter:
         self.n_rescaled += (picture.width, picture.height) != (width, height)
         converted = self._converter.reformat(picture, width, height, format="rgb24", threads=1)
         return np.rot90(converted.to_ndarray(), self._quarter_turns)
-
-
-class Clock:
-    """Presentation times counted from the first frame, in a sequence that only goes forward.
-
-    A frame without a time (the first of a network stream), or with one that is not later than its
-    predecessor's (recordings joined end to end), comes one average step after it.
-    """
-
-    def __init__(self, info: VideoInfo) -> None:
-        self.step_s = float(1 / info.fps)
-        self.now_s = -self.step_s
-        self._origin: int | None = None
-        self._container = info.container
-
-    def read(self, picture: VideoFrame) -> float:
-        """Seconds from the first frame to this one."""
-        now_s = self.now_s + self.step_s
-        tick = stamp(picture, self._container)
-        if tick is not None and picture.time_base is not None:
-            if self._origin is None:
-                self._origin = tick - round(now_s / float(picture.time_base))
-            stamped_s = (tick - self._origin) * float(picture.time_base)
-            if stamped_s > self.now_s:
-                now_s = stamped_s
-        self.now_s = now_s
-        return now_s

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,15 +27,22 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES
 
+from .clock import BARE, has_jump, stamp, typical_step_s
+
 # FFmpeg's demuxers that read one file and nothing else. Playlists, concatenation lists, image
 # sequences, drawings and text art, all of which FFmpeg would open too, are not among them.
 FORMATS = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,dhav,h264,hevc,m4v,mpegvideo,ivf"
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,dhav,h264,hevc,m4v,mpegvideo,ivf,"
+    "mjpeg,dv,gif"
 )
 # Their headers declare a duration, but no number of frames. An AVI counts its frames together with
 # those that the recorder skipped, so that its count is a duration, too.
 TIMED = ("matroska", "avi", "flv", "asf")
-ASSUMED_FPS = Fraction(25)  # where a file names none; FFmpeg's own assumption for bare streams
+ASSUMED_FPS = Fraction(25)  # where a file names none
+# FFmpeg assumes 25 for bare streams that name no rate, and does not say so. It is asked to assume
+# this instead, which no header names.
+UNLIKELY_FPS = Fraction(25_000_003, 1_000_000)
+RATE_TOLERANCE = Fraction(1, 10**6)
 MAX_READ_ERRORS = 100  # reading goes on over damage, but not for ever
 MAX_MISSING_SHARE = 0.02  # of the frames, and at least one clip
 
@@ -58,6 +65,7 @@ class DecodeReport:
     n_bad_packets: int
     n_rescaled: int  # frames of another size than the first, brought to it
     duration_s: float  # from the first frame until the last one is no longer shown
+    n_jumps: int = 0  # of the time stamps, mended; see `clock`
     note: str = ""  # why decord did not decode it, where it was tried
 
     @property
@@ -69,10 +77,11 @@ class DecodeReport:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one video may cost."""
+    """What one video may cost, and the rate of one that has no times."""
 
     max_pixels: int = 4096 * 2304  # in one picture; checked before a picture is decoded
     decord_bytes: int = 64 * 2**20  # of decoded pictures: decord keeps a whole video in memory
+    bare_fps: float | None = None  # rate of bare streams, in place of their header's
 
     @property
     def memory_bytes(self) -> int:
@@ -98,6 +107,7 @@ class VideoInfo:
     n_packets: int  # frames to expect: counted, or by the header where the scan stops early
     n_frames_declared: int | None  # without the frames that an edit list hides
     duration_s: float | None  # by the header; FFmpeg's estimate where that is silent
+    fps_assumed: bool = False  # the file names no rate
 
     def n_frames_expected(self, n_frames: int, end_s: float) -> int:
         """Frames that the file promises, when `n_frames` were found and its packets end at `end_s`.
@@ -129,6 +139,7 @@ class Scan:
     n_corrupt: int  # cut short, by what the container says of their sizes
     n_video_streams: int
     starts_at_keyframe: bool
+    jumps: bool  # its time stamps jump; see `clock`
     end_s: float  # see Packets.end_s
 
 
@@ -137,9 +148,9 @@ class Packets:
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
-        # A declared duration is that of the longest stream, which may be the sound.
+        # A declared duration is that of the longest stream: the sound, subtitles, another camera.
         timed = _name(container) in TIMED
-        self._streams = [stream, *(container.streams.audio if timed else ())]
+        self._streams = list(container.streams) if timed else [stream]
         self._start_s = min(0.0, (container.start_time or 0) / av.time_base)
         self.end_s = 0.0  # where the last packet read ends, counted as the header counts
 
@@ -171,6 +182,7 @@ def scan(path: Path, limits: Limits) -> Scan:
         packets = Packets(container, stream)
         picture: VideoFrame | None = None
         shown: list[int | None] = []  # presentation times
+        decoding: list[int] = []  # decoding times
         n_hidden = n_corrupt = 0
         starts_at_keyframe, whole = False, True
         for packet in packets:
@@ -185,16 +197,25 @@ def scan(path: Path, limits: Limits) -> Scan:
                 n_hidden += 1
             else:
                 shown.append(stamp(packet, _name(container)))
+                decoding += [] if packet.dts is None else [packet.dts]
             if picture and len(shown) * picture.width * picture.height * 3 > limits.decord_bytes:
                 whole = False
                 break
         if picture is None:
             raise _no_picture(len(shown), _n_frames_declared(container, stream))
-        info = describe(container, stream, picture, len(shown) if whole else None)
+        n_packets = len(shown) if whole else None
+        info = describe(container, stream, picture, n_packets, limits)
+        tick_s = float(stream.time_base or 1)
+        known_s = [tick * tick_s for tick in sorted(tick for tick in shown if tick is not None)]
+        jumps = has_jump(known_s, [tick * tick_s for tick in decoding])
+        step_s = typical_step_s(known_s)
+        if jumps and step_s and not 0.5 < step_s * info.fps < 2:  # the average has the jumps in it
+            info = replace(info, fps=Fraction(1 / step_s).limit_denominator(1001))
         return Scan(
             info=info,
             whole=whole,
             times_s=_times_s(shown, stream),
+            jumps=jumps,
             n_shown=len(shown),
             n_in_header=stream.frames,
             n_hidden=n_hidden,
@@ -205,15 +226,6 @@ def scan(path: Path, limits: Limits) -> Scan:
         )
 
 
-def stamp(item: Packet[VideoStream] | VideoFrame, container: str) -> int | None:
-    """When a packet or picture is shown, in ticks of its time base.
-
-    An AVI holds no such times, and FFmpeg's guesses at them come in the wrong order; there it is
-    the decoding time, which is later by the same few frames for all.
-    """
-    return item.dts if container == "avi" else item.pts
-
-
 @contextmanager
 def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open the best video stream of a file. Raises VideoError."""
@@ -222,6 +234,7 @@ def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, Vid
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",
         "max_pixels": str(limits.max_pixels),
+        "framerate": f"{UNLIKELY_FPS.numerator}/{UNLIKELY_FPS.denominator}",
     }
     try:  # with its scheme, no file name can be taken for an address
         container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
@@ -292,7 +305,11 @@ def _first_picture(packet: Packet[VideoStream]) -> VideoFrame | None:
 
 
 def describe(
-    container: InputContainer, stream: VideoStream, picture: VideoFrame, n_packets: int | None
+    container: InputContainer,
+    stream: VideoStream,
+    picture: VideoFrame,
+    n_packets: int | None,
+    limits: Limits,
 ) -> VideoInfo:
     """What an open video declares, and its first picture shows."""
     context = stream.codec_context
@@ -301,7 +318,12 @@ def describe(
     width, height = picture.width, picture.height
     if rotation_deg in (90, 270):
         width, height = height, width
-    fps = stream.average_rate or stream.guessed_rate or ASSUMED_FPS
+    rate = stream.average_rate or stream.guessed_rate
+    if _name(container) in BARE:  # its own header's, if it has one
+        rate = context.framerate
+        rate = None if not rate or abs(rate - UNLIKELY_FPS) < RATE_TOLERANCE else rate
+        rate = Fraction(limits.bare_fps).limit_denominator(1001) if limits.bare_fps else rate
+    fps = rate or ASSUMED_FPS
     n_declared = _n_frames_declared(container, stream)
     duration_s = container.duration / av.time_base if container.duration else None
     if _name(container) == "avi" and stream.frames:  # FFmpeg's own value shrinks with the file
@@ -319,6 +341,7 @@ def describe(
         n_packets=n_packets,
         n_frames_declared=n_declared,
         duration_s=duration_s,
+        fps_assumed=rate is None,
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
-from vad.grid import ClipGrid, Tail
+from vad.grid import CLIP_FRAMES, ClipGrid, Tail
 from vad.labels import read_labels
 from vad.names import stem_of
 from vad.tables import read_rows
@@ -128,6 +128,9 @@ def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[n
         return "drop", np.arange(n_rows)
     if layout.n_segments == n_rows:
         return "repeat-last", _spread(n_rows, kept)
+    if n_frames % CLIP_FRAMES == 0 and n_rows == kept - 1:
+        # Some published extractors stop before the last whole clip, at (frames - 1) // 16.
+        return "repeat-last", np.minimum(np.arange(kept), n_rows - 1)
     raise VideoError(
         "mismatch",
         f"it has {n_rows} snippets, but {n_frames} frames make {kept}, or {whole} without the tail",

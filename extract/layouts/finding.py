@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from vad.errors import UsageError
 from vad.names import VideoNames
 from vad.tables import read_lines
 
-from .layout import LAYOUTS, Layout, find_layout
+from ..sources import files_below
+from .layout import BESIDE, FPS, LAYOUTS, Layout, find_layout
 
 Crops = dict[int, Path]  # files of one video by the crop that they hold
 LINE = re.compile(r"(.+?\.(?:npy|pth?|txt))(?:[\s,].*)?", re.IGNORECASE)  # a label may follow
@@ -25,6 +30,7 @@ class FoundFiles:
     layout: Layout
     videos: dict[str, Crops]
     missing: dict[str, str] = field(default_factory=dict)  # listed, but not here: video, line
+    fps: dict[str, float] = field(default_factory=dict)  # by video, where a file beside says it
 
 
 def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles:
@@ -38,6 +44,7 @@ def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles
     """
     names = [str(i) for i in inputs]
     files, lines = _all_files(names)
+    beside = {name: files.pop(name) for name in list(files) if name.endswith(BESIDE)}
     where = ", ".join(names) or "nothing"
     chosen = detect(files, where) if layout == "auto" else find_layout(layout)
     videos: dict[str, Crops] = {}
@@ -51,7 +58,20 @@ def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles
         raise UsageError(
             f"no file of layout {chosen.name} in {where}", hint=f"it reads {chosen.says}"
         )
-    return _listed(chosen, videos, lines) if lines else FoundFiles(chosen, videos)
+    found = _listed(chosen, videos, lines) if lines else FoundFiles(chosen, videos)
+    return replace(found, fps=_rates(beside))
+
+
+def _rates(beside: Mapping[str, Path]) -> dict[str, float]:
+    """Frame rates by video, from `<video>_fps.npy`: one number each. Others are left out."""
+    rates = {}
+    for name, path in beside.items():
+        if name.endswith(FPS):
+            with contextlib.suppress(OSError, ValueError, EOFError):
+                rate = np.load(path, allow_pickle=False)
+                if rate.size == 1 and rate.dtype.kind in "fiu" and 0 < rate.item() < math.inf:
+                    rates[name.removesuffix(FPS)] = float(rate.item())
+    return rates
 
 
 def detect(files: Mapping[str, Path], where: str) -> Layout:
@@ -84,7 +104,7 @@ def _all_files(inputs: list[str]) -> tuple[dict[str, Path], list[str]]:
             lines += found
             here = [(Path(line).name, Path(line)) for line in found if Path(line).is_file()]
         elif path.is_dir():
-            here = [(file.relative_to(path).as_posix(), file) for file in _below(path)]
+            here = [(file.relative_to(path).as_posix(), file) for file in files_below(path)]
         elif path.is_file():
             here = [(path.name, path)]
         else:
@@ -116,12 +136,6 @@ def _listed(layout: Layout, videos: dict[str, Crops], lines: list[str]) -> Found
             hint="name the folder that holds them, too",
         )
     return FoundFiles(layout, {v: c for v, c in wanted.items() if v not in missing}, missing)
-
-
-def _below(root: Path) -> Iterable[Path]:
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _lines(path: Path) -> list[str]:

@@ -7,8 +7,9 @@ The frames of a video come from `--frames`, or from the store if it holds the vi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from ..records import refuse_mix, unseen_record
 from ..sources import Source
 from .checks import Shape, check_labels, common_shape, fit, read_frames, tail_of
 from .finding import Crops, FoundFiles, find_files
-from .layout import Layout
+from .layout import STREAMS, Layout
+
+log = logging.getLogger("vad")
 
 BLOCK_ROWS = 512  # snippets read at once: 42 MB of ten-crop 2048-d float32
 
@@ -36,18 +39,22 @@ BLOCK_ROWS = 512  # snippets read at once: 42 MB of ten-crop 2048-d float32
 class Features:
     """Features of a video as they lie in its files, read a block at a time."""
 
-    arrays: list[NDArray[Any]]  # one; or one for each crop, [snippets, dim]
+    arrays: list[NDArray[Any]]  # one; or one for each crop, or each part of the width
     crop_axis: int | None
     index: NDArray[np.int64]  # [snippets] the rows to take, in order
+    joins_dims: bool  # the arrays are parts of the width
 
     def blocks(self, dtype: str, *, text: bool) -> Iterator[NDArray[Any]]:
         """[n, crops, dim], or [n, dim] of text, in order."""
         for start in range(0, len(self.index), BLOCK_ROWS):
             rows = self.index[start : start + BLOCK_ROWS]
             if self.crop_axis is None:
-                block = np.stack([array[rows] for array in self.arrays], axis=1)
+                parts = [array[rows] for array in self.arrays]
             else:
-                block = np.moveaxis(self.arrays[0], self.crop_axis, 1)[rows]
+                parts = [np.moveaxis(array, self.crop_axis, 1)[rows] for array in self.arrays]
+            if self.joins_dims:
+                parts = [np.concatenate(parts, axis=-1)]
+            block = np.stack(parts, axis=1) if self.crop_axis is None else parts[0]
             with np.errstate(over="ignore"):  # told by the store, with what to do
                 block = np.ascontiguousarray(block, dtype)
             yield block[:, 0] if text else block
@@ -65,6 +72,7 @@ def import_features(
     axes: str = "auto",
     dtype: str | None = None,
     origin: str = "",
+    stream: str = "both",
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Outcome:
@@ -74,19 +82,25 @@ def import_features(
     a labels file that must not contradict what names of videos tell. frames: a CSV
     `video,frames`. fps: assumed for the times. axes: of [snippets, crops, dim], where shapes leave
     it open. dtype: float16 or float32, by default as in the files. origin: words for the record.
+    stream: of files NAME_rgb.npy and NAME_flow.npy, rgb, flow or both side by side.
     Raises UsageError for wrong input; a file that cannot be used fails its video alone.
     """
     if not fps > 0:
         raise UsageError(f"a frame rate is more than 0, not {fps}")
     found = find_files([paths] if isinstance(paths, str | Path) else paths, layout)
+    found = _of_stream(found, stream)
     lengths = read_frames(Path(frames), found.videos) if frames else {}
     if labels:
         check_labels(Path(labels), found.videos)
     outcome = Outcome(failed=_not_here(found))
     crop_axis, provenance = _survey(found, outcome, axes, dtype)
     provenance |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": VERSION}
+    if found.layout.joins_dims:
+        provenance["stream"] = stream
     array = f"{found.layout.kind}/{name or found.layout.array}"
-    task = _Task(FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps)
+    task = _Task(
+        FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps, found.fps
+    )
     if not overwrite:
         hint = "choose another --name, another --store, or --overwrite"
         refuse_mix(task.store, array, provenance, hint=hint)
@@ -100,8 +114,27 @@ def import_features(
             except VideoError as error:
                 outcome.failed[video] = error
             progress.advance()
+    if task.short:
+        log.warning(
+            "%d videos lack their last snippet, such as %s: its frames take the one before",
+            len(task.short),
+            task.short[0],
+        )
     _report(found, outcome, Failures(task.store.backend))
     return outcome
+
+
+def _of_stream(found: FoundFiles, stream: str) -> FoundFiles:
+    """The files of the streams that were asked for."""
+    if stream not in ("both", *STREAMS):
+        raise UsageError(f"streams are both, {' or '.join(STREAMS)}, not {stream!r}")
+    if stream == "both" or not found.layout.joins_dims:
+        return found
+    wanted = STREAMS.index(stream)
+    videos = {v: {0: files[wanted]} for v, files in found.videos.items() if wanted in files}
+    if not videos:
+        raise UsageError(f"there is no file NAME_{stream}.npy", hint="leave --stream out")
+    return replace(found, videos=videos)
 
 
 def _not_here(found: FoundFiles) -> dict[str, VideoError]:
@@ -127,7 +160,9 @@ class _Task:
     array: str
     provenance: dict[str, Any]
     crop_axis: int | None
-    fps: float
+    fps: float  # assumed
+    known_fps: Mapping[str, float]  # by video, where a file beside tells it
+    short: list[str] = field(default_factory=list)  # videos that lack their last snippet
 
     def take(self, video: str, crops: Crops, n_frames: int | None) -> bool:
         """Store one video; False if it is stored as it is."""
@@ -137,13 +172,20 @@ class _Task:
         if len(counts) > 1:
             raise VideoError("mismatch", f"its crops have {sorted(counts)} snippets")
         record, index, assumed = self._place(video, crops, counts.pop(), n_frames)
-        features = Features(arrays, self.crop_axis, index)
+        features = Features(arrays, self.crop_axis, index, self.layout.joins_dims)
         dtype, text = self.provenance["dtype"], self.layout.kind == "text"
         if self._is_stored(video, record, features.blocks(dtype, text=text)):
             return False
         draft = self.store.draft(video)
         try:
             for block in features.blocks(dtype, text=text):
+                if not np.isfinite(block).all():
+                    raise VideoError(
+                        "not-finite",
+                        f"{crops[min(crops)]} holds values that are not finite",
+                        hint="np.isfinite finds them; where the values are only too large for "
+                        "--dtype float16, take --dtype float32",
+                    )
                 draft.append(self.array, block)
             times = np.arange(record.n_frames) / record.fps
             if video in self.store and self.store.record(video) == record:
@@ -161,11 +203,15 @@ class _Task:
             record = self.store.record(video)
             n_snippets = record.grid.n_snippets(record.n_frames)
             return record, fit(n_rows, n_snippets, self.layout), self._assumed(video)
-        assumed = ["fps"] if n_frames else ["fps", "frames"]
+        fps = self.known_fps.get(video)
+        assumed = [] if fps else ["fps"]
+        assumed += [] if n_frames else ["frames"]
         n_frames = n_frames or n_rows * CLIP_FRAMES
         tail, index = tail_of(n_rows, n_frames, self.layout)
+        if len(index) > n_rows:
+            self.short.append(video)
         path = crops[min(crops)]
-        record = unseen_record(path, n_frames, self.fps, tail, decoder="imported")
+        record = unseen_record(path, n_frames, fps or self.fps, tail, decoder="imported")
         return record, index, assumed
 
     def _assumed(self, video: str) -> list[str]:
@@ -207,6 +253,8 @@ def _survey(
     if crop_axis is None:
         n_crops = _n_crops(found, outcome)
     stored_as = dtype or ("float16" if dtypes == {np.dtype(np.float16)} else "float32")
+    if found.layout.joins_dims:
+        dim *= max(map(len, found.videos.values()))
     made = {"imported": found.layout.name, "dim": dim, "dtype": stored_as}
     if found.layout.kind == "visual":
         return crop_axis, {**made, "crops": n_crops}
@@ -222,5 +270,10 @@ def _n_crops(found: FoundFiles, outcome: Outcome) -> int:
         absent = sorted(set(range(usual)) - set(crops))
         if absent and video not in outcome.failed:
             listed = ", ".join(map(str, absent))
-            outcome.failed[video] = VideoError("unreadable", f"it lacks crop {listed} of {usual}")
-    return usual
+            error = VideoError("unreadable", f"it lacks crop {listed} of {usual}")
+            if found.layout.joins_dims:
+                what, other = (STREAMS[k] for k in (absent[0], 1 - absent[0]))
+                hint = f"--stream {other} takes the other one of all videos"
+                error = VideoError("unreadable", f"it has no file _{what}.npy", hint=hint)
+            outcome.failed[video] = error
+    return 1 if found.layout.joins_dims else usual

@@ -36,6 +36,7 @@ class Layout(ABC):
     array: ClassVar[str] = "features"  # name in the store, unless another is given
     endings: ClassVar[tuple[str, ...]]  # of the names of its files; the first is written
     n_segments: ClassVar[int | None] = None  # rows of a video of any length, where that is fixed
+    joins_dims: ClassVar[bool] = False  # several files of a video are parts of its width, not crops
 
     def claims(self, name: str, names: Container[str]) -> bool:
         """Whether a file is of this layout, by its name and those of the files beside it."""
@@ -187,10 +188,50 @@ class C3dText(Layout):
         return [path]
 
 
+STREAM = re.compile(r"(.+)_(rgb|flow)\.npy")
+STREAMS = ("rgb", "flow")
+FPS = "_fps.npy"
+BESIDE = (FPS, "_timestamps_ms.npy")  # written by video_features beside its arrays
+
+
+class TwoStream(Layout):
+    """Two-stream I3D as video_features writes it: `<video>_rgb.npy` and `<video>_flow.npy`.
+
+    float32 [snippets, 1024] each: one video, whose features are both side by side,
+    [snippets, 2048], or one of the two. Beside them lie `<video>_fps.npy` and
+    `<video>_timestamps_ms.npy`.
+    Source: github.com/v-iashin/video_features.
+    """
+
+    name = "two-stream"
+    says = "video_features: VIDEO_rgb.npy and VIDEO_flow.npy [snippets, dim]"
+    array = "i3d"
+    endings = ("_rgb.npy", "_flow.npy")
+    joins_dims = True
+
+    def split(self, name: str) -> tuple[str, int]:
+        if found := STREAM.fullmatch(name):
+            return found[1], STREAMS.index(found[2])
+        return super().split(name)
+
+    def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
+        raise UsageError(
+            f"{self.name} files are read, not written", hint="--layout numpy writes one per video"
+        )
+
+
 # In the order of recognition: the plainest names come last.
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
-    for layout in (Rtfm(), TevadText(), CropFiles(), Numpy(), Torch(), C3dText())
+    for layout in (
+        Rtfm(),
+        TevadText(),
+        TwoStream(),
+        CropFiles(),
+        Numpy(),
+        Torch(),
+        C3dText(),
+    )
 }
 
 

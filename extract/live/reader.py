@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 
 from ..child import Child, Parent, limit_memory
-from ..decoders.pyav import Clock, Painter
+from ..decoders.clock import FORWARD_S, Clock
+from ..decoders.pyav import Painter
 from ..decoders.video import Limits, Packets, describe
 from .source import LiveSource, open_source
 
@@ -119,12 +120,12 @@ def _pictures(source: LiveSource, limits: Limits) -> Iterator[tuple[Any, ...]]:
                     continue  # a damaged packet: what follows may be whole
                 for picture in pictures:
                     if painter is None:
-                        info = describe(container, stream, picture, 0)
+                        info = describe(container, stream, picture, 0, limits)
                         painter, started_s = Painter(info), time.monotonic()
                         fps = float(info.fps)
                         yield ({"event": "opened", **asdict(_opened(info, fps))},)
                     if clock is None:
-                        clock = Clock(info)
+                        clock = Clock(float(info.fps), info.container)
                     time_s = base_s + clock.read(picture)
                     due_s = _wait(source, time_s, started_s)
                     message = {"event": "frame", "time_s": time_s, "due_s": due_s}
@@ -149,5 +150,5 @@ def _wait(source: LiveSource, time_s: float, started_s: float) -> float | None:
     if source.kind != "file":
         return time_s
     due_s = time_s / source.speed
-    time.sleep(max(0.0, started_s + due_s - time.monotonic()))
+    time.sleep(min(FORWARD_S, max(0.0, started_s + due_s - time.monotonic())))
     return due_s

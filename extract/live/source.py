@@ -11,6 +11,7 @@ that are allowed are said beforehand.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ Kind = Literal["file", "camera", "network"]
 # on the way and no port must be open.
 PROTOCOLS = {"rtsp": "rtsp,rtp,tcp", "rtsps": "rtsp,rtp,tcp,tls"}
 PROBE_S = 2.0  # of a network stream that FFmpeg looks at before it says what it is
+# Some cameras take the password in the path or the query.
+PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd|pass)=)[^&/]*")
+_MASKED = r"\1****"
 KNOWN = "give a file, the number of a camera (0), or an address rtsp://... or rtsps://..."
 
 
@@ -56,11 +60,12 @@ class LiveSource:
 
     @property
     def shown(self) -> str:
-        """The address as others may see it: without user and password."""
+        """The address as others may see it: without user and passwords."""
         if self.kind != "network":
             return self.address
         parts = urlsplit(self.address)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return PASSWORD.sub(_MASKED, bare)
 
 
 def find_source(name: str, *, speed: float = 0.0, loop: bool = False) -> LiveSource:
@@ -87,11 +92,29 @@ def find_source(name: str, *, speed: float = 0.0, loop: bool = False) -> LiveSou
 
 
 def _check_address(address: str) -> None:
+    """Raise UsageError for an address that names no host, or may mean another one.
+
+    A password with one of / ? # that is not percent-encoded ends the host too early: FFmpeg would
+    dial the user's name, with a part of the password as port and path.
+    """
+    scheme, _, rest = address.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest[len(authority) :]:
+        host = rest.rpartition("@")[2]
+        raise UsageError(
+            "in the address of the stream an @ comes after / ? or #, so that its host is in doubt",
+            hint=f"percent-encode what is in the password: {scheme}://USER:****@"
+            f"{PASSWORD.sub(_MASKED, host)} with / as %2F, ? as %3F, # as %23 and @ as %40; "
+            "and an @ in the path as %40",
+        )
     try:
         parts = urlsplit(address)
-        port = parts.port  # raises for what is no number
-    except ValueError as error:
-        raise UsageError(f"the address of the stream is wrong: {error}") from None
+        port = parts.port  # raises for what is no number, and names it
+    except ValueError:
+        raise UsageError(
+            "the port in the address of the stream is no number",
+            hint="rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH",
+        ) from None
     if not parts.hostname or port == 0:
         raise UsageError("the address of the stream names no host", hint="rtsp://HOST[:PORT]/PATH")
 

@@ -17,7 +17,8 @@ def command(
     layout: Annotated[
         str,
         typer.Option(
-            "--layout", help="auto, rtfm, tevad-text, crop-files, numpy, torch or c3d-text"
+            "--layout",
+            help="auto, rtfm, tevad-text, two-stream, crop-files, numpy, torch or c3d-text",
         ),
     ] = "auto",
     store: Store = "features.zarr",
@@ -53,6 +54,12 @@ def command(
     origin: Annotated[
         str, typer.Option("--origin", help="where the features come from; noted in the store")
     ] = "",
+    stream: Annotated[
+        str,
+        typer.Option(
+            "--stream", help="of NAME_rgb.npy and NAME_flow.npy: rgb, flow, or both side by side"
+        ),
+    ] = "both",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace features made with other settings")
     ] = False,
@@ -79,6 +86,7 @@ def command(
         axes=axes,
         dtype=dtype,
         origin=origin,
+        stream=stream,
         overwrite=overwrite,
         quiet=quiet,
     )

@@ -36,6 +36,7 @@ def command(
 def describe_store(path: str | Path) -> dict[str, Any]:
     """A store's videos and the provenance of its arrays."""
     from vad.stages.extract.outcome import Failures
+    from vad.stages.extract.records import notes_on
     from vad.store import FeatureStore
 
     store = FeatureStore.open(path)
@@ -54,6 +55,7 @@ def describe_store(path: str | Path) -> dict[str, Any]:
             "size": f"{record.width}x{record.height}",
             "codec": record.codec,
             "decoder": record.decoder,
+            **({"notes": "; ".join(notes)} if (notes := notes_on(record)) else {}),
             **shapes[video_id],
         }
 

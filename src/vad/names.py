@@ -15,10 +15,12 @@ from urllib.parse import quote
 
 from .errors import UsageError
 
-# Suffixes of the files that a folder of videos is searched for.
+# Suffixes of the files that a folder of videos is searched for: as wide as what can be decoded.
 SUFFIXES = (
-    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+    *(".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".divx", ".dv", ".f4v", ".flv"),
+    *(".gif", ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg"),
+    *(".mjpg", ".mkv", ".mod", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm"),
+    *(".ogv", ".qt", ".tod", ".ts", ".vob", ".webm", ".wmv"),
 )
 
 Entry = TypeVar("Entry")

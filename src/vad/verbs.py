@@ -91,6 +91,7 @@ def extract(
     workers: int = N_WORKERS,
     time_limit: float = 60.0,
     max_pixels: int = 4096 * 2304,
+    fps: float | None = None,
     offline: bool = False,
     accept_truncated: bool = False,
     executor: Executor = "local",
@@ -317,6 +318,7 @@ def score(
     workers: int = N_WORKERS,
     time_limit: float = 60.0,
     max_pixels: int = 4096 * 2304,
+    fps: float | None = None,
     offline: bool = False,
     accept_truncated: bool = False,
 ) -> VideoScores:
@@ -357,6 +359,7 @@ def score_videos(
     workers: int = N_WORKERS,
     time_limit: float = 60.0,
     max_pixels: int = 4096 * 2304,
+    fps: float | None = None,
     offline: bool = False,
     accept_truncated: bool = False,
     executor: Executor = "local",
@@ -548,16 +551,18 @@ def import_features(
     axes: str = "auto",
     dtype: str | None = None,
     origin: str = "",
+    stream: Literal["rgb", "flow", "both"] = "both",
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Outcome:
     """Bring features that others published into a store; videos that it holds are skipped.
 
-    paths: files, folders or lists. layout: rtfm, tevad-text, crop-files, numpy, torch, c3d-text or
-    auto. name: of the array, by default as the layout says. labels: a file that must not
+    paths: files, folders or lists. layout: rtfm, tevad-text, two-stream, crop-files, numpy, torch,
+    c3d-text or auto. name: of the array, by default as the layout says. labels: a file that must not
     contradict the names of videos. frames: the CSV file `video,frames`; without it, 16 frames a
     snippet. fps: frames per second. axes: order of the first two, where shapes leave it open.
-    dtype: float16 or float32, by default as in the files. origin: words for the record. overwrite:
+    dtype: float16 or float32, by default as in the files. origin: words for the record. stream:
+    of files NAME_rgb.npy and NAME_flow.npy, one or both side by side. overwrite:
     replace features made with other settings. quiet: show no progress.
 
     Raises UsageError for wrong input; a file that cannot be used fails its video alone.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,16 @@ class VideoRecord:
     n_frames_declared: int | None
     n_bad_packets: int
     tail: Tail
+    # Stores of version 0.1.0 lack the fields that follow.
+    n_jumps: int = 0  # jumps of the time stamps that were mended
+    n_rescaled: int = 0  # frames of another size than the first, brought to it
+    fps_assumed: bool = False  # the file names no frame rate
 
     @classmethod
     def from_attributes(cls, attributes: dict[str, Any]) -> VideoRecord:
         """The record in the attributes of a video's `zarr.json`. KeyError where one is missing."""
-        return cls(**{f.name: attributes[f.name] for f in fields(cls)})
+        needed = (f.name for f in fields(cls) if f.default is MISSING or f.name in attributes)
+        return cls(**{name: attributes[name] for name in needed})
 
     @property
     def grid(self) -> ClipGrid:

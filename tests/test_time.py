@@ -1,0 +1,168 @@
+"""Seconds go forward at the pace of the video, whatever is stamped on its frames."""
+
+import logging
+import threading
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+import vad
+from vad.stages.extract.decoders import read_frames
+from vad.stages.extract.decoders.clock import Clock
+from vad.stages.extract.decoders.video import Limits, scan
+from vad.stages.extract.live import Clip, Feed, find_source
+from vad.store import FeatureStore
+
+HOUR = 3600 * 30  # in frames of 30 a second
+STEADY = list(range(90))
+
+
+def told(stamps, fps=30):
+    """The seconds of frames with these stamps, in 1/30 s, and the jumps that were mended."""
+    clock = Clock(fps, "mov")
+    return [clock.tell(stamp, 1 / 30) for stamp in stamps], clock.n_jumps
+
+
+@pytest.mark.parametrize(
+    ("stamps", "n_jumps"),
+    [
+        ([*STEADY[:45], 45 + 10 * HOUR, *STEADY[46:]], 2),  # one frame ahead: there and back
+        ([HOUR + n for n in STEADY[:45]] + [0] + [HOUR + n for n in STEADY[46:]], 2),  # behind
+        ([*STEADY[:45], *STEADY[:45]], 1),  # a clock set back
+        ([*STEADY[:45], *[n + HOUR for n in STEADY[45:]]], 1),  # recordings joined
+    ],
+)
+@pytest.mark.parametrize("fps", [30, 0.01])  # the average of a header may count the jump, too
+def test_a_jump_is_mended_and_the_rate_goes_on(stamps, n_jumps, fps):
+    times, found = told(stamps, fps)
+    np.testing.assert_allclose(times, np.arange(90) / 30, atol=1e-6)
+    assert found == n_jumps
+
+
+def test_a_held_frame_and_a_variable_rate_are_no_jumps():
+    held = [*STEADY[:45], *[n + 300 for n in STEADY[45:]]]  # 10 s
+    lapse = [60 * 30 * n for n in range(40)]  # a frame a minute
+    uneven = np.cumsum(np.random.default_rng(0).integers(1, 60, 200)).tolist()
+    for stamps, fps in ((held, 30), (lapse, 1 / 60), (uneven, 1)):
+        times, n_jumps = told(stamps, fps)
+        np.testing.assert_allclose(times, (np.array(stamps) - stamps[0]) / 30, atol=1e-9)
+        assert n_jumps == 0
+
+
+@pytest.fixture
+def joined(make_video, tmp_path):
+    """Two recordings of 40 frames in one file, as a recorder whose clock starts again writes it."""
+    one = make_video("one.ts", 40)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(one.read_bytes() * 2)
+    return path
+
+
+@pytest.fixture
+def apart(make_video):
+    """60 frames, the second half stamped ten hours later."""
+    return make_video("apart.mkv", 60, times=[n + 10 * HOUR * (n >= 30) for n in range(60)])
+
+
+@pytest.mark.parametrize("name", ["joined", "apart"])
+def test_the_record_and_the_log_say_that_jumps_were_mended(name, request, tmp_path, caplog):
+    path = request.getfixturevalue(name)
+    with caplog.at_level(logging.WARNING, logger="vad"):
+        vad.extract(path, tmp_path / "s.zarr", weights="random:0", quiet=True)
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    record, times = store.record(name), store.times(name)
+    assert record.n_jumps == 1
+    assert record.n_frames == len(times)
+    assert record.fps == pytest.approx(30, rel=0.02)
+    assert times[-1] <= 1.05 * len(times) / 30
+    assert record.duration_s <= 1.05 * len(times) / 30
+    assert "its time stamps jump; 1 jumps were mended" in caplog.text
+
+
+def test_a_live_source_counts_its_seconds_by_the_same_rule(apart):
+    with Feed(find_source(str(apart))) as feed:
+        clips = [event for event in feed.events(threading.Event()) if isinstance(event, Clip)]
+    assert clips[-1].end_s == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_stream_that_is_played_waits_for_no_jump(apart):
+    with Feed(find_source(str(apart), speed=8)) as feed:
+        clips = [event for event in feed.events(threading.Event()) if isinstance(event, Clip)]
+    assert sum(clip.n_frames for clip in clips) == 60
+
+
+# --- the rate of bare streams
+
+
+def decoded(path, **limits):
+    scanned = scan(path, Limits(**limits))
+    *blocks, report = read_frames(path, scanned, limits=Limits(**limits))
+    return scanned.info, np.concatenate([block.times_s for block in blocks]), report
+
+
+@pytest.mark.parametrize("suffix", ["h264", "dav"])  # recorders call bare streams .dav, too
+def test_a_bare_stream_runs_at_the_rate_of_its_header(make_video, suffix):
+    bare = make_video("cam.h264", 45, fps=30)
+    path = bare.rename(bare.with_name(f"cam.{suffix}"))
+    info, times, report = decoded(path)
+    assert (info.fps, info.fps_assumed) == (30, False)
+    np.testing.assert_allclose(times, np.arange(45) / 30)
+    assert report.duration_s == pytest.approx(1.5)
+
+
+def test_a_bare_stream_without_a_rate_is_assumed_to_run_at_25_and_that_is_told(
+    make_video, tmp_path, caplog
+):
+    path = make_video("cam.mjpeg", 40, codec="mjpeg", pixel_format="yuvj420p")
+    with caplog.at_level(logging.WARNING, logger="vad"):
+        vad.extract(path, tmp_path / "s.zarr", weights="random:0", quiet=True)
+    record = FeatureStore.open(tmp_path / "s.zarr").record("cam")
+    assert (record.fps, record.fps_assumed) == (25, True)
+    assert "it names no frame rate, 25 was assumed; --fps sets another" in caplog.text
+    vad.extract(path, tmp_path / "t.zarr", weights="random:0", fps=12.5, quiet=True)
+    record = FeatureStore.open(tmp_path / "t.zarr").record("cam")
+    assert (record.fps, record.fps_assumed) == (12.5, False)
+    assert record.duration_s == pytest.approx(3.2)
+
+
+# --- containers that state the duration of their longest stream
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "avi", "flv"])
+def test_a_video_beside_a_longer_one_is_whole(draw, tmp_path, suffix):
+    path = tmp_path / f"two.{suffix}"
+    lengths = (40, 120) if suffix != "flv" else (40,)  # it holds one picture
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=30) for _ in lengths]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+            stream.codec_context.thread_count = 1
+        for number in range(max(lengths)):
+            for stream, length in zip(streams, lengths, strict=True):
+                if number < length:
+                    frame = av.VideoFrame.from_ndarray(draw(number, 160, 96), format="rgb24")
+                    frame.pts, frame.time_base = number, Fraction(1, 30)
+                    container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
+    _, times, report = decoded(path)
+    assert not report.is_truncated
+    assert report.n_frames == len(times)
+
+
+def test_the_estimate_counts_snippets_video_by_video_and_by_the_tail(make_video, tmp_path):
+    from vad.stages.extract.run import estimate
+    from vad.stages.extract.settings import ExtractSettings
+    from vad.stages.pipelines.executors.run import prepare
+    from vad.stages.pipelines.executors.settings import ExecutorSettings
+
+    for name in ("a", "b", "c"):
+        make_video(f"in/{name}.mp4", 20)
+    for tail, n_snippets in (("repeat-last", 6), ("drop", 3)):  # 60 frames at once would be 4
+        settings = ExtractSettings(weights="random:0", tail=tail)
+        todo, store = [tmp_path / "in"], tmp_path / "s.zarr"
+        plan, backbone = prepare(todo, store, settings, ExecutorSettings(), overwrite=False)
+        found = estimate(plan, backbone, settings)
+        assert (found.n_frames, found.n_snippets) == (60, n_snippets)
