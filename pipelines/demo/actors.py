@@ -37,7 +37,7 @@ class Actor(Protocol):
         """Return the distance from the camera in metres, or None while it is absent."""
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
-        """Draw it and its shadow."""
+        """Draw it and its shadow onto the canvas [height, width, 3], in 0..255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class Car:
         return self._at(time_s)[1] if self.start_s <= time_s < self.end_s else None
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
+        """See `Actor.draw`; canvas [height, width, 3]."""
         heading = float(np.arctan2(self.end[1] - self.start[1], self.end[0] - self.start[0]))
         draw_car(canvas, scene.camera, self._at(time_s), heading, self.color, scene.light)
 
@@ -87,6 +88,7 @@ class Cyclist:
         return self.rider.depth(time_s)
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
+        """See `Actor.draw`; canvas [height, width, 3]."""
         (u, z), heading, _ = self.rider.script(time_s)
         forward = np.array([np.cos(heading), np.sin(heading)])
         turn = np.linspace(0, 2 * np.pi, 13)
@@ -117,6 +119,7 @@ class Fire:
         return self.at[1] if self.start_s <= time_s < self.end_s else None
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
+        """See `Actor.draw`; canvas [height, width, 3]."""
         age_s, left_s = time_s - self.start_s, self.end_s - time_s
         size = min(0.3 + age_s / 0.5, 0.3 + left_s / 0.4, 1.0)
         rng = np.random.default_rng((self.seed, round(time_s * 1000)))

@@ -58,7 +58,7 @@ class Camera:
 def stroke(
     canvas: Floats, start: Point, end: Point, radius_px: float, color: Color, alpha: float = 1
 ) -> None:
-    """Draw a line with round ends and soft edges."""
+    """Draw a line with round ends and soft edges onto the canvas [height, width, 3]."""
     (x0, y0), (x1, y1) = start, end
     height, width, _ = canvas.shape
     left, right = (x0, x1) if x0 < x1 else (x1, x0)
@@ -82,7 +82,10 @@ def stroke(
 
 
 def polygon(canvas: Floats, corners: ArrayLike, color: Color, alpha: float = 1) -> None:
-    """Fill a convex polygon with soft edges; corners [n, 2] are (x, y) in px, in order."""
+    """Fill a convex polygon with soft edges on the canvas [height, width, 3].
+
+    corners [n, 2]: (x, y) in px, in order around the polygon.
+    """
     points = np.asarray(corners, np.float32)
     left, top = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)
     right, bottom = np.minimum(np.ceil(points.max(0)).astype(int) + 2, canvas.shape[1::-1])
@@ -103,7 +106,7 @@ def polygon(canvas: Floats, corners: ArrayLike, color: Color, alpha: float = 1) 
 
 
 def graded(rgb: Floats, light: Color) -> Floats:
-    """Show colours [..., 3] as the camera of a scene sees them: in its light, a little greyer."""
+    """Colours [..., 3] as the camera of a scene sees them: in its light, a little greyer."""
     grey = rgb.mean(-1, keepdims=True)
     seen: Floats = (grey + np.float32(0.8) * (rgb - grey)) * np.array(light, np.float32)
     return seen
@@ -124,7 +127,10 @@ def draw_car(
     color: Color,
     light: Color = (1, 1, 1),
 ) -> None:
-    """Draw a car from 15 or so flat pieces; heading 0 drives to the right, pi / 2 away."""
+    """Draw a car from about 15 flat pieces onto the canvas [height, width, 3].
+
+    heading: 0 drives to the right, pi / 2 away from the camera.
+    """
     forward = np.array([np.cos(heading), np.sin(heading)])
     left = np.array([-forward[1], forward[0]])
 

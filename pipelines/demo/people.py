@@ -73,6 +73,7 @@ class Person:
         return z if self.between_s[0] <= time_s < self.between_s[1] else None
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
+        """See `Actor.draw`; canvas [height, width, 3]."""
         at, heading, pose = self.script(time_s)
         if abs(at[0]) > 0.5 * WIDTH_PX / scene.camera.px_per_m(at[1]) + 2:
             return  # outside the frame, with the shadow
