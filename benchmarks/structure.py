@@ -30,7 +30,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("extract", "train", "infer", "pipelines", "src/vad")
 TENSOR = re.compile(r"\b(Tensor|NDArray|ndarray|ArrayLike|Floats|Bools)\b")
-SHAPE = re.compile(r"\[[\w ,*/+.-]*([a-z_]{2}|, )[\w ,*/+.-]*\]")  # [snippets, dim], [..., 3]
+SHAPE = re.compile(r"\[(?!\d+\])[\w ,*/+.-]+\]")  # such as [snippets, dim], [..., 3] or [n]
 N_VIDEOS, N_FRAMES, SIDE = 6, 40, 64
 
 # Run at the start of every Python process: notes the files in which functions are called.

@@ -60,6 +60,8 @@ def abnormal_regularity(
 
     "smoothness" are squared steps and "sparsity" scores, each summed within a video, mean over
     the abnormal videos; None without any.
+
+    scores [videos, snippets], lengths [videos], labels [videos].
     """
     abnormal = labels > 0.5
     if not bool(abnormal.any()):
@@ -74,7 +76,10 @@ def abnormal_regularity(
 
 def flattened_regularity(scores: Tensor, labels: Tensor) -> Terms:
     """As released with RTFM: the abnormal videos laid end to end. "smoothness" are squared steps,
-    those from one video to the next included; "sparsity" is the L2 norm of all scores together."""
+    those from one video to the next included; "sparsity" is the L2 norm of all scores together.
+
+    scores [videos, snippets], labels [videos].
+    """
     scores = scores[labels > 0.5].flatten()
     return {"smoothness": scores.diff().square().sum(), "sparsity": vector_norm(scores)}
 
@@ -86,7 +91,10 @@ def group_mean(values: Tensor) -> Tensor | None:
 
 def focal(video_scores: Tensor, labels: Tensor) -> Tensor:
     """Focal loss, gamma 2: `alpha (1 - p)² BCE`, mean; alpha is 0.25 for abnormal videos and 0.75
-    for normal ones (Lin et al., ICCV 2017)."""
+    for normal ones (Lin et al., ICCV 2017).
+
+    video_scores [videos] in [0, 1], labels [videos].
+    """
     p_abnormal = video_scores.clamp(1e-7, 1 - 1e-7)
     p = torch.where(labels > 0.5, p_abnormal, 1 - p_abnormal)
     alpha = torch.where(labels > 0.5, 0.25, 0.75)

@@ -558,12 +558,12 @@ def import_features(
     """Bring features that others published into a store; videos that it holds are skipped.
 
     paths: files, folders or lists. layout: rtfm, tevad-text, two-stream, crop-files, numpy, torch,
-    c3d-text or auto. name: of the array, by default as the layout says. labels: a file that must not
-    contradict the names of videos. frames: the CSV file `video,frames`; without it, 16 frames a
+    c3d-text or auto. name: of the array, by default as the layout says. labels: a file that must
+    not contradict the names of videos. frames: the CSV file `video,frames`; without it, 16 frames a
     snippet. fps: frames per second. axes: order of the first two, where shapes leave it open.
-    dtype: float16 or float32, by default as in the files. origin: words for the record. stream:
-    of files NAME_rgb.npy and NAME_flow.npy, one or both side by side. overwrite:
-    replace features made with other settings. quiet: show no progress.
+    dtype: float16 or float32, by default as in the files. origin: words for the record. stream: of
+    files NAME_rgb.npy and NAME_flow.npy, one, or both side by side. overwrite: replace features
+    made with other settings. quiet: show no progress.
 
     Raises UsageError for wrong input; a file that cannot be used fails its video alone.
     """

@@ -62,6 +62,10 @@ class DistanceAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(2 * inner, width), nn.Dropout(p_drop))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, snippets, width] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         parts = self.to_qkv(x).chunk(4, dim=-1)
         query, key, alike, near = (p.unflatten(-1, (HEADS, -1)).transpose(1, 2) for p in parts)
         seen = None if mask is None else mask[:, None, None]
@@ -85,6 +89,10 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, snippets, width] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         out: Tensor = self.net(x)
         return out
 
@@ -98,6 +106,10 @@ class PreNorm(nn.Module):
         self.fn = sublayer
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, snippets, width] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         added: Tensor = self.fn(self.norm(x), mask) + x
         return added if mask is None else added * mask[..., None]
 
@@ -118,6 +130,10 @@ class Transformer(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, snippets, width] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         for layer in self.layers:
             for sublayer in layer.children():
                 x = sublayer(x, mask)

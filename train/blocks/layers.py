@@ -23,7 +23,10 @@ def conv(
 
 
 def blank(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x with 0 at padding."""
+    """x with 0 at padding.
+
+    x [rows, channels, snippets], mask bool [rows, snippets].
+    """
     return x if mask is None else x * mask[:, None]
 
 
@@ -40,6 +43,10 @@ class BatchNorm(Masked, nn.BatchNorm1d):
     """Batch normalisation over the true snippets of all rows."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         x = x.transpose(1, 2)
         if mask is None:
             return super().forward(x.flatten(0, 1)).view(x.shape).transpose(1, 2)
@@ -58,6 +65,10 @@ class GroupNorm(Masked, nn.GroupNorm):
         super().__init__(math.gcd(8, width), width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         if mask is None:
             return super().forward(x)
         groups = x.unflatten(1, (self.num_groups, -1))  # [rows, groups, channels, snippets]
@@ -73,6 +84,10 @@ class Layers(nn.Sequential):
     """Layers in a row that keep padding at 0."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         for layer in self:
             x = blank(layer(x, mask) if isinstance(layer, Masked) else layer(x), mask)
         return x

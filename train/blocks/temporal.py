@@ -52,6 +52,10 @@ class NonLocal(nn.Module):
         self.add_module(names.out, Layers(conv(inner, width), norm))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         query, key, value = (blank(self.get_submodule(name)(x), mask) for name in self.names[:3])
         counts = x.shape[-1] if mask is None else mask.sum(1)[:, None, None]
         gathered = (value @ key.transpose(1, 2) / counts) @ query

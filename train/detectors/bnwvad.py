@@ -91,6 +91,8 @@ class BNWVAD(Detector):
 
         The snippets farthest from the running statistics, in abnormal videos, shall be farther
         than the farthest ones in normal videos, by a margin.
+
+        labels float [videos]; every term is a scalar.
         """
         scores = output.parts["normal_scores"]
         labels, lengths = (x.repeat_interleave(scores.shape[1]) for x in (labels, output.lengths))

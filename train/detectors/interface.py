@@ -153,7 +153,10 @@ class Detector(nn.Module):
 
     @abstractmethod
     def terms(self, output: Output, labels: Tensor, form: Form) -> dict[str, Tensor]:
-        """The loss, on checked labels (float, on the device of the scores)."""
+        """The loss, on checked labels (float, on the device of the scores).
+
+        labels [videos]; every term is a scalar.
+        """
 
     def _checked(self, visual: Tensor, text: Tensor | None, lengths: Tensor | None) -> Batch:
         if visual.ndim != 4 or visual.shape[-1] != self.visual_dim or 0 in visual.shape:

@@ -33,6 +33,7 @@ class ChannelNorm(nn.Module):
         self.b = nn.Parameter(torch.zeros(1, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape."""
         variance, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
         deviation = variance.clamp_min(1e-24).sqrt()  # at padding: a root of 0 has no gradient
         return (x - mean) / (deviation + 1e-5) * self.g + self.b
@@ -49,6 +50,10 @@ class Glance(nn.Module):
         self.to_out = conv(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         channels = self.to_qkv(self.norm(x)).chunk(3, dim=1)
         # Contiguous, or torch would make all likenesses of all snippets at once.
         query, key, value = (
@@ -71,6 +76,10 @@ class Focus(nn.Module):
         self.to_out = conv(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         value = blank(self.to_v(self.norm(x, mask)), mask)
         shared = self.rel_pos(value.reshape(-1, self.heads, value.shape[-1]))
         return self.to_out(shared.reshape(value.shape))  # type: ignore[no-any-return]
@@ -91,6 +100,10 @@ class Layer(nn.Sequential):
         super().__init__(conv(width, width, 3), kind(width, heads), feed_forward(width))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         convolve, attend, feed = self
         x = blank(convolve(x) + x, mask)
         x = blank(attend(x, mask) + x, mask)
@@ -105,6 +118,10 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(Layer(kind, width, heads) for _ in range(depth))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         for layer in self.layers:
             x = layer(x, mask)
         return x
@@ -114,6 +131,7 @@ class Stage(nn.Sequential):
     """A stack, and the step to the next stage's width."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [rows, channels, snippets] -> [rows, channels of the next stage, snippets]."""
         stack, widen = self
         return blank(widen(stack(x, mask)), mask)
 
@@ -162,6 +180,8 @@ class MGFN(Detector):
         form every pair of two different videos counts, and the last two terms are RTFM's. The
         released code (since 2023-04-11) pairs, within a class, one half of the crops with the
         other of the *same* videos, smooths all videos and holds the normal ones sparse.
+
+        labels float [videos]; every term is a scalar.
         """
         settings = self.settings
         p_drop = settings.dropout if self.training else 0.0

@@ -41,6 +41,8 @@ class MIL(Detector):
         """Ranking of all abnormal over all normal videos, focal loss, smoothness of all videos.
 
         A video's score is the mean of its k highest snippet scores. Both forms are the same.
+
+        labels float [videos]; every term is a scalar.
         """
         scores, lengths = output.scores, output.lengths
         video_scores = top_k(scores, self.settings.k, lengths).mean(scores)

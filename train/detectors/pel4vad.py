@@ -49,6 +49,10 @@ class ContextAttention(nn.Module):
         self.o = nn.Linear(128, dim)
 
     def forward(self, x: Tensor, nearness: Nearness, mask: Tensor | None) -> Tensor:
+        """x [rows, snippets, dim] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         query, key, value = self.q(x), self.k(x), self.v(x)
         at, share = torch.arange(x.shape[1], device=x.device), torch.sigmoid(self.alpha)
         parts = []
@@ -160,7 +164,10 @@ class PEL4VAD(Detector):
         return {**terms, "prompt": prompt, "total": total}
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Classification by the highest score of normal videos, the 1/16 + 1 highest of others."""
+        """Classification by the highest score of normal videos, the 1/16 + 1 highest of others.
+
+        labels float [videos]; every term is a scalar.
+        """
         scores, labels, lengths = self._rows(output, labels)
         k = torch.where(labels > 0.5, lengths // 16 + 1, 1)
         video_scores = top_k(scores, k, lengths).mean(scores)

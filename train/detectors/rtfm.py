@@ -62,7 +62,10 @@ class RTFM(Detector):
         )
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """See `feature_magnitude_terms`."""
+        """See `feature_magnitude_terms`.
+
+        labels float [videos]; every term is a scalar.
+        """
         settings, training = self.settings, self.training
         return feature_magnitude_terms(output, labels, form, settings, training=training)
 

@@ -49,6 +49,7 @@ class Recall(nn.Module):
         self.value_embedding = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, dictionary: Tensor) -> Tensor:
+        """x [..., dim], dictionary [atoms, dim] -> [..., dim]: x rebuilt from the dictionary."""
         likeness = self.query_embedding(x) @ self.cache_embedding(dictionary).T
         rebuilt: Tensor = likeness.softmax(-1) @ self.value_embedding(dictionary)
         return rebuilt
@@ -115,7 +116,10 @@ class S3R(Detector):
         return Output(batch.blank(scores), magnitude(features), batch.lengths, parts)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """RTFM's terms, and "macro": what the dictionary rebuilds is normal in every video."""
+        """RTFM's terms, and "macro": what the dictionary rebuilds is normal in every video.
+
+        labels float [videos]; every term is a scalar.
+        """
         settings = self.settings
         terms = feature_magnitude_terms(output, labels, form, settings, training=self.training)
         normal_scores = output.parts["normal_scores"]

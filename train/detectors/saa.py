@@ -42,6 +42,7 @@ class Attention(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, dim, snippets] -> attention [rows, snippets]; mask as x without dim."""
         values: Tensor = self.attention(x, mask)
         return values[:, 0]
 
@@ -57,6 +58,7 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(p_drop)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [..., dim] -> scores [...]."""
         return score_head(self.dropout(x), (self.fc1, self.fc2, self.fc3), self.dropout)
 
 
@@ -97,6 +99,8 @@ class SAA(Detector):
         abnormal ones to S, from step `warmup` on to where S > 0.5; the guide itself is not moved.
         Sums over time in the paper are means here, so that their weight does not depend on the
         number of snippets. Each term is a mean over its videos.
+
+        labels float [videos]; every term is a scalar.
         """
         settings = self.settings
         attention, classes = (output.parts[name].flatten(0, 1) for name in ("attention", "classes"))

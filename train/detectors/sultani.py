@@ -46,6 +46,8 @@ class Sultani(Detector):
         The ranking is a mean over all pairs in the paper's form. The released code adds up the
         abnormal videos: the sum over them of the mean over normal ones, and the sums of their
         smoothness and sparsity. "decay" is the sum of the squared weights of the layers.
+
+        labels float [videos]; every term is a scalar.
         """
         settings = self.settings
         peaks = top_k(output.scores, 1, output.lengths).mean(output.scores)

@@ -96,7 +96,10 @@ class TEVAD(Detector):
                 return text
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """RTFM's terms; in the paper's form the magnitude of each video counts by itself."""
+        """RTFM's terms; in the paper's form the magnitude of each video counts by itself.
+
+        labels float [videos]; every term is a scalar.
+        """
         return feature_magnitude_terms(
             output,
             labels,
@@ -151,6 +154,7 @@ class PyramidConvolution(nn.Module):
         self.fuse = conv(3 * width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, dim, snippets] -> [rows, width, snippets]."""
         scales = [layer(x) for layer in (self.conv_d1, self.conv_d2, self.conv_d3)]
         return blank(torch.relu(self.fuse(torch.relu(torch.cat(scales, 1)))), mask)
 

@@ -34,6 +34,9 @@ class TopK(Detector):
         return Output(batch.blank(scores), magnitude(batch.visual), batch.lengths)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Classification of the videos. Both forms are the same."""
+        """Classification of the videos. Both forms are the same.
+
+        labels float [videos]; every term is a scalar.
+        """
         selection = top_k(output.scores, self.settings.k, output.lengths)
         return weighted({"classification": video_bce(selection.mean(output.scores), labels)}, {})

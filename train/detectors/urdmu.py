@@ -82,6 +82,8 @@ class URDMU(Detector):
         Where normal and abnormal videos are compared, the released code takes them in pairs, the
         paper's form all with all. The released code sums the divergence of what the normal memory
         recalls over time and averages it over channels; the paper's form does the reverse.
+
+        labels float [videos]; every term is a scalar.
         """
         features = output.parts["features"]
         labels, lengths = (x.repeat_interleave(features.shape[1]) for x in (labels, output.lengths))
