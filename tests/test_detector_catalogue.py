@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from vad.stages.train.detectors import Detector, create_detector, from_published
+from vad.stages.train.detectors import Detector, create_detector
+from vad.stages.train.weights import from_published
 
 Shapes = dict[str, tuple[int, ...]]
 

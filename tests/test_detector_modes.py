@@ -18,11 +18,12 @@ from vad.errors import UsageError
 from vad.stages.train.blocks.attention import by_nearness
 from vad.stages.train.blocks.layers import BatchNorm
 from vad.stages.train.blocks.temporal import TemporalNetwork
-from vad.stages.train.detectors import Detector, create_detector, from_published
+from vad.stages.train.detectors import Detector, create_detector
 from vad.stages.train.detectors.pel4vad import PEL4VAD
 from vad.stages.train.detectors.saa import SAA
 from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.detectors.tevad import TEVAD
+from vad.stages.train.weights import from_published
 
 DIM, TEXT_DIM = 16, 8
 

@@ -15,12 +15,12 @@ from vad.config import build, options
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.scoring import score_stored
-from vad.stages.train.detectors import DETECTORS, Detector, create_detector, from_published
+from vad.stages.train.detectors import DETECTORS, Detector, create_detector
 from vad.stages.train.presets import PRESETS, split_settings
 from vad.stages.train.run import Run, smooth
 from vad.stages.train.settings import TrainSettings
 from vad.stages.train.training import train
-from vad.stages.train.weights import import_detector, read_weights
+from vad.stages.train.weights import from_published, import_detector, read_weights
 from vad.store import FeatureStore
 
 DIM, TEXT_DIM = 12, 6

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from vad.errors import UsageError
-from vad.stages.train.detectors import DETECTORS, Detector, create_detector, from_published
+from vad.stages.train.detectors import DETECTORS, Detector, create_detector
+from vad.stages.train.weights import from_published
 
 DIM, TEXT_DIM = 16, 8
 NAMES = sorted(DETECTORS)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vad.checkpoints import read_weights_file
 from vad.config import build
@@ -21,7 +21,7 @@ from vad.files import sha256_of
 from vad.store import FeatureStore
 
 from .card import CARD, Card, Imported, Member, Selection, Stream, now, read_card
-from .detectors import create_detector, find_row
+from .detectors import Detector, create_detector, find_row
 from .detectors.published import Sizes, check_asked, fill, sizes_of, unwrap
 from .run import (
     PREFIXES,
@@ -109,6 +109,39 @@ def read_dictionary(path: str | Path) -> NDArray[np.float32]:
         return np.asarray(np.load(path, allow_pickle=False), np.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a .npy array: {error}") from None
+
+
+def from_published(
+    state_dict: Mapping[str, Any] | str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, ArrayLike] | None = None,
+) -> Detector:
+    """A detector, in eval mode, from weights as their authors published them.
+
+    state_dict may also be a file of weights, or the folder of a run of our own, whose scaling of
+    the features is left out. The detector is recognised by its keys; widths and modes are read off
+    the shapes. settings and arrays are what those do not tell, as for `create_detector`.
+
+    Raises UsageError for weights of no known detector, and for missing or left-over keys.
+    """
+    settings = settings or {}
+    if isinstance(state_dict, Mapping):
+        weights = unwrap(state_dict)
+        name, sizes = sizes_of(weights)
+    else:
+        weights = read_weights(state_dict)
+        name, sizes = recognised(state_dict)
+    check_asked(name, sizes, settings)
+    detector = create_detector(
+        name,
+        visual_dim=sizes.visual_dim,
+        text_dim=sizes.text_dim,
+        settings={**sizes.settings, **settings},
+        arrays=arrays,
+    )
+    fill(detector, name, weights)
+    return detector.eval()
 
 
 def import_detector(

@@ -1,9 +1,8 @@
-"""Detectors behind one door: made by name, or from published weights.
+"""Detectors behind one door, made by name; `train.weights` makes them of published weights.
 
     detector = create_detector("rtfm", visual_dim=2048)
     output = detector(visual)  # [videos, crops, snippets, dim] -> output.scores [videos, snippets]
     terms = detector.loss(output, labels)  # named terms and their weighted "total"
-    detector = from_published(state_dict)  # recognised by its keys
 
 Nothing here imports torch before a detector is made: the command line lists the table.
 """
@@ -13,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vad.config import build
@@ -34,7 +32,6 @@ __all__ = [
     "Output",
     "create_detector",
     "find_row",
-    "from_published",
 ]
 
 
@@ -67,43 +64,6 @@ def create_detector(
     kind = getattr(import_module(f".{module}", __name__), class_name)
     detector: Detector = kind(visual_dim, text_dim if row.text else None, chosen, **(arrays or {}))
     return detector
-
-
-def from_published(
-    state_dict: Mapping[str, Any] | str | Path,
-    *,
-    settings: Mapping[str, Any] | None = None,
-    arrays: Mapping[str, ArrayLike] | None = None,
-) -> Detector:
-    """A detector, in eval mode, from weights as their authors published them.
-
-    state_dict may also be a file of weights, or the folder of a run of our own, whose scaling of
-    the features is left out. The detector is recognised by its keys; widths and modes are read off
-    the shapes. settings and arrays are what those do not tell, as for `create_detector`.
-
-    Raises UsageError for weights of no known detector, and for missing or left-over keys.
-    """
-    from .published import check_asked, fill, sizes_of, unwrap
-
-    settings = settings or {}
-    if isinstance(state_dict, Mapping):
-        weights = unwrap(state_dict)
-        name, sizes = sizes_of(weights)
-    else:
-        from ..weights import read_weights, recognised
-
-        weights = read_weights(state_dict)
-        name, sizes = recognised(state_dict)
-    check_asked(name, sizes, settings)
-    detector = create_detector(
-        name,
-        visual_dim=sizes.visual_dim,
-        text_dim=sizes.text_dim,
-        settings={**sizes.settings, **settings},
-        arrays=arrays,
-    )
-    fill(detector, name, weights)
-    return detector.eval()
 
 
 def __getattr__(name: str) -> Any:
