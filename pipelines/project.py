@@ -17,7 +17,7 @@ from typing import Any
 
 from vad.datasets.folder import labels_by_folder
 from vad.errors import UsageError
-from vad.labels import write_labels, write_unlabelled
+from vad.labels import Labels, write_labels, write_unlabelled
 from vad.stages.train import training
 from vad.stages.train.card import CARD
 from vad.stages.train.detectors import DETECTORS
@@ -33,7 +33,7 @@ RUNS = Path("runs")
 
 def train(
     store: str | Path,
-    labels: str | Path | None,
+    labels: Labels | None,
     out: str | Path | None,
     *,
     resume: bool,
@@ -103,13 +103,15 @@ def newest_run(detector: str | Path | None) -> Path:
     return cards[-1].parent
 
 
-def labels_of(store: str | Path, labels: str | Path | None) -> Path:
-    """The labels file: the one given, labels.csv, or one that is made of the videos' folders.
+def labels_of(store: str | Path, labels: Labels | None) -> Labels:
+    """The labels: those given, labels.csv, or one that is made of the videos' folders.
 
     Raises UsageError where the folders do not tell, and writes labels.csv to be filled in.
     """
-    if labels is not None or LABELS.exists():
-        return Path(labels or LABELS)
+    if labels is not None:
+        return labels
+    if LABELS.exists():
+        return LABELS
     videos = FeatureStore.open(store).ids()
     if found := labels_by_folder(videos):
         write_labels(LABELS, found)

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 
 from vad.errors import UsageError
@@ -78,3 +79,31 @@ def test_names_are_matched_whole_or_by_a_unique_last_part(caplog):
 def test_labels_of_no_stored_video_are_refused():
     with pytest.raises(UsageError, match=r"labels.csv names no stored video .*'x'.*holds 'c'"):
         match([Label("x", 1)], ["c"], where="labels.csv")
+
+
+# --- labels that are no file
+
+
+def test_labels_may_be_a_mapping_or_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    expected = [Label("a", 0), Label("b", 1)]
+    assert read_labels({"a": 0, "b": 1}) == expected
+    assert read_labels({"a": False, "b": np.float64(1)}) == expected
+    frame = pandas.DataFrame({"video": ["a", "b"], "label": [0, 1]})
+    assert read_labels(frame) == expected
+    more = frame.assign(split=["train", None], fold=[2, 3])
+    assert read_labels(more) == [Label("a", 0, "", "train", "2"), Label("b", 1, "", "", "3")]
+
+
+def test_mistakes_in_labels_that_are_no_file_are_one_clear_line():
+    pandas = pytest.importorskip("pandas")
+    for source, message in (
+        ({"a": 0, "b": None}, "the labels, 'b': there is no label; write 0 .normal. or 1"),
+        ({"a": 0, "b": "yes"}, "the labels, 'b': label is 'yes'; write 0"),
+        ({}, "the labels labels no video"),
+        (pandas.DataFrame({"name": ["a"], "label": [1]}), "no column 'video' .they have: name, la"),
+        (pandas.DataFrame({"video": ["a", "a"], "label": [1, 1]}), "row 1: 'a' is labelled twice"),
+        (pandas.DataFrame({"video": ["a", "b"], "label": [1, None]}), "row 1: there is no label"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            read_labels(source)

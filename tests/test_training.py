@@ -11,6 +11,7 @@ import zarr
 
 from vad.config import options
 from vad.errors import UsageError
+from vad.labels import read_labels
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation.files import save
 from vad.stages.infer.evaluation.run import evaluate
@@ -322,3 +323,16 @@ def test_a_finished_run_is_not_overwritten_by_accident(data, run):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is no run: it has no card.json; name a folder that vad"):
         Run.open(tmp_path)
+
+
+def test_a_run_shows_itself_and_takes_labels_that_are_no_file(tmp_path):
+    store, labels = store_of(tmp_path, ("visual",))
+    given = {label.video: label.label for label in read_labels(labels)}
+    quick = {"epochs": 1, "quiet": True, "validation": 0}
+    run = train(store.path, given, tmp_path / "<b>", **quick)
+    assert run.card.labels is None
+    for shown in (repr(run), run._repr_html_()):
+        for words in ("rtfm, ", "visual/test (8 values a snippet)", "8 train", "0.5000"):
+            assert words in shown
+    assert len(repr(run).splitlines()) < 10
+    assert "<b>" not in run._repr_html_()

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.labels import match, read_labels
+from vad.labels import Labels, match, name_of, read_labels
 from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
@@ -92,7 +92,7 @@ class TrainingData:
 
 def load_training_data(
     store_path: str | Path,
-    labels_path: Path,
+    labels: Labels,
     settings: TrainSettings,
     own: Mapping[str, Any],
     *,
@@ -104,7 +104,7 @@ def load_training_data(
     names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
     stored = store.having(*names.values())
     split = split_videos(
-        match(read_labels(labels_path), stored, where=labels_path, missing="keep"),
+        match(read_labels(labels), stored, where=name_of(labels), missing="keep"),
         validation=settings.validation,
         seed=settings.seed,
         fold=settings.fold,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,37 @@ class Run:
             save_tensors(member_folder(self.path, index) / WEIGHTS, member.tensors())
         self.card.write(self.path / CARD)
         (self.path / WEIGHTS).unlink(missing_ok=True)  # of a run of vad 0.1.0 that is replaced
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Run {self.path}", *(f"  {n}: {v}" for n, v in self.facts().items())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in self.facts().items()
+        )
+        return f"<table><caption>Run {escape(str(self.path))}</caption>{rows}</table>"
+
+    def facts(self) -> dict[str, str]:
+        """In words: what it is, what it reads, what chose its epoch and threshold."""
+        card, counts = self.card, {part: len(v) for part, v in self.card.videos.items() if v}
+        reads = (f"{s.name} ({s.dim} values a snippet)" for s in card.streams.values())
+        figures = [
+            f"{name.partition('/')[2].replace('_', ' ')} {value:.4f}"
+            for name, value in card.selection.figures.items()
+            if not name.startswith("train/")
+        ]
+        epoch = "" if card.selection.epoch is None else f"epoch {card.selection.epoch}, "
+        facts = {
+            "detector": f"{card.detector}, {card.n_parameters:,} parameters",
+            "reads": " and ".join(reads),
+            "videos": ", ".join(f"{n} {part}" for part, n in counts.items()),
+            "chosen": f"{epoch}on {card.selection.on}",
+            "figures": ", ".join(figures),
+            "doubt": card.selection.doubt,
+            "threshold": f"{self.threshold:.4f}",
+        }
+        return {name: fact for name, fact in facts.items() if fact}
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vad.device import choose_device
 from vad.errors import UsageError
+from vad.labels import Labels
 from vad.progress import meter
 
 from .card import CARD, Card, Member, Selection, differing_fields, now, read_card_file
@@ -29,7 +30,7 @@ STATE, PLAN = "state.safetensors", "plan.json"  # of an unfinished run
 
 def train(
     store: str | Path,
-    labels: str | Path,
+    labels: Labels,
     out: str | Path = "runs/rtfm",
     *,
     resume: bool = False,
@@ -44,7 +45,7 @@ def train(
     chosen, own = split_settings(settings)
     return train_run(
         store,
-        Path(labels),
+        labels,
         Path(out),
         chosen,
         own,
@@ -56,7 +57,7 @@ def train(
 
 def train_run(
     store_path: str | Path,
-    labels_path: Path,
+    labels: Labels,
     out: Path,
     settings: TrainSettings,
     own: Mapping[str, Any],
@@ -68,10 +69,10 @@ def train_run(
     """Train with settings that are built already; see `train`."""
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
-    data = load_training_data(store_path, labels_path, settings, own, quiet=quiet)
+    data = load_training_data(store_path, labels, settings, own, quiet=quiet)
     if data.split.doubt:
         log.warning("%s", data.split.doubt)
-    card = _planned(data, labels_path, out, settings, own)
+    card = _planned(data, labels, out, settings, own)
     going_on = _goes_on(out, card, resume=resume)
     detector = data.detector(settings, own)
     device = choose_device(settings.device)
@@ -104,7 +105,7 @@ def train_run(
 
 
 def _planned(
-    data: TrainingData, labels: Path, out: Path, settings: TrainSettings, own: Mapping[str, Any]
+    data: TrainingData, labels: Labels, out: Path, settings: TrainSettings, own: Mapping[str, Any]
 ) -> Card:
     """The card before training: nothing is selected yet."""
     visual_dim, text_dim = data.dims
@@ -124,7 +125,7 @@ def _planned(
         training=settings,
         videos=data.split.parts,
         store=store_hint(out, str(data.store.backend)),
-        labels=str(labels),
+        labels=str(labels) if isinstance(labels, str | Path) else None,
     )
 
 

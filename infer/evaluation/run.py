@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vad.errors import UsageError
-from vad.labels import Label, match, read_labels, read_segments
+from vad.labels import Label, Labels, match, name_of, read_labels, read_segments
 from vad.stages.train.card import Card, Member
 from vad.stages.train.fit import heldout_loss
 from vad.stages.train.run import Run
@@ -34,7 +34,7 @@ def evaluate(
     *,
     truth: str | Path | None = None,
     store: str | Path | None = None,
-    labels: str | Path | None = None,
+    labels: Labels | None = None,
     split: str = "test",
     device: str = "auto",
 ) -> Evaluation:
@@ -120,7 +120,7 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
                 )
 
 
-def _labels(run: Run, store: FeatureStore, labels: str | Path | None, split: str) -> list[Label]:
+def _labels(run: Run, store: FeatureStore, labels: Labels | None, split: str) -> list[Label]:
     """The videos to measure on, by their ids in the store."""
     if labels is None:
         listed = run.card.videos.get(split)
@@ -131,11 +131,11 @@ def _labels(run: Run, store: FeatureStore, labels: str | Path | None, split: str
             )
         every, where = list(listed), f"the {split} videos of {run.path}"
     else:
-        every, where = read_labels(labels), str(labels)
+        every, where = read_labels(labels), name_of(labels)
         if any(label.split for label in every):
             every = [label for label in every if label.split == split]
         if not every:
-            raise UsageError(f"{labels} has no video of the split {split!r}")
+            raise UsageError(f"{where} has no video of the split {split!r}")
     found = match(every, store.ids(), where=where, missing="refuse")
     for part in ("train", "validation"):
         trained = {label.video for label in run.card.videos.get(part, ())}

@@ -12,10 +12,10 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,23 +55,70 @@ SEGMENTS = [field.name for field in fields(Segment)]
 Named = TypeVar("Named", Label, Segment)
 
 
-def read_labels(path: str | Path) -> list[Label]:
-    """Read a labels file; UsageError names the line of the first mistake."""
+class Table(Protocol):
+    """A pandas DataFrame, as far as labels are read from it."""
+
+    @property
+    def columns(self) -> Iterable[Any]: ...
+    def to_dict(self, orient: Literal["records"]) -> list[dict[Any, Any]]: ...
+
+
+Labels = str | Path | Mapping[str, Any] | Table  # a file, {video: label}, or a DataFrame
+
+
+def read_labels(source: Labels) -> list[Label]:
+    """Labels from a file, a mapping {video: label} or a DataFrame with the columns of the file.
+
+    Raises UsageError that names the line or row of the first mistake: a label that is missing or
+    neither 0 nor 1, a video that is labelled twice, a column that is not there.
+    """
     labels: list[Label] = []
     seen: set[str] = set()
-    for where, row in read_rows(Path(path), LABELS[:2], LABELS[2:]):
+    for where, row in _label_rows(source):
         if row["label"] not in ("0", "1"):
-            raise UsageError(
-                f"{where}: label is {row['label']!r}; write 0 (normal) or 1 (abnormal)"
-            )
+            said = f"label is {row['label']!r}" if row["label"] else "there is no label"
+            raise UsageError(f"{where}: {said}; write 0 (normal) or 1 (abnormal)")
         if row["video"] in seen:
             raise UsageError(f"{where}: {row['video']!r} is labelled twice")
         seen.add(row["video"])
         optional = {n: row.get(n, "") for n in ("category", "split", "fold", "source")}
         labels.append(Label(row["video"], int(row["label"]), **optional))
     if not labels:
-        raise UsageError(f"{path} labels no video")
+        raise UsageError(f"{name_of(source)} labels no video")
     return labels
+
+
+def name_of(source: Labels) -> str:
+    """What messages call labels: their file, or "the labels"."""
+    return str(source) if isinstance(source, str | Path) else "the labels"
+
+
+def _label_rows(source: Labels) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of labels by column, each with what to call it."""
+    if isinstance(source, str | Path):
+        yield from read_rows(Path(source), LABELS[:2], LABELS[2:])
+    elif isinstance(source, Mapping):
+        for video, label in source.items():
+            yield f"the labels, {video!r}", {"video": _text(video), "label": _text(label)}
+    else:
+        columns = [str(column) for column in source.columns]
+        if absent := [name for name in LABELS[:2] if name not in columns]:
+            raise UsageError(
+                f"the labels have no column {absent[0]!r} (they have: {', '.join(columns)})",
+                hint="name the columns video and label",
+            )
+        for index, row in enumerate(source.to_dict("records")):
+            texts = {str(name): _text(value) for name, value in row.items()}
+            yield f"the labels, row {index}", texts
+
+
+def _text(value: Any) -> str:
+    """A cell as a file would have it: missing values are empty, whole numbers have no point."""
+    if value is None or value != value:  # NaN is not itself
+        return ""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    return str(value).strip()
 
 
 def read_segments(path: str | Path) -> list[Segment]:

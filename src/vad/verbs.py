@@ -27,6 +27,7 @@ from .stages.train.detectors.settings import Settings as DetectorSettings
 from .stages.train.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from .labels import Labels
     from .stages.extract.compare import Comparison
     from .stages.extract.outcome import Outcome
     from .stages.infer.evaluation.result import Evaluation
@@ -158,7 +159,7 @@ def caption(
 @explained(TrainSettings)
 def train(
     store: Place = "features.zarr",
-    labels: Place | None = None,
+    labels: Labels | None = None,
     out: Place | None = None,
     *,
     resume: bool = False,
@@ -190,7 +191,8 @@ def train(
 ) -> Run:
     """Train a detector from video-level labels, and open the run that is written to `out`.
 
-    labels: the CSV file `video,label`; by default labels.csv, or the folders of the videos where
+    labels: the CSV file `video,label`, a mapping {video: label} or a DataFrame with these columns;
+    by default labels.csv, or the folders of the videos where
     one is called normal. out: by default runs/DETECTOR, numbered if it exists. resume: go on with
     an unfinished run. overwrite: replace a finished run. quiet: show no progress.
 
@@ -211,7 +213,7 @@ def train(
 @explained(TrainSettings)
 def tune(
     store: Place = "features.zarr",
-    labels: Place | None = None,
+    labels: Labels | None = None,
     out: Place = "runs/tune",
     *,
     trials: int = 30,
@@ -278,7 +280,7 @@ def evaluate(
     *,
     truth: Place | None = None,
     store: Place | None = None,
-    labels: Place | None = None,
+    labels: Labels | None = None,
     split: str = "test",
     device: str = "auto",
 ) -> Evaluation:

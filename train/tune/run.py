@@ -26,6 +26,7 @@ import torch
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import write_json, write_text
+from vad.labels import Labels, read_labels, write_labels
 from vad.progress import meter
 
 from ..fit import WARMUP, Diverged
@@ -98,7 +99,7 @@ class Search:
 
 def tune(
     store: str | Path,
-    labels: str | Path,
+    labels: Labels,
     out: str | Path = "runs/tune",
     *,
     trials: int = 30,
@@ -121,6 +122,9 @@ def tune(
     chosen = replace(chosen, device=str(choose_device(chosen.device)))
     if chosen.select == "test":
         raise UsageError("vad tune never looks at test videos", hint="leave --select out")
+    if not isinstance(labels, str | Path):  # other processes and a resumed search read them
+        labelled, labels = read_labels(labels), Path(out) / "labels.csv"
+        write_labels(labels, labelled)
     problem = Problem(store, Path(labels), chosen, own)
     searched = choose_space(space, chosen, own)
     seeds = tuple(range(chosen.seed, chosen.seed + splits))
