@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def decoded_record(
     """The record of a video file that was decoded to its end."""
     stat = path.stat()
     return VideoRecord(
-        source=str(path),
+        source=os.path.abspath(path),  # so that the store can be used from any folder
         source_bytes=stat.st_size,
         source_mtime_ns=stat.st_mtime_ns,
         source_sha256=sha256,

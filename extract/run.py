@@ -89,7 +89,7 @@ def make_plan(
 
 
 def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:
-    return array in store.names(source.id) and is_unchanged(source.path, store.record(source.id))
+    return store.is_intact(source.id, array) and is_unchanged(source.path, store.record(source.id))
 
 
 def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:

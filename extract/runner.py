@@ -135,12 +135,11 @@ class VideoRunner:
         self, store: FeatureStore, source: Source, makers: Sequence[Maker]
     ) -> Sequence[Maker]:
         """The makers of the arrays that the store lacks of a video's present content."""
-        if self.overwrite or source.id not in store:
+        if self.overwrite or not store.is_intact(source.id):
             return makers
         if not self.joins and not is_unchanged(source.path, store.record(source.id)):
             return makers
-        names = store.names(source.id)
-        return [maker for maker in makers if maker.array not in names]
+        return [maker for maker in makers if not store.is_intact(source.id, maker.array)]
 
     def _opened(self) -> FeatureStore:
         if not FeatureStore.exists(self.store):
@@ -188,6 +187,9 @@ def run_videos(
     every video that is stored, made now or by another run.
     """
     failures = Failures(runner.store)
+    if not todo:  # so a store that cannot be written need not be
+        failures.forget({*outcome.done, *outcome.skipped})
+        return
     with (
         meter(verb, len(todo), unit="videos", quiet=quiet) as progress,
         closing(each(runner, todo, progress)) as ends,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.errors import UsageError
+from vad.errors import UsageError, VideoError
 from vad.stages.train.run import Run
 from vad.stages.train.streams import read_streams
 from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
@@ -18,20 +18,35 @@ Streams = dict[str, NDArray[np.floating]]  # by kind, each [snippets, crops, dim
 
 
 def score_stored(
-    store: FeatureStore, run: Run, video_ids: Iterable[str] | None = None
+    store: FeatureStore,
+    run: Run,
+    video_ids: Iterable[str] | None = None,
+    *,
+    on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
     """Score stored videos one at a time, all of them or those named.
 
-    Raises UsageError where the features are not those that the run was trained on.
+    A damaged video raises VideoError; with `on_failed` it is handed over instead, and the others
+    are scored. Raises UsageError where the features are not those that the run was trained on.
     """
 
-    def read(video_id: str) -> tuple[str, VideoRecord, NDArray[np.float64], Streams]:
-        check_features(store, run, video_id)
-        streams = read_streams(store, run.names, video_id)
-        return video_id, store.record(video_id), store.times(video_id), streams
+    def read(video_id: str) -> tuple[VideoRecord, NDArray[np.float64], Streams] | VideoError:
+        try:
+            check_features(store, run, video_id)
+            streams = read_streams(store, run.names, video_id)
+            return store.record(video_id), store.times(video_id), streams
+        except VideoError as error:
+            return error
 
-    ids = store.ids() if video_ids is None else video_ids
-    for video_id, record, times, streams in store.each(read, ids, at_once=ARRAYS_AT_ONCE):
+    ids = store.ids() if video_ids is None else list(video_ids)
+    every = store.each(read, ids, at_once=ARRAYS_AT_ONCE)
+    for video_id, found in zip(ids, every, strict=True):
+        if isinstance(found, VideoError):
+            if on_failed is None:
+                raise found
+            on_failed(video_id, found)
+            continue
+        record, times, streams = found
         yield VideoScores(
             video=video_id,
             record=record,
@@ -50,15 +65,15 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
     """
     for stream in run.card.streams.values():
         name, dim, trained = stream.name, stream.dim, stream.provenance
-        stored = store.attributes(video_id, name)
+        stored = store.info(video_id, name)
         made = "extract" if stream.kind == "visual" else "caption"
-        if stored["shape"][-1] != dim:
+        if stored.shape[-1] != dim:
             raise UsageError(
                 f"{run.path} reads {name} of {dim} values per snippet, {video_id!r} in "
-                f"{store.backend} has {stored['shape'][-1]}",
+                f"{store.backend} has {stored.shape[-1]}",
                 hint=f"{made} the videos as the training videos were",
             )
-        differing = differences(trained, stored["provenance"]) if trained is not None else {}
+        differing = differences(trained, stored.provenance) if trained is not None else {}
         if differing:
             field, (wanted, found) = next(iter(differing.items()))
             raise UsageError(

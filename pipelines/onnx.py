@@ -82,7 +82,7 @@ def _videos(run: Run, store: FeatureStore) -> Iterator[Arrays]:
 
 def _source(store: FeatureStore) -> Path:
     """A stored video whose file is still there."""
-    paths = (Path(store.record(video_id).source) for video_id in store.ids())
+    paths = (store.source_of(store.record(video_id)) for video_id in store.ids())
     if found := next((path for path in paths if path.is_file()), None):
         return found
     raise UsageError(

@@ -82,13 +82,13 @@ def score_videos(
 
         def hand_on(video: str) -> None:
             opened = FeatureStore.open(path)
-            for scores in _scored(opened, chosen, [video], reading, threshold, given):
-                try:
+            try:
+                for scores in _scored(opened, chosen, [video], reading, threshold, given):
                     each(scores)
                     outcome.done.append(video)
-                except VideoError as error:  # the file was removed or changed in the meantime
-                    outcome.failed[video] = error
-                    log.warning("%s: %s (%s)", scores.record.source, error, error.reason)
+            except VideoError as error:  # the file was removed or changed in the meantime
+                outcome.failed[video] = error
+                log.warning("%s: %s (%s)", video, error, error.reason)
             if store is None:
                 opened.remove(video)
 
@@ -103,12 +103,20 @@ def score_store(
     *,
     threshold: float | None = None,
     device: str = "auto",
+    on_failed: Callable[[str, VideoError], None] | None = None,
     **settings: Any,
 ) -> Iterator[VideoScores]:
     """`vad.score_store`: scores of every video of a store, without decoding one."""
     reading = build(ScoreSettings, settings, where="score")
     opened, chosen = FeatureStore.open(store), Run.open(newest_run(detector), device)
-    return _scored(opened, chosen, opened.ids(), reading, threshold, {})
+    ids, names = opened.ids(), chosen.names.values()
+    complete = opened.having(*names)
+    if on_failed and complete:
+        for video in sorted(set(ids) - set(complete)):
+            what = f"{video!r} in {opened.backend} lacks {' or '.join(names)}"
+            on_failed(video, VideoError("not-intact", what, hint="extract it again"))
+        ids = complete
+    return _scored(opened, chosen, ids, reading, threshold, {}, on_failed)
 
 
 def _scored(
@@ -118,18 +126,30 @@ def _scored(
     reading: ScoreSettings,
     threshold: float | None,
     given: Mapping[str, Any],
+    on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
     """Scores of stored videos, with captions, provenance and the video file."""
-    for scores in score_stored(store, chosen, ids):
+    for scores in score_stored(store, chosen, ids, on_failed=on_failed):
+        try:
+            captions = _captions(store, chosen, scores.video)
+        except VideoError as error:
+            if on_failed is None:
+                raise
+            on_failed(scores.video, error)
+            continue
         yield dataclasses.replace(
             scores,
             threshold=scores.threshold if threshold is None else threshold,
             threshold_from="run" if threshold is None else "given",
             propagation=reading,
             rule=reading,
-            captions=_captions(store, chosen, scores.video),
+            captions=captions,
             provenance=_provenance(chosen),
-            video_source=video_source_of(scores.record, max_pixels=given.get("max_pixels")),
+            video_source=video_source_of(
+                scores.record,
+                path=store.source_of(scores.record),
+                max_pixels=given.get("max_pixels"),
+            ),
         )
 
 

@@ -58,8 +58,13 @@ class VideoFile:
         return open_video(self.path, self.limits)
 
 
-def video_source_of(record: VideoRecord, *, max_pixels: int | None = None) -> VideoSource | None:
-    """The file that a record speaks of; None where it is not there any more."""
-    path = Path(record.source)
+def video_source_of(
+    record: VideoRecord, *, path: Path | None = None, max_pixels: int | None = None
+) -> VideoSource | None:
+    """The file that a video was scored from; None if it is not there any more.
+
+    path: where it is, if that is not where the record says.
+    """
+    path = path or Path(record.source)
     limits = Limits(max_pixels=max_pixels) if max_pixels else Limits()
     return VideoFile(path, record.n_frames, limits) if path.is_file() else None

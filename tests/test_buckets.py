@@ -154,7 +154,7 @@ def test_a_video_that_is_being_replaced_is_never_read_half(address):
     put(other, rows=FEATURES + 1)
     store.backend.write(chunk, backend_of(other).read(chunk))  # new values, the old metadata
     with pytest.raises(
-        UsageError, match="visual/i3d of 'a' in .* is not what was written; vad ver"
+        VideoError, match="'a' in .* is not what was written: visual/i3d: .*; vad verify .*--repair"
     ):
         store.read("a", "visual/i3d")
 

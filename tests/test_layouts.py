@@ -280,7 +280,7 @@ def test_frames_come_from_the_csv_or_are_16_a_snippet(
     assert (record.n_frames, record.tail, record.fps) == (n_frames, tail, 25.0)
     assert record.grid.n_snippets(record.n_frames) == n_rows
     assert store.times("sub/a") == pytest.approx(np.arange(n_frames) / 25)
-    assert store.attributes("sub/a", "visual/i3d")["provenance"]["assumed"] == assumed
+    assert store.info("sub/a", "visual/i3d").provenance["assumed"] == assumed
 
 
 def test_frames_that_do_not_fit_are_told(published, stored, tmp_path):

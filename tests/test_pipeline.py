@@ -95,7 +95,7 @@ def test_workers_and_order_do_not_change_a_bit(tmp_path, make_video):
     for video in one.ids():
         assert one.record(video) == two.record(video)
         name = "visual/efficientnet-lite0"
-        assert one.attributes(video, name) == two.attributes(video, name)
+        assert one.info(video, name) == two.info(video, name)
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(vad, mixed, tmp_path):

@@ -8,8 +8,9 @@ user's cache.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vad.errors import UsageError
-from vad.files import committed
+from vad.files import committed, matches_checksum, note_checksum
 from vad.labels import Label
 from vad.progress import Meter, meter
 from vad.store import FeatureStore
@@ -123,12 +124,10 @@ def load_bags(
     lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
     for kind, name in names.items():
-        key = hashlib.sha256(f"{name} {n_segments} {stretch}".encode())
-        for video, sha256 in zip(videos, _checksums(store, name, videos), strict=True):
-            key.update(f"{video} {sha256}".encode())
-        path = store.backend.cache / f"bags-{key.hexdigest()[:24]}.npy"
-        if not path.exists():
-            shape = (len(labels), shapes[0][kind][1], n_segments, shapes[0][kind][2])
+        key = _key(store, name, videos, n_segments, stretch=stretch)
+        path = store.backend.cache / f"bags-{key[:24]}.npy"
+        shape = (len(labels), shapes[0][kind][1], n_segments, shapes[0][kind][2])
+        if not _is_packed(path, shape):
             with (
                 committed(path) as part,
                 meter("pack", len(labels), unit="videos", quiet=quiet) as m,
@@ -136,12 +135,34 @@ def load_bags(
                 packed = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
                 _fill(packed, store, {kind: name}, labels, m, stretch=stretch)
                 packed.flush()
+            note_checksum(path)
+            if key != _key(store, name, videos, n_segments, stretch=stretch):
+                path.unlink()
+                raise UsageError(f"{store.backend} changed while it was read", hint="run it again")
         streams[kind] = np.load(path, mmap_mode="r")
     return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
 
 
-def _checksums(store: FeatureStore, name: str, videos: Sequence[str]) -> Iterator[str]:
-    return store.each(lambda video: str(store.attributes(video, name)["sha256"]), videos)
+def _key(
+    store: FeatureStore, name: str, videos: Sequence[str], n_segments: int, *, stretch: bool
+) -> str:
+    """What packed bags depend on: the checksums of the arrays, and how they are pooled."""
+    key = hashlib.sha256(f"checked {name} {n_segments} {stretch}".encode())
+    checksums = store.each(lambda video: store.info(video, name).sha256, videos)
+    for video, sha256 in zip(videos, checksums, strict=True):
+        key.update(f"{video} {sha256}".encode())
+    return key.hexdigest()
+
+
+def _is_packed(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether there are bags of that shape, and they are those that were packed."""
+    if not matches_checksum(path):
+        return False
+    try:
+        packed = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError):
+        return False
+    return bool(packed.shape == shape and packed.dtype == np.float32)
 
 
 def _same_shapes(

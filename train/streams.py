@@ -52,7 +52,7 @@ def shapes_of(store: FeatureStore, names: Names, video: str) -> dict[str, tuple[
     """(snippets, crops, dim) of every stream of a video; UsageError if the snippets differ."""
     shapes = {}
     for kind, name in names.items():
-        n_snippets, *crops, dim = store.attributes(video, name)["shape"]
+        n_snippets, *crops, dim = store.info(video, name).shape
         shapes[kind] = (n_snippets, crops[0] if crops else 1, dim)
     if len({shape[0] for shape in shapes.values()}) > 1:
         counts = ", ".join(f"{names[kind]} has {shapes[kind][0]}" for kind in names)

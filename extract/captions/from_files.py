@@ -85,7 +85,14 @@ def matched(
 ) -> dict[str, tuple[str, VideoCaptions]]:
     """Ids of the videos to caption, with their names in the file and what it says of them."""
     ids = store.ids()
-    if all(record.decoder == DECODER for record in store.each(store.record, ids)):
+
+    def has_captions_alone(video: str) -> bool:
+        try:
+            return store.record(video).decoder == DECODER
+        except VideoError:  # told when its captions are stored
+            return False
+
+    if all(store.each(has_captions_alone, ids)):
         return {name: (name, said) for name, said in captions.items()}
     stored = VideoNames(ids)
     found: dict[str, tuple[str, VideoCaptions]] = {}
@@ -106,7 +113,7 @@ def matched(
 
 
 def _has(store: FeatureStore, video: str, array: str) -> bool:
-    return video in store and array in store.names(video)
+    return store.is_intact(video, array)
 
 
 def _video(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.device import choose_device, names_of_devices
-from vad.errors import UsageError
+from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
 from vad.store import INFORMATION, FeatureStore
@@ -29,7 +29,7 @@ from vad.version import VERSION
 from ..captioners import CaptionerCard, find_captioner
 from ..captioners.settings import CaptionSettings
 from ..decoders.video import Limits
-from ..outcome import Outcome
+from ..outcome import Failures, Outcome
 from ..records import refuse_mix
 from ..runner import Decoding, Each, VideoRunner, in_this_process, run_videos
 from ..sentences import create_encoder, find_encoder
@@ -125,10 +125,8 @@ def _caption_frames(
 ) -> None:
     """Caption the videos that have no captions of that captioner yet."""
     array = f"captions/{card.name}"
-    stored = set() if overwrite else set(store.having(array))
-    if not sources:
-        records = zip(ids := store.ids(), store.each(store.record, ids), strict=True)
-        sources = [Source(video, Path(record.source)) for video, record in records]
+    stored = set() if overwrite else set(store.intact(array))
+    sources = sources or _stored_sources(store, outcome)
     todo = [source for source in sources if source.id not in stored]
     known = {"window": settings.window or card.window, "stride": settings.stride}
     before = store.provenance(array) or known
@@ -147,6 +145,37 @@ def _caption_frames(
         makers=makers,
     )
     run_videos(runner, todo, outcome, verb="caption", quiet=quiet, each=each)
+
+
+def _stored_sources(store: FeatureStore, outcome: Outcome) -> list[Source]:
+    """The files of all stored videos. Those that cannot be found are noted as failed."""
+
+    def find(video: str) -> Path | VideoError:
+        try:
+            path = store.source_of(store.record(video))
+        except VideoError as error:
+            return error
+        if path.is_absolute() or path.exists():
+            return path
+        return VideoError(
+            "unreadable",
+            f"{path} is relative to the folder in which the video was extracted, and not found",
+            hint="run the command there, or name the videos",
+        )
+
+    ids, found = store.ids(), []
+    for video, path in zip(ids, store.each(find, ids), strict=True):
+        if isinstance(path, VideoError):
+            _note(store, outcome, video, path)
+        else:
+            found.append(Source(video, path))
+    return found
+
+
+def _note(store: FeatureStore, outcome: Outcome, video: str, error: VideoError) -> None:
+    """Note that a stored video failed."""
+    outcome.failed[video] = error
+    Failures(store.backend).note(Source(video, Path(video)), error)
 
 
 def decoding_of(settings: CaptionSettings) -> Decoding:
@@ -181,7 +210,7 @@ def embed(
     provenance = {**encoder.provenance, "captions": kept, "vad": VERSION}
     if not overwrite:
         refuse_mix(store, array, provenance, hint=HINT)
-    stored = set() if overwrite else set(store.having(array))
+    stored = set() if overwrite else set(store.intact(array))
     todo = [video for video in store.having(source) if video not in stored]
     done = set(outcome.done)
     embedder = _Embedder(store, encoder, array, provenance)
@@ -191,11 +220,14 @@ def embed(
     ):
         while todo:
             others: list[str] = []  # being done by another run now
-            every = store.each(lambda video: store.read(video, source).tolist(), todo)
+            every = store.each(partial(_captions, store, source), todo)
             for video, captions in zip(todo, every, strict=True):
-                if not claims.take(video):
+                if isinstance(captions, VideoError):
+                    _note(store, outcome, video, captions)
+                    progress.advance()
+                elif not claims.take(video):
                     others.append(video)
-                elif not overwrite and array in store.names(video):  # another run did it
+                elif not overwrite and store.is_intact(video, array):  # another run did it
                     claims.release(video)
                     progress.advance()
                 else:
@@ -209,6 +241,16 @@ def embed(
             if todo:
                 time.sleep(claims.poll_s)
     outcome.done = sorted(done)
+
+
+def _captions(store: FeatureStore, array: str, video: str) -> list[str] | VideoError:
+    """The captions of a video, or what is damaged of it."""
+    try:
+        captions: list[str] = store.read(video, array).tolist()
+        store.times(video)  # they are written again with the embeddings
+        return captions
+    except VideoError as error:
+        return error
 
 
 class _Embedder:
@@ -240,7 +282,7 @@ class _Embedder:
     def store_waiting(self) -> list[str]:
         """Embed what waits, and store it. Returns the videos."""
         unique = sorted(self._new)  # in one order, so that every run computes alike
-        self._known |= zip(unique, self._encoder(unique), strict=True)
+        self._known |= zip(unique, self._encoder(unique) if unique else (), strict=True)
         for _ in self._store.each(self._store_video, self.waiting.items()):
             pass
         videos = list(self.waiting)

@@ -41,7 +41,7 @@ class StoredSide:
 
     @property
     def shape(self) -> tuple[int, int]:
-        _, *crops, dim = self.store.attributes(self.videos[0], self.array)["shape"]
+        _, *crops, dim = self.store.info(self.videos[0], self.array).shape
         return (crops[0] if crops else 1), dim
 
     def read(self, video: str) -> NDArray[Any]:

@@ -217,18 +217,18 @@ class _Task:
     def _assumed(self, video: str) -> list[str]:
         """What the other arrays of a stored video assume."""
         others = (n for n in self.store.names(video) if n != self.array)
-        made = (self.store.attributes(video, n)["provenance"] for n in others)
+        made = (self.store.info(video, n).provenance for n in others)
         return next((m["assumed"] for m in made if "assumed" in m), [])
 
     def _is_stored(self, video: str, record: VideoRecord, blocks: Iterator[NDArray[Any]]) -> bool:
-        if video not in self.store or self.array not in self.store.names(video):
+        if not self.store.is_intact(video, self.array):
             return False
-        before, stored = self.store.record(video), self.store.attributes(video, self.array)
+        before, stored = self.store.record(video), self.store.info(video, self.array)
         if (before.n_frames, before.fps) != (record.n_frames, record.fps):
             return False
-        if differences(stored["provenance"], self.provenance):
+        if differences(stored.provenance, self.provenance):
             return False
-        return bool(stored["sha256"] == digest_of(blocks))
+        return stored.sha256 == digest_of(blocks)
 
 
 def _survey(

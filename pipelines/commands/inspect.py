@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vad.errors import VideoError
+
 from ..options import Json
 
 
@@ -31,10 +33,13 @@ def command(
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
         typer.echo("\n".join(_lines(found)))
+    if found.get("n_damaged"):
+        typer.echo(f"move the damaged videos out: vad verify {path} --repair", err=True)
+        raise typer.Exit(VideoError.exit_code)
 
 
 def describe_store(path: str | Path) -> dict[str, Any]:
-    """A store's videos and the provenance of its arrays."""
+    """A store's videos and the provenance of its arrays; of a damaged video, what is wrong."""
     from vad.stages.extract.outcome import Failures
     from vad.stages.extract.records import notes_on
     from vad.store import FeatureStore
@@ -43,11 +48,15 @@ def describe_store(path: str | Path) -> dict[str, Any]:
     shapes: dict[str, dict[str, str]] = {}
 
     def describe(video_id: str) -> dict[str, Any]:
-        record = store.record(video_id)
-        shapes[video_id] = {
-            name: " x ".join(map(str, store.attributes(video_id, name)["shape"]))
-            for name in store.names(video_id)
-        }
+        try:
+            record = store.record(video_id)
+            found = {
+                name: " x ".join(map(str, store.info(video_id, name).shape))
+                for name in store.names(video_id)
+            }
+        except VideoError as error:
+            return {"damaged": str(error)}
+        shapes[video_id] = found
         return {
             "frames": record.n_frames,
             "fps": round(record.fps, 3),
@@ -56,17 +65,18 @@ def describe_store(path: str | Path) -> dict[str, Any]:
             "codec": record.codec,
             "decoder": record.decoder,
             **({"notes": "; ".join(notes)} if (notes := notes_on(record)) else {}),
-            **shapes[video_id],
+            **found,
         }
 
     ids = store.ids()
     videos = dict(zip(ids, store.each(describe, ids), strict=True))
-    names = Counter(name for video_id in ids for name in shapes[video_id])
+    names = Counter(name for found in shapes.values() for name in found)
     return {
         "store": str(path),
         "n_videos": len(videos),
+        "n_damaged": len(videos) - len(shapes),
         "n_failed": len(Failures(path).read()),
-        "hours": round(sum(v["seconds"] for v in videos.values()) / 3600, 3),
+        "hours": round(sum(v.get("seconds", 0) for v in videos.values()) / 3600, 3),
         "arrays": {
             name: {"n_videos": n, "provenance": store.provenance(name)} for name, n in names.items()
         },

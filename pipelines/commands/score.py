@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ from vad.stages.infer.settings import ScoreSettings, parse_threshold
 
 from ..executors.settings import ExecutorSettings
 from ..options import COMMON, Quiet, RunOption, Threshold, Weights, takes, tell_next
+
+log = logging.getLogger("vad")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ def command(
     vad score videos/ --detector runs/rtfm --format json,mp4 --store features.zarr
     """
     from vad import verbs
-    from vad.errors import UsageError
+    from vad.errors import UsageError, VideoError
     from vad.stages.pipelines.results import Results, in_json, in_words
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)
@@ -98,10 +101,23 @@ def command(
             exit_code = outcome.exit_code
         elif store:
             reading = {field.name: getattr(settings, field.name) for field in fields(ScoreSettings)}
+            failed: dict[str, VideoError] = {}
+
+            def on_failed(video: str, error: VideoError) -> None:
+                failed[video] = error
+                log.warning("%s", error)
+
             for scores in verbs.score_store(
-                store, detector, threshold=limit, device=settings.device, **reading
+                store,
+                detector,
+                threshold=limit,
+                device=settings.device,
+                on_failed=on_failed,
+                **reading,
             ):
                 results.add(scores)
+            results.fail(failed)
+            exit_code = VideoError.exit_code if failed else 0
     if "json" in wanted:
         tell_next(f"vad events {out} --threshold T, for other events without scoring again")
     raise typer.Exit(exit_code)

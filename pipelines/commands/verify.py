@@ -40,6 +40,8 @@ def command(
         typer.echo(
             f"{fault.video}{' ' * bool(fault.array)}{fault.array}: {fault.kind}: {fault.what}"
         )
+    for cache in report.caches:
+        typer.echo(f"{cache}: it is not the training data that was packed")
     for video, path in report.moved.items():
         typer.echo(f"moved {video} to {path}")
     typer.echo(
@@ -48,6 +50,6 @@ def command(
     )
     if report.moved:
         typer.echo("now extract them again: vad extract VIDEOS", err=True)
-    elif report.faults:
+    elif report.faults or report.caches:
         typer.echo(f"move them out: vad verify {store} --repair", err=True)
     raise typer.Exit(report.exit_code)

@@ -23,6 +23,7 @@ Reason = Literal[
     "crashed",  # the decoder process died
     "mismatch",  # its features have another length than its frames, or than its other features
     "not-finite",  # its features overflow the stored type, or are not numbers
+    "not-intact",  # what the store holds of it is damaged or incomplete
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 

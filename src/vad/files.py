@@ -13,6 +13,9 @@ from typing import Any
 
 from .errors import UsageError
 
+UMASK = os.umask(0o077)  # the mode bits that new files lack: to read them is to set them
+os.umask(UMASK)
+
 
 @contextmanager
 def committed(path: Path) -> Iterator[Path]:
@@ -24,6 +27,7 @@ def committed(path: Path) -> Iterator[Path]:
             yield part
             with part.open("rb") as file:
                 os.fsync(file.fileno())
+            part.chmod(0o666 & ~UMASK)  # some libraries write files for their owner alone
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -73,6 +77,23 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def note_checksum(path: Path) -> None:
+    """Write the checksum of a file beside it, in `<name>.sha256`."""
+    write_text(_note(path), f"{sha256_of(path)}  {path.name}\n")
+
+
+def matches_checksum(path: Path) -> bool:
+    """Whether a file is what `note_checksum` noted; False if it or the note is missing."""
+    try:
+        return _note(path).read_text(encoding="utf-8").split()[:1] == [sha256_of(path)]
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .errors import UsageError
 from .files import write_text
-from .names import VideoNames
+from .names import VideoNames, shortened
 from .tables import read_rows
 
 log = logging.getLogger("vad")
@@ -179,8 +179,7 @@ def match(
         )
     if lacking:
         unique = list(dict.fromkeys(lacking))
-        shown = ", ".join(map(repr, unique[:3])) + (", ..." if len(unique) > 3 else "")
-        text = f"{where}: {len(unique)} videos are not in the store: {shown}"
+        text = f"{where}: {len(unique)} videos are not in the store: {shortened(unique)}"
         if missing == "refuse":
             raise UsageError(text, hint="extract them, or give a list without them: --labels CSV")
         log.warning("%s", text)

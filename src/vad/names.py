@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -39,6 +39,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The question whether the known name nearest to `name` was meant; empty if none is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def shortened(names: Sequence[str], n: int = 3) -> str:
+    """The first names of a list, quoted; it ends with `...` if there are more than `n`."""
+    return ", ".join(map(repr, names[:n])) + (", ..." if len(names) > n else "")
 
 
 def stem_of(video_id: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .config import options
+from .errors import VideoError
 from .stages.extract.captioners.settings import CaptionSettings
 from .stages.extract.settings import N_WORKERS, ComputeSettings, ExtractSettings
 from .stages.infer.settings import ScoreSettings
@@ -401,6 +402,7 @@ def score_store(
     *,
     threshold: float | None = None,
     device: str = "auto",
+    on_failed: Callable[[str, VideoError], None] | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -412,13 +414,16 @@ def score_store(
     """Score every video of a store, one after the other, without decoding one.
 
     detector: a run; by default the newest finished one in runs/. threshold: by default the run's.
-    device: of the detector. Raises UsageError where the features are not those that the run was
-    trained on.
+    device: of the detector. on_failed: called with the id of every damaged video and its error;
+    without it, the first damaged video raises VideoError. Raises UsageError where the features are
+    not those that the run was trained on.
     """
     given = _settings(locals(), ScoreSettings)
     from .stages.pipelines.score import score_store as score_stored
 
-    return score_stored(store, detector, threshold=threshold, device=device, **given)
+    return score_stored(
+        store, detector, threshold=threshold, device=device, on_failed=on_failed, **given
+    )
 
 
 @explained(ScoreSettings)

@@ -11,6 +11,7 @@ backends/      where a store lies: a folder or a bucket
 from ..names import key_of as key_of
 from .draft import Draft as Draft
 from .metadata import INFORMATION as INFORMATION
+from .metadata import ArrayInfo as ArrayInfo
 from .metadata import VideoRecord as VideoRecord
 from .metadata import differences as differences
 from .store import ARRAYS_AT_ONCE as ARRAYS_AT_ONCE

@@ -63,14 +63,14 @@ class ArrayWriter:
         self._pending = [rows[n:]] if n < n_pending else []
 
 
-def bytes_of(rows: NDArray[Any]) -> bytes:
+def bytes_of(rows: NDArray[Any]) -> bytes | memoryview:
     """The bytes that the checksum of an array is made of.
 
     Numbers: the array's bytes in C order. Captions: utf-8 text, one line for each row.
     """
     if is_text(rows):
         return "".join(f"{row}\n" for row in rows).encode()
-    return np.ascontiguousarray(rows).tobytes()
+    return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
 
 
 def digest_of(blocks: Iterable[NDArray[Any]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,8 +16,9 @@ from ..errors import VideoError
 from ..files import located
 from ..names import key_of
 from .arrays import ArrayWriter, is_text
-from .backends import Backend
+from .backends import QUARANTINE, Backend
 from .metadata import VideoRecord, add_checksums
+from .reading import StoredVideo
 
 
 class Draft:
@@ -50,7 +51,8 @@ class Draft:
         provenance: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Make the video visible. If it is stored already, from a file of the same content, the
-        arrays of this draft join it; otherwise this draft replaces it.
+        arrays of this draft join it; otherwise this draft replaces it. A stored video that is not
+        intact is moved to the quarantine.
 
         times: [frames], seconds from the first frame; provenance: by name of the array.
         """
@@ -89,11 +91,18 @@ class Draft:
                 backend.publish(self._folder, key)
                 return
             except FileExistsError:
-                document = json.loads(backend.read(f"{key}/zarr.json"))
-                stored = VideoRecord.from_attributes(document["attributes"])
-            same = (stored.source_sha256, stored.n_frames, stored.tail)
-            if same == (record.source_sha256, record.n_frames, record.tail):
-                for name in self._arrays:
-                    backend.join(self._folder, key, name)
-                return
-            backend.remove(key)
+                stored = StoredVideo(backend, key)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                if not stored.is_whole():
+                    backend.set_aside(key, QUARANTINE)
+                elif not _same_content(stored.record(), record):
+                    backend.remove(key)
+                else:
+                    for name in self._arrays:
+                        backend.join(self._folder, key, name)
+                    return
+
+
+def _same_content(one: VideoRecord, other: VideoRecord) -> bool:
+    ours, theirs = ((r.source_sha256, r.n_frames, r.tail) for r in (one, other))
+    return ours == theirs

@@ -1,4 +1,4 @@
-"""Metadata of a store: the `zarr.json` files, their checksums, and what they say of a video.
+"""Metadata of a store: what the `zarr.json` files of a video say, checked field by field.
 
 The `zarr.json` of an array holds the sha256 of its values. So that a changed byte of a `zarr.json`
 is found as well, every one of a video has a checksum of its own in the attribute `seal`: the sha256
@@ -9,16 +9,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeGuard, cast
 
-from ..grid import ClipGrid, Tail
+from ..grid import TAILS, ClipGrid, Tail
+from ..names import key_of
 
 # Fields of the provenance that are recorded for information and ignored when arrays are compared.
 # Half precision is chosen only where its features agree with those of full precision.
 INFORMATION = {"vad", "versions", "precision", "assumed"}
+
+METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
+MOST_FRAMES = 10**9  # more than a year at 30 frames per second
+MOST_VALUES = 10**7  # in one row of an array: crops times dim
+MOST = 2**63 - 1
+DTYPES = ("float16", "float32", "float64", "string")
+# Types of the provenance fields that are read, not only compared.
+PROVENANCE_TYPES = {"recipe": dict, "versions": dict, "files": dict, "assumed": list}
+
+DamageKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length"]
+
+
+class Damage(Exception):
+    """Something in a store is not what was written. `kind` says what was compared."""
+
+    def __init__(self, kind: DamageKind, what: str) -> None:
+        super().__init__(what)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +66,32 @@ class VideoRecord:
     n_rescaled: int = 0  # frames of another size than the first, brought to it
     fps_assumed: bool = False  # the file names no frame rate
 
-    @classmethod
-    def from_attributes(cls, attributes: dict[str, Any]) -> VideoRecord:
-        """The record in the attributes of a video's `zarr.json`. KeyError where one is missing."""
-        needed = (f.name for f in fields(cls) if f.default is MISSING or f.name in attributes)
-        return cls(**{name: attributes[name] for name in needed})
-
     @property
     def grid(self) -> ClipGrid:
         return ClipGrid(self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayInfo:
+    """What a store says of an array besides its values."""
+
+    shape: tuple[int, ...]
+    dtype: str  # one of DTYPES
+    provenance: dict[str, Any]  # the settings that made it, as JSON; see `differences`
+    sha256: str  # of its values, see `vad.store.arrays.bytes_of`
+    chunk_rows: int  # a chunk holds so many rows, whole
+
+    @property
+    def chunks(self) -> list[str]:
+        """The files of its values, relative to its folder."""
+        n_chunks = -(-self.shape[0] // self.chunk_rows)
+        return ["/".join(("c", str(i), *"0" * (len(self.shape) - 1))) for i in range(n_chunks)]
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The provenance fields in which two arrays differ, each with both values."""
     names = sorted((ours.keys() | theirs.keys()) - INFORMATION)
     return {n: (ours.get(n), theirs.get(n)) for n in names if ours.get(n) != theirs.get(n)}
-
-
-class MetadataError(Exception):
-    """A `zarr.json` is not what was written."""
 
 
 def add_checksums(folder: Path) -> None:
@@ -75,18 +103,182 @@ def add_checksums(folder: Path) -> None:
         path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
 
 
-def parse_checked(content: bytes) -> dict[str, Any]:
-    """Parse a `zarr.json`. Raises MetadataError if it does not match its checksum."""
+def parse_document(content: bytes) -> dict[str, Any]:
+    """Parse a `zarr.json`, without comparing its checksum. Raises Damage if it is not one."""
+    if len(content) > METADATA_BYTES:
+        raise Damage("metadata", f"its zarr.json has {len(content)} bytes")
     try:
-        document: dict[str, Any] = json.loads(content)
-        found = document["attributes"].get("seal")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MetadataError("its zarr.json is damaged: it cannot be read") from error
-    if found is None:
-        raise MetadataError("its zarr.json has no checksum")
-    if found != _digest(document):
-        raise MetadataError("its zarr.json is damaged: it does not match its checksum")
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Damage("metadata", "its zarr.json is damaged: it cannot be read") from error
+    if not isinstance(document, dict) or not isinstance(document.get("attributes"), dict):
+        raise Damage("metadata", "its zarr.json is damaged: it has no attributes")
     return document
+
+
+def check_document(document: dict[str, Any]) -> None:
+    """Raises Damage if a parsed `zarr.json` does not match its checksum."""
+    found = document["attributes"].get("seal")
+    if found is None:
+        raise Damage("metadata", "its zarr.json has no checksum (seal)")
+    if found != _digest(document):
+        raise Damage("metadata", "its zarr.json is damaged: it does not match its checksum (seal)")
+
+
+def parse_record(content: bytes, key: str) -> tuple[str, VideoRecord]:
+    """The id and the record in the `zarr.json` of the video in the folder `key`.
+
+    Raises Damage that names the field, if a field has another type or range than it can have.
+    """
+    document = parse_document(content)
+    fields = _Fields(document["attributes"])
+    video_id = fields.text("id")
+    record = VideoRecord(
+        source=fields.text("source"),
+        source_bytes=fields.whole("source_bytes", 0, MOST),
+        source_mtime_ns=fields.whole("source_mtime_ns", -MOST, MOST),
+        source_sha256=fields.text("source_sha256"),
+        n_frames=fields.whole("n_frames", 1, MOST_FRAMES),
+        fps=fields.number("fps", 1e-6, 1e6),
+        duration_s=fields.number("duration_s", 0, 1e12),
+        width=fields.whole("width", 0, MOST),
+        height=fields.whole("height", 0, MOST),
+        container=fields.text("container"),
+        codec=fields.text("codec"),
+        decoder=fields.text("decoder"),
+        n_frames_declared=(
+            None
+            if fields.values.get("n_frames_declared", 0) is None
+            else fields.whole("n_frames_declared", 0, MOST)
+        ),
+        n_bad_packets=fields.whole("n_bad_packets", 0, MOST),
+        tail=cast(Tail, fields.choice("tail", TAILS)),
+        n_jumps=fields.whole("n_jumps", 0, MOST, default=0),
+        n_rescaled=fields.whole("n_rescaled", 0, MOST, default=0),
+        fps_assumed=fields.flag("fps_assumed", default=False),
+    )
+    check_document(document)
+    if key_of(video_id) != key:
+        raise Damage("metadata", f"it is that of {video_id!r} (id)")
+    return video_id, record
+
+
+def parse_array(content: bytes) -> tuple[ArrayInfo, dict[str, Any]]:
+    """What the `zarr.json` of an array says, and the document itself, for zarr.
+
+    Raises Damage that names the field, if a field has another type or range than it can have.
+    """
+    document = parse_document(content)
+    outer, fields = _Fields(document), _Fields(document["attributes"])
+    if fields.values.get("complete") is not True:
+        raise Damage("incomplete", "it was never completed (complete)")
+    shape = outer.sizes("shape", 0)
+    if math.prod(shape[1:]) > MOST_VALUES:
+        raise outer.wrong("shape", f"at most {MOST_VALUES} values in a row")
+    grid = _Fields(outer.mapping("chunk_grid"), "chunk_grid.")
+    within = _Fields(grid.mapping("configuration"), "chunk_grid.configuration.")
+    chunk_shape = within.sizes("chunk_shape", 1)
+    if chunk_shape[1:] != shape[1:]:
+        raise Damage("metadata", f"chunk_shape is {chunk_shape}, which does not fit {shape}")
+    outer.choice("node_type", ("array",))
+    outer.whole("zarr_format", 3, 3)
+    outer.mapping("chunk_key_encoding")
+    outer.objects("codecs")
+    outer.objects("storage_transformers")
+    if "fill_value" not in document or isinstance(
+        document["fill_value"], bool | list | dict | None
+    ):
+        raise outer.wrong("fill_value", "a number or a text")
+    provenance = fields.mapping("provenance")
+    for name, kind in PROVENANCE_TYPES.items():
+        if name in provenance and not isinstance(provenance[name], kind):
+            raise _Fields(provenance, "provenance.").wrong(name, f"a {kind.__name__}")
+    info = ArrayInfo(
+        shape=shape,
+        dtype=outer.choice("data_type", DTYPES),
+        provenance=provenance,
+        sha256=fields.text("sha256"),
+        chunk_rows=chunk_shape[0],
+    )
+    if not re.fullmatch("[0-9a-f]{64}", info.sha256):
+        raise fields.wrong("sha256", "64 hexadecimal digits")
+    check_document(document)
+    return info, document
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Fields of a JSON object. Each method returns a field's value, or raises Damage."""
+
+    values: dict[str, Any]
+    within: str = ""  # the field that the object is in, and a dot
+
+    def wrong(self, name: str, wanted: str) -> Damage:
+        if name not in self.values:
+            return Damage("metadata", f"its zarr.json says no {self.within}{name}")
+        found = repr(self.values[name])
+        found = found if len(found) <= 60 else f"{found[:57]}..."
+        return Damage(
+            "metadata", f"its zarr.json is damaged: {self.within}{name} is {found}, not {wanted}"
+        )
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name)
+        if not isinstance(value, str):
+            raise self.wrong(name, "a text")
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        value = self.values.get(name)
+        if not isinstance(value, str) or value not in choices:
+            raise self.wrong(name, f"one of {', '.join(choices)}")
+        return value
+
+    def whole(self, name: str, least: int, most: int, *, default: int | None = None) -> int:
+        value = self.values.get(name, default)
+        if not _is_whole(value) or not least <= value <= most:
+            raise self.wrong(name, f"a whole number from {least} to {most}")
+        return value
+
+    def number(self, name: str, least: float, most: float) -> float:
+        value = self.values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(name, "a number")
+        if not least <= value <= most:  # nor of nan
+            raise self.wrong(name, f"a number from {least:g} to {most:g}")
+        return float(value)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.values.get(name, default)
+        if not isinstance(value, bool):
+            raise self.wrong(name, "true or false")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        value = self.values.get(name)
+        if not isinstance(value, dict):
+            raise self.wrong(name, "an object")
+        return value
+
+    def objects(self, name: str) -> None:
+        value = self.values.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.wrong(name, "a list of objects")
+
+    def sizes(self, name: str, least: int) -> tuple[int, ...]:
+        """One to three whole numbers from `least`."""
+        value = self.values.get(name)
+        if (
+            not isinstance(value, list)
+            or not 1 <= len(value) <= 3
+            or not all(_is_whole(n) and least <= n <= MOST_FRAMES for n in value)
+        ):
+            raise self.wrong(name, f"one to three whole numbers from {least} to {MOST_FRAMES}")
+        return tuple(value)
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _digest(document: dict[str, Any]) -> str:

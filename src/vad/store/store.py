@@ -19,26 +19,30 @@ and, written last, `complete`. Every `zarr.json` of a video has a checksum (see 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from ..errors import InternalError, UsageError
-from ..names import did_you_mean, key_of
-from .arrays import digest_of
+from ..errors import UsageError, VideoError
+from ..names import did_you_mean, key_of, shortened
 from .backends import Backend, backend_of
 from .backends.folder import FolderBackend
 from .draft import Draft
-from .metadata import VideoRecord, differences
+from .metadata import ArrayInfo, Damage, VideoRecord, differences, parse_document
+from .reading import StoredVideo
 
 SCHEMA = 1
 KINDS = ("visual", "text", "captions")  # of the arrays of a video
 ARRAYS_AT_ONCE = 4  # read ahead from a bucket; each may be large
+
+log = logging.getLogger("vad")
+_named: set[tuple[str, str]] = set()  # folders without a video, by store, that were named already
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -58,13 +62,13 @@ class FeatureStore:
         """
         backend = backend_of(where)
         try:
-            schema = json.loads(backend.read("zarr.json"))["attributes"]["vad"]["schema"]
-        except FileNotFoundError:
+            schema = parse_document(backend.read("zarr.json"))["attributes"]["vad"]["schema"]
+        except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
                 f"no feature store at {backend}",
                 hint=f"make one: vad extract VIDEOS --store {backend}",
             ) from None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, Damage, KeyError, TypeError):
             raise UsageError(f"{backend} is not a feature store of vad") from None
         if schema != SCHEMA:
             raise UsageError(
@@ -84,7 +88,10 @@ class FeatureStore:
                 )
             attributes = {"vad": {"schema": SCHEMA}}
             group = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
-            backend.write("zarr.json", json.dumps(group, indent=2).encode())
+            try:
+                backend.write("zarr.json", json.dumps(group, indent=2).encode())
+            except OSError as error:
+                raise UsageError(f"no store can be made at {backend}: {error.strerror}") from None
         return cls.open(where)
 
     @staticmethod
@@ -102,13 +109,20 @@ class FeatureStore:
     # --- reading
 
     def ids(self) -> list[str]:
-        """Ids of the stored videos, sorted."""
-        keys = self.backend.folders()
-        long = [key for key in keys if "~" in key and len(key) > 160]
-        named = dict(
-            zip(long, self.each(lambda key: self._attributes(key)["id"], long), strict=True)
-        )
-        return sorted(named.get(key) or unquote(key) for key in keys)
+        """Ids of the stored videos, sorted.
+
+        Folders that no video of vad is in are named once in the log, and left alone.
+        """
+        ids, strangers = [], []
+        for key, video_id in zip(
+            keys := self.backend.videos(), self.each(self._id_of, keys), strict=True
+        ):
+            if video_id is None:
+                strangers.append(key)
+            else:
+                ids.append(video_id)
+        self._name_strangers(strangers)
+        return sorted(ids)
 
     def __contains__(self, video_id: str) -> bool:
         return self.backend.exists(f"{key_of(video_id)}/zarr.json")
@@ -118,26 +132,48 @@ class FeatureStore:
         try:
             found = self.backend.arrays(key_of(video_id))
         except FileNotFoundError:
-            self._refuse(video_id)
+            raise self._absent(video_id) from None
         return [name for name in found if name.split("/")[0] in KINDS]
 
     def having(self, *names: str) -> list[str]:
-        """Ids of the videos that have all these arrays, sorted."""
+        """Ids of the videos that have all these arrays, intact or not, sorted."""
         ids = self.ids()
         found = zip(ids, self.each(self.names, ids), strict=True)
         return [video_id for video_id, have in found if set(names) <= set(have)]
+
+    def intact(self, *names: str) -> list[str]:
+        """Ids of the videos for which `is_intact` is true, sorted."""
+        ids = self.ids()
+        found = zip(ids, self.each(lambda video: self.is_intact(video, *names), ids), strict=True)
+        return [video_id for video_id, is_intact in found if is_intact]
+
+    def is_intact(self, video_id: str, *names: str) -> bool:
+        """Whether a video is stored with these arrays, so that nothing of it need be made again.
+
+        Metadata must be as written and every chunk present. Values are not read; `vad verify` does.
+        """
+        return self._video(video_id).is_whole(*names)
 
     def all_names(self) -> list[str]:
         """Names of the arrays that any video has, sorted."""
         return sorted({name for names in self.each(self.names, self.ids()) for name in names})
 
     def record(self, video_id: str) -> VideoRecord:
-        """The record of a video."""
-        try:
-            attributes = self._attributes(key_of(video_id))
-        except FileNotFoundError:
-            self._refuse(video_id)
-        return VideoRecord.from_attributes(attributes)
+        """The record of a video. Raises VideoError if it is damaged."""
+        with self._errors(video_id):
+            return self._video(video_id).record()
+
+    def source_of(self, record: VideoRecord) -> Path:
+        """The file that a video was read from.
+
+        Earlier versions stored paths relative to the folder in which they were run. Such a path is
+        looked for below the working folder, then below the folder of the store.
+        """
+        path = Path(record.source)
+        if isinstance(self.backend, FolderBackend) and not path.exists():
+            beside = self.backend.path.parent / path
+            return beside if beside.exists() else path
+        return path
 
     def times(self, video_id: str) -> NDArray[np.float64]:
         """Presentation time of every frame, [frames], seconds from the first one."""
@@ -147,45 +183,39 @@ class FeatureStore:
         """One array as stored: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim],
         `captions/...` [snippets] of str.
 
-        In a bucket, the video may be replaced while it is read. Then the checksum does not match,
-        and the array is read again. Raises UsageError if it does not match the second time either.
+        What is read matches its checksum; otherwise VideoError is raised. In a bucket, the video
+        may be replaced while it is read, so there the array is read twice before.
         """
-        for _ in range(2):
-            array = self._open(video_id, name)
-            if not array.attrs.get("complete"):
-                raise InternalError(f"{name} of {video_id!r} in {self.backend} was never completed")
-            values = np.asarray(array[:])
-            if self.backend.is_atomic or digest_of([values]) == array.attrs["sha256"]:
-                return values
-        raise UsageError(
-            f"{name} of {video_id!r} in {self.backend} is not what was written",
-            hint=f"vad verify {self.backend} --repair",
-        )
+        with self._errors(video_id, name):
+            try:
+                return self._video(video_id).values(name)
+            except Damage:
+                if self.backend.is_atomic:
+                    raise
+                return self._video(video_id).values(name)
 
-    def attributes(self, video_id: str, name: str) -> dict[str, Any]:
-        """`provenance`, `sha256`, `shape` and `dtype` of one array, without reading it."""
-        if video_id not in self or (found := self._array_attributes(video_id, name)) is None:
-            self._refuse(video_id, name)
-        return found
+    def info(self, video_id: str, name: str) -> ArrayInfo:
+        """Shape, type, provenance and checksum of one array. Raises VideoError if damaged."""
+        with self._errors(video_id, name):
+            return self._video(video_id).array(name)
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
-        """`map`, with several calls under way if the store is in a bucket; results in order."""
+        """`map`; in a bucket, and with `at_once`, several calls are under way. Results in order."""
         return self.backend.each(function, items, at_once=at_once)
 
     def provenance(self, name: str) -> dict[str, Any] | None:
-        """The settings that made an array, or None if no video has it.
+        """The settings that made an array, or None if no intact video has it.
 
         Raises UsageError if videos of the store were made with different settings.
         """
         first: tuple[str, dict[str, Any]] | None = None
         ids = self.ids()
-        every = self.each(lambda video_id: self._array_attributes(video_id, name), ids)
-        for video_id, attributes in zip(ids, every, strict=True):
-            if attributes is None:
+        every = self.each(lambda video_id: self._provenance_of(video_id, name), ids)
+        for video_id, found in zip(ids, every, strict=True):
+            if found is None:
                 continue
-            found: dict[str, Any] = attributes["provenance"]
             if first is None:
                 first = video_id, found
             elif differing := differences(first[1], found):
@@ -227,36 +257,63 @@ class FeatureStore:
     def remove(self, video_id: str) -> None:
         """Remove a video from the store."""
         if video_id not in self:
-            self._refuse(video_id)
+            raise self._absent(video_id)
         self.backend.remove(key_of(video_id))
 
     # --- internals
 
-    def _refuse(self, video_id: str, name: str = "") -> NoReturn:
-        """Raise UsageError: there is no such video, or no such array of it."""
+    def _video(self, video_id: str) -> StoredVideo:
+        return StoredVideo(self.backend, key_of(video_id))
+
+    @contextmanager
+    def _errors(self, video_id: str, name: str = "") -> Iterator[None]:
+        """Turn what is wrong with one video into an error that names it."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise self._absent(video_id, name) from None
+        except Damage as damage:
+            raise self._damaged(video_id, f"{name}: {damage}" if name else str(damage)) from damage
+
+    def _damaged(self, video_id: str, what: str) -> VideoError:
+        return VideoError(
+            "not-intact",
+            f"{video_id!r} in {self.backend} is not what was written: {what}",
+            hint=f"vad verify {self.backend} --repair",
+        )
+
+    def _absent(self, video_id: str, name: str = "") -> UsageError | VideoError:
+        """The error that there is no such video, or no such array of it."""
         if name and video_id in self:
             have = ", ".join(self.names(video_id)) or "none"
-            raise UsageError(
+            return UsageError(
                 f"{video_id!r} in {self.backend} has no array {name!r}; it has: {have}"
             )
+        if key_of(video_id) in self.backend.folders():
+            return self._damaged(video_id, "its zarr.json is missing")
         hint = did_you_mean(video_id, self.ids()) or f"see: vad inspect {self.backend}"
-        raise UsageError(f"no video {video_id!r} in {self.backend}", hint=hint)
+        return UsageError(f"no video {video_id!r} in {self.backend}", hint=hint)
 
-    def _open(self, video_id: str, name: str) -> zarr.Array[Any]:
+    def _id_of(self, key: str) -> str | None:
+        """The id of the video in a folder; None if the folder's name is that of no id."""
+        if "~" in key and len(key) > 160:  # a digest is all that is left
+            try:
+                return StoredVideo(self.backend, key).identity()[0]
+            except (FileNotFoundError, Damage):
+                return None
+        return video_id if key_of(video_id := unquote(key)) == key else None
+
+    def _name_strangers(self, keys: Iterable[str]) -> None:
+        new = [key for key in keys if (str(self.backend), key) not in _named]
+        _named.update((str(self.backend), key) for key in new)
+        if new:
+            log.warning(
+                "%s: %d folders hold no video of vad and are left alone: %s; see: vad verify %s",
+                *(self.backend, len(new), shortened(new), self.backend),
+            )
+
+    def _provenance_of(self, video_id: str, name: str) -> dict[str, Any] | None:
         try:
-            if video_id in self:
-                return self.backend.open(f"{key_of(video_id)}/{name}")
-        except FileNotFoundError:
-            pass
-        self._refuse(video_id, name)
-
-    def _attributes(self, key: str) -> dict[str, Any]:
-        attributes: dict[str, Any] = json.loads(self.backend.read(f"{key}/zarr.json"))["attributes"]
-        return attributes
-
-    def _array_attributes(self, video_id: str, name: str) -> dict[str, Any] | None:
-        try:
-            meta = json.loads(self.backend.read(f"{key_of(video_id)}/{name}/zarr.json"))
-        except FileNotFoundError:
+            return self._video(video_id).array(name).provenance
+        except (FileNotFoundError, Damage):  # the damage is told when the array is read
             return None
-        return {**meta["attributes"], "shape": meta["shape"], "dtype": meta["data_type"]}

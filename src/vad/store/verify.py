@@ -4,14 +4,15 @@
     values of an array     with the sha256 in its metadata, chunk by chunk
     rows of an array       with the clip grid of the video's frames
     provenance             with that of the other videos: a store never mixes settings
+    packed training data   with the checksum beside it (in the folder `.cache`)
 
 `repair` moves videos with faults to `<store>/.quarantine`. Nothing is deleted, and the next
-`vad extract` makes the videos again.
+`vad extract` makes the videos again; only damaged training data is removed, as `vad train` packs
+it again. Folders that hold nothing of a video are left alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,19 +22,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-import numpy as np
-
-from ..errors import VadError
-from ..names import key_of
+from ..files import matches_checksum
 from ..progress import meter
-from .arrays import bytes_of
-from .backends import Backend
-from .metadata import INFORMATION, MetadataError, VideoRecord, differences, parse_checked
-from .store import FeatureStore
+from .backends import QUARANTINE, Backend
+from .metadata import INFORMATION, Damage, DamageKind, differences
+from .reading import StoredVideo
+from .store import KINDS, FeatureStore
 
-QUARANTINE = ".quarantine"
-
-FaultKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length", "mixed"]
+FaultKind = DamageKind | Literal["mixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +52,7 @@ class Report:
     n_bytes: int = 0  # of values, uncompressed
     faults: list[Fault] = field(default_factory=list)
     moved: dict[str, str] = field(default_factory=dict)  # where `repair` put a video
+    caches: list[str] = field(default_factory=list)  # packed training data that is damaged
 
     @property
     def bad_videos(self) -> list[str]:
@@ -63,8 +60,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """3 where a video is bad and still in the store."""
-        return 3 if set(self.bad_videos) - set(self.moved) else 0
+        """3 if a bad video, or damaged training data, is still in the store."""
+        return 3 if set(self.bad_videos) - set(self.moved) or self.caches else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -77,6 +74,7 @@ class Report:
             "bad_videos": self.bad_videos,
             "faults": [asdict(fault) for fault in self.faults],
             "moved": self.moved,
+            "caches": self.caches,
         }
 
 
@@ -111,6 +109,12 @@ def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> R
     if repair:
         for video in report.bad_videos:
             report.moved[video] = backend.set_aside(key_of_video[video], QUARANTINE)
+    for path in sorted(backend.cache.glob("*.npy")) if backend.is_atomic else ():
+        if Path(f"{path}.sha256").exists() and not matches_checksum(path):
+            if repair:
+                path.unlink()
+            else:
+                report.caches.append(str(path))
     return report
 
 
@@ -124,8 +128,10 @@ class _Checked:
     faults: list[Fault] = field(default_factory=list)
     provenance: dict[str, str] = field(default_factory=dict)  # as JSON, by array
 
-    def add(self, array: str, kind: FaultKind, what: str) -> None:
-        self.faults.append(Fault(self.video, array, kind, what))
+    def add(self, array: str, error: Damage | FileNotFoundError) -> None:
+        if not isinstance(error, Damage):
+            error = Damage("metadata", "its zarr.json is missing")
+        self.faults.append(Fault(self.video, array, error.kind, str(error)))
 
 
 def _check_twice(backend: Backend, key: str) -> _Checked | None:
@@ -134,75 +140,40 @@ def _check_twice(backend: Backend, key: str) -> _Checked | None:
     None if the video left the store meanwhile.
     """
     checked = _check(backend, key)
-    if checked.faults:
+    if checked and checked.faults:
         checked = _check(backend, key)
-    return checked if not checked.faults or key in backend.folders() else None
+    return checked if checked is None or not checked.faults or key in backend.folders() else None
 
 
-def _check(backend: Backend, key: str) -> _Checked:
+def _check(backend: Backend, key: str) -> _Checked | None:
+    """What is wrong with the video in a folder; None if there is nothing of a video in it."""
     checked = _Checked(key, unquote(key))
+    video = StoredVideo(backend, key)
     try:
-        attributes = parse_checked(backend.read(f"{key}/zarr.json"))["attributes"]
-        if key_of(attributes["id"]) != key:
-            checked.add("", "metadata", f"it is that of {attributes['id']!r}")
-            return checked
-        checked.video = attributes["id"]
-        record = VideoRecord.from_attributes(attributes)
-    except (OSError, KeyError, TypeError, MetadataError) as error:
-        checked.add("", "metadata", _words(error))
+        checked.video, record = video.identity()
+    except FileNotFoundError as error:
+        if not {"times", *KINDS} & set(backend.folders(key)):
+            return None
+        checked.add("", error)
         return checked
-    n_snippets = record.grid.n_snippets(record.n_frames)
-    _check_array(checked, backend, "times", record.n_frames)
+    except Damage as error:
+        checked.add("", error)
+        return checked
     arrays = []
     for kind in (name for name in backend.folders(key) if name != "times"):
-        try:
-            parse_checked(backend.read(f"{key}/{kind}/zarr.json"))
-        except (OSError, MetadataError) as error:
-            checked.add(kind, "metadata", _words(error))
         arrays += [f"{kind}/{name}" for name in backend.folders(f"{key}/{kind}")]
-    for name in arrays:
-        _check_array(checked, backend, name, n_snippets)
+    for name in ("times", *arrays):
+        try:
+            info = video.array(name)
+            if name != "times":
+                settings = {n: v for n, v in info.provenance.items() if n not in INFORMATION}
+                checked.provenance[name] = json.dumps(settings, sort_keys=True)
+            checked.n_bytes += video.check(name, record)
+        except (FileNotFoundError, Damage) as error:
+            checked.add(name, error)
     if not arrays:
-        checked.add("", "incomplete", "it has no array")
+        checked.add("", Damage("incomplete", "it has no array"))
     return checked
-
-
-def _check_array(checked: _Checked, backend: Backend, name: str, n_rows: int) -> None:
-    key = f"{checked.key}/{name}"
-    try:
-        attributes = parse_checked(backend.read(f"{key}/zarr.json"))["attributes"]
-        if not attributes.get("complete"):
-            checked.add(name, "incomplete", "it was never completed")
-            return
-        if name != "times":
-            settings = {n: v for n, v in attributes["provenance"].items() if n not in INFORMATION}
-            checked.provenance[name] = json.dumps(settings, sort_keys=True)
-        array = backend.open(key)
-        if array.shape[0] != n_rows:
-            checked.add(name, "length", f"it has {array.shape[0]} rows, its video makes {n_rows}")
-            return
-        step = array.chunks[0]  # each chunk is read once
-        digest = hashlib.sha256()
-        for start in range(0, n_rows, step):
-            content = bytes_of(np.asarray(array[start : start + step]))
-            digest.update(content)
-            checked.n_bytes += len(content)
-        if digest.hexdigest() != attributes["sha256"]:
-            checked.add(name, "checksum", "its values are not those that were written")
-    except (OSError, KeyError, MetadataError) as error:
-        checked.add(name, "metadata", _words(error))
-    except VadError:  # the object store does not answer: no fault of the video
-        raise
-    except Exception as error:  # zarr and codecs may raise anything on damaged bytes
-        checked.add(name, "unreadable", f"{type(error).__name__}: {error}".partition("\n")[0])
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "its zarr.json is missing"
-    if isinstance(error, KeyError):
-        return f"its zarr.json says no {error.args[0]!r}"
-    return str(error)
 
 
 def _mixed(array: str, videos_by_settings: dict[str, list[str]]) -> Iterator[Fault]:

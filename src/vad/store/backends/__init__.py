@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .backend import QUARANTINE as QUARANTINE
 from .backend import Backend as Backend
 from .backend import parse_address
 from .bucket import BucketBackend

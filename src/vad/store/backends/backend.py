@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -11,6 +13,9 @@ from typing import Any, Protocol, Self, TypeVar
 import zarr
 
 from ...errors import UsageError
+from ...files import cache_folder
+
+QUARANTINE = ".quarantine"  # the folder in a store that damaged videos are moved to
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,9 +67,12 @@ class Backend(Protocol):
     """
 
     disk: Path  # the local folder whose disk fills up while videos are written
-    cache: Path  # a local folder for files that can be made again
     is_atomic: bool  # whether a reader sees the old video or the new one, never a mix of both
     n_readers: int  # how many threads `verify` reads with
+
+    @property
+    def cache(self) -> Path:
+        """A local folder for files that can be made again: in the store, if it can be written."""
 
     @property
     def address(self) -> str:
@@ -83,20 +91,26 @@ class Backend(Protocol):
         """Whether there is nothing at the address yet."""
 
     def folders(self, key: str = "") -> list[str]:
-        """Names of the folders in a folder, sorted, without hidden and unfinished ones.
+        """Names of the folders in a folder, sorted, without hidden and unfinished ones."""
 
-        The folders of the store itself are the keys of its videos. The number of requests does not
-        grow with the number of videos.
+    def videos(self) -> list[str]:
+        """The folders of the store that may be videos, sorted.
+
+        Those that have a `zarr.json`; in a bucket, where that would take a request for each video,
+        all folders. The number of requests does not grow with the number of videos.
         """
 
     def arrays(self, key: str) -> list[str]:
-        """Names of a video's arrays, such as `visual/i3d`, sorted.
+        """Names of a video's arrays, such as `visual/i3d`, sorted: folders with a `zarr.json`.
 
         Raises FileNotFoundError if there is no such video.
         """
 
-    def open(self, key: str) -> zarr.Array[Any]:
-        """Open an array for reading. Raises FileNotFoundError."""
+    def open(self, key: str, document: dict[str, Any]) -> zarr.Array[Any]:
+        """An array for reading, of which `document` is the `zarr.json`. Nothing is read yet."""
+
+    def has_all(self, key: str, names: Iterable[str]) -> bool:
+        """Whether all these files are below a folder, and none of them is empty."""
 
     def scratch(self) -> Path:
         """The path of a new local folder to write a video in.
@@ -158,3 +172,25 @@ def parse_address(where: str | Path) -> Path | str:
             f"{where} names no bucket", hint=f"such as {scheme}://bucket/features.zarr"
         )
     return where.rstrip("/")
+
+
+def user_cache() -> Path:
+    """Where the files of `Backend.cache` are kept that cannot be kept in the store."""
+    return cache_folder() / "bags"
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], at_once: int
+) -> Iterator[Result]:
+    """`map` in threads, with up to `at_once` calls under way; results in order."""
+    waiting: deque[Future[Result]] = deque()
+    threads = ThreadPoolExecutor(at_once)
+    try:
+        for item in items:
+            waiting.append(threads.submit(function, item))
+            if len(waiting) >= at_once:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import UsageError
-from ...files import cache_folder
+from .backend import user_cache
 from .claims import RUNS, ObjectClaims
 from .ledgers import ObjectLedger
 from .objects import Objects, storage_errors
@@ -37,7 +37,10 @@ class BucketBackend(Objects):
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.disk = Path(tempfile.gettempdir()) / f"vad-drafts-{os.getuid()}"
-        self.cache = cache_folder() / "bags"
+
+    @property
+    def cache(self) -> Path:
+        return user_cache()
 
     def is_free(self) -> bool:
         return not self._entries("")
@@ -55,6 +58,9 @@ class BucketBackend(Objects):
             for name, path in paths.items()
             if path.partition("/")[0] not in unfinished or self.exists(f"{path}/zarr.json")
         ]
+
+    def videos(self) -> list[str]:
+        return self.folders()
 
     def arrays(self, key: str) -> list[str]:
         files = self.files(key)

@@ -6,20 +6,26 @@ Videos are written in `.scratch` beside the others, so that one rename makes a v
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.storage import LocalStore, StorePath
 
+from ...errors import UsageError
 from ...files import committed
-from .backend import Item, Result
+from .backend import Item, Result, map_ahead, user_cache
 from .claims import FileClaims
 from .ledgers import FileLedger
 from .scratch import new_scratch, sweep
+
+ARRAYS_AHEAD = 2  # read while another one is used
 
 
 class FolderBackend:
@@ -30,10 +36,15 @@ class FolderBackend:
 
     def __init__(self, path: Path) -> None:
         self.path = self.disk = path
-        self.cache = path / ".cache"
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @property
+    def cache(self) -> Path:
+        beside = self.path / ".cache"
+        writable = os.access(beside if beside.exists() else self.path, os.W_OK)
+        return beside if writable else user_cache()
 
     @property
     def address(self) -> str:
@@ -41,7 +52,10 @@ class FolderBackend:
         return str(self.path.resolve())
 
     def read(self, key: str) -> bytes:
-        return (self.path / key).read_bytes()
+        path = self.path / key
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        return path.read_bytes()
 
     def write(self, key: str, content: bytes) -> None:
         with committed(self.path / key) as part:
@@ -57,6 +71,9 @@ class FolderBackend:
         entries = os.scandir(self.path / key)
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
+    def videos(self) -> list[str]:
+        return [key for key in self.folders() if self.exists(f"{key}/zarr.json")]
+
     def arrays(self, key: str) -> list[str]:
         if not self.exists(f"{key}/zarr.json"):
             raise FileNotFoundError(key)
@@ -66,11 +83,19 @@ class FolderBackend:
             for kind in kinds
             if kind.name != "times"
             for entry in os.scandir(kind)
-            if entry.is_dir()
+            if entry.is_dir() and Path(entry, "zarr.json").exists()
         )
 
-    def open(self, key: str) -> zarr.Array[Any]:
-        return zarr.open_array(str(self.path / key), mode="r")
+    def open(self, key: str, document: dict[str, Any]) -> zarr.Array[Any]:
+        return zarr.Array.from_dict(
+            StorePath(LocalStore(self.path / key, read_only=True)), document
+        )
+
+    def has_all(self, key: str, names: Iterable[str]) -> bool:
+        try:
+            return all((self.path / key / name).stat().st_size for name in names)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def scratch(self) -> Path:
         return new_scratch(self.path / ".scratch")
@@ -113,10 +138,18 @@ class FolderBackend:
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
-        return map(function, items)  # a disk answers at once
+        # A disk answers at once; what takes time is to decompress large arrays and to hash them.
+        return (
+            map_ahead(function, items, min(at_once, ARRAYS_AHEAD))
+            if at_once
+            else map(function, items)
+        )
 
     def claims(self) -> FileClaims:
-        return FileClaims(self.path)
+        try:
+            return FileClaims(self.path)
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def ledger(self, name: str) -> FileLedger:
         return FileLedger(self.path / f"{name}.jsonl")

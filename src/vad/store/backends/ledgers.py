@@ -33,24 +33,27 @@ class FileLedger:
             file.write(json.dumps(entry).encode() + b"\n")
 
     def read(self) -> dict[str, dict[str, str]]:
-        """The last entry of every video; a line that a full disk cut off is left out."""
+        """The last entry of every video; lines that are cut off or damaged are left out."""
         if not self.path.exists():
             return {}
         entries = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError, TypeError, KeyError):
                 entry = json.loads(line)
-                entries[entry["video"]] = entry
+                entries[str(entry["video"])] = entry
         return entries
 
     def drop(self, videos: Container[str]) -> None:
         """Drop the entries of some videos, and all but the last entry of each other one."""
         with self._locked():
             left = [e for video, e in self.read().items() if video not in videos]
+            text = "".join(json.dumps(entry) + "\n" for entry in left)
+            if not self.path.exists() or self.path.read_text(encoding="utf-8") == text:
+                return  # nothing changes: so a store that cannot be written can be read
             if left:
-                write_text(self.path, "".join(json.dumps(e) + "\n" for e in left))
+                write_text(self.path, text)
             else:
-                self.path.unlink(missing_ok=True)
+                self.path.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

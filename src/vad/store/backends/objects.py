@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -15,10 +13,10 @@ from typing import Any
 import zarr
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore
+from zarr.storage import FsspecStore, StorePath
 
 from ...errors import UsageError, VadError
-from .backend import Item, Result
+from .backend import Item, Result, map_ahead
 
 REQUESTS_AT_ONCE = 32
 OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # other processes write as well
@@ -85,25 +83,20 @@ class Objects:
         folder = self._path(key)
         return sorted(path.removeprefix(f"{folder}/") for path in self._below(key))
 
-    def open(self, key: str) -> zarr.Array[Any]:
-        return zarr.open_array(self._reader, path=key, mode="r", zarr_format=3)
+    def open(self, key: str, document: dict[str, Any]) -> zarr.Array[Any]:
+        return zarr.Array.from_dict(StorePath(self._reader, key), document)
+
+    def has_all(self, key: str, names: Iterable[str]) -> bool:
+        folder = self._path(key)
+        with storage_errors(self.address):
+            found = self._fs.find(folder, detail=True)
+        return all(found.get(f"{folder}/{name}", {}).get("size") for name in names)
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
         """`map` with `at_once` calls under way, by default REQUESTS_AT_ONCE; results in order."""
-        at_once = at_once or REQUESTS_AT_ONCE
-        waiting: deque[Future[Result]] = deque()
-        threads = ThreadPoolExecutor(at_once)
-        try:
-            for item in items:
-                waiting.append(threads.submit(function, item))
-                if len(waiting) >= at_once:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            threads.shutdown(cancel_futures=True)
+        return map_ahead(function, items, at_once or REQUESTS_AT_ONCE)
 
     # --- by full path, as fsspec has them
 

@@ -1,0 +1,127 @@
+"""Reads one stored video, and compares what it reads with the checksums that were written.
+
+Everything that reads a store goes through here, so nothing damaged is scored, trained on or
+counted as stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import VadError
+from .arrays import bytes_of, digest_of
+from .backends import Backend
+from .metadata import (
+    ArrayInfo,
+    Damage,
+    VideoRecord,
+    check_document,
+    parse_array,
+    parse_document,
+    parse_record,
+)
+
+
+class StoredVideo:
+    """The video in the folder `key` of a store. Methods raise Damage if it is not intact.
+
+    A missing `zarr.json` is FileNotFoundError: there is no such video or array.
+    """
+
+    def __init__(self, backend: Backend, key: str) -> None:
+        self.backend, self.key = backend, key
+
+    def identity(self) -> tuple[str, VideoRecord]:
+        """The id and the record."""
+        return parse_record(self._metadata("zarr.json"), self.key)
+
+    def record(self) -> VideoRecord:
+        return self.identity()[1]
+
+    def array(self, name: str) -> ArrayInfo:
+        """What is known of an array, such as `visual/i3d` or `times`, without its values."""
+        return self._array(name)[0]
+
+    def values(self, name: str) -> NDArray[Any]:
+        """The values of an array. They match their checksum and the length of the video."""
+        info, array = self._open(name, self.record())
+        with _unreadable():
+            values = np.asarray(array[:])
+        if digest_of([values]) != info.sha256:
+            raise Damage("checksum", "its values are not those that were written")
+        return values
+
+    def check(self, name: str, record: VideoRecord) -> int:
+        """Compare an array with its checksum, chunk by chunk. Returns the bytes of its values."""
+        info, array = self._open(name, record)
+        digest, n_bytes = hashlib.sha256(), 0
+        for start in range(0, info.shape[0], info.chunk_rows):
+            with _unreadable():
+                content = bytes_of(np.asarray(array[start : start + info.chunk_rows]))
+            digest.update(content)
+            n_bytes += len(content)
+        if digest.hexdigest() != info.sha256:
+            raise Damage("checksum", "its values are not those that were written")
+        return n_bytes
+
+    def _check_group(self, kind: str) -> None:
+        """Compare the metadata of the group that the arrays of a kind are in."""
+        try:
+            check_document(parse_document(self._metadata(f"{kind}/zarr.json")))
+        except FileNotFoundError:
+            raise Damage("metadata", f"{kind}/zarr.json is missing") from None
+
+    def is_whole(self, *names: str) -> bool:
+        """Whether the video and these arrays are there, with intact metadata and all chunks.
+
+        Values are read only if a chunk is missing: zarr does not write chunks of zeros.
+        """
+        try:
+            record = self.record()
+            for name in ("times", *names):
+                info, _ = self._open(name, record)
+                if not self.backend.has_all(f"{self.key}/{name}", info.chunks):
+                    self.check(name, record)
+        except (FileNotFoundError, Damage):
+            return False
+        return True
+
+    def _open(self, name: str, record: VideoRecord) -> tuple[ArrayInfo, Any]:
+        info, document = self._array(name)
+        n_rows = record.n_frames if name == "times" else record.grid.n_snippets(record.n_frames)
+        if info.shape[0] != n_rows:
+            raise Damage("length", f"it has {info.shape[0]} rows, its video makes {n_rows}")
+        with _unreadable():
+            return info, self.backend.open(f"{self.key}/{name}", document)
+
+    def _array(self, name: str) -> tuple[ArrayInfo, dict[str, Any]]:
+        found = parse_array(self._metadata(f"{name}/zarr.json"))
+        if "/" in name:
+            self._check_group(name.split("/")[0])
+        return found
+
+    def _metadata(self, name: str) -> bytes:
+        try:
+            return self.backend.read(f"{self.key}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(name) from None
+        except OSError as error:
+            raise Damage("metadata", f"its zarr.json cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """Turn whatever zarr and its codecs raise on damaged bytes into Damage."""
+    try:
+        yield
+    except VadError:  # the object store does not answer: no fault of the video
+        raise
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise Damage("unreadable", words) from error

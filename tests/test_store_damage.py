@@ -1,0 +1,471 @@
+"""Whatever is damaged in a store is named in one line; nothing damaged is scored, trained on or
+counted as stored."""
+
+import json
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vad.errors import UsageError, VideoError
+from vad.files import UMASK
+from vad.store import FeatureStore, VideoRecord
+from vad.store.metadata import _digest
+from vad.store.verify import verify
+
+ARRAY = "visual/i3d"
+N_VIDEOS = 8
+TRAIN = ("--epochs", 1, "--detector", "topk", "-q")
+
+
+def put(store, video, seed=0):
+    """A video of 40 frames: 3 snippets of one crop and 8 numbers."""
+    record = VideoRecord(
+        **{"source": f"/videos/{video}.mp4", "source_bytes": 10, "source_mtime_ns": 1},
+        **{"source_sha256": "aa", "n_frames": 40, "fps": 25.0, "duration_s": 1.6},
+        **{"width": 64, "height": 48, "container": "mov", "codec": "h264", "decoder": "pyav"},
+        **{"n_frames_declared": 40, "n_bad_packets": 0, "tail": "repeat-last"},
+    )
+    draft = store.draft(video)
+    draft.append(ARRAY, np.random.default_rng(seed).random((3, 1, 8)).astype(np.float16))
+    draft.commit(record, np.arange(40) / 25, {ARRAY: {"backbone": "i3d"}})
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A folder with a store of eight videos, labels, and a run that was trained on them."""
+    import vad
+
+    folder = tmp_path_factory.mktemp("good")
+    store = FeatureStore.create(folder / "f.zarr")
+    for number in range(N_VIDEOS):
+        put(store, f"v{number}", seed=number)
+    rows = [f"v{number},{number % 2},train" for number in range(N_VIDEOS)]
+    (folder / "labels.csv").write_text("\n".join(["video,label,split", *rows]) + "\n")
+    vad.train(
+        folder / "f.zarr",
+        folder / "labels.csv",
+        folder / "run",
+        quiet=True,
+        epochs=1,
+        detector="topk",
+    )
+    return folder
+
+
+@pytest.fixture
+def folder(good, tmp_path, monkeypatch):
+    """A copy of it, to damage; it is the working folder."""
+    shutil.copytree(good, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def scored(out):
+    """What a command with --json says of every video."""
+    return {line["video"]: line for line in map(json.loads, out.splitlines())}
+
+
+def score(vad):
+    args = ("score", "--store", "f.zarr", "--detector", "run", "--format", "csv", "--json", "-q")
+    return vad(*args, "--out", "scores")
+
+
+def train(vad):
+    return vad("train", "f.zarr", "--labels", "labels.csv", "--out", "again", *TRAIN)
+
+
+def chunk(video="v1"):
+    return Path("f.zarr", video, ARRAY, "c/0/0/0")
+
+
+# --- one damaged video fails alone, by name
+
+
+def edit(path, change):
+    """Change the attributes of a zarr.json, and let its checksum fit again."""
+    document = json.loads(path.read_text())
+    change(document)
+    document["attributes"]["seal"] = _digest(document)
+    path.write_text(json.dumps(document))
+
+
+META, ARRAY_META = Path("f.zarr/v1/zarr.json"), Path("f.zarr/v1", ARRAY, "zarr.json")
+DAMAGES = {
+    "chunk missing": lambda: chunk().unlink(),
+    "chunk empty": lambda: chunk().write_bytes(b""),
+    "chunk of nonsense": lambda: chunk().write_bytes(b"nonsense"),
+    "chunk of another video": lambda: shutil.copy(chunk("v2"), chunk()),
+    "times missing": lambda: Path("f.zarr/v1/times/c/0").unlink(),
+    "shape of 10^12": lambda: edit(ARRAY_META, lambda d: d.update(shape=[10**12, 1, 8])),
+    "shape of -1": lambda: edit(ARRAY_META, lambda d: d.update(shape=[-1, 1, 8])),
+    "wide shape": lambda: edit(ARRAY_META, lambda d: d.update(shape=[3, 10**5, 10**5])),
+    "fps missing": lambda: edit(META, lambda d: d["attributes"].pop("fps")),
+    "absurd frames": lambda: edit(META, lambda d: d["attributes"].update(n_frames=10**18)),
+    "many frames": lambda: edit(META, lambda d: d["attributes"].update(n_frames=10**8)),
+    "cut metadata": lambda: META.write_text(META.read_text()[:40]),
+    "foreign metadata": lambda: META.write_text("[1, 2]"),
+    "deep metadata": lambda: META.write_text("[" * 10**5),
+    "metadata is a folder": lambda: (META.unlink(), META.mkdir()),
+    "metadata is a pipe": lambda: (META.unlink(), os.mkfifo(META)),
+    "group metadata missing": lambda: Path("f.zarr/v1/visual/zarr.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_video_fails_alone_and_by_name(folder, vad, damage):
+    DAMAGES[damage]()
+    code, out, err = score(vad)
+    assert code == 3
+    assert sorted(scored(out)) == [f"v{n}" for n in range(N_VIDEOS) if n != 1]
+    assert "'v1' in f.zarr is not what was written" in err
+    assert "vad verify f.zarr --repair" in err
+    assert json.loads(Path("scores/failures.jsonl").read_text())["reason"] == "not-intact"
+    shutil.rmtree("f.zarr/.cache")  # what was packed before is still what was written then
+    code, _, err = train(vad)
+    if damage != "times missing":  # training does not read them
+        assert code == 3
+        assert "'v1' in f.zarr is not what was written" in err.splitlines()[-1]
+        assert not Path("again/card.json").exists()
+    code, out, _ = vad("inspect", "f.zarr", "--json")
+    found = json.loads(out)
+    assert (code == 3) == (found["n_damaged"] == 1)  # inspect reads no values
+    assert found["n_videos"] == N_VIDEOS
+    assert {fault.video for fault in verify("f.zarr", quiet=True).faults} == {"v1"}
+    assert vad("verify", "f.zarr", "--repair", "-q")[0] == 0
+    code, out, _ = score(vad)
+    assert (code, len(scored(out))) == (0, N_VIDEOS - 1)
+
+
+def test_a_video_whose_array_is_gone_is_named_and_the_others_are_scored(folder, vad):
+    ARRAY_META.unlink()
+    code, out, err = score(vad)
+    assert (code, len(scored(out))) == (3, N_VIDEOS - 1)
+    assert "'v1' in f.zarr lacks visual/i3d; extract it again" in err
+
+
+# --- one definition of "stored"
+
+
+@pytest.mark.parametrize(
+    "gone", ["visual/i3d/zarr.json", "visual/i3d/c", "zarr.json", "times", "visual/zarr.json"]
+)
+def test_a_half_deleted_video_does_not_count_as_stored_and_is_made_whole_again(tmp_path, gone):
+    store = FeatureStore.create(tmp_path / "f.zarr")
+    put(store, "v1")
+    assert store.is_intact("v1", ARRAY)
+    path = store.path / "v1" / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not store.is_intact("v1", ARRAY)
+    assert store.intact(ARRAY) == []
+    put(store, "v1")
+    assert store.is_intact("v1", ARRAY)
+    assert verify(store.path, quiet=True).faults == []
+    assert store.ids() == ["v1"]
+
+
+def test_an_array_of_zeros_is_stored_though_zarr_writes_no_chunk_of_it(tmp_path):
+    store = FeatureStore.create(tmp_path / "f.zarr")
+    put(store, "v1")
+    record, times = store.record("v1"), store.times("v1")
+    draft = store.draft("v1")
+    draft.append("visual/zeros", np.zeros((3, 1, 8), np.float16))
+    draft.commit(record, times, {"visual/zeros": {}})
+    assert not (store.path / "v1/visual/zeros/c").exists()
+    assert store.is_intact("v1", "visual/zeros")
+    assert not store.read("v1", "visual/zeros").any()
+
+
+def test_a_video_without_metadata_is_not_said_to_be_another_of_its_name(tmp_path):
+    store = FeatureStore.create(tmp_path / "f.zarr")
+    put(store, "v1")
+    (store.path / "v1/zarr.json").unlink()
+    with pytest.raises(
+        VideoError, match="'v1' .* its zarr.json is missing; vad verify .* --repair"
+    ):
+        store.record("v1")
+    with pytest.raises(UsageError, match="no video 'v2'"):
+        store.record("v2")
+
+
+def test_strangers_in_the_folder_are_named_once_and_left_alone(folder, vad):
+    Path("f.zarr/notes").mkdir()
+    Path("f.zarr/notes/todo.txt").write_text("call the camera people")
+    Path("f.zarr/my videos").mkdir()
+    Path("f.zarr/my videos/zarr.json").write_text("{}")
+    Path("f.zarr/link").symlink_to("nowhere")
+    code, out, err = score(vad)
+    assert (code, len(scored(out))) == (0, N_VIDEOS)
+    assert err.count("my videos") == 1
+    assert train(vad)[0] == 0
+    assert vad("inspect", "f.zarr")[0] == 0
+    code, out, _ = vad("verify", "f.zarr", "--repair", "-q")
+    assert "notes" not in out
+    assert Path("f.zarr/notes/todo.txt").exists()
+
+
+# --- packed training data
+
+
+def caches():
+    return sorted(Path("f.zarr/.cache").glob("*.npy"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "misshapen"])
+def test_damaged_training_data_is_packed_again(folder, good, vad, damage):
+    (cache,) = caches()
+    content = cache.read_bytes()
+    if damage == "misshapen":
+        np.save(cache, np.zeros((2, 3), np.float32))
+    else:
+        bad = {"cut": content[:-9], "empty": b"", "flipped": content[:-1] + b"\x55"}[damage]
+        cache.write_bytes(bad)
+    assert verify("f.zarr", quiet=True).caches == [str(cache)]
+    assert train(vad)[0] == 0
+    assert cache.read_bytes() == content
+    weights = [
+        next(run.rglob("*.safetensors")).read_bytes() for run in (good / "run", Path("again"))
+    ]
+    assert weights[0] == weights[1]
+    assert verify("f.zarr", quiet=True).caches == []
+
+
+def test_training_after_a_repair_does_not_use_what_was_packed_before(folder, vad):
+    store = FeatureStore.open("f.zarr")
+    put(store, "v1", seed=99)  # other values, same names and shapes
+    assert train(vad)[0] == 0
+    assert len(caches()) == 2
+
+
+# --- stores that cannot be written, and stores that moved
+
+
+def test_a_store_that_cannot_be_written_is_read_all_the_same(folder, tmp_path, make_video):
+    shutil.rmtree("f.zarr/.cache")
+    for path in (Path("f.zarr"), *Path("f.zarr").rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    without_rights = []
+    if os.getuid() == 0:  # who may write everywhere, unless told otherwise
+        if shutil.which("setpriv") is None:
+            pytest.skip("root needs setpriv to be refused anything")
+        without_rights = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+
+    def run(*args):
+        return subprocess.run(
+            [*without_rights, sys.executable, "-m", "vad", *map(str, args)],
+            env={**os.environ, "VAD_CACHE": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("train", "f.zarr", "--labels", "labels.csv", "--out", tmp_path / "run", *TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "cache/bags").glob("*.npy"))
+    assert not Path("f.zarr/.cache").exists()
+    (weights,) = (tmp_path / "run").rglob("*.safetensors")
+    assert weights.stat().st_mode & 0o777 == 0o666 & ~UMASK
+    refused = run("extract", make_video("new.mp4", n_frames=20), "--store", "f.zarr", "-q")
+    assert refused.returncode == 2
+    assert "f.zarr cannot be written: Permission denied" in refused.stderr
+
+
+def test_source_paths_are_absolute_and_older_relative_ones_are_found_beside_the_store(
+    tmp_path, monkeypatch, make_video
+):
+    from vad.stages.extract.decoders.pool import DecodeReport
+    from vad.stages.extract.decoders.video import probe
+    from vad.stages.extract.records import decoded_record, unseen_record
+
+    path = make_video("videos/a.mp4", n_frames=20)
+    monkeypatch.chdir(tmp_path)
+    relative = path.relative_to(tmp_path)
+    report = DecodeReport(**{**{f.name: None for f in fields(DecodeReport)}, "n_frames": 20})
+    record = decoded_record(relative, "aa", probe(relative), report, "repeat-last")
+    assert record.source == str(path)
+    store = FeatureStore.create(tmp_path / "f.zarr")
+    monkeypatch.chdir("/")
+    old = unseen_record(relative, 20, 25.0, "repeat-last", decoder="pyav")
+    assert store.source_of(old) == path
+
+
+# --- every field of the metadata in ten ways
+
+MISSING = object()
+WAYS = {
+    **{"float": 0.5, "none": None, "negative": -1, "huge": 10**30, "nan": math.nan, "string": "x"},
+    **{"list": [1], "missing": MISSING, "nested": {"a": {"b": 1}}, "bool": False},
+}
+VIDEO_FIELDS = ["id", *(field.name for field in fields(VideoRecord)), "seal"]
+OUTER_FIELDS = ["shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs"]
+OUTER_FIELDS += ["storage_transformers", "node_type", "zarr_format"]
+ARRAY_FIELDS = ["provenance", "sha256", "complete", "seal"]
+# Values that the field could have: they are told by the checksum alone.
+POSSIBLE = {
+    *((name, "string") for name in ("source", "source_sha256", "container", "codec", "decoder")),
+    *(("source_mtime_ns", "negative"), ("n_frames_declared", "none"), ("fps", "float")),
+    *(("duration_s", "float"), ("id", "string"), ("provenance", "nested")),
+    *(("chunk_key_encoding", "nested"), ("fill_value", "string"), ("fill_value", "nan")),
+    *(("fill_value", way) for way in ("float", "negative", "huge")),
+    *((name, "missing") for name in ("n_jumps", "n_rescaled", "fps_assumed")),
+}
+
+
+def changed(path, field, way, *, inside):
+    document = json.loads(path.read_text())
+    holder = document["attributes"] if inside else document
+    if WAYS[way] is MISSING:
+        del holder[field]
+    else:
+        holder[field] = WAYS[way]
+    path.write_text(json.dumps(document))
+
+
+def test_every_changed_field_of_the_metadata_is_named_in_one_line(tmp_path, vad, good):
+    shutil.copytree(good / "run", tmp_path / "run")
+    store = FeatureStore.create(tmp_path / "f.zarr")
+    put(store, "good")
+    expected = {}
+    cases = [("zarr.json", name, True) for name in VIDEO_FIELDS]
+    cases += [(f"{ARRAY}/zarr.json", name, False) for name in OUTER_FIELDS]
+    cases += [(f"{ARRAY}/zarr.json", name, True) for name in ARRAY_FIELDS]
+    for file, name, inside in cases:
+        for way in WAYS:
+            video = f"{name} {way}{' of an array' * (len(file) > 9)}"
+            put(store, video)
+            changed(store.path / video.replace(" ", "%20") / file, name, way, inside=inside)
+            expected[video] = "seal" if (name, way) in POSSIBLE else name
+    assert len(expected) == 10 * len(cases) > 250
+
+    def check(told):
+        assert told.keys() == expected.keys()
+        for video, line in told.items():
+            assert "\n" not in line
+            assert expected[video] in line.replace(repr(video), ""), line
+
+    code, out, _ = vad("inspect", store.path, "--json")
+    assert code == 3
+    videos = json.loads(out)["videos"]
+    assert "damaged" not in videos.pop("good")
+    check({video: what["damaged"] for video, what in videos.items()})
+    args = (
+        "--detector",
+        tmp_path / "run",
+        "--out",
+        tmp_path / "scores",
+        "--format",
+        "csv",
+        "--json",
+    )
+    code, out, _ = vad("score", "--store", store.path, *args, "-q")
+    assert (code, list(scored(out))) == (3, ["good"])
+    failures = map(json.loads, (tmp_path / "scores/failures.jsonl").read_text().splitlines())
+    check({failure["video"]: failure["message"] for failure in failures})
+    labels = tmp_path / "labels.csv"
+    for video in (*list(expected)[::40], list(expected)[-1]):
+        labels.write_text(f"video,label,split\ngood,0,train\n{video},1,train\n")
+        code, _, err = vad("train", store.path, "--labels", labels, "--out", tmp_path / "r", *TRAIN)
+        assert code == 3
+        assert repr(video) in err.splitlines()[-1]
+        assert expected[video] in err.splitlines()[-1]
+
+
+# --- at random
+
+KINDS = st.sampled_from(["bit", "cut", "missing", "number", "longer", "stranger", "folder"])
+
+
+def damage(file, kind, position, rng):
+    """Damage a file; the number of a bit or the length of a cut lies at `position` (0 to 1)."""
+    content = file.read_bytes()
+    if kind == "bit" and content:
+        at = int(position * (len(content) - 1))
+        file.write_bytes(
+            content[:at] + bytes([content[at] ^ 1 << rng.randrange(8)]) + content[at + 1 :]
+        )
+    elif kind == "cut":
+        file.write_bytes(content[: int(position * len(content))])
+    elif kind == "missing":
+        file.unlink()
+    elif kind == "folder":
+        shutil.rmtree(file.parent) if file.parent.name != "f.zarr" else file.unlink()
+    elif kind == "longer":
+        file.write_bytes(content + content)
+    elif kind == "stranger":
+        shutil.copytree(
+            file.parent, "f.zarr/" + rng.choice(["stranger", "a stranger", "v%31", "v9"])
+        )
+    elif file.name == "zarr.json":
+        document = json.loads(content)
+        holder = rng.choice([document, document["attributes"]])
+        numbers = [name for name, value in holder.items() if isinstance(value, int | float)]
+        if numbers:
+            holder[rng.choice(numbers)] = rng.choice(
+                [-1, 0, 1, 10**6, 10**12, 10**30, 0.5, math.nan]
+            )
+        file.write_text(json.dumps(document))
+
+
+def check_that_damage_is_told(good, folder, vad, before, choices):
+    kind, where, position, seed = choices
+    os.chdir(good)
+    shutil.rmtree(folder)
+    shutil.copytree(good, folder)
+    os.chdir(folder)
+    files = sorted(path for path in Path("f.zarr").rglob("*") if path.is_file())
+    damage(files[int(where * (len(files) - 1))], kind, position, random.Random(seed))
+    for run in (
+        score,
+        train,
+        lambda vad: vad("inspect", "f.zarr"),
+        lambda vad: vad("verify", "f.zarr"),
+    ):
+        code, out, err = run(vad)
+        assert code in (0, 2, 3), err
+        assert "Traceback" not in err
+        if run is score:
+            for video, line in scored(out).items():
+                assert line == before.get(video), "a damaged video was scored"
+        if run is train and code == 0:
+            weights = [
+                next(r.rglob("*.safetensors")).read_bytes() for r in (Path("run"), Path("again"))
+            ]
+            left = {p.name for p in Path("f.zarr").iterdir() if (p / "zarr.json").exists()}
+            assert weights[0] == weights[1] or len(left & before.keys()) < N_VIDEOS
+
+
+def run_trials(good, folder, vad, n):
+    code, out, _ = score(vad)
+    assert code == 0
+    unit = st.floats(0, 1)
+
+    @settings(
+        max_examples=n,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        derandomize=n < 100,
+    )
+    @given(st.tuples(KINDS, unit, unit, st.integers(0, 2**32)))
+    def trial(choices):
+        check_that_damage_is_told(good, folder, vad, scored(out), choices)
+
+    trial()
+
+
+def test_random_damage_is_told_and_never_scored_or_trained_on(good, folder, vad):
+    run_trials(good, folder, vad, 10)
+
+
+@pytest.mark.slow
+def test_random_damage_is_told_and_never_scored_or_trained_on_500_times(good, folder, vad):
+    run_trials(good, folder, vad, 500)
