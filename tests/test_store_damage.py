@@ -99,6 +99,11 @@ def edit(path, change):
     path.write_text(json.dumps(document))
 
 
+def replace_metadata(make):
+    META.unlink()
+    make(META)
+
+
 META, ARRAY_META = Path("f.zarr/v1/zarr.json"), Path("f.zarr/v1", ARRAY, "zarr.json")
 DAMAGES = {
     "chunk missing": lambda: chunk().unlink(),
@@ -115,8 +120,8 @@ DAMAGES = {
     "cut metadata": lambda: META.write_text(META.read_text()[:40]),
     "foreign metadata": lambda: META.write_text("[1, 2]"),
     "deep metadata": lambda: META.write_text("[" * 10**5),
-    "metadata is a folder": lambda: (META.unlink(), META.mkdir()),
-    "metadata is a pipe": lambda: (META.unlink(), os.mkfifo(META)),
+    "metadata is a folder": lambda: replace_metadata(Path.mkdir),
+    "metadata is a pipe": lambda: replace_metadata(os.mkfifo),
     "group metadata missing": lambda: Path("f.zarr/v1/visual/zarr.json").unlink(),
 }
 
