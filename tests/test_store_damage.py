@@ -345,11 +345,13 @@ def test_every_changed_field_of_the_metadata_is_named_in_one_line(tmp_path, vad,
     cases += [(f"{ARRAY}/zarr.json", name, True) for name in ARRAY_FIELDS]
     for file, name, inside in cases:
         for way in WAYS:
+            if (name, way) == ("fps_assumed", "bool"):
+                continue  # it is false already
             video = f"{name} {way}{' of an array' * (len(file) > 9)}"
             put(store, video)
             changed(store.path / video.replace(" ", "%20") / file, name, way, inside=inside)
             expected[video] = "seal" if (name, way) in POSSIBLE else name
-    assert len(expected) == 10 * len(cases) > 250
+    assert len(expected) == 10 * len(cases) - 1 > 250
 
     def check(told):
         assert told.keys() == expected.keys()
