@@ -34,7 +34,7 @@ from .decoders.pool import Clips, Decoded, DecodeReport, Event, Failed, Opened
 from .decoders.video import VideoInfo
 from .decoders.worker import Empty
 from .outcome import Ended
-from .records import decoded_record, is_unchanged, notes_on
+from .records import FileState, decoded_record, is_unchanged, notes_on
 from .sources import Source
 
 log = logging.getLogger("vad")
@@ -89,11 +89,21 @@ class Maker(Protocol):
         """Begin to compute a batch."""
 
 
+@dataclass(frozen=True)
+class ClaimedVideo:
+    """A video that this run may store, with the makers of the arrays that it lacks."""
+
+    source: Source
+    makers: Sequence[Maker]
+    state: FileState  # before it was opened
+
+
 @dataclass(eq=False)
 class _Job:
     """One video on its way into the store. Its draft belongs to the writer alone."""
 
     source: Source
+    state: FileState  # of the file before it was opened
     info: VideoInfo
     makings: list[tuple[Maker, Making]]
     draft: Draft
@@ -158,32 +168,30 @@ class Pipeline:
         for job in {*self._jobs.values(), *(step.job for step in self._steps)}:
             job.draft.discard()
 
-    def store(
-        self, events: Iterable[Event], videos: Sequence[tuple[Source, Sequence[Maker]]]
-    ) -> Iterator[Ended]:
+    def store(self, events: Iterable[Event], videos: Sequence[ClaimedVideo]) -> Iterator[Ended]:
         """Store the videos of the events, each as it ends.
 
-        videos: by the index of their events, each with the makers of the arrays that it lacks.
+        videos: by the index of their events.
         Raises what writing raises, unless it is a VideoError.
         """
         for event in events:
-            source, makers = videos[event.index]
+            video = videos[event.index]
             try:
-                self._take(event, source, makers)
+                self._take(event, video)
             except VideoError as error:
                 if job := self._jobs.pop(event.index, None):
                     job.error = job.error or error
                     self._end(job)
                 else:
-                    yield Ended(source, error)
+                    yield Ended(video.source, error)
             self._begin_batches()
             yield from self._settle(self._n_ahead)
         self._begin_batches(last=True)
         yield from self._settle(-1)
 
-    def _take(self, event: Event, source: Source, makers: Sequence[Maker]) -> None:
+    def _take(self, event: Event, video: ClaimedVideo) -> None:
         if isinstance(event, Opened):
-            self._jobs[event.index] = self._open(source, event.info, makers)
+            self._jobs[event.index] = self._open(video, event.info)
         elif isinstance(event, Failed):
             raise event.error
         elif event.index in self._jobs:  # else it failed here; its decoder did not know
@@ -201,8 +209,8 @@ class Pipeline:
                 if job.n_waiting == 0:
                     self._end(job)
 
-    def _open(self, source: Source, info: VideoInfo, makers: Sequence[Maker]) -> _Job:
-        makings = [(maker, maker.begin(info)) for maker in makers]
+    def _open(self, video: ClaimedVideo, info: VideoInfo) -> _Job:
+        source, makings = video.source, [(maker, maker.begin(info)) for maker in video.makers]
         stored = None
         if self._joins and source.id in self._store:
             stored = self._store.record(source.id)
@@ -214,7 +222,8 @@ class Pipeline:
                     hint="extract it again first",
                 )
         digest = None if stored else self._hashing.submit(sha256_of, source.path)
-        return _Job(source, info, makings, self._store.draft(source.id), stored, digest)
+        draft = self._store.draft(source.id)
+        return _Job(source, video.state, info, makings, draft, stored, digest)
 
     def _check_length(self, report: DecodeReport) -> None:
         if ClipGrid(self._tail).n_snippets(report.n_frames) == 0:
@@ -293,6 +302,7 @@ class Pipeline:
 
     def _publish(self, job: _Job, report: DecodeReport) -> None:
         record = self._record(job, report)
+        job.state.check_unchanged(job.source.path)
         for _, making in job.makings:
             making.close(record.grid.n_snippets(record.n_frames), job.draft)
         provenance = {maker.array: maker.provenance for maker, _ in job.makings}
@@ -318,4 +328,10 @@ class Pipeline:
                 hint="vad extract --accept-truncated keeps it",
             )
         assert job.digest is not None
-        return decoded_record(job.source.path, job.digest.result(), job.info, report, self._tail)
+        try:
+            sha256 = job.digest.result()
+        except OSError:
+            job.state.check_unchanged(job.source.path)
+            raise
+        path = job.source.path
+        return decoded_record(path, job.state, sha256, job.info, report, self._tail)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vad.errors import UsageError
+from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.grid import Tail
 from vad.store import FeatureStore, VideoRecord, differences
@@ -16,15 +17,49 @@ from .decoders.pool import DecodeReport
 from .decoders.video import VideoInfo
 
 
+@dataclass(frozen=True)
+class FileState:
+    """What identifies the content of a file without reading it; zeros where there is no file."""
+
+    inode: int
+    n_bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """The state of a file now."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return cls(0, 0, 0)
+        return cls(stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+    def check_unchanged(self, path: Path) -> None:
+        """Raise VideoError where the file is another by now, was written to or is gone."""
+        now = FileState.of(path)
+        if now == FileState(0, 0, 0):
+            raise VideoError("vanished", "its file was removed while it was read")
+        if now != self:
+            raise VideoError(
+                "changed",
+                "its file was written to or replaced while it was read",
+                hint="run again once it is complete",
+            )
+
+
 def decoded_record(
-    path: Path, sha256: str, info: VideoInfo, report: DecodeReport, tail: Tail
+    path: Path,
+    state: FileState,
+    sha256: str,
+    info: VideoInfo,
+    report: DecodeReport,
+    tail: Tail,
 ) -> VideoRecord:
-    """The record of a video file that was decoded to its end."""
-    stat = path.stat()
+    """The record of a video file that was decoded to its end, in that state from start to end."""
     return VideoRecord(
         source=os.path.abspath(path),  # so that the store can be used from any folder
-        source_bytes=stat.st_size,
-        source_mtime_ns=stat.st_mtime_ns,
+        source_bytes=state.n_bytes,
+        source_mtime_ns=state.mtime_ns,
         source_sha256=sha256,
         n_frames=report.n_frames,
         fps=float(info.fps),

@@ -28,8 +28,8 @@ from .decoders.pool import DecoderPool
 from .decoders.video import Limits
 from .decoders.worker import Empty
 from .outcome import Ended, Failures, Outcome
-from .pipeline import Maker, Pipeline
-from .records import is_unchanged
+from .pipeline import ClaimedVideo, Maker, Pipeline
+from .records import FileState, is_unchanged
 from .sources import Source
 
 CLIPS_PER_BLOCK = 4  # that a decoder hands over together
@@ -106,7 +106,7 @@ class VideoRunner:
         progress: Meter | None,
     ) -> Generator[Ended, None, list[Source]]:
         """One pass over the videos. Returns those that other runs are doing now."""
-        mine: list[tuple[Source, Sequence[Maker]]] = []  # claimed, with what they lack
+        mine: list[ClaimedVideo] = []
         stored: list[Source] = []  # by another run, since this one made its plan
         others: list[Source] = []
 
@@ -116,7 +116,7 @@ class VideoRunner:
                 if not claims.take(source.id):
                     others.append(source)
                 elif lacking := self._lacking(store, source, makers):
-                    mine.append((source, lacking))
+                    mine.append(ClaimedVideo(source, lacking, FileState.of(source.path)))
                     yield source.path
                 else:
                     claims.release(source.id)
@@ -127,8 +127,7 @@ class VideoRunner:
             for end in pipeline.store(pool.decode(claimed()), mine):
                 yield end
                 claims.release(end.source.id)
-        for source in stored:
-            yield Ended(source, by_others=True)
+        yield from (Ended(source, by_others=True) for source in stored)
         return others
 
     def _lacking(

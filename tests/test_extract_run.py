@@ -18,8 +18,9 @@ from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.network import Network
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.stages.extract.features import FeatureMaker
-from vad.stages.extract.pipeline import Pipeline
+from vad.stages.extract.pipeline import ClaimedVideo, Pipeline
 from vad.stages.extract.recipes import RECIPES
+from vad.stages.extract.records import FileState
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
@@ -87,6 +88,10 @@ def brightness(n_clips, module=None):
     )
 
 
+def claimed(sources, maker):
+    return [ClaimedVideo(s, [maker], FileState.of(s.path)) for s in sources]
+
+
 def store_all(store, backbone, videos):
     """Store videos by a backbone. Returns how each ended."""
     sources = find_sources([videos])
@@ -96,7 +101,7 @@ def store_all(store, backbone, videos):
         Pipeline(store, [maker], tail="repeat-last") as pipeline,
     ):
         events = pool.decode([s.path for s in sources])
-        ends = list(pipeline.store(events, [(s, [maker]) for s in sources]))
+        ends = list(pipeline.store(events, claimed(sources, maker)))
         return {end.source.id: end.error for end in ends}
 
 
@@ -140,7 +145,7 @@ def test_a_video_that_fails_late_leaves_its_companions_and_no_trace(videos, tmp_
     store = FeatureStore.create(tmp_path / "s.zarr")
     maker = FeatureMaker(brightness(4), ExtractSettings(dtype="float32"))
     with Pipeline(store, [maker], tail="repeat-last") as pipeline:
-        ends = list(pipeline.store(events, [(s, [maker]) for s in sources]))
+        ends = list(pipeline.store(events, claimed(sources, maker)))
     ended = {end.source: end.error for end in ends}
     assert ended == {sources[0]: error, sources[1]: None}
     assert store.ids() == ["b"]
@@ -164,6 +169,28 @@ def test_features_that_are_not_finite_fail_the_video_alone(videos, tmp_path):
     ended = store_all(store, backbone, videos)
     assert sorted(error.reason for error in ended.values() if error) == ["not-finite"]
     assert len(store.ids()) == 2
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"), [("grows", "changed"), ("replaced", "changed"), ("removed", "vanished")]
+)
+def test_a_video_that_changes_while_it_is_read_is_not_stored(videos, tmp_path, happens, reason):
+    class Meddling(Brightness):
+        def forward(self, views):
+            path = videos / "a.mp4"
+            if happens == "grows":
+                path.write_bytes(path.read_bytes() + b"more")
+            elif happens == "replaced":
+                (videos / "new.mp4").write_bytes(b"another")
+                (videos / "new.mp4").replace(path)
+            else:
+                path.unlink(missing_ok=True)
+            return super().forward(views)
+
+    store = FeatureStore.create(tmp_path / "s.zarr")
+    ended = store_all(store, brightness(1, Meddling()), videos / "a.mp4")
+    assert ended["a"].reason == reason
+    assert store.ids() == []
 
 
 EXTRACT = """

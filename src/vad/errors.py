@@ -22,6 +22,8 @@ Reason = Literal[
     "timeout",  # the decoder stopped answering
     "crashed",  # the decoder process died
     "mismatch",  # its features have another length than its frames, or than its other features
+    "changed",  # its file was written to or replaced while it was read
+    "vanished",  # its file was removed while it was read
     "not-finite",  # its features overflow the stored type, or are not numbers
     "not-intact",  # what the store holds of it is damaged or incomplete
 ]

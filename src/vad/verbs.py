@@ -558,7 +558,7 @@ def import_features(
     axes: str = "auto",
     dtype: str | None = None,
     origin: str = "",
-    stream: Literal["rgb", "flow", "both"] = "both",
+    stream: str = "both",
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Outcome:
