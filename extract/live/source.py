@@ -112,7 +112,7 @@ def _check_address(address: str) -> None:
         port = parts.port  # raises for what is no number, and names it
     except ValueError:
         raise UsageError(
-            "the port in the address of the stream is no number",
+            "the address of the stream is wrong: its port is no number",
             hint="rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH",
         ) from None
     if not parts.hostname or port == 0:
