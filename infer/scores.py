@@ -23,8 +23,7 @@ from vad.store import VideoRecord, key_of
 from vad.terminal import plain
 from vad.version import VERSION
 
-from .events import Event, find_events
-from .propagation import propagate
+from .events import Event, find_events, propagate
 from .settings import EventRule, Propagation
 from .times import timecode
 from .video.source import VideoSource, Viewer, watch

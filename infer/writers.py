@@ -1,4 +1,4 @@
-"""Files of scores: a function for every format of `vad.stages.infer.formats`, and what calls them.
+"""Files of scores: a function for every format of `vad.stages.infer.settings`, and what calls them.
 
 A function `write_<format>` takes the path and the scores of one video. What is made of pictures
 (overlay, clips, report) is in `video` and `report`. Every file appears whole or not at all.
@@ -21,8 +21,8 @@ from vad.progress import Meter
 from vad.store import key_of
 from vad.terminal import plain
 
-from .formats import FORMATS, check_formats
 from .scores import EVENT_COLUMNS, VideoScores, event_dict, exact
+from .settings import FORMATS, check_formats
 from .times import frame_timecode, timecode
 from .video.source import Viewer
 
@@ -121,17 +121,18 @@ class ScoreFiles:
         viewers: list[Viewer] = []
         if "mp4" in self.single:
             viewers.append(Overlay(path_of(scores, self._folder, "mp4"), scores))
-        clips = Clips(self._folder, scores)
+        clips = None
         if self._clips and scores.events and scores.video_source:
-            viewers.append(clips)
-        if not viewers or "html" not in self.joint:
-            if viewers:
-                scores.watch(viewers)
-            return clips.paths, None
+            viewers.append(clips := Clips(self._folder, scores))
+        if not viewers:
+            return [], None
         with tempfile.TemporaryFile() as file:
-            maker = CopyMaker(scores, file, report.EMBEDDED_BYTES)
-            scores.watch([*viewers, maker])
-            return clips.paths, maker.copies(report.EMBEDDED_BYTES)
+            maker = None
+            if "html" in self.joint:
+                viewers.append(maker := CopyMaker(scores, file, report.EMBEDDED_BYTES))
+            scores.watch(viewers)
+            copies = maker.copies(report.EMBEDDED_BYTES) if maker else None
+        return clips.paths if clips else [], copies
 
 
 def path_of(scores: VideoScores, folder: Path, name: str) -> Path:

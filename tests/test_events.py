@@ -8,8 +8,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.grid import ClipGrid
-from vad.stages.infer.events import find_events
-from vad.stages.infer.propagation import propagate
+from vad.stages.infer.events import find_events, propagate
 from vad.stages.infer.settings import EventRule, Propagation
 
 DIGITS = np.arange(10) / 10  # a score is drawn by its first decimal: 7 is 0.7

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vad.errors import UsageError
-from vad.stages.infer.formats import FORMATS, check_formats
+from vad.stages.infer.settings import FORMATS, check_formats
 from vad.stages.infer.writers import ScoreFiles, cell, save
 from vad.stages.pipelines.results import Results, events_table, in_words
 from vad.terminal import plain

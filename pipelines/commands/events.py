@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vad.stages.infer.formats import FORMATS, parse_formats
-from vad.stages.infer.settings import ScoreSettings, parse_threshold
+from vad.stages.infer.settings import FORMATS, ScoreSettings, parse_formats, parse_threshold
 
 from ..options import COMMON, Json, Threshold, takes
 

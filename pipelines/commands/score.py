@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from vad.stages.extract.settings import ComputeSettings
-from vad.stages.infer.formats import FORMATS, parse_formats
-from vad.stages.infer.settings import ScoreSettings, parse_threshold
+from vad.stages.infer.settings import FORMATS, ScoreSettings, parse_formats, parse_threshold
 
 from ..executors.settings import ExecutorSettings
 from ..options import COMMON, Quiet, RunOption, Threshold, Weights, takes, tell_next
