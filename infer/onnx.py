@@ -153,7 +153,7 @@ def _translate(
 ) -> torch.onnx.ONNXProgram:
     module = module.eval().to("cpu")
     inputs = tuple(torch.from_numpy(sample.inputs[name]) for name in names)
-    # The exporter tells its progress on stdout, and warns of what the check below decides.
+    # The exporter prints progress on stdout and warns; the comparison below decides instead.
     with (
         torch.no_grad(),
         warnings.catch_warnings(),

@@ -41,7 +41,7 @@ N_SHOWN = 5  # events of which `repr` has a line
 
 @dataclass(frozen=True, eq=False, repr=False)
 class VideoScores:
-    """What a detector says of one video. Shows its events when printed, its curve in a notebook.
+    """The scores of one video. Printed, they show the events; in a notebook, the curve too.
 
     snippets [snippets] and `frames` [frames] are in [0, 1], higher is more anomalous; times
     [frames] are the presentation times in seconds from the first frame. `frames` and `events` are

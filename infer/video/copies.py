@@ -156,7 +156,7 @@ def peak_picture(scores: VideoScores) -> int:
 
 
 def _middle(scores: VideoScores, peak_frame: int) -> int:
-    """The middle of the frames that have a peak's score: its snippet says no more than that."""
+    """The middle of the run of equal scores that begins at a peak: that of the peak's snippet."""
     others = scores.frames[peak_frame:] != scores.frames[peak_frame]
     n_equal = int(others.argmax()) if others.any() else len(others)
     return peak_frame + n_equal // 2
