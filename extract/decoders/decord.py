@@ -1,8 +1,8 @@
 """Decoding with decord: fast on short, ordinary files; a whole video at once.
 
-decord decodes ahead as far as it can (github.com/dmlc/decord issues 157 and 208), so a video
-that it may decode fits in memory anyway. It is decoded to its end before the first frame is
-handed out: a video is decord's as a whole, or PyAV's as a whole.
+decord decodes ahead as far as it can (github.com/dmlc/decord issues 157 and 208), so only videos
+that fit in memory are given to it. A video is decoded to its end before its first frame is
+returned: either decord decodes all of it, or PyAV does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from vad.grid import CLIP_FRAMES
 
 from .video import Block, DecodeReport, Scan
 
-# decord puts a good neighbour in the place of a frame that it cannot decode, unless the share of
-# such frames is more than this; so it is told to raise at the first.
+# decord replaces a frame that it cannot decode by a good neighbour, unless the share of such frames
+# exceeds this; with so small a share it raises at the first one.
 FAULT_TOLERANCE = 1e-9
 DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError)
 
@@ -29,7 +29,7 @@ class DecordRefusal(Exception):
 
 
 def read_with_decord(path: Path, scan: Scan) -> list[Block | DecodeReport]:
-    """Decode a whole video. Raises DecordRefusal; then nothing of it has been handed out."""
+    """Decode a whole video: its blocks, then the report. Raises DecordRefusal instead."""
     info = scan.info
     try:
         reader = decord.VideoReader(

@@ -1,7 +1,7 @@
 """Decoding with PyAV: every kind of file, packet by packet, in constant memory.
 
-A packet that cannot be decoded is counted and left out, so that of a damaged file as many frames
-are kept as there are.
+A packet that cannot be decoded is counted and left out, so that all other frames of a damaged file
+are kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a video file says of itself, and the safe way to open one.
+"""What a video file declares, and the safe way to open one.
 
-A file is hostile until it is open: its name may look like an address, its text may name other
-files, its header may promise pictures that do not fit in memory. So every file is opened here,
-by PyAV, with the formats, the protocol and the picture size that are allowed said beforehand.
+Files are not trusted: a name may look like an address, a text may name other files, a header may
+declare pictures that do not fit in memory. So every file is opened here, by PyAV, and the formats,
+the protocol and the picture size that are allowed are passed to it before it reads anything.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,dhav,h264,hevc,m4v,mpegvideo,ivf,"
     "mjpeg,dv,gif"
 )
-# Their headers declare a duration, but no number of frames. An AVI counts its frames together with
-# those that the recorder skipped, so that its count is a duration, too.
+# Their headers declare a duration, but no number of frames. The count of an AVI includes the frames
+# that the recorder skipped, so it is a duration as well.
 TIMED = ("matroska", "avi", "flv", "asf")
 ASSUMED_FPS = Fraction(25)  # where a file names none
 # FFmpeg assumes 25 for bare streams that name no rate, and does not say so. It is asked to assume
@@ -124,10 +124,10 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The packets of a video, of which no more than the first picture was decoded.
+    """What the packets of a video tell; only its first picture was decoded.
 
-    The scan stops where the decoded pictures would no longer fit `Limits.decord_bytes`: such a
-    video is PyAV's, which finds out by itself. So scanning is cheap whatever the length.
+    The scan stops where the decoded pictures would no longer fit `Limits.decord_bytes`: PyAV
+    decodes such a video and needs no more. So a scan is cheap, however long the video is.
     """
 
     info: VideoInfo
@@ -172,12 +172,12 @@ class Packets:
 
 
 def probe(path: Path, limits: Limits | None = None) -> VideoInfo:
-    """Say what kind of video `path` is. Raises VideoError where it is none."""
+    """What a video file declares. Raises VideoError for a file that is no video."""
     return scan(path, limits or Limits()).info
 
 
 def scan(path: Path, limits: Limits) -> Scan:
-    """Read the packets of a video. Raises VideoError where it has no picture to show."""
+    """Read the packets of a video. Raises VideoError where no picture can be decoded."""
     with open_video(path, limits) as (container, stream):
         packets = Packets(container, stream)
         picture: VideoFrame | None = None
@@ -278,7 +278,7 @@ def _check_file(path: Path) -> None:
 
 
 def _not_opened(path: Path) -> VideoError:
-    """Tell a video that lost its index from a file that never was one."""
+    """The error for a file that cannot be opened: a video without its index, or no video."""
     with path.open("rb") as file:
         start = file.read(12)
     if start[4:8] == b"ftyp" or start[:4] == b"RIFF" or start[:4] == b"\x1a\x45\xdf\xa3":

@@ -1,10 +1,10 @@
-"""Clips of a live source: a thread that takes every picture, whoever is slow.
+"""Clips of a live source: a thread that takes every picture, however slow its consumer is.
 
     reader process --frames--> this thread --clips--> bounded queue --events--> who iterates
 
-A live source does not wait. When the queue is full its oldest clip is dropped, and a `Gap` stands
-where it was. When the source is lost it is opened again, after a pause that doubles from try to
-try; what was missed is a `Gap` too. A file that is not played like a camera waits instead.
+A live source does not wait. When the queue is full, its oldest clip is replaced by a `Gap`. When
+the source is lost, it is opened again after a pause that doubles with each try; the time that was
+missed is a `Gap`, too. A file that is not played like a camera waits for the consumer instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The process that reads a live source, and the way to talk to it.
 
-A source may fall silent inside a call that never returns, or crash the library that reads it;
-here neither hurts more than this one process.
+A source may block a call for ever, or crash the library that reads it. Both cost this process
+alone.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     0                         a camera of this machine by its number, here /dev/video0
     rtsp://host:554/path      a camera on the network; rtsps:// is the same over TLS
 
-Nothing else is opened: no other address, no playlist, no list of files. What stands at the other
-end of an address is as hostile as a file, so the protocols, the format and the size of pictures
-that are allowed are said beforehand.
+Nothing else is opened: no other address, no playlist, no list of files. What an address leads to is
+trusted as little as a file: the protocols, the format and the size of pictures that are allowed are
+passed to FFmpeg before it reads anything.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
     videos, longest first ─────> waiting ──take──────────────────────> decoders, model, writer
     meter, failures.jsonl <───── news    <──ended─────────────────────  store, on a shared disk
 
-Only names of videos travel, never pictures or features: the machines see the videos and the store
-under the same paths. A worker is today's local run, its list of videos pulled one by one. Whatever
-dies with a machine is done again elsewhere; the store takes no harm, because a video enters it
-whole, and none twice, because a worker looks before it begins.
+Only names of videos are sent, never pictures or features: all machines see the videos and the store
+under the same paths. A worker is a local run that asks for its videos one by one. What is lost with
+a machine is done again elsewhere. The store stays right, because a video appears in it whole; and
+no video is done twice, because a worker looks into the store before it begins.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Share:
-    """What of a machine one worker gets."""
+    """The part of a machine that one worker gets."""
 
     cpus: int
     gpus: float
@@ -91,7 +91,7 @@ class Worker:
 
 @dataclass
 class _Crew:
-    """The workers that are alive, or about to be, and what each is doing."""
+    """The workers that live or are being started, and what each is doing."""
 
     make: Callable[[], Any]  # a new actor
     dispatch: Any

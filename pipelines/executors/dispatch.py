@@ -4,9 +4,9 @@
        ^                  │
        └──── its turn ended without it: the worker died
 
-A worker asks for a video when it can begin it, so nothing queues up anywhere else. Videos whose
-worker died are done last, one a turn: one that takes its workers down is found out, and its
-neighbours are not blamed.
+A worker asks for a video when it can begin it, so videos wait here and nowhere else. Videos whose
+worker died are done last, one per turn: so a video that kills its workers is told from those that
+were only under way beside it.
 """
 
 from __future__ import annotations
