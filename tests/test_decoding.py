@@ -318,6 +318,8 @@ def test_too_many_bad_packets_are_damage(make_video):
         (b"hello\n" * 50, "not-a-video", "no video format"),
         (bytes(100_000), "not-a-video", "no video format"),
         (b"ffconcat version 1.0\nfile canary.mp4\n", "not-a-video", "no video format"),
+        (b"ffconcat version 1.0\nfile canary.mp4\n", "not-a-video", "a list, which names other"),
+        (b"#EXTM3U\ncanary.mp4\n", "not-a-video", "it is a playlist, which names other files"),
         (
             b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\ncanary.mp4\n#EXT-X-ENDLIST\n",
             "not-a-video",

@@ -35,6 +35,14 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,dhav,h264,hevc,m4v,mpegvideo,ivf,"
     "mjpeg,dv,gif"
 )
+# How files begin that FFmpeg would open, and that are known, but not allowed.
+NOT_ALLOWED = {
+    b"#EXTM3U": "it is a playlist, which names other files",
+    b"ffconcat": "it is a list, which names other files",
+    b"v=0": "it describes a session, which names an address",
+    b"\x89PNG": "it is a single picture",
+    b"BM": "it is a single picture",
+}
 # Their headers declare a duration, but no number of frames. The count of an AVI includes the frames
 # that the recorder skipped, so it is a duration as well.
 TIMED = ("matroska", "avi", "flv", "asf")
@@ -287,6 +295,9 @@ def _not_opened(path: Path) -> VideoError:
             "it begins as a video but has no index: it was cut off, or its recording never ended",
             hint="copy it again, or repair it with a tool such as untrunc",
         )
+    for known, what in NOT_ALLOWED.items():
+        if start.startswith(known):
+            return VideoError("not-a-video", f"{what}: no video format that is allowed")
     return VideoError("not-a-video", "its content is of no video format that is known")
 
 
