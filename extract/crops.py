@@ -120,6 +120,9 @@ def cut(frames: torch.Tensor, crop: Crop, out: torch.Tensor) -> None:
 
 
 def normalise(pixels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """(scale x - mean) / std in place, in one pass over floating point pixels."""
+    """(scale x - mean) / std in place, in one pass over floating point pixels.
+
+    pixels [..., 3], RGB.
+    """
     shift = pixels.new_tensor(-recipe.mean / recipe.std)
     return torch.add(shift, pixels, alpha=recipe.scale / recipe.std, out=pixels)

@@ -166,6 +166,8 @@ def balanced_batches(
 
     Every video of the larger class comes once; the smaller class is dealt again and again, each
     time in a new order.
+
+    labels [videos] of 0 and 1 -> indices [up to 2 batch] of videos.
     """
     classes = [np.flatnonzero(labels == value) for value in (0, 1)]
     size = min(batch, *map(len, classes))

@@ -10,7 +10,10 @@ from torch.nn.functional import dropout
 
 
 def vector_norm(x: Tensor) -> Tensor:
-    """L2 norm over the last axis."""
+    """L2 norm over the last axis.
+
+    x [..., dim] -> [...].
+    """
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
     return norm
 

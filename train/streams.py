@@ -136,11 +136,17 @@ class Scaling:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Scaling:
-        """The scaling that `tensors` describes."""
+        """The scaling that `tensors` describes.
+
+        shift and scale [dim], basis [dim, components]; each may be missing.
+        """
         return cls(tensors.get("shift"), tensors.get("scale"), tensors.get("basis"))
 
     def tensors(self) -> dict[str, Tensor]:
-        """What to store."""
+        """What to store.
+
+        shift and scale [dim], basis [dim, components], as far as there are.
+        """
         named = {"shift": self.shift, "scale": self.scale, "basis": self.basis}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 

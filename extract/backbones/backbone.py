@@ -260,6 +260,8 @@ def faithful_half(
     """A copy of the network in the first of `halves` that is faithful, else itself; and the record.
 
     Half precision must give features of the probe whose cosine with those of fp32 is 0.9999.
+
+    probe: normalised RGB [views, frames, height, width, 3].
     """
     exact = _of_views(network, probe)
     for used in halves:

@@ -62,6 +62,7 @@ class SamePadConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's SAME: ceil(size / stride) out, the odd zero after."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [images, channels, rows, columns] -> the same axes, rows and columns divided by the stride.."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
             return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
@@ -97,6 +98,7 @@ class InvertedResidual(nn.Module):
         self._bn2 = nn.BatchNorm2d(dim, NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [images, channels, rows, columns] -> the same axes."""
         wide = _relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         wide = _relu6(self._bn1(self._depthwise_conv(wide)))
         y: torch.Tensor = self._bn2(self._project_conv(wide))

@@ -87,7 +87,10 @@ class I3D(nn.Module):
         return self.after_stem(self.blocks[0](views.permute(0, 4, 1, 2, 3)))
 
     def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
-        """The first block over crops of one clip: see `SharedStem`. Its norm must be folded."""
+        """The first block over crops of one clip: see `SharedStem`. Its norm must be folded.
+
+        pixels [frames, height, width, 3] -> maps [crops, 64, time, rows, columns].
+        """
         first = self.blocks[0]
         shared = SharedStem(first.conv, first.pool)
         return cast(torch.Tensor, shared(pixels, corners, side))

@@ -59,7 +59,10 @@ class Shape:
         return len(self.recipe.crop_names(self.crop_set))
 
     def boxes(self, frames: torch.Tensor) -> list[Crop]:
-        """The crops of resized frames."""
+        """The crops of resized frames.
+
+        frames [frames, height, width, 3].
+        """
         return crop_boxes(self.recipe, self.crop_set, frames.shape[1], frames.shape[2])
 
 
@@ -192,7 +195,10 @@ class GatherPass(Frugal):
 
 
 def alike_neighbours(clips: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """Clips that follow each other and have one size, together."""
+    """Clips that follow each other and have one size, together.
+
+    Each clip is [16, height, width, 3].
+    """
     for _, group in groupby(clips, key=lambda clip: clip.shape):
         yield list(group)
 

@@ -64,7 +64,10 @@ class PictureCaptioner(Captioner):
 
     @abstractmethod
     def pixels(self, windows: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """What the network takes: normalised pictures, the first axis the windows."""
+        """What the network takes: normalised pictures, the first axis the windows.
+
+        windows: uint8 [frames, height, width, 3] each.
+        """
 
 
 class Git(PictureCaptioner):

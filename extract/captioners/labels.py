@@ -194,7 +194,10 @@ def parts(frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 
 def light(window: NDArray[np.uint8]) -> str:
-    """What is unusual of light and colour, in words that follow a noun."""
+    """What is unusual of light and colour, in words that follow a noun.
+
+    window: uint8 [frames, height, width, 3].
+    """
     frame = window[len(window) // 2, ::2, ::2].astype(np.float32)
     colour = float((frame.max(-1) - frame.min(-1)).mean())
     words = " in black and white" if colour < COLOURLESS else ""

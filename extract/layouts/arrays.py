@@ -20,7 +20,10 @@ CONVERT = (
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """A memory-mapped .npy file. Raises VideoError; objects, which can run code, are refused."""
+    """A memory-mapped .npy file. Raises VideoError; objects, which can run code, are refused.
+
+    [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim].
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -35,7 +38,10 @@ def open_npy(path: Path) -> NDArray[Any]:
 
 
 def open_torch(path: Path) -> NDArray[Any]:
-    """The tensor of a PyTorch file. Raises VideoError; a pickle of more than that is refused."""
+    """The tensor of a PyTorch file. Raises VideoError; a pickle of more than that is refused.
+
+    [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim].
+    """
     import torch
 
     try:
@@ -50,7 +56,10 @@ def open_torch(path: Path) -> NDArray[Any]:
 
 
 def open_text(path: Path) -> NDArray[Any]:
-    """A row of numbers a line, between spaces or commas. Raises VideoError."""
+    """A row of numbers a line, between spaces or commas. Raises VideoError.
+
+    -> float32 [snippets, dim].
+    """
     try:
         text = path.read_text(encoding="ascii").replace(",", " ")
         with warnings.catch_warnings():  # of an empty file, which is told by `checked`
@@ -62,7 +71,10 @@ def open_text(path: Path) -> NDArray[Any]:
 
 
 def checked(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """The array, if it can be features."""
+    """The array, if it can be features.
+
+    [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim]; others raise VideoError.
+    """
     if array.dtype.kind != "f":
         raise VideoError("unreadable", f"{path} holds {array.dtype}, features are floating-point")
     if array.ndim not in (2, 3) or 0 in array.shape:

@@ -106,6 +106,8 @@ def fit(n_rows: int, n_snippets: int, layout: Layout) -> NDArray[np.int64]:
 
     Text may have a row more or less than the stored features: a last one too many is cut, one
     missing repeats the last, as TEVAD does (its captions are ceil(n / 16), its features floor).
+
+    -> row numbers [snippets].
     """
     spare = 1 if layout.kind == "text" else 0
     if layout.n_segments == n_rows:
@@ -120,7 +122,10 @@ def fit(n_rows: int, n_snippets: int, layout: Layout) -> NDArray[np.int64]:
 
 
 def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[np.int64]]:
-    """The tail policy under which frames make so many snippets, and the row of every snippet."""
+    """The tail policy under which frames make so many snippets, and the row of every snippet.
+
+    -> the policy, and row numbers [snippets].
+    """
     kept, whole = (ClipGrid(tail).n_snippets(n_frames) for tail in ("repeat-last", "drop"))
     if n_rows == kept:
         return "repeat-last", np.arange(n_rows)

@@ -34,7 +34,10 @@ class Nearness(nn.Module):
         self.b = nn.Parameter(torch.tensor([b]))
 
     def forward(self, apart: Tensor) -> Tensor:
-        """apart: j - i"""
+        """apart: j - i
+
+        [snippets, snippets] -> the same shape.
+        """
         return (-(self.w * apart.square() - self.b).abs()).exp()
 
 

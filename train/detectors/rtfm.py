@@ -90,6 +90,8 @@ def feature_magnitude_terms(
     form the magnitude of a video is the mean norm of those k, RTFM sets every abnormal video
     against every normal one by a hinge, and the other two terms are taken video by video. For the
     released form, see `losses.magnitude_squared` and `flattened_regularity`.
+
+    labels float [videos]; every term is a scalar.
     """
     p_drop = settings.dropout if training else 0.0
     k: int | Tensor = settings.k

@@ -169,6 +169,10 @@ class SqueezeExcite(nn.Module):
         self.fc2 = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         weights = torch.sigmoid(self.fc2(torch.relu(self.fc1(mean_over_time(x, mask)))))
         return torch.mul(x, weights[..., None])
 
@@ -182,6 +186,10 @@ class TransformerBlock(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [rows, channels, snippets] -> the same shape.
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         padding = None if mask is None else ~mask
         with _attention_in_blocks():
             seen = self.transformer(x.transpose(1, 2), src_key_padding_mask=padding)

@@ -47,6 +47,7 @@ class ScoreHead(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(2 * width, 128), nn.ReLU(), nn.Linear(128, 1))
 
     def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
+        """x, recalled [rows, snippets, width] -> scores [rows, snippets]."""
         return torch.sigmoid(self.mlp(torch.cat([x, recalled], -1))).squeeze(-1)
 
 

@@ -34,6 +34,7 @@ class ArrayWriter:
         self._n_rows = 0
 
     def append(self, rows: NDArray[Any]) -> None:
+        """Append rows [n, ...], of the shape and type of those before. Raises InternalError for others.."""
         same_type = is_text(rows) or rows.dtype == self._array.dtype
         if rows.shape[1:] != self._array.shape[1:] or not same_type:
             raise InternalError(
@@ -67,6 +68,8 @@ def bytes_of(rows: NDArray[Any]) -> bytes | memoryview:
     """The bytes that the checksum of an array is made of.
 
     Numbers: the array's bytes in C order. Captions: utf-8 text, one line for each row.
+
+    rows [rows, ...] of numbers, or [rows] of text.
     """
     if is_text(rows):
         return "".join(f"{row}\n" for row in rows).encode()
@@ -74,7 +77,10 @@ def bytes_of(rows: NDArray[Any]) -> bytes | memoryview:
 
 
 def digest_of(blocks: Iterable[NDArray[Any]]) -> str:
-    """The checksum of an array that comes in blocks of rows, as stored in its attributes."""
+    """The checksum of an array that comes in blocks of rows, as stored in its attributes.
+
+    Each block is [rows, ...].
+    """
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(bytes_of(block))
@@ -82,5 +88,8 @@ def digest_of(blocks: Iterable[NDArray[Any]]) -> str:
 
 
 def is_text(rows: NDArray[Any]) -> bool:
-    """Whether an array holds captions."""
+    """Whether an array holds captions.
+
+    rows [rows, ...].
+    """
     return rows.dtype.kind in "OTU"  # of objects, of variable and of fixed length
