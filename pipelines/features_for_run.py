@@ -159,7 +159,8 @@ def settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
         "tail": made.tail,
         "dtype": made.dtype,
     }
-    return build(ExtractSettings, recorded, given, where="score")
+    own = {name: value for name, value in given.items() if name != "encoder"}  # of captions
+    return build(ExtractSettings, recorded, own, where="score")
 
 
 def _require_known_weights(chosen: Run, made: _VisualMade) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
+from vad.stages.pipelines.features_for_run import caption_settings_of, settings_of
 from vad.stages.train.card import read_card
 from vad.stages.train.run import Run
 from vad.stages.train.training import train
@@ -190,3 +191,34 @@ def test_a_run_opens_the_store_of_its_own_project_alone(project, tmp_path):
         path.write_text(json.dumps({**json.loads(path.read_text()), "store": hint}))
         with pytest.raises(UsageError, match="not in its project folder .*/alone; name .*--store"):
             Run.open(path.parent).find_store()
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "somebody/network", "../outside.pth"])
+def test_weights_that_only_a_card_names_are_not_opened(small_run, tmp_path, name):
+    path = Path(shutil.copytree(small_run / "run", tmp_path / "project" / "run"))
+    card = json.loads((path / "card.json").read_text())
+    made = card["members"][0]["streams"][0]["provenance"]
+    made["weights"]["name"] = name
+    (path / "card.json").write_text(json.dumps(card))
+    run = Run.open(path)
+    with pytest.raises(UsageError, match="which are not known here; name them, if you trust them"):
+        settings_of(run, {})
+    assert settings_of(run, {"weights": "imagenet"}).weights == "imagenet"
+    made["backbone"] = 3
+    (path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UsageError, match="card.json: provenance of visual/.*: backbone is 3, exp"):
+        settings_of(Run.open(path), {})
+
+
+def test_an_encoder_that_only_a_card_names_is_not_opened(project, tmp_path):
+    path = Path(shutil.copytree(project / "runs" / "both", tmp_path / "run"))
+    card = json.loads((path / "card.json").read_text())
+    card["members"][0]["streams"][1]["provenance"] = {
+        "encoder": "somebody/sentences",
+        "captions": {"captioner": "labels", "window": 16},
+    }
+    (path / "card.json").write_text(json.dumps(card))
+    run = Run.open(path)
+    with pytest.raises(UsageError, match="'somebody/sentences', which is not known here; name it"):
+        caption_settings_of(run, {})
+    assert caption_settings_of(run, {"encoder": "minilm"}).encoder == "minilm"

@@ -185,3 +185,22 @@ def test_tevad_from_published_features_and_captions_by_commands(bert, tmp_path, 
     exported = np.load(tmp_path / "emb" / "v1_emb.npy")
     assert np.array_equal(exported, FeatureStore.open("s.zarr").read("v1", "text/simcse"))
     np.testing.assert_allclose(exported, create_encoder(f"simcse:{bert}")(said["v1"]), atol=1e-5)
+
+
+def test_code_that_a_model_folder_names_does_not_run(tmp_path, monkeypatch):
+    """As a sentence-transformers model with a module of its own, and as a BERT with a tokenizer."""
+    folder, canary = tmp_path / "model", tmp_path / "canary"
+    folder.mkdir()
+    code = f"open({str(canary)!r}, 'w')\nclass Evil:\n    pass\n"
+    (folder / "evil.py").write_text(code)
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "evil.Evil"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    config = {"model_type": "bert", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
+    for name in ("config.json", "tokenizer_config.json"):
+        (folder / name).write_text(json.dumps(config))
+    (folder / "config_sentence_transformers.json").write_text("{}")
+    monkeypatch.chdir(folder)  # from where a module named evil could be imported
+    for encoder in (str(folder), f"simcse:{folder}"):
+        with pytest.raises(UsageError):
+            create_encoder(encoder)
+    assert not canary.exists()

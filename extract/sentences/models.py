@@ -84,7 +84,9 @@ def load_shipped(card: EncoderCard, *, offline: bool) -> TextModel:
             hint="simcse:MODEL takes the pooler output of a BERT, simcse-unsup:MODEL its CLS token",
         )
     with loading(path):
-        model = SentenceTransformer(path, device="cpu", local_files_only=local)
+        model = SentenceTransformer(
+            path, device="cpu", local_files_only=local, trust_remote_code=False
+        )
 
     def embed(batch: dict[str, Tensor]) -> Tensor:
         embedding: Tensor = model(batch)["sentence_embedding"]

@@ -26,10 +26,13 @@ TENSORS = "*.safetensors", "pytorch_model*.bin"  # of a model, in the order of p
 def from_pretrained(kind: Any, model: str, *, offline: bool, **options: Any) -> Any:
     """`kind.from_pretrained(model)`; without a connection if `offline`, or for a folder.
 
+    Code that a model brings along never runs, and nobody is asked whether it may.
     Raises UsageError if the model is not there, is of another kind, or lacks weights.
     """
     local = offline or Path(model).is_dir()
     with loading(model):
+        if kind.__name__.startswith("Auto"):  # only these look for code beside the weights
+            options["trust_remote_code"] = False
         loaded = kind.from_pretrained(model, local_files_only=local, **options)
     if options.get("output_loading_info"):
         loaded, info = loaded

@@ -61,6 +61,10 @@ def command(
         ),
     ] = None,
     weights: Weights = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="sentence encoder, where the run's is not a known one"),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="print a JSON object per video", rich_help_panel=COMMON),
@@ -94,6 +98,7 @@ def command(
                 threshold=limit,
                 quiet=quiet,
                 weights=weights,
+                encoder=encoder,
                 **asdict(settings),
             )
             results.fail(outcome.failed)

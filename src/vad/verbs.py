@@ -307,6 +307,7 @@ def score(
     *,
     threshold: float | None = None,
     weights: str | None = None,
+    encoder: str | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -328,14 +329,18 @@ def score(
     """Score one video: `.frames` [frames], `.snippets` [snippets], `.events`, `.save()`.
 
     detector: a run; by default the newest finished one in runs/. threshold: by default the run's.
-    weights: where the backbone's weights are now. Scores lie between 0, ordinary, and 1, anomalous.
+    weights: where the backbone's weights are now; encoder: the sentence encoder. Both are needed
+    where the run names some that are not known here. Scores lie between 0, ordinary, and 1,
+    anomalous.
 
     Raises UsageError for wrong input, and VideoError if the video cannot be used.
     """
     given = _settings(locals(), ScoreSettings, ComputeSettings)
     from .stages.pipelines.score import score as score_one
 
-    return score_one(video, detector, threshold=threshold, weights=weights, **given)
+    return score_one(
+        video, detector, threshold=threshold, weights=weights, encoder=encoder, **given
+    )
 
 
 @explained(ScoreSettings, ComputeSettings, ExecutorSettings)
@@ -348,6 +353,7 @@ def score_videos(
     threshold: float | None = None,
     quiet: bool = False,
     weights: str | None = None,
+    encoder: str | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -375,7 +381,7 @@ def score_videos(
 
     videos: files, folders, globs or lists; one or several. store: keeps the features, and those
     that it holds are not computed again; without it, they are forgotten. quiet: show no progress.
-    detector, threshold, weights: as for `vad.score`.
+    detector, threshold, weights, encoder: as for `vad.score`.
 
     A video that cannot be used is in `Outcome.failed`; the others are scored. Raises UsageError
     for wrong input.
@@ -391,6 +397,7 @@ def score_videos(
         threshold=threshold,
         quiet=quiet,
         weights=weights,
+        encoder=encoder,
         **given,
     )
 
