@@ -1,1 +1,1 @@
-"""The `vad` command and the pipelines that join the stages."""
+"""The `vad` command, and the pipelines that combine the stages."""

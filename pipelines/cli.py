@@ -1,8 +1,8 @@
-"""The `vad` command: its commands, its errors, its exit codes.
+"""The `vad` command line: it registers the commands and turns errors into exit codes.
 
-0 done; 2 usage; 3 done, but some videos failed; 70 our fault; 130 interrupted (Ctrl-C);
-143 terminated (SIGTERM). Results go to stdout, all else to stderr. Stages are imported by the
-command that runs them, so that `vad --help` answers at once.
+Exit codes: 0 success; 2 usage error; 3 finished, but some videos failed; 70 internal error; 130
+interrupted (Ctrl-C); 143 terminated (SIGTERM). Results go to stdout, everything else to stderr. A
+command imports its stage only when it runs, so that `vad --help` answers at once.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ for module in (
     doctor,
 ):
     app.command(module.__name__.rpartition(".")[2])(module.command)
-app.command("eval", hidden=True)(evaluate.command)  # its short name
+app.command("eval", hidden=True)(evaluate.command)  # a short alias
 importing = typer.Typer(no_args_is_help=True, help="Bring in what others published.")
 importing.command("features")(import_features.command)
 importing.command("detector")(import_detector.command)
@@ -100,7 +100,9 @@ def common(
 
 
 def main() -> None:
-    """Run the command line; every error ends as one line and an exit code."""
+    """Run the command line. Every error is printed as one line and ends the process with its exit
+    code.
+    """
     _open_standard_streams()
     log = logging.getLogger("vad")
     handler = logging.StreamHandler(sys.stderr)
@@ -125,9 +127,9 @@ def main() -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: what is begun is cleaned up. Exit code 143.
+    """Make SIGTERM end a command as Ctrl-C does, with clean-up, but with exit code 143.
 
-    A second one ends the process at once.
+    A second SIGTERM ends the process at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
@@ -152,18 +154,18 @@ def _terminable() -> Iterator[None]:
 
 
 def _open_standard_streams() -> None:
-    """Point closed standard streams at the null device.
+    """Open stdin, stdout and stderr on the null device if they are closed.
 
-    Otherwise the next file that is opened would get the number of one of them, and output of
-    libraries would be written into it.
+    Otherwise the next file to be opened would get one of their descriptors, 0 to 2, and a library
+    that prints would write into that file.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # `open` takes the lowest free number: `number`
         if getattr(sys, name) is None:
-            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115  # for good
+            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115  # stays open
             setattr(sys, name, stream)
 
 

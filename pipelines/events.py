@@ -1,4 +1,4 @@
-"""Events of written scores, found again with other settings, without the model."""
+"""Find events again in scores that were written, with other settings and without the model."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .video_source import video_source_of
 def reread(
     inputs: Iterable[str | Path], *, threshold: float | None = None, **settings: Any
 ) -> Iterator[VideoScores]:
-    """Scores from JSON files, or folders of them, with other settings.
+    """Yield the scores of JSON files, or folders of these, with other settings.
 
-    `settings` are those of `ScoreSettings`; those that are not given stay as they were. Raises
-    UsageError if a file holds no scores.
+    `settings` are those of `ScoreSettings`; a setting that is not given keeps its value from the
+    file. Raises UsageError if a file contains no scores.
     """
-    build(ScoreSettings, settings, where="events")  # raise for mistakes before any work
+    build(ScoreSettings, settings, where="events")  # report mistakes before any work
     for path in _files(inputs):
         scores = read_scores(path)
         before = {

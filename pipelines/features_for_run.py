@@ -1,7 +1,7 @@
-"""Features of new videos, made as those that a run was trained on.
+"""Extract the features of new videos exactly as those that a trained run was trained on.
 
-The run's card tells how; nothing needs to be repeated on the command line. Where this machine would
-make other features, the error names the setting that differs.
+The settings are read from the card of the run, so that nothing needs to be repeated on the command
+line. If this machine would make different features, the error names the setting that differs.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ def make_features(
     quiet: bool,
     on_stored: Callable[[str], None],
 ) -> Outcome:
-    """Make what a run reads of videos: visual features, text, or both of one decoding.
+    """Store the arrays that a run reads, for each video: visual features, text, or both from one
+    decoding.
 
-    given: settings that do not change features, and those of the executor. on_stored gets the id of
-    each video that has all that the run reads: at once, or where it reads text, once the captions
-    of all videos are embedded. Raises UsageError where the features would not be those that the run
-    was trained on, and where its captions came from a file, which tells nothing of other videos.
+    given: executor settings, and extraction settings that do not change features, such as `device`.
+    on_stored is called with the id of each video as soon as all arrays that the run reads are
+    stored: right after the video itself, or, if the run reads text, after the captions of all
+    videos are embedded. Raises UsageError if the features would differ from those that the run was
+    trained on, or if its captions came from a file, which does not cover other videos.
     """
     where, rest = split(given, where="score")
     visual = settings_of(chosen, rest) if "visual" in chosen.names else None
@@ -104,7 +106,10 @@ def _captioner(settings: CaptionSettings) -> str:
 def _load(
     visual: ExtractSettings | None, text: CaptionSettings | None, device: str | None
 ) -> list[Maker]:
-    """The makers of what a run reads; processes on other devices and machines call it."""
+    """Return the makers of the arrays that a run reads, loaded on a device.
+
+    Worker processes on other devices and machines call this function.
+    """
     makers = load_features(visual, device) if visual else []
     return makers + (load_captions(text, _captioner(text), device) if text else [])
 
@@ -116,7 +121,9 @@ class _Named:
 
 @dataclass(frozen=True)
 class _VisualMade:
-    """What of a run's provenance extraction needs again."""
+    """The fields of a visual feature array's provenance that are needed to extract such features
+    again.
+    """
 
     backbone: str
     weights: _Named
@@ -136,17 +143,19 @@ class _Captions:
 
 @dataclass(frozen=True)
 class _TextMade:
-    """What of a run's provenance captioning needs again."""
+    """The fields of a text array's provenance that are needed to make such captions and embeddings
+    again.
+    """
 
     encoder: str
     captions: _Captions = _Captions()
 
 
 def settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
-    """The extraction settings that the run's features were made with, and those given.
+    """Return the extraction settings that the run's features were made with, overridden by `given`.
 
-    Raises UsageError where the run does not tell, or names weights that are neither known nor in
-    its project folder: a card may come from anyone.
+    Raises UsageError if the run does not record them, or if it names weights that are neither known
+    nor inside its project folder: a card may come from an untrusted source.
     """
     made = _made(chosen, "visual", _VisualMade, "extract")
     if not given.get("weights"):
@@ -177,7 +186,7 @@ def _require_known_weights(chosen: Run, made: _VisualMade) -> None:
 
 
 def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
-    """UsageError unless features made here would be those that the run was trained on."""
+    """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
     if differing := differences(chosen.card.streams["visual"].provenance or {}, ours):
         field, (theirs, here) = next(iter(differing.items()))
         raise UsageError(
@@ -188,9 +197,9 @@ def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
 
 
 def caption_settings_of(chosen: Run, given: Mapping[str, Any]) -> CaptionSettings:
-    """The captioning settings that the run's text was made with, and those given.
+    """Return the caption settings that the run's text was made with, overridden by `given`.
 
-    Raises UsageError where its captions came from a file.
+    Raises UsageError if its captions came from a file, or if its captioner or encoder is unknown.
     """
     made = _made(chosen, "text", _TextMade, "caption")
     captions = made.captions
@@ -222,7 +231,9 @@ def caption_settings_of(chosen: Run, given: Mapping[str, Any]) -> CaptionSetting
 
 
 def captioner_of(chosen: Run) -> str | None:
-    """The captioner whose captions a run reads, if its card says so."""
+    """Return the name of the captioner whose captions a run reads; None if its card does not record
+    one.
+    """
     stream = chosen.card.streams.get("text")
     captions = (stream.provenance or {}).get("captions") if stream else None
     name = captions.get("captioner") if isinstance(captions, dict) else None
@@ -230,7 +241,10 @@ def captioner_of(chosen: Run) -> str | None:
 
 
 def _made(chosen: Run, kind: Kind, cls: type[Made], verb: str) -> Made:
-    """How the features of a kind were made that a run was trained on; UsageError if not known."""
+    """Return how the run's training features of one kind were made, as an instance of `cls`.
+
+    Raises UsageError if the card does not record it. verb: the command that the hint names.
+    """
     stream = chosen.card.streams[kind]
     if stream.provenance is None or "assumed" in stream.provenance:
         raise UsageError(

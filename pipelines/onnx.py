@@ -1,10 +1,11 @@
-"""A run as ONNX files: its detector, and the backbone that its features come from.
+"""Export a trained run as ONNX files: its detector, and the backbone that makes its features.
 
     detector.onnx   visual [snippets, crops, dim] (text [snippets, 1, dim]) -> scores [snippets]
     backbone.onnx   pixels [crops, frames, crop, crop, 3], 0..255 -> features [crops, dim]
 
-Both are checked on real input: the detector on stored videos, the backbone on a clip of one of
-them. What comes before the pixels, resizing and cutting, is in the recipe, which the file carries.
+Both are checked against PyTorch on real input: the detector on stored videos, the backbone on a
+clip of one of these. Resizing and cropping of the frames are not part of the network; the file
+carries the recipe that describes them.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from vad.store import FeatureStore
 
 from .features_for_run import settings_of
 
-N_VIDEOS = 4  # that the detector is checked on
-LENGTHS = (1, 2, 5)  # snippets that one of them is cut to besides
+N_VIDEOS = 4  # on which the detector is checked
+LENGTHS = (1, 2, 5)  # in snippets: the first video is also checked cut to these
 
 
 def export_onnx(
@@ -46,12 +47,13 @@ def export_onnx(
     backbone: bool = True,
     **settings: Any,
 ) -> Iterator[Exported]:
-    """Write a run's networks into `out` (by default RUN/onnx), one after the other.
+    """Write a run's networks into `out` (by default RUN/onnx), and yield each file as it is
+    written.
 
-    store: its features check the detector; by default the one trained on. video: its first clip
-    checks the backbone; by default a video of the store. `settings` are those of
-    `ExtractSettings` that do not change features, such as `weights`. Raises UsageError where real
-    input is missing, InternalError where ONNX and PyTorch disagree.
+    store: its features check the detector; by default the store that the run was trained on. video:
+    its first clip checks the backbone; by default a video of the store. `settings` are those of
+    `ExtractSettings` that do not change features, such as `weights`. Raises UsageError if there is
+    no real input to check with, InternalError if the outputs of ONNX and PyTorch differ.
     """
     check_packages()
     opened = Run.open(run)
@@ -65,7 +67,7 @@ def export_onnx(
 
 
 def _videos(run: Run, store: FeatureStore) -> Iterator[Arrays]:
-    """Stored streams that the run reads, of a few videos, and of one cut short."""
+    """Yield the arrays that the run reads of a few stored videos, and of the first one cut short."""
     having = store.having(*run.names.values())
     if not having:
         raise UsageError(
@@ -81,7 +83,9 @@ def _videos(run: Run, store: FeatureStore) -> Iterator[Arrays]:
 
 
 def _source(store: FeatureStore) -> Path:
-    """A stored video whose file is still there."""
+    """Return the path of a stored video whose file still exists. Raises UsageError if there is
+    none.
+    """
     paths = (store.source_of(store.record(video_id)) for video_id in store.ids())
     if found := next((path for path in paths if path.is_file()), None):
         return found
@@ -92,7 +96,7 @@ def _source(store: FeatureStore) -> Path:
 
 
 def _first_clip(path: Path, made: ExtractSettings) -> Tensor:
-    """uint8 [16, height, width, 3]."""
+    """Return the first clip of a video, uint8 [16, height, width, 3]."""
     with DecoderPool(1, clips_per_block=1, tail=made.tail or "repeat-last") as pool:
         for event in pool.decode([path]):
             if isinstance(event, Clips):
@@ -103,7 +107,7 @@ def _first_clip(path: Path, made: ExtractSettings) -> Tensor:
 
 
 class _Normalised(nn.Module):
-    """Pixels as they are, float32 in 0..255, to features: the network behind its normalisation."""
+    """A module that normalises raw pixels (float32 in 0..255) and applies the network to them."""
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
@@ -130,7 +134,7 @@ def _export_backbone(run: Run, made: ExtractSettings, clip: Tensor, path: Path) 
 
 
 def _network(made: ExtractSettings) -> Network:
-    """The network of the settings, not yet made ready for a device."""
+    """Return the network that the settings name, without moving it to a device."""
     card = find_backbone(made.backbone)
     recipe = find_recipe(made.recipe or card.recipes[0])
     taken = recipe.taking(made.crops or recipe.crops)
@@ -140,7 +144,7 @@ def _network(made: ExtractSettings) -> Network:
 
 
 def _pixels(clip: Tensor, recipe: Recipe, crops: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The crops of a clip as its recipe cuts them: float32 [crops, frames, crop, crop, 3]."""
+    """Return the crops of a clip as its recipe cuts them: float32 [crops, frames, crop, crop, 3]."""
     frames = resize(clip[list(recipe.frames)], recipe)
     boxes = crop_boxes(recipe, crops, frames.shape[1], frames.shape[2])
     pixels = torch.empty(len(boxes), len(frames), recipe.crop_px, recipe.crop_px, 3)

@@ -1,4 +1,4 @@
-"""What commands share: options, those made from settings classes, and how a command ends."""
+"""Code that commands share: common options, options made from settings classes, final messages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vad.config import Option, build, options, parse_assignments, read_toml
 if TYPE_CHECKING:
     from vad.stages.extract.outcome import Outcome
 
-STORE = "features.zarr"  # what commands read and write where no store is named
-COMMON = "Common"  # the panel of options that are no settings
+STORE = "features.zarr"  # the default store of commands
+COMMON = "Common"  # panel in --help of the options that are not settings
 
 Config = Annotated[
     Path | None,
@@ -71,12 +71,13 @@ def takes(
     defaults: Mapping[str, Any] | None = None,
     without: tuple[str, ...] = (),
 ) -> Callable[[Command], Command]:
-    """Give a command an option for every setting of a class, and `--config` and `--set`.
+    """Give a command an option for every setting of a class, and the options `--config` and
+    `--set`.
 
-    The command's parameter `settings` is an instance of the class; or, if not `built`, the settings
-    that were given, by name. Later sources override earlier ones: the table of the TOML file,
-    `--set`, the options. defaults: shown by `--help` in place of those of the class. without:
-    settings that the command has an option of its own for.
+    The command's parameter `settings` receives an instance of the class or, if not `built`, a
+    dictionary of the settings that were given. Later sources override earlier ones: the table
+    `table` of the TOML file, `--set`, the options. defaults: values that `--help` shows in place of
+    those of the class. without: names of settings for which the command has an option of its own.
     """
 
     def decorate(command: Command) -> Command:
@@ -98,7 +99,9 @@ def takes(
 
 
 def with_signature(run: Command, command: Command, parameters: list[inspect.Parameter]) -> Command:
-    """`run` under the name and help of `command`, with the parameters that typer shall read."""
+    """Return `run` with the name and help of `command`, and with the parameters that typer is to
+    read.
+    """
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
     run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -127,7 +130,9 @@ def _keyword(name: str, annotation: Any) -> inspect.Parameter:
 
 
 def tell_outcome(outcome: Outcome, store: str, then: str) -> None:
-    """Print how many videos were done, and the next command; end with the exit code of that."""
+    """Print how many videos were done, and the next command; then exit with the outcome's exit
+    code.
+    """
     from vad.stages.extract.outcome import Failures
 
     typer.echo(
@@ -140,10 +145,10 @@ def tell_outcome(outcome: Outcome, store: str, then: str) -> None:
 
 
 def tell_next(command: str) -> None:
-    """Name the command that makes sense now."""
+    """Print the command that is sensible next, on stderr."""
     typer.echo(f"next: {command}", err=True)
 
 
 def with_store(command: str, store: str | Path) -> str:
-    """A command with its store, where that has to be named."""
+    """Return a command followed by its store, unless that is the default store."""
     return command if str(store) == STORE else f"{command} {store}"

@@ -1,7 +1,7 @@
-"""The files of a project folder that commands find by themselves: labels.csv and runs/.
+"""Find the files of a project folder that commands use by default: labels.csv and runs/.
 
-`vad train` takes labels from labels.csv or from the folders of the videos, and writes each run into
-a folder of its own; `vad score` takes the newest finished run.
+`vad train` reads labels from labels.csv or from the folders of the videos, and writes each run into
+a new folder; `vad score` uses the newest finished run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def train(
     quiet: bool,
     **settings: Any,
 ) -> Run:
-    """`vad.train`, with settings by name, also those of the detector."""
+    """`vad.train`, with all settings as keyword arguments, including those of the detector."""
     given = with_detector(settings)
     named = RUNS / str(given.get("preset") or given.get("detector") or TrainSettings.detector)
     path = labels_of(store, labels)
@@ -54,7 +54,11 @@ def train(
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes from training into the same folder; a lock ends with its process."""
+    """Keep other processes from training into the same folder while the context is open.
+
+    Raises UsageError if another process does so already. The lock is released when its process
+    ends.
+    """
     lock = folder.with_name(f".{folder.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as file:
@@ -71,7 +75,10 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 
 def with_detector(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings by name: those of a detector's settings class join the others."""
+    """Return the settings by name; if `detector` is a settings object, its fields are merged in.
+
+    Raises UsageError if that object is not of a known detector.
+    """
     detector = settings.get("detector")
     if detector is None or isinstance(detector, str):
         return settings
@@ -85,13 +92,16 @@ def with_detector(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def free_folder(path: Path) -> Path:
-    """The path, or the first of NAME-2, NAME-3, ... that holds no finished run."""
+    """Return `path`, or the first of NAME-2, NAME-3, ... that contains no finished run."""
     numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
     return next(p for p in chain([path], numbered) if not (p / CARD).exists())
 
 
 def newest_run(detector: str | Path | None) -> Path:
-    """The run that is named, or the newest finished one in runs/, which is told in one line."""
+    """Return the given run, or else the newest finished one in runs/, whose name is logged.
+
+    Raises UsageError if runs/ contains no finished run.
+    """
     if detector is not None:
         return Path(detector)
     cards = sorted(RUNS.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime_ns)
@@ -104,9 +114,11 @@ def newest_run(detector: str | Path | None) -> Path:
 
 
 def labels_of(store: str | Path, labels: Labels | None) -> Labels:
-    """The labels: those given, labels.csv, or one that is made of the videos' folders.
+    """Return the given labels, or else labels.csv, which is written from the folder names if
+    missing.
 
-    Raises UsageError where the folders do not tell, and writes labels.csv to be filled in.
+    Raises UsageError if the folder names do not tell the labels; a labels.csv is written for the
+    user to fill in.
     """
     if labels is not None:
         return labels

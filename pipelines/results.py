@@ -1,4 +1,4 @@
-"""What `vad score` and `vad events` do with scores: a line per video on stdout, and files."""
+"""The output of `vad score` and `vad events`: a line per video on stdout, and files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FAILURES = "failures.jsonl"
 
 
 class Results:
-    """Takes scores one video at a time, and writes the files of all videos at the end.
+    """A context manager that writes the files of each video as its scores are added.
 
-    A format that has one file for several videos has one only: a folder's report is one page.
-    tell: makes the line about a video, from its scores and its files; by default there is none.
-    Raises UsageError where the folder cannot be written, before any work.
+    Files that cover all videos, such as the report, are written when the block ends. tell: makes
+    the line that is printed for a video, from its scores and its files; by default nothing is
+    printed. Raises UsageError at once if the folder cannot be written.
     """
 
     def __init__(
@@ -66,14 +66,17 @@ class Results:
             typer.echo(plain(f"written: {', '.join(words)}"), err=True)
 
     def add(self, scores: VideoScores) -> None:
-        """Write the files of one video, and print what was found in it."""
+        """Write the files of one video, and print its line."""
         paths = self._files.add(scores)
         self._n_clips += len(paths) - len(self._files.single)
         if self._tell:
             typer.echo(self._tell(scores, paths))
 
     def fail(self, failed: Mapping[str, VideoError]) -> None:
-        """List the videos that could not be scored, with reasons, in `failures.jsonl`."""
+        """List the videos that could not be scored, with reasons, in `failures.jsonl`.
+
+        If none failed, remove the `failures.jsonl` of an earlier run.
+        """
         path = self._folder / FAILURES
         if not failed:
             path.unlink(missing_ok=True)  # left by an earlier run
@@ -88,12 +91,14 @@ class Results:
 
 
 def in_words(scores: VideoScores, _: Sequence[Path]) -> str:
-    """A line for people."""
+    """Return a line about a video for people to read."""
     return scores.summary
 
 
 def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
-    """A line for machines: events as in the JSON file, and the files written."""
+    """Return a JSON line about a video: its events, as in the JSON file, and the paths of its
+    files.
+    """
     found = {
         "video": scores.video,
         "source": scores.record.source,
@@ -109,7 +114,9 @@ def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
 
 
 def events_table(videos: Iterable[VideoScores]) -> str:
-    """A row per event: video, number, start, end, peak, and what is seen where that is known."""
+    """Return a table with a row per event: video, number, start, end, peak, and its caption if
+    known.
+    """
     rows = [("video", "event", "start", "end", "peak", "")]
     for scores in videos:
         for number, event in enumerate(scores.events, start=1):

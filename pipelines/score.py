@@ -1,7 +1,7 @@
-"""Scores of video files: features are extracted, then scored by a run.
+"""Score video files: their features are extracted, and a trained run scores these.
 
-The features go through a store, a temporary one by default, so that a video scored directly has the
-numbers of one extracted first, to the last digit.
+The features go through a store, by default a temporary one, so that a video that is scored directly
+gets exactly the same scores as one whose features were extracted beforehand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def score(
     threshold: float | None = None,
     **settings: Any,
 ) -> VideoScores:
-    """`vad.score`: the scores of one video file. Raises VideoError if it cannot be used."""
+    """`vad.score`: return the scores of one video file. Raises VideoError if it cannot be used."""
     if (n_videos := len(find_sources([video]))) != 1:
         raise UsageError(
             f"{video} stands for {n_videos} videos",
@@ -63,12 +63,16 @@ def score_videos(
     quiet: bool = False,
     **settings: Any,
 ) -> Outcome:
-    """`vad.score_videos`: score videos, and hand the scores of each one to `each`.
+    """`vad.score_videos`: score videos, and call `each` with the scores of every one.
 
-    A run of visual features scores each video as soon as it is extracted; where it reads text, all
-    videos are captioned first. A video that fails is in the outcome and does not stop the others.
-    With `store` the features are kept there, and those that it has already are not made again;
-    without, each video's are forgotten when it has been scored.
+        1. `make_features` makes the features of the videos, in a store.
+        2. It calls `hand_on` for each stored video, which scores that video at once.
+        3. `hand_on` passes the scores to `each`.
+
+    If the run reads text, scoring begins only after all videos are captioned. A video that fails is
+    listed in the returned outcome and does not stop the others. With `store`, features are kept
+    there, and features that it already holds are not made again; without, the features of a video
+    are deleted as soon as it is scored.
     """
     detector = newest_run(detector)
     reading, given = _split(settings)
@@ -106,7 +110,11 @@ def score_store(
     on_failed: Callable[[str, VideoError], None] | None = None,
     **settings: Any,
 ) -> Iterator[VideoScores]:
-    """`vad.score_store`: scores of every video of a store, without decoding one."""
+    """`vad.score_store`: return the scores of every video of a store; no video is decoded.
+
+    on_failed is called with each video whose arrays are missing or damaged; if it is None, the
+    first such video raises VideoError.
+    """
     reading = build(ScoreSettings, settings, where="score")
     opened, chosen = FeatureStore.open(store), Run.open(newest_run(detector), device)
     ids, names = opened.ids(), chosen.names.values()
@@ -128,7 +136,7 @@ def _scored(
     given: Mapping[str, Any],
     on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
-    """Scores of stored videos, with captions, provenance and the video file."""
+    """Score stored videos, and add captions, provenance and the video file to the scores."""
     for scores in score_stored(store, chosen, ids, on_failed=on_failed):
         try:
             captions = _captions(store, chosen, scores.video)
@@ -154,7 +162,11 @@ def _scored(
 
 
 def _captions(store: FeatureStore, chosen: Run, video: str) -> tuple[str, ...]:
-    """The captions of a stored video: those that the run reads, else the only ones there are."""
+    """Return the captions of a stored video, one per snippet.
+
+    These are the captions that the run reads; otherwise the only captions stored for the video;
+    otherwise, an empty tuple.
+    """
     names = [n for n in store.names(video) if n.startswith("captions/")]
     read = f"captions/{captioner_of(chosen)}"
     name = read if read in names else names[0] if len(names) == 1 else None
@@ -162,7 +174,7 @@ def _captions(store: FeatureStore, chosen: Run, video: str) -> tuple[str, ...]:
 
 
 def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
-    """The settings of `ScoreSettings`, checked, and all others by name."""
+    """Split settings by name: return `ScoreSettings`, checked, and a dictionary of all others."""
     ours = options(ScoreSettings)
     reading = {n: v for n, v in settings.items() if n in ours and v is not None}
     others = {n: v for n, v in settings.items() if n not in ours and v is not None}
@@ -170,7 +182,7 @@ def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
 
 
 def _provenance(chosen: Run) -> dict[str, Any]:
-    """The part of a run's card that explains its scores."""
+    """Return the part of a run's card that explains its scores."""
     card = chosen.card
     return {
         "run": str(chosen.path),

@@ -1,9 +1,9 @@
-"""Scores of a live source, line by line, as long as the source lasts.
+"""Score a live source: yield one line per event for as long as the source lasts.
 
     feed (thread, process) --clips--> backbone --features--> window, detector --scores--> lines
 
-One clip is computed at a time, because latency matters more than throughput. Memory does not grow
-with time.
+Clips are computed one at a time, because latency matters more than throughput. Memory use does not
+grow with time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .project import newest_run
 
 log = logging.getLogger("vad")
 
-REPORT_EVERY_S = 10.0  # between two reports on stderr
+REPORT_EVERY_S = 10.0  # seconds between two reports on stderr
 
 
 def stream(
@@ -50,14 +50,15 @@ def stream(
     quiet: bool = False,
     **settings: Any,
 ) -> Iterator[Line]:
-    """Watch a source with a trained run: lines of the schema `vad.stream/1`, as they come.
+    """Watch a source with a trained run: yield lines of the schema `vad.stream/1` as they are made.
 
-    source: a file, the number of a camera, or an address rtsp://... Without `threshold` it is the
-    run's. `settings` are those of `StreamSettings`, and those of `ExtractSettings` that do not
-    change features, such as `device`. Set `stop` and it ends with its last line.
+    source: a file, the number of a camera, or an address rtsp://... threshold: by default that of
+    the run. `settings` are those of `StreamSettings`, and those of `ExtractSettings` that do not
+    change features, such as `device`. When the event `stop` is set, the stream ends with its last
+    line.
 
-    Raises UsageError for wrong input, and VideoError for a source that cannot be opened, or that
-    is given up, after the last line.
+    Raises UsageError for wrong input. Raises VideoError if the source cannot be opened or is given
+    up; the last line is yielded before.
     """
     chosen, given = _split(settings)
     watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
@@ -78,7 +79,7 @@ def stream(
 
 
 def _split(settings: dict[str, Any]) -> tuple[StreamSettings, dict[str, Any]]:
-    """The settings of the stream, checked, and those of extraction by name."""
+    """Split settings by name: return `StreamSettings`, checked, and a dictionary of all others."""
     ours = options(StreamSettings)
     given = {name: value for name, value in settings.items() if value is not None}
     own = {name: value for name, value in given.items() if name in ours}
@@ -87,7 +88,7 @@ def _split(settings: dict[str, Any]) -> tuple[StreamSettings, dict[str, Any]]:
 
 
 class _Watch:
-    """One run that watches one source."""
+    """The scoring of one live source by one trained run."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class _Watch:
         self._tally = Tally(source.is_live)
 
     def lines(self, stop: threading.Event, *, quiet: bool) -> Iterator[Line]:
-        """All lines, from `start` to `end`."""
+        """Yield all lines, from the first of type `start` to the last of type `end`."""
         feed = Feed(
             self._source,
             n_waiting=self._settings.queue,
@@ -144,7 +145,7 @@ class _Watch:
         }
 
     def _of(self, event: Event) -> Iterator[Line]:
-        """The lines for an event of the feed."""
+        """Yield the lines that one event of the feed causes."""
         match event:
             case Opened(width, height, fps, codec):
                 yield opened(width, height, fps, codec)
@@ -158,7 +159,10 @@ class _Watch:
                 yield self._tally.lost(why, pause_s)
 
     def _features(self, clip: Clip) -> NDArray[Any]:
-        """Features [crops, dim] of a clip, in the type that the run's were stored in."""
+        """Return the features [crops, dim] of a clip, in the dtype of the run's training features.
+
+        Raises VideoError if they are not finite.
+        """
         features: NDArray[Any] = self._backbone(clip.rgb[None])[0].astype(self._made.dtype)
         if not np.isfinite(features).all():
             raise VideoError("not-finite", f"its features are not finite in {self._made.dtype}")
@@ -182,7 +186,7 @@ def _moment(clip: Clip) -> Moment:
 
 
 class _Report:
-    """Logs position and latency of the stream every ten seconds."""
+    """Logs the position and the latency of the stream every ten seconds."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet, self._told_s = quiet, time.monotonic()
@@ -198,7 +202,7 @@ class _Report:
             pace = f"latency {latency['median']} s, 95 % within {latency['p95']} s"
         log.info("%s: %d snippets scored, %s", timecode(tally.end_s), tally.n_snippets, pace)
         dropped, took_s = tally.n_dropped - self._n_dropped, now_s - self._told_s
-        if dropped and took_s > 1:  # over a shorter time, rates mean nothing
+        if dropped and took_s > 1:  # rates over a shorter time are meaningless
             n_clips = dropped + tally.n_snippets - self._n_snippets
             log.warning(
                 "behind: %d of %d clips dropped; the source gives %.2f clips/s, %.2f/s are scored",

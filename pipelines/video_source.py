@@ -1,4 +1,4 @@
-"""The pictures of a scored video again, through the decoders that extraction uses."""
+"""Read the frames of a scored video again, with the decoders that extraction uses."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from vad.stages.extract.decoders.video import Limits, open_video
 from vad.stages.infer.video.source import VideoSource
 from vad.store import VideoRecord
 
-CLIPS_PER_BLOCK = 2  # few: pictures are used one by one
+CLIPS_PER_BLOCK = 2  # few, because frames are used one by one
 
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file that was scored; see `vad.stages.infer.video.source.VideoSource`."""
+    """A video file that was scored; it implements `vad.stages.infer.video.source.VideoSource`."""
 
     path: Path
     n_frames: int
     limits: Limits
 
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
-        """Every frame, [height, width, 3]; decoded in another process, a few clips ahead."""
+        """Yield every frame, uint8 [height, width, 3]; another process decodes a few clips ahead.
+
+        Raises VideoError if the number of frames differs from that at scoring.
+        """
         n_shown = 0
         with DecoderPool(
             1,
@@ -54,16 +57,16 @@ class VideoFile:
             )
 
     def opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
-        """The open container and its video stream."""
+        """Return a context manager of the open container and its video stream."""
         return open_video(self.path, self.limits)
 
 
 def video_source_of(
     record: VideoRecord, *, path: Path | None = None, max_pixels: int | None = None
 ) -> VideoSource | None:
-    """The file that a video was scored from; None if it is not there any more.
+    """Return the file that a video was scored from; None if that file no longer exists.
 
-    path: where it is, if that is not where the record says.
+    path: the location of the file, if it differs from that in the record.
     """
     path = path or Path(record.source)
     limits = Limits(max_pixels=max_pixels) if max_pixels else Limits()

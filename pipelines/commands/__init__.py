@@ -1,1 +1,1 @@
-"""One file per command: its options, the call of a verb, what is printed."""
+"""One module per command: its options, the call of a function of `vad.verbs`, and the printing."""

@@ -1,4 +1,4 @@
-"""`vad caption`: a sentence and its embedding for every snippet of a store."""
+"""`vad caption`: caption every snippet of the videos of a store, and embed the captions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..options import COMMON, STORE, Quiet, StoreArgument, takes, tell_outcome, 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ExecutorSettings, CaptionSettings):
-    """How videos become captions, and where."""
+    """The options of `vad caption`: how videos are captioned, and on which machines."""
 
 
 @takes(Settings, "caption")

@@ -1,4 +1,4 @@
-"""`vad compare`: are these the same features?"""
+"""`vad compare`: check whether two sets of features are the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..options import Json
 if TYPE_CHECKING:
     from vad.stages.extract.compare import Comparison
 
-DIFFERENT = 1  # exit code, as of cmp and diff
+DIFFERENT = 1  # exit code, as cmp and diff use it
 SHOWN = 5  # videos in the table
 
 

@@ -1,4 +1,4 @@
-"""`vad demo`: the whole way on rendered videos."""
+"""`vad demo`: run all stages, from extraction to scores, on rendered videos."""
 
 from __future__ import annotations
 

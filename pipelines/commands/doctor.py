@@ -1,4 +1,4 @@
-"""`vad doctor`: does everything work on this machine?"""
+"""`vad doctor`: check whether everything works on this machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def command() -> None:
         except PackageNotFoundError:
             n_failed += 1
             typer.echo(f"FAIL  {name}: not installed; pip install {name}")
-        except Exception as error:  # whatever is broken here is the answer
+        except Exception as error:  # any error means that the check failed
             n_failed += 1
             typer.echo(f"FAIL  {name}: {type(error).__name__}: {error}")
     if foreign := _foreign_version():
@@ -51,7 +51,7 @@ def command() -> None:
 
 
 def _foreign_version() -> str | None:
-    """The version of the installed distribution `vad`; ours is called `wsvad`."""
+    """Return the version of another package named `vad`, if installed; ours is named `wsvad`."""
     try:
         return version("vad")
     except PackageNotFoundError:

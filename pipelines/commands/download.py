@@ -1,4 +1,4 @@
-"""`vad download`: have pretrained weights on this machine before they are needed."""
+"""`vad download`: fetch pretrained weights before they are needed."""
 
 from __future__ import annotations
 

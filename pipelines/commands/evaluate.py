@@ -1,4 +1,4 @@
-"""`vad evaluate`: runs against the frame truth, alone, pooled over folds, or side by side."""
+"""`vad evaluate`: measure runs on annotated frames, singly, pooled over folds, or side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vad events`: events again, from scores that were written, without video or model."""
+"""`vad events`: find events again in written scores, without the video or the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vad export`: a feature store, or a trained run, to files that other projects read."""
+"""`vad export`: write a feature store or a trained run as files that other projects read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vad extract`: videos to a feature store."""
+"""`vad extract`: extract the features of videos into a feature store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..options import COMMON, STORE, Quiet, Store, takes, tell_outcome, with_sto
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ExecutorSettings, ExtractSettings):
-    """How videos become features, and where."""
+    """The options of `vad extract`: how features are extracted, and on which machines."""
 
 
 @takes(Settings, "extract")

@@ -1,4 +1,4 @@
-"""`vad import detector`: published weights to a run."""
+"""`vad import detector`: make a trained run from published weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vad import features`: published features to a feature store."""
+"""`vad import features`: import published features into a feature store."""
 
 from __future__ import annotations
 

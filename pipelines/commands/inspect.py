@@ -1,4 +1,4 @@
-"""`vad inspect`: what a store or a run holds, and how it was made."""
+"""`vad inspect`: show what a store or a trained run contains, and how it was made."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def command(
 
 
 def describe_store(path: str | Path) -> dict[str, Any]:
-    """A store's videos and the provenance of its arrays; of a damaged video, what is wrong."""
+    """Return a store's videos and the provenance of its arrays; of a damaged video, its error."""
     from vad.stages.extract.outcome import Failures
     from vad.stages.extract.records import notes_on
     from vad.store import FeatureStore
@@ -85,7 +85,9 @@ def describe_store(path: str | Path) -> dict[str, Any]:
 
 
 def _lines(value: Any, indent: str = "") -> list[str]:
-    """Nested values as indented `name: value` lines; a flat entry on one line."""
+    """Return nested values as indented `name: value` lines. An inner dictionary of plain values
+    takes one line.
+    """
     lines = []
     for name, item in value.items():
         if isinstance(item, dict) and item:

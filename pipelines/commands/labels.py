@@ -1,4 +1,4 @@
-"""`vad labels`: the lists and annotations of a data set to labels.csv and segments.csv."""
+"""`vad labels`: convert the lists and annotations of a data set to labels.csv and segments.csv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vad models`: the pretrained networks and the detectors there are."""
+"""`vad models`: list the pretrained networks and the detectors."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def command(
 
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
-    """One entry as JSON gives it: `n_bytes` of its file if that is here, else of its tensors."""
+    """Return one entry for JSON; `n_bytes` is the size of its file if cached, else of its tensors."""
     from vad.stages.extract.weights.catalogue import cached
 
     path = cached(entry, cache)
@@ -99,7 +99,7 @@ def _show(weights: list[dict[str, Any]], use: str) -> None:
 def _lines(row: dict[str, Any]) -> list[str]:
     size = f"{row['n_bytes'] / 1e6:,.0f} MB" if row["n_bytes"] else "of no known size"
     here = row["cached"] or f"not here: vad download {row['name']}"
-    says = row["says"] if row["use"].startswith("backbone") else ""  # said of the name above
+    says = row["says"] if row["use"].startswith("backbone") else ""  # printed above
     return [
         f"    {row['name']}  ({row['licence']}; {size})  {says}".rstrip(),
         f"      {row['source']}",

@@ -1,4 +1,4 @@
-"""`vad reproduce`: a published row as commands, and measured beside published."""
+"""`vad reproduce`: run the commands of a published result, and compare measured with published."""
 
 from __future__ import annotations
 

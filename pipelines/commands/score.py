@@ -1,4 +1,4 @@
-"""`vad score`: videos and a run to scores."""
+"""`vad score`: score videos with a trained run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ log = logging.getLogger("vad")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ExecutorSettings, ComputeSettings, ScoreSettings):
-    """How scores are read, and how and where features are computed."""
+    """The options of `vad score`: how scores become events, and how and where features are
+    computed.
+    """
 
 
 @takes(Settings, "score")
@@ -88,6 +90,7 @@ def command(
         raise UsageError("nothing to score", hint="name videos, or a --store")
     exit_code = 0
     tell = in_json if as_json else in_words
+    # The report, which covers all videos, is written when this block ends.
     with Results(out, wanted, clips=clips, quiet=quiet, tell=tell) as results:
         if videos:
             outcome = verbs.score_videos(

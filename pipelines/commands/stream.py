@@ -1,4 +1,4 @@
-"""`vad stream`: a camera or a network stream, scored as it runs."""
+"""`vad stream`: score a camera or a network stream while it runs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def command(
     try:
         for line in lines:
             print(json.dumps(line, ensure_ascii=False, allow_nan=False), flush=True)
-    except BrokenPipeError:  # who read the lines has gone
+    except BrokenPipeError:  # the reader of the lines has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if stop.is_set():
         raise typer.Exit(128 + ended_by)

@@ -1,4 +1,4 @@
-"""`vad train`: a feature store and video labels to a run."""
+"""`vad train`: train a detector from a feature store and video labels; the result is a run folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LabelsOption = Annotated[
         rich_help_panel=COMMON,
     ),
 ]
-USED = asdict(split_settings({})[0])  # what a plain `vad train` uses: those suggested for rtfm
+USED = asdict(split_settings({})[0])  # defaults of `vad train`: those for rtfm
 
 
 @takes(TrainSettings, "train", built=False, defaults=USED)

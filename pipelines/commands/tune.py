@@ -1,4 +1,4 @@
-"""`vad tune`: settings of a training, searched on validation videos."""
+"""`vad tune`: search training settings by their results on validation videos."""
 
 from __future__ import annotations
 

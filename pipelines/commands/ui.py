@@ -1,4 +1,4 @@
-"""`vad ui`: a page on this machine to score videos with."""
+"""`vad ui`: serve a local web page that scores videos."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def command(
 
     from vad.stages.pipelines.ui import serve
 
-    # Ended by a service manager, it leaves as little behind as by Ctrl-C; and it ends by that
-    # signal, too, where a script has begun it in the background, which ignores it.
+    # SIGTERM, as a service manager sends it, is to clean up as Ctrl-C does. SIGINT is set as well,
+    # because a command that a script starts in the background ignores it by default.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the normal way to stop
         serve(
             detector,
             videos,

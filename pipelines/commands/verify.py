@@ -1,4 +1,4 @@
-"""`vad verify`: is a store still what was written?"""
+"""`vad verify`: check whether a store still contains exactly what was written."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The whole way on a data set that is rendered here.
+"""`vad demo`: run all stages on a data set that is rendered on this machine.
 
 run.py      render, extract, train, evaluate, score
-videos.py   the data set: which videos, what happens in them, labels and segments
+videos.py   the data set: its videos, their events, labels and segments
 scenes.py   four places, seen by fixed cameras
-people.py   how people are built, how they move, what they do
-actors.py   what moves besides people: cars, a cyclist, a fire
-drawing.py  a camera, and the brushes
+people.py   people: their looks, movements and actions
+actors.py   moving things other than people: cars, a cyclist, a fire
+drawing.py  a camera, and functions that draw
 """

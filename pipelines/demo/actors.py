@@ -1,4 +1,4 @@
-"""What moves in the demo's videos besides people: cars, a cyclist, a fire."""
+"""Moving things other than people in the demo's videos: cars, a cyclist, a fire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .drawing import Color, Floats, Ground, draw_car, lit, stroke
 from .people import Moment, Person, Pose, Script
 from .scenes import Scene
 
-BICYCLE = np.array(  # its frame in one line, metres forward and up
+BICYCLE = np.array(  # the frame as one line: metres forward, metres up
     [
         (-0.52, 0.35),
         (-0.15, 0.9),
@@ -31,18 +31,18 @@ FLAMES: tuple[tuple[Color, float, float], ...] = (  # colour, height and radius 
 
 
 class Actor(Protocol):
-    """Anything that is drawn in every frame."""
+    """Anything that moves or changes in a video, and so is drawn in every frame."""
 
     def depth(self, time_s: float) -> float | None:
-        """Return the distance from the camera in metres, or None while it is absent."""
+        """Return the actor's distance from the camera in metres, or None while it is absent."""
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
-        """Draw it and its shadow onto the canvas [height, width, 3], in 0..255."""
+        """Draw the actor and its shadow onto the canvas [height, width, 3], in 0..255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Car:
-    """A car that drives on a line, at `start` at `start_s`, gone after `end_s`."""
+    """A car that drives on a line: at `start` at `start_s`, at `end` at `end_s`, otherwise absent."""
 
     start: Ground
     end: Ground
@@ -59,20 +59,20 @@ class Car:
         return self._at(time_s)[1] if self.start_s <= time_s < self.end_s else None
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
-        """See `Actor.draw`; canvas [height, width, 3]."""
+        """Draw the car onto the canvas [height, width, 3]; see `Actor.draw`."""
         heading = float(np.arctan2(self.end[1] - self.start[1], self.end[0] - self.start[0]))
         draw_car(canvas, scene.camera, self._at(time_s), heading, self.color, scene.light)
 
 
 @dataclass(frozen=True, slots=True)
 class Cyclist:
-    """A person on a bicycle; the script gives place and heading."""
+    """A person on a bicycle. The rider's script determines place and heading."""
 
     rider: Person
 
     @classmethod
     def random(cls, rng: np.random.Generator, line: Script) -> Cyclist:
-        """Put somebody on a bicycle that follows the places of `line`."""
+        """Return a random person on a bicycle that follows the places and headings of `line`."""
 
         def script(time_s: float) -> Moment:
             at, heading, _ = line(time_s)
@@ -88,7 +88,7 @@ class Cyclist:
         return self.rider.depth(time_s)
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
-        """See `Actor.draw`; canvas [height, width, 3]."""
+        """Draw the bicycle and the rider onto the canvas [height, width, 3]; see `Actor.draw`."""
         (u, z), heading, _ = self.rider.script(time_s)
         forward = np.array([np.cos(heading), np.sin(heading)])
         turn = np.linspace(0, 2 * np.pi, 13)
@@ -108,7 +108,7 @@ class Cyclist:
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """Flames and smoke that rise from a place between two times, up within half a second."""
+    """Flames and smoke that rise from a place between two times; they grow within half a second."""
 
     at: Ground
     start_s: float
@@ -119,7 +119,7 @@ class Fire:
         return self.at[1] if self.start_s <= time_s < self.end_s else None
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
-        """See `Actor.draw`; canvas [height, width, 3]."""
+        """Draw smoke, glow and flames onto the canvas [height, width, 3]; see `Actor.draw`."""
         age_s, left_s = time_s - self.start_s, self.end_s - time_s
         size = min(0.3 + age_s / 0.5, 0.3 + left_s / 0.4, 1.0)
         rng = np.random.default_rng((self.seed, round(time_s * 1000)))

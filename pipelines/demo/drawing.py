@@ -1,7 +1,7 @@
-"""A camera, and functions that draw the demo's videos: lines, polygons, cars.
+"""A camera, and functions that draw the demo's frames: lines, polygons, cars.
 
-The world is measured in metres: u to the right, z away from the camera, up from the ground.
-Pictures are float32 [height, width, 3] in 0..255.
+World coordinates are in metres: u to the right, z away from the camera, up from the ground.
+Canvases are float32 [height, width, 3] in 0..255.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ _ROWS = _COLUMNS.T
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole that looks along z; the picture is its shifted film, so uprights stay upright."""
+    """A pinhole camera that looks along z. It is not tilted, so verticals stay vertical in the
+    frame.
+    """
 
     horizon_px: float
     focal_px: float
     height_m: float
-    scale: int = 1  # size of the frame, relative to 320x240
+    scale: int = 1  # the frame has `scale` times 320x240 pixels
 
     def project(self, points: ArrayLike) -> Floats:
-        """Project points [..., 3] (u, z, up) onto the frame, [..., 2] in px."""
+        """Return the pixel positions [..., 2] (x, y) of points [..., 3] (u, z, up)."""
         u, z, up = np.moveaxis(np.asarray(points, np.float32), -1, 0)
         x = WIDTH_PX / 2 + self.focal_px * u / z
         y = self.horizon_px + self.focal_px * (self.height_m - up) / z
@@ -46,7 +48,7 @@ class Camera:
         return self.scale * self.focal_px / z
 
     def rays(self) -> tuple[Floats, Floats]:
-        """Give every pixel its slope to the right [1, width] and downwards [height, 1]."""
+        """Return each pixel's ray as slopes to the right [1, width] and downwards [height, 1]."""
         x = (np.arange(WIDTH_PX * self.scale, dtype=np.float32) + 0.5) / self.scale
         y = (np.arange(HEIGHT_PX * self.scale, dtype=np.float32) + 0.5) / self.scale
         return (
@@ -106,7 +108,9 @@ def polygon(canvas: Floats, corners: ArrayLike, color: Color, alpha: float = 1) 
 
 
 def graded(rgb: Floats, light: Color) -> Floats:
-    """Colours [..., 3] as the camera of a scene sees them: in its light, a little greyer."""
+    """Return colours [..., 3] as a scene's camera sees them: less saturated, times the factors
+    `light`.
+    """
     grey = rgb.mean(-1, keepdims=True)
     seen: Floats = (grey + np.float32(0.8) * (rgb - grey)) * np.array(light, np.float32)
     return seen
@@ -114,7 +118,7 @@ def graded(rgb: Floats, light: Color) -> Floats:
 
 @cache
 def lit(color: Color, light: Color, shade: float = 1.0) -> Color:
-    """Grade one colour, and shade it."""
+    """Return one colour as `graded` makes it, multiplied by `shade`."""
     red, green, blue = (shade * graded(np.array(color, np.float32), light)).tolist()
     return red, green, blue
 
@@ -129,7 +133,7 @@ def draw_car(
 ) -> None:
     """Draw a car from about 15 flat pieces onto the canvas [height, width, 3].
 
-    heading: 0 drives to the right, pi / 2 away from the camera.
+    heading: the driving direction in radians; 0 is to the right, pi / 2 away from the camera.
     """
     forward = np.array([np.cos(heading), np.sin(heading)])
     left = np.array([-forward[1], forward[0]])
@@ -173,7 +177,10 @@ def _frustum(
     sides: Color,
     roof: Color,
 ) -> None:
-    """Paint a box that narrows upwards: base and top are (rear, front, half width) in metres."""
+    """Paint a box that narrows upwards, from the height up0 to up1, in metres.
+
+    base, top: (rear, front, half width) in metres, along and across the car.
+    """
     (r0, f0, w0), (r1, f1, w1) = base, top
     low = [(r0, -w0, up0), (f0, -w0, up0), (f0, w0, up0), (r0, w0, up0)]
     high = [(r1, -w1, up1), (f1, -w1, up1), (f1, w1, up1), (r1, w1, up1)]

@@ -1,8 +1,8 @@
-"""People of the demo's videos: how they are built, how they move, what they do.
+"""The people in the demo's videos: their looks, movements and actions.
 
-A person is a place, a heading and a pose at every time; `Script` is that function of time, and
-the behaviours at the end make scripts. Lengths in a body are shares of its height, angles are
-radians, 0 hangs straight down and positive swings forward.
+A `Script` is a function of time that returns a person's place, heading and pose; the functions at
+the end of this module make scripts. Lengths within a body are fractions of its height. Angles are
+in radians: 0 is straight down, positive swings forward.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ TROUSERS = ((48, 56, 78), (62, 60, 58), (96, 84, 68), (36, 36, 40), (104, 110, 1
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """What the limbs do, one value a side (left, right)."""
+    """The angles of the limbs, each as (left, right), and of the trunk."""
 
     thighs: tuple[float, float] = (0.0, 0.0)
     knees: tuple[float, float] = (0.05, 0.05)
     arms: tuple[float, float] = (0.05, -0.05)
     elbows: tuple[float, float] = (0.15, 0.15)
-    lean: float = 0.0  # of the trunk, forward
-    lift: float = 0.0  # of the hips above where the legs carry them (a saddle)
+    lean: float = 0.0  # forward lean of the trunk
+    lift: float = 0.0  # height of the hips above that of standing legs, as on a saddle
 
 
 Joint = tuple[float, float, float]  # forward, to the left, up
@@ -46,7 +46,7 @@ Script = Callable[[float], Moment]  # of the time in seconds
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person who follows a script, and is present between two times."""
+    """A person who follows a script and is visible between two times."""
 
     script: Script
     between_s: tuple[float, float]
@@ -63,7 +63,7 @@ class Person:
         script: Script,
         between_s: tuple[float, float] = (-math.inf, math.inf),
     ) -> Person:
-        """Dress somebody."""
+        """Return a person with random height, skin, hair and clothes."""
         skin, hair, top, trousers = (c[rng.integers(len(c))] for c in (SKIN, HAIR, TOPS, TROUSERS))
         height_m = float(rng.uniform(1.6, 1.86))
         return cls(script, between_s, height_m, skin, hair, top, trousers)
@@ -73,7 +73,7 @@ class Person:
         return z if self.between_s[0] <= time_s < self.between_s[1] else None
 
     def draw(self, canvas: Floats, scene: Scene, time_s: float) -> None:
-        """See `Actor.draw`; canvas [height, width, 3]."""
+        """Draw the person and the shadow onto the canvas [height, width, 3]; see `Actor.draw`."""
         at, heading, pose = self.script(time_s)
         if abs(at[0]) > 0.5 * WIDTH_PX / scene.camera.px_per_m(at[1]) + 2:
             return  # outside the frame, with the shadow
@@ -108,10 +108,10 @@ class Person:
 
 
 def _joints(pose: Pose) -> list[Joint]:
-    """Place a body's 18 joints, in body heights from the point between its feet.
+    """Return a body's 18 joints, in body heights from the point between its feet.
 
-    0 hips, 1 neck, 2 head, 3 face, 4-7 left hip to toe, 8-11 right hip to toe, 12-14 left
-    shoulder to hand, 15-17 right shoulder to hand
+    By index: 0 hips, 1 neck, 2 head, 3 face, 4-7 left hip to toe, 8-11 right hip to toe, 12-14 left
+    shoulder to hand, 15-17 right shoulder to hand.
     """
     shins = (pose.thighs[0] - pose.knees[0], pose.thighs[1] - pose.knees[1])
     legs = zip(pose.thighs, shins, strict=True)
@@ -130,7 +130,7 @@ def _joints(pose: Pose) -> list[Joint]:
 
 
 def _chain(start: Joint, bones: tuple[tuple[float, float], ...]) -> list[Joint]:
-    """Chain bones, each given by length and angle."""
+    """Return the joints of a chain of bones that begins at `start`; each bone is (length, angle)."""
     joints = [start]
     for length, angle in bones:
         forward, aside, up = joints[-1]
@@ -145,7 +145,7 @@ def _shadow(canvas: Floats, scene: Scene, at: Ground, *, tall_m: float, wide_m: 
 
 
 def _stride(phase: float, vigour: float) -> Pose:
-    """Pose a moment of a step: vigour 0 walks, 1 runs."""
+    """Return the pose at a phase of the step cycle, in radians; vigour 0 is walking, 1 is running."""
     swing, bend, arm = 0.42 + 0.5 * vigour, 0.75 + 0.9 * vigour, 0.36 + 0.6 * vigour
     phases = (phase, phase + math.pi)
     return Pose(
@@ -167,7 +167,12 @@ def _stride(phase: float, vigour: float) -> Pose:
 def go(
     start: Ground, end: Ground, *, speed_m_s: float, start_s: float = 0.0, phase: float = 0.0
 ) -> Script:
-    """Walk, or run above 3 m/s, on a line; at `start` at `start_s`, and beyond its ends too."""
+    """Return a script that moves a person along the straight line from `start` to `end`.
+
+    The person is at `start` at the time `start_s`. Before that time and after reaching `end`, the
+    person moves on the same line, extended. Above 3 m/s the pose is that of running, otherwise of
+    walking. phase: where in the step cycle the person starts, in radians.
+    """
     (u0, z0), (u1, z1) = start, end
     length, heading = math.hypot(u1 - u0, z1 - z0), math.atan2(z1 - z0, u1 - u0)
     vigour = 1.0 if speed_m_s > 3 else 0.0
@@ -183,7 +188,7 @@ def go(
 
 
 def chat(at: Ground, heading: float, *, tempo: float) -> Script:
-    """Stand and talk, with a gesture now and then."""
+    """Return a script of a person who stands and talks, with occasional gestures of one arm."""
 
     def script(time_s: float) -> Moment:
         wave = math.sin(tempo * time_s) * max(math.sin(0.37 * tempo * time_s), 0)
@@ -196,7 +201,7 @@ def chat(at: Ground, heading: float, *, tempo: float) -> Script:
 
 
 def fight(before: Script, start_s: float, end_s: float, *, tempo: float) -> Script:
-    """Follow `before`, but lunge, punch and kick between the two times."""
+    """Return a script that follows `before`, but lunges, punches and kicks between the two times."""
 
     def script(time_s: float) -> Moment:
         (u, z), heading, pose = before(time_s)

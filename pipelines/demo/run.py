@@ -1,4 +1,4 @@
-"""The whole way on a data set rendered here: extract, train, evaluate, score."""
+"""Run all stages on a rendered data set: extract, train, evaluate, score."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ log = logging.getLogger("vad")
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made."""
+    """The results of the demo."""
 
     evaluation: Evaluation
-    curves: list[Path]  # score curves of the test videos, truth shaded
+    curves: list[Path]  # files of score curves of the test videos
     scored: list[Path]  # files of the one video that was scored directly
 
 
 def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
-    """Render the videos into `folder`, then run every stage on them."""
+    """Render the videos into `folder`, then run every stage on them; return the results."""
     log.info("1/5 render surveillance-like videos, some with a planted anomaly")
     data = render_demo(folder / "data", seed=seed, quiet=quiet)
     log.info("2/5 extract features")

@@ -1,7 +1,7 @@
-"""Four places for the demo's videos, seen by fixed cameras.
+"""The four places of the demo's videos, each seen by a fixed camera.
 
-Every pixel of the ground has its u and z in metres, so that tiles, lanes and bays are drawn as
-what they are, and perspective follows.
+For every pixel of the ground, u and z are known in metres. So tiles, lanes and parking bays are
+painted in world coordinates, and perspective follows.
 """
 
 from __future__ import annotations
@@ -32,25 +32,27 @@ OVERSAMPLING = 3  # backgrounds are painted larger and shrunk, which smooths the
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A place: how it looks, and where in it things happen."""
+    """A place: its look, and where people, vehicles and fires appear in it."""
 
     name: str
     camera: Camera
     paint: Callable[[Floats, Camera], None]
-    light: Color  # factors of its light for red, green and blue
-    shadow: Ground  # offset of the shadow of a point 1 m high, from its foot
-    lanes: tuple[Line, ...]  # people walk from end to end, either way
-    spot: Ground  # where people stand
+    light: Color  # factors for red, green and blue
+    shadow: Ground  # from the foot of a 1 m high pole to the end of its shadow
+    lanes: tuple[Line, ...]  # people walk along these in both directions
+    spot: Ground  # where people stand and talk
     bin: Ground  # a litter bin, which may catch fire
-    vehicle: str  # "car" or "cyclist": what may drive where it must not
-    drive: Line  # and its way
-    traffic: Line | None = None  # where cars are allowed
+    vehicle: str  # "car" or "cyclist": the vehicle of the anomalous event
+    drive: Line  # the line along which that vehicle drives
+    traffic: Line | None = None  # the line of ordinary cars
     end_m: float = 25.0  # people who walk beyond this are out of sight
 
 
 @cache
 def background(scene: Scene) -> Floats:
-    """Paint a scene without people, [240, 320, 3]: cached, so copy it before drawing."""
+    """Return a scene without people, float32 [240, 320, 3]. The array is cached: copy before
+    drawing.
+    """
     camera = replace(scene.camera, scale=OVERSAMPLING)
     rows, columns = HEIGHT_PX * OVERSAMPLING, WIDTH_PX * OVERSAMPLING
     canvas = np.zeros((rows, columns, 3), np.float32)
@@ -64,32 +66,32 @@ def background(scene: Scene) -> Floats:
 
 
 def _grain(u: Floats, z: Floats, *, size_m: float) -> Floats:
-    """Give every square of a grid its own value in [-1, 1]."""
+    """Return pseudo-random values in [-1, 1], constant within each square of `size_m` metres."""
     wave = np.sin(np.floor(u / size_m) * 12.9898 + np.floor(z / size_m) * 78.233) * 43758.547
     grain: Floats = ((wave - np.floor(wave)) * 2 - 1).astype(np.float32)
     return grain
 
 
 def _mix(canvas: Floats, where: NDArray[np.bool_], color: Color, shade: ArrayLike = 0.0) -> None:
-    """Give the pixels `where` [height, width] a colour, made lighter by `shade`."""
+    """Set the pixels of the mask `where` [height, width] to a colour, plus `shade` on each channel."""
     value = np.broadcast_to(np.asarray(shade, np.float32), where.shape)[where]
     canvas[where] = np.asarray(color, np.float32) + value[:, None]
 
 
 def _lines(position: Floats, *, every_m: float, wide_m: float) -> NDArray[np.bool_]:
-    """Find the pixels within a row of lines, one at 0 and one every `every_m`."""
+    """Return a mask of positions on parallel lines: one at position 0, and one every `every_m`."""
     return np.asarray(np.abs((position / every_m + 0.5) % 1 - 0.5) < wide_m / every_m / 2)
 
 
 def _ground(camera: Camera) -> tuple[Floats, Floats]:
-    """Give every pixel the u and z of the ground in it; far away above the horizon."""
+    """Return u and z of the ground seen in each pixel; above the horizon z is very large."""
     right, down = camera.rays()
     z = camera.height_m / np.maximum(down, 1e-3)
     return right * z, np.broadcast_to(z, (z.shape[0], right.shape[1]))
 
 
 def _facade(canvas: Floats, camera: Camera, z: float, color: Color, *, floor_m: float) -> None:
-    """Paint a house front at depth z: shops below, rows of windows above."""
+    """Paint a house front at depth z: shops at the bottom, rows of windows above."""
     right, down = camera.rays()
     u, up = np.broadcast_arrays(right * z, camera.height_m - down * z)
     wall = up > 0
@@ -245,7 +247,10 @@ def _paint_corridor(canvas: Floats, camera: Camera) -> None:
 
 
 def _across(camera: Camera, left_z: float, right_z: float, margin_m: float = 0.5) -> Line:
-    """Give a line through the whole picture, from one border to the other and a little on."""
+    """Return a line through the whole frame that ends `margin_m` metres outside of both borders.
+
+    left_z, right_z: depth of its ends, in metres.
+    """
     left, right = (WIDTH_PX / 2 * z / camera.focal_px + margin_m for z in (left_z, right_z))
     return (-left, left_z), (right, right_z)
 

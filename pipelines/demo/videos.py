@@ -1,15 +1,15 @@
-"""The demo's data set: short surveillance-like videos, some with something wrong in them.
+"""The demo's data set: short surveillance-like videos, half of them with an anomalous event.
 
-Four fixed cameras look at people who walk and talk. In every second video something out of the
-ordinary is planted, and its frames are known exactly:
+Four fixed cameras look at people who walk and talk. In every second video an event is planted, and
+its frames are known exactly:
 
     running    three people race through
-    fighting   two people who stood and talked come to blows
+    fighting   two people who stood and talked begin to fight
     vehicle    a car, or indoors a bicycle, drives through the people
     fire       a litter bin burns
 
-Everything follows from the seed. A normal video differs from an abnormal one in nothing but the
-event: the same places, crowds, clothes, light and lengths are drawn for both.
+The seed determines every pixel. A normal video differs from an abnormal one only by the event:
+places, crowds, clothes, light and lengths come from the same distributions.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ SPLITS = (
     "test",
 )  # in this order, so that every event and place occurs in each split
 LEAST_VIDEOS = 2 * len(SPLITS)  # so that every split has both classes
-NOISE = 3.0  # of the sensor, standard deviation in 0..255
+NOISE = 3.0  # standard deviation of the sensor noise, in 0..255
 NEAREST_M = 1.5  # actors nearer than this are below the lower border of the frame
 
 CAR_COLORS = ((150, 50, 46), (190, 192, 194), (62, 78, 108), (222, 218, 206), (58, 60, 64))
-GLYPHS = {  # 3 x 5 px: an octal digit a row, a bit a pixel
+GLYPHS = {  # 3 x 5 px: one octal digit per row, one bit per pixel
     **{"0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711"},
     **{"5": "74717", "6": "74757", "7": "71122", "8": "75757", "9": "75717"},
     **{"C": "74447", "A": "75755", "M": "57755", ":": "02020", " ": "00000"},
 }
 
 Rng = np.random.Generator
-Event = tuple[list[Actor], float]  # actors, and the end in seconds
+Event = tuple[list[Actor], float]  # the actors of an event, and its end in seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class DemoData:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One video of the plan; the event covers frames [start, end)."""
+    """One planned video. `event` is the interval of frames [start, end), or None if it is normal."""
 
     name: str
     scene: Scene
@@ -105,7 +105,7 @@ def render_demo(
 
 
 def plan(n_videos: int, seed: int) -> list[Video]:
-    """Decide what every video shows, in the order of their names."""
+    """Return the plan of all videos, sorted by name. Raises UsageError for fewer than 10."""
     if n_videos < LEAST_VIDEOS:
         raise UsageError(
             f"{n_videos} videos are too few to learn from; make at least {LEAST_VIDEOS}"
@@ -124,7 +124,7 @@ def plan(n_videos: int, seed: int) -> list[Video]:
 
 
 def _cast(name: str, scene: Scene, category: str, split: str, rng: Rng) -> Video:
-    """Put people into a scene, and the event that the category names."""
+    """Return one planned video: a random crowd in a scene, and the actors of the category's event."""
     duration_s = SHORTEST_S + (LONGEST_S - SHORTEST_S) * rng.uniform() ** 3
     n_frames, start = round(duration_s * FPS), round(duration_s * FPS * rng.uniform(0.15, 0.4))
     crowd: list[Actor] = [_walker(scene, rng, duration_s) for _ in range(rng.integers(2, 5))]
@@ -151,13 +151,13 @@ def _paint_job(rng: Rng) -> Color:
 
 
 def _lane(scene: Scene, rng: Rng) -> tuple[Line, float]:
-    """Choose a lane and a direction; the lane with its length in metres."""
+    """Return a random lane of the scene in a random direction, and its length in metres."""
     start, end = _either_way(scene.lanes[rng.integers(len(scene.lanes))], rng)
     return (start, end), float(np.hypot(end[0] - start[0], end[1] - start[1]))
 
 
 def _walker(scene: Scene, rng: Rng, duration_s: float) -> Person:
-    """Let somebody walk through the scene; the walk may begin before the video."""
+    """Return a person who walks through the scene; the walk may begin before the video."""
     lane, length_m = _lane(scene, rng)
     speed_m_s = WALKING_M_S * rng.uniform(0.85, 1.15)
     start_s = rng.uniform(-0.8 * length_m / speed_m_s, 0.6 * duration_s)
@@ -166,7 +166,9 @@ def _walker(scene: Scene, rng: Rng, duration_s: float) -> Person:
 
 
 def _pair(scene: Scene, rng: Rng, quarrel_s: tuple[float, float] | None = None) -> list[Actor]:
-    """Let two people stand and talk, or fight while they quarrel."""
+    """Return two people who stand and talk, and who fight during the interval `quarrel_s`, if
+    given.
+    """
     u, z = scene.spot
     pair: list[Actor] = []
     for side, heading in ((-0.42, 0.0), (0.42, np.pi)):
@@ -214,7 +216,7 @@ EVENTS: dict[str, Callable[[Scene, Rng, float], Event]] = {
 
 
 def frames(video: Video, rng: Rng) -> Iterator[NDArray[np.uint8]]:
-    """Draw a video, frame by frame [240, 320, 3], with the noise and flicker of its camera."""
+    """Yield the frames of a video, uint8 [240, 320, 3], with the noise and flicker of its camera."""
     empty = background(video.scene)
     noise = rng.normal(0, NOISE, (HEIGHT_PX + 64, WIDTH_PX + 64)).astype(np.float32)
     exposure, phase = rng.uniform(0.93, 1.06), rng.uniform(0, 2 * np.pi)
@@ -236,7 +238,7 @@ def frames(video: Video, rng: Rng) -> Iterator[NDArray[np.uint8]]:
 
 
 def _stamp(picture: NDArray[np.uint8], camera: int, clock_s: int) -> None:
-    """Burn camera and time into the upper left corner."""
+    """Draw the camera's number and the time into the upper left corner of a frame."""
     hours, rest = divmod(clock_s, 3600)
     ink = _ink(f"CAM {camera:02d}  {hours:02d}:{rest // 60:02d}:{rest % 60:02d}")
     corner = picture[6 : 6 + ink.shape[0], 8 : 8 + ink.shape[1]]
@@ -245,14 +247,14 @@ def _stamp(picture: NDArray[np.uint8], camera: int, clock_s: int) -> None:
 
 @cache
 def _ink(text: str) -> NDArray[np.bool_]:
-    """Give the pixels of a text in letters of 6 x 10 px."""
+    """Return the mask [10, width] of the pixels of a text, in letters of 6 x 10 px."""
     rows = [[f"{int(GLYPHS[letter][row]):03b}0" for letter in text] for row in range(5)]
     bits = np.array([[bit == "1" for bit in "".join(row)] for row in rows])
     return bits.repeat(2, 0).repeat(2, 1)
 
 
 def encode(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> None:
-    """Write frames [height, width, 3] as an MP4 file: H.264 where this PyAV has it, else MPEG-4."""
+    """Write frames [height, width, 3] as an MP4 file: H.264 if this PyAV has it, else MPEG-4."""
     h264 = "libx264" in av.codecs_available
     with committed(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264" if h264 else "mpeg4", rate=FPS)

@@ -1,1 +1,1 @@
-"""Where a run's videos are done: in this process, or on a Ray cluster."""
+"""Run the extraction of videos in this process, on several GPUs, or on a Ray cluster."""

@@ -1,14 +1,15 @@
-"""A run on a Ray cluster: actors that pull videos, and a loop that keeps them alive.
+"""Run an extraction on a Ray cluster: actors pull videos, and a loop restarts actors that die.
 
-    this process                 dispatch (an actor on this machine)         workers (one a GPU,
-    ------------                 -----------------------------------         or one a core)
+    this process                 dispatch (an actor on this machine)         workers (one per GPU,
+    ------------                 -----------------------------------         or one per core)
     videos, longest first ─────> waiting ──take──────────────────────> decoders, model, writer
     meter, failures.jsonl <───── news    <──ended─────────────────────  store, on a shared disk
 
-Only names of videos are sent, never pictures or features: all machines see the videos and the store
-under the same paths. A worker is a local run that asks for its videos one by one. What is lost with
-a machine is done again elsewhere. The store stays right, because a video appears in it whole; and
-no video is done twice, because a worker looks into the store before it begins.
+Only the names of videos are sent, never frames or features: all machines see the videos and the
+store under the same paths. A worker runs like a local extraction that asks for its videos one by
+one. Videos that are lost with a machine are done again on another. The store stays consistent,
+because a video appears in it only when complete; and no video is done twice, because a worker
+checks the store before it begins one.
 """
 
 from __future__ import annotations
@@ -29,28 +30,35 @@ from .settings import ExecutorSettings
 
 log = logging.getLogger("vad")
 
-POLL_S = 0.3  # between two looks at what happened
-GROW_S = 5.0  # between two looks for machines that joined
-PATIENCE_S = 60.0  # without a worker that could be started, before it is said
+POLL_S = 0.3  # seconds between two looks for ended videos and workers
+GROW_S = 5.0  # seconds between two looks for machines that joined
+PATIENCE_S = 60.0  # seconds without an ended video before a warning
 
 
 class Job(Protocol):
-    """What a worker does with the videos it is handed. It travels to the workers by pickle."""
+    """The work on the videos that a worker pulls. It is sent to the workers by pickle."""
 
     def each(self, sources: Iterable[Source], n_cpus: int) -> Iterator[Ended]:
-        """Do videos as they are asked for, on so many cores. What it raises stops the run."""
+        """Process the videos, which are pulled one by one, on `n_cpus` cores; yield how each ended.
+
+        An exception stops the whole extraction.
+        """
 
 
 @dataclass(frozen=True)
 class Share:
-    """The part of a machine that one worker gets."""
+    """The cores and GPUs of one worker."""
 
     cpus: int
     gpus: float
 
     @classmethod
     def of(cls, settings: ExecutorSettings, resources: dict[str, float], device: str) -> Share:
-        """A GPU, or a core, unless the settings say otherwise. Raises UsageError."""
+        """Return the share per worker: one GPU or, without GPUs, one core, unless the settings
+        differ.
+
+        Raises UsageError if the cluster has fewer GPUs or cores in all.
+        """
         n_gpus, n_cpus = resources.get("GPU", 0.0), int(resources.get("CPU", 0.0))
         gpus = settings.actor_gpus
         if gpus is None:
@@ -66,19 +74,21 @@ class Share:
         return cls(cpus, gpus)
 
     def n_workers(self, resources: dict[str, float]) -> int:
-        """How many fit into the cluster."""
+        """Return how many workers fit into the cluster."""
         n = int(resources.get("CPU", 0.0) // self.cpus)
         return min(n, int(resources.get("GPU", 0.0) // self.gpus)) if self.gpus else n
 
 
 class Worker:
-    """What runs in an actor."""
+    """The Ray actor that processes videos: it pulls them from the dispatch and reports how each
+    ended.
+    """
 
     def __init__(self, job: Job, n_cpus: int) -> None:
         self._job, self._n_cpus = job, n_cpus
 
     def work(self, dispatch: Any, turn: str) -> None:
-        """Do videos until there are no more for this turn."""
+        """Process videos until the dispatch has no more for this turn."""
         import ray
 
         def pull() -> Iterator[Source]:
@@ -91,12 +101,12 @@ class Worker:
 
 @dataclass
 class _Crew:
-    """The workers that live or are being started, and what each is doing."""
+    """The workers that run or are being started, and the turn that each one works on."""
 
-    make: Callable[[], Any]  # a new actor
+    make: Callable[[], Any]  # starts a new actor
     dispatch: Any
     idle: list[Any] = field(default_factory=list)
-    busy: dict[Any, tuple[Any, str]] = field(default_factory=dict)  # worker, turn; by its future
+    busy: dict[Any, tuple[Any, str]] = field(default_factory=dict)  # future -> worker, turn
     n_turns: int = 0
     n_barren: int = 0  # workers lost since a video last ended
 
@@ -104,7 +114,7 @@ class _Crew:
         return len(self.idle) + len(self.busy)
 
     def begin(self, n: int) -> None:
-        """Give up to `n` idle workers a turn."""
+        """Start a turn on up to `n` idle workers."""
         import ray
 
         while n > 0 and self.idle:
@@ -115,9 +125,9 @@ class _Crew:
             self.busy[worker.work.remote(self.dispatch, turn)] = worker, turn
 
     def collect(self) -> None:
-        """Take back the workers whose turn is over, and forget those that died.
+        """Move the workers whose turn is over to the idle ones, and drop those that died.
 
-        Raises what a job raised.
+        Raises the exception of the job if a worker raised one.
         """
         import ray
 
@@ -130,14 +140,14 @@ class _Crew:
                 raise error.cause from error
             except ray.exceptions.RayError as error:
                 log.warning("a worker was lost: %s", str(error).strip().splitlines()[0])
-                ray.kill(worker)  # if it was out of reach only, it is done with
+                ray.kill(worker)  # in case it is only unreachable: it is not used again
                 self.n_barren += 1
             else:
                 self.idle.append(worker)
             ray.get(self.dispatch.close.remote(turn))
 
     def dismiss(self) -> None:
-        """End all workers, and their decoders with them."""
+        """Kill all workers, and with them their decoder processes."""
         import ray
 
         for worker in [*self.idle, *(worker for worker, _ in self.busy.values())]:
@@ -147,11 +157,11 @@ class _Crew:
 def on_cluster(
     job: Job, todo: Iterable[Source], settings: ExecutorSettings, *, device: str = "auto"
 ) -> Generator[Ended]:
-    """Do videos on a Ray cluster: each as it ends.
+    """Process videos on a Ray cluster; yield how each ended, as it ends.
 
-    device: that of the job, `cpu` to leave GPUs alone. Raises UsageError where there is no Ray, no
-    cluster or nothing in it to compute with; InternalError if workers die before they begin;
-    and what the job raises on any machine.
+    device: that of the job; `cpu` leaves GPUs unused. Raises UsageError if Ray or the cluster is
+    missing or has too few cores or GPUs, InternalError if workers keep dying and no video ends; and
+    any exception that the job raises on a worker.
     """
     with connected(settings.address) as ray:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -203,7 +213,10 @@ def _loop(crew: _Crew, share: Share) -> Iterator[Ended]:
 
 
 def longest_first(sources: Iterable[Source]) -> list[Source]:
-    """Large files before small ones: the last to end are then short. Missing ones come last."""
+    """Return the sources by file size, the largest first, so that the last to end are short.
+
+    Missing files come last.
+    """
 
     def n_bytes(source: Source) -> int:
         try:

@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster, or one started for as long as it is needed."""
+"""Connect to a Ray cluster, or start one for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Any
 
 from vad.errors import UsageError
 
-KNOCK_S = 10.0  # for a cluster to answer at all
-OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster started here; nothing large goes through it
+KNOCK_S = 10.0  # seconds within which a cluster must answer
+OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster started here; no large objects are sent
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """Ray, connected to a cluster; one is started here, and ended, if there is no address."""
+    """Yield Ray, connected to a cluster. Without an address, a local cluster is started and ended.
+
+    Raises UsageError if Ray is not installed or the cluster cannot be reached.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -50,7 +53,7 @@ def connected(address: str | None) -> Iterator[Any]:
 
 
 def _knock(address: str) -> None:
-    """Raises UsageError at once where nobody answers; Ray itself would try for minutes."""
+    """Raise UsageError at once if the address does not answer; Ray itself would retry for minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
         return  # `auto`, or an address that only Ray understands

@@ -1,4 +1,4 @@
-"""A run on several GPUs of one machine: a process for each, all into one store."""
+"""Run an extraction on several GPUs of one machine: one process per GPU, all into one store."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vad.stages.extract.outcome import Ended
 from vad.stages.extract.runner import VideoRunner
 from vad.stages.extract.sources import Source
 
-POLL_S = 0.5  # between looks at whether the processes live
+POLL_S = 0.5  # seconds between checks that the processes are alive
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """A process has no more to do, or cannot go on because of the error."""
+    """The message of a process that has no more videos, or that stops because of the error."""
 
     error: VadError | None = None
 
@@ -27,11 +27,11 @@ class _Finished:
 def on_devices(
     runner: VideoRunner, todo: Sequence[Source], devices: Sequence[str]
 ) -> Generator[Ended]:
-    """Do videos, each on the device that asks for it first; how each ended.
+    """Process videos, each on the first device that is free; yield how each ended.
 
-    Decoders are shared out among the devices. Where a process dies, its video is reported as
-    `crashed` and the other processes do the rest. Raises what a process raises before its first
-    video, such as UsageError where a device is not there.
+    The decoder processes are divided among the devices. If a process dies, its video is reported as
+    `crashed` and the other processes do the rest. Raises an error that a process raises, such as
+    UsageError if a device does not exist.
     """
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     tasks: Queue[Source | None] = context.Queue()
@@ -77,8 +77,8 @@ def on_devices(
 def _work(
     runner: VideoRunner, tasks: Queue[Source | None], ends: Queue[Ended | _Finished], n_workers: int
 ) -> None:
-    """The life of a process: videos as it is ready for them, until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
+    """The main function of a process: it processes the videos in `tasks` until it takes a None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends this process
     try:
         for end in runner.each(_sources(tasks), n_workers):
             ends.put(end)

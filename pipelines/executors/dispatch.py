@@ -1,12 +1,12 @@
-"""Which worker does which video: the state of a run on a cluster, without the cluster.
+"""The queue of a cluster extraction, which assigns videos to workers. It does not depend on Ray.
 
     waiting ──take──> under way ──ended──> news
        ^                  │
        └──── its turn ended without it: the worker died
 
-A worker asks for a video when it can begin it, so videos wait here and nowhere else. Videos whose
-worker died are done last, one per turn: so a video that kills its workers is told from those that
-were only under way beside it.
+A worker takes a video only when it can begin it, so all waiting videos are in this queue. A video
+whose worker died is retried last and alone in its turn: this separates a video that kills its
+workers from videos that were only under way at the same time.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from vad.stages.extract.sources import Source
 
 @dataclass(frozen=True)
 class News:
-    """What happened since the last time."""
+    """The videos that ended since the last call of `Dispatch.news`, and the numbers still to do."""
 
     ended: list[Ended]
-    n_waiting: int  # that an idle worker could take
-    n_left: int  # that have not ended, under way or waiting
+    n_waiting: int  # videos that an idle worker could take
+    n_left: int  # videos that have not ended: under way or waiting
 
 
 class Dispatch:
-    """Hands out videos in the order given. A turn is one worker's uninterrupted work on them."""
+    """The queue that assigns videos in the given order. A turn is one call of `Worker.work`."""
 
     def __init__(self, todo: Iterable[Source], max_losses: int) -> None:
         self._waiting = deque(todo)
         self._n_left = len(self._waiting)
-        self._suspects: deque[Source] = deque()  # a worker died while they were under way
+        self._suspects: deque[Source] = deque()  # videos under way when a worker died
         self._under_way: dict[str, dict[str, Source]] = {}  # by turn and video
-        self._alone: set[str] = set()  # turns that do a suspect, and nothing else
+        self._alone: set[str] = set()  # turns that process one suspect and nothing else
         self._losses: Counter[str] = Counter()
         self._max_losses = max_losses
         self._ended: list[Ended] = []
 
     def begin(self, turn: str) -> None:
-        """A worker is about to ask."""
+        """Register a turn, before its worker takes the first video."""
         self._under_way[turn] = {}
 
     def take(self, turn: str) -> Source | None:
-        """The next video of a turn; None if there is no more for it."""
+        """Return the next video for a turn; None if there is no more for it."""
         mine = self._under_way.get(turn)
         if mine is None or turn in self._alone:
             return None
@@ -62,12 +62,15 @@ class Dispatch:
         return source
 
     def ended(self, turn: str, end: Ended) -> None:
-        """A video of a turn is stored, or failed."""
+        """Record that a video of a turn is stored or failed."""
         if self._under_way.get(turn, {}).pop(end.source.id, None):
             self._tell(end)
 
     def close(self, turn: str) -> None:
-        """A turn is over. What is still under way in it was lost with its worker."""
+        """End a turn. Videos still under way in it were lost with their worker.
+
+        They are retried; one that lost `max_losses` workers is reported as `crashed`.
+        """
         self._alone.discard(turn)
         for source in self._under_way.pop(turn, {}).values():
             self._losses[source.id] += 1
@@ -78,7 +81,7 @@ class Dispatch:
                 self._tell(Ended(source, VideoError("crashed", what)))
 
     def news(self) -> News:
-        """What ended since the last call."""
+        """Return the videos that ended since the last call, and the numbers still to do."""
         told, self._ended = self._ended, []
         return News(told, len(self._waiting) + len(self._suspects), self._n_left)
 

@@ -1,4 +1,4 @@
-"""`extract` and `caption`, in this process or on a Ray cluster."""
+"""`extract` and `caption`, run in this process, on several GPUs, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def extract(
     quiet: bool = False,
     **settings: Any,
 ) -> Outcome:
-    """Extract the features of videos into a store; what is stored already is skipped.
+    """Extract the features of videos into a store; videos that are stored already are skipped.
 
     `settings` are those of `ExtractSettings` and `ExecutorSettings`. Raises UsageError for wrong
-    input; a video that cannot be used is in `Outcome.failed` and in `failures.jsonl`, and does not
-    stop the run.
+    input. A video that cannot be used is listed in `Outcome.failed` and in `failures.jsonl`, and
+    does not stop the others.
     """
     where, rest = split(settings, where="extract")
     chosen = build(ExtractSettings, rest, where="extract")
@@ -56,7 +56,7 @@ def prepare(
     *,
     overwrite: bool,
 ) -> tuple[Plan, Backbone]:
-    """What an extraction would do, which is logged in one line, and the backbone for it."""
+    """Return the plan of an extraction and the backbone for it; the plan is logged in one line."""
     sources = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
     backbone = backbone_for_plan(settings, where)
     plan = make_plan(sources, store, backbone, settings, overwrite=overwrite)
@@ -72,11 +72,11 @@ def caption(
     quiet: bool = False,
     **settings: Any,
 ) -> Outcome:
-    """Caption the videos of a store and embed the captions; what is stored already is skipped.
+    """Caption the videos of a store and embed the captions; videos with captions are skipped.
 
-    videos: files to caption, whether the store has them or not; by default all that it has.
-    `settings` are those of `CaptionSettings` and `ExecutorSettings`. Captions are embedded in this
-    process, whatever the executor. Raises and returns as `extract` does.
+    videos: files to caption, whether the store has them or not; by default all videos of the store.
+    `settings` are those of `CaptionSettings` and `ExecutorSettings`. The captions are embedded in
+    this process, whatever the executor. Raises and returns as `extract` does.
     """
     from vad.stages.extract.captions.run import caption
 
@@ -87,7 +87,9 @@ def caption(
 
 
 def backbone_for_plan(settings: ExtractSettings, where: ExecutorSettings) -> Backbone:
-    """The backbone that a plan is made of. With Ray this machine need not have a GPU."""
+    """Return the backbone that describes a plan. With Ray it is on the CPU: only workers need a
+    GPU.
+    """
     device = "cpu" if where.executor == "ray" else names_of_devices(settings.device)[0]
     return load_backbone(replace(settings, device=device))
 
@@ -103,7 +105,7 @@ def run_plan(
     on_stored: Callable[[str], None] = lambda video: None,
     load: LoadBackbone = load_backbone,
 ) -> Outcome:
-    """Do a plan on the executor; see `vad.stages.extract.run.run`."""
+    """Process the videos of a plan on the executor; see `vad.stages.extract.run.run`."""
     each = each_on(where, settings.device)
     return run(
         plan, store, backbone, settings, quiet=quiet, on_stored=on_stored, each=each, load=load
@@ -111,9 +113,10 @@ def run_plan(
 
 
 def each_on(where: ExecutorSettings, device: str) -> Each:
-    """What does the videos of a run: this process, one for each of several devices, or a cluster.
+    """Return the function that processes videos: in this process, on several devices, or on a
+    cluster.
 
-    device: that of the settings, or several of them.
+    device: one device, or several as the setting `device` names them.
     """
     devices = names_of_devices(device)
     if where.executor == "local" and len(devices) == 1:

@@ -14,7 +14,7 @@ _cluster = partial(option, panel="Cluster")
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSettings:
-    """Where the work is done. All settings but `executor` concern Ray."""
+    """Where videos are processed. All settings except `executor` concern Ray."""
 
     executor: Literal["local", "ray"] = _cluster(
         "local", "local: on this machine; ray: on a Ray cluster"
@@ -34,7 +34,7 @@ class ExecutorSettings:
 
 
 def split(settings: Mapping[str, Any], *, where: str) -> tuple[ExecutorSettings, dict[str, Any]]:
-    """The executor's settings, built, and the rest."""
+    """Split settings by name: return `ExecutorSettings`, checked, and a dictionary of all others."""
     ours = options(ExecutorSettings)
     chosen = build(ExecutorSettings, {n: v for n, v in settings.items() if n in ours}, where=where)
     return chosen, {n: v for n, v in settings.items() if n not in ours}

@@ -1,5 +1,6 @@
-"""`vad reproduce`: published rows as commands, and what these measure beside what was published.
+"""`vad reproduce`: run the commands of a published result ("row"), and compare the measured
+figures.
 
-`rows.py` reads the rows (`rows.toml`) and the features they were made of (`features.toml`),
-`plan.py` makes commands of them, `run.py` runs these and compares.
+`rows.py` reads the rows from `rows.toml` and their features from `features.toml`, `plan.py` makes
+the commands, `run.py` runs these and compares.
 """

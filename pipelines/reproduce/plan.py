@@ -1,4 +1,4 @@
-"""The commands that reproduce a row, and what has to be there before they can run."""
+"""Make the commands that reproduce a row, and list the files that they need."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .rows import FEATURES, LISTS, PublishedFeatures, PublishedRow
 
 @dataclass(frozen=True)
 class Need:
-    """Something that the commands read and nobody may hand on here."""
+    """A file or folder that the commands read and that the user has to obtain."""
 
-    option: str  # by which it is named
+    option: str  # command-line option that names it
     what: str
     origin: str
     is_there: bool
@@ -28,7 +28,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Step:
-    """One command; `done` is the file by which it is known to have run."""
+    """One command. It is skipped if the file `done` exists."""
 
     argv: tuple[str, ...]
     done: Path | None = None
@@ -39,11 +39,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be there, and the commands in their order."""
+    """The files that a row needs, and its commands in order."""
 
     needs: list[Need]
     steps: list[Step]
-    run: Path  # folder of the run that is measured
+    run: Path  # folder of the trained run that is evaluated
 
     @property
     def missing(self) -> list[Need]:
@@ -61,7 +61,9 @@ def make_plan(
     dictionary: Path | None = None,
     settings: Sequence[str] = (),
 ) -> Plan:
-    """The commands of a row. What is not given stands there by its option, in capitals."""
+    """Return the commands of a row. For a path that is not given, they contain a word such as
+    FEATURES.
+    """
     source = FEATURES[row.features]
     lists = root / source.dataset if (root / source.dataset).is_dir() else root
     needs = _needs(row, source, lists, features, text, weights, dictionary)
@@ -121,7 +123,7 @@ def _there(path: Path | None) -> bool:
 
 
 def departures(row: PublishedRow, card: Card, settings: Sequence[str]) -> list[str]:
-    """In what a run differs from the row beside what its caveats say, by its card."""
+    """Return how a run differs from the published row, apart from the caveats; read from its card."""
     source, found = FEATURES[row.features], []
     if stream := card.streams.get("visual"):
         pairs = (("dim", stream.dim, source.dim), ("crops", stream.crops, source.crops))

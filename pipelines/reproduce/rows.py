@@ -1,6 +1,4 @@
-"""Published rows, the tables of `rows.toml`, and the features that they were made of, of
-`features.toml`.
-"""
+"""Read the published rows from `rows.toml`, and the features that they used from `features.toml`."""
 
 from __future__ import annotations
 
@@ -30,15 +28,17 @@ FIGURES: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """One published row: trained anew by `train`, or measured with the published `weights`."""
+    """One published result: reproduced by training (`train`) or by the published weights
+    (`weights`).
+    """
 
     source: str
-    features: str  # a table of features.toml
+    features: str  # name of a table of features.toml
     figures: Mapping[str, float]
-    train: str = ""  # options of vad train
-    weights: str = ""  # which, and whose
+    train: str = ""  # options of vad train; empty: not trained
+    weights: str = ""  # which weights, and who published them; empty: none
     caveats: tuple[str, ...] = ()
-    dictionary: bool = False  # S3R's weights need that of their training
+    dictionary: bool = False  # S3R's weights need the dictionary of their training
 
     @property
     def can_run(self) -> bool:
@@ -49,19 +49,19 @@ class PublishedRow:
 class PublishedFeatures:
     """One published set of features."""
 
-    dataset: str  # of vad labels
-    layout: str  # of vad import features
+    dataset: str  # as vad labels names it
+    layout: str  # as vad import features names it
     crops: int
     dim: int
-    origin: str  # who hands them out
-    truth: tuple[int, int] | None = None  # anomalous frames, frames of the test videos
+    origin: str  # who offers them
+    truth: tuple[int, int] | None = None  # test videos: anomalous frames, all frames
     licence: str = "no licence is stated"
-    interval: str = ""  # of the annotations, where it is not that of the data set
-    text: bool = False  # sentence embeddings belong to them
+    interval: str = ""  # of the annotations; empty: as usual for the data set
+    text: bool = False  # True if they come with sentence embeddings
 
     @property
     def about(self) -> str:
-        """What its files are, for a person who has to find them."""
+        """Return the names and shapes of its files, for a person who has to find them."""
         files = {
             "rtfm": f"VIDEO_i3d.npy [snippets, {self.crops}, {self.dim}]",
             "crop-files": f"VIDEO__0.npy ... VIDEO__{self.crops - 1}.npy [snippets, {self.dim}]",
@@ -71,7 +71,7 @@ class PublishedFeatures:
 
 
 def tables(name: str) -> dict[str, dict[str, object]]:
-    """The tables of a TOML file beside this one."""
+    """Return the tables of a TOML file in this folder."""
     return tomllib.loads(Path(__file__).with_name(name).read_text("utf-8"))
 
 
@@ -84,7 +84,7 @@ ROWS = {name: parse(PublishedRow, table, name) for name, table in tables("rows.t
 
 
 def find_published(name: str) -> PublishedRow:
-    """The row of a name. Raises UsageError, naming the nearest, for an unknown one."""
+    """Return the row of that name. Raises UsageError, with the nearest name, if there is none."""
     if name in ROWS:
         return ROWS[name]
     raise UsageError(

@@ -1,4 +1,4 @@
-"""Run the commands of a row, and set what they measure beside what was published."""
+"""Run the commands of a row, and compare the measured figures with the published ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STDERR = 2  # file descriptor
 
 @dataclass(frozen=True)
 class Result:
-    """Measured beside published, in percent, and all that is to be said of the comparison."""
+    """Measured and published figures of a row, in percent, with all caveats of the comparison."""
 
     name: str
     row: PublishedRow
@@ -36,7 +36,7 @@ class Result:
     departures: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, by the schema `vad.reproduction/1`."""
+        """Return all fields in the schema `vad.reproduction/1`."""
         truth = FEATURES[self.row.features].truth
         return {
             "schema": SCHEMA,
@@ -53,7 +53,7 @@ class Result:
         }
 
     def table(self) -> str:
-        """Lines for a person."""
+        """Return the comparison as lines for people to read."""
         lines = [f"{'':22}published  measured"]
         for figure, published in self.row.figures.items():
             value = self.measured[figure]
@@ -77,11 +77,12 @@ def reproduce(
     dictionary: str | Path | None = None,
     settings: Sequence[str] = (),
 ) -> Result:
-    """Run the commands of a published row; those that are done already are not run again.
+    """Run the commands of a published row; a step whose result exists is not run again.
 
-    root is the folder of the lists and annotations, the others are what the row needs;
-    `settings`, each `name=value`, change its training, and are told beside the result. Raises
-    UsageError where something is missing, saying what to obtain and from whom.
+    root: the folder of the lists and annotations; the other paths are those that the row needs.
+    settings: each `name=value`, changes to the training, which are listed with the result. Raises
+    UsageError if a file is missing, with what to obtain and from whom, or if the row cannot be
+    reproduced.
     """
     row = find_published(name)
     given = {"features": features, "text": text, "weights": weights, "dictionary": dictionary}
@@ -106,7 +107,7 @@ def reproduce(
 
 
 def _run(step: Step) -> None:
-    """Run a command in a process of its own; what it prints goes to stderr."""
+    """Run a command in a separate process, with its output on stderr. Raises VadError if it fails."""
     done = subprocess.run([sys.executable, "-m", "vad", *step.argv], stdout=STDERR, check=False)
     if done.returncode:
         raise VadError(f"{step} ended with exit code {done.returncode}")

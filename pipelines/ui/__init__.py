@@ -1,8 +1,8 @@
-"""A local page on which a person drops a video and reads its report.
+"""A local web page: a person drops a video onto it and reads the report.
 
-jobs.py      videos that wait, are scored, and were scored
-server.py    the page's addresses, and who may use them
-answers.py   what goes back to the browser: pages, and files in parts
+jobs.py      the queue of videos, scored one after the other
+server.py    the addresses of the page, and who may use them
+answers.py   the HTTP answers: pages, JSON, and files in parts
 page.*       the page
 """
 

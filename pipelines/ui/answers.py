@@ -1,4 +1,4 @@
-"""Answers to a browser: JSON, pages, and files whole or in parts (RFC 9110, section 14)."""
+"""HTTP answers to a browser: JSON, pages, and whole or partial files (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-NOTHING = "default-src 'none'"  # content policy of answers that are no pages: they may load nothing
+NOTHING = "default-src 'none'"  # Content-Security-Policy of answers that are not pages
 CHUNK_BYTES = 2**20
 
 
 class Answers(BaseHTTPRequestHandler):
-    """A connection that can answer. `policy` is what a page may load and do."""
+    """A request handler that can send answers. `policy` is the answer's Content-Security-Policy."""
 
-    cookie = ""  # sent with the answer
+    cookie = ""  # value of Set-Cookie; empty: the header is not sent
 
     def send_json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         """Send a value as JSON."""
@@ -30,7 +30,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def send_file(self, path: Path, kind: str, policy: str) -> None:
-        """Send a file, or the part of it that was requested, in chunks."""
+        """Send a file, or the range of bytes that was requested, in chunks."""
         with path.open("rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size
             asked = parse_range(self.headers.get("Range", ""), n_bytes)
@@ -74,14 +74,14 @@ class Answers(BaseHTTPRequestHandler):
 
 
 def parse_range(header: str, n_bytes: int) -> range | None:
-    """The bytes of a file that a `Range` header asks for.
+    """Return the bytes of a file that a `Range` header asks for.
 
         bytes=0-99      0 .. 99
         bytes=100-      from 100 to the end
         bytes=-100      the last 100
 
-    None where there is no such header, or one that is not understood, several ranges among them:
-    then the whole file is the answer. Empty where the file has none of the bytes.
+    Return None, which means the whole file, if the header is missing or not understood, such as one
+    with several ranges. Return an empty range if the file has none of the bytes.
     """
     found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header.strip())
     if found is None or not (found[1] or found[2]):

@@ -1,4 +1,4 @@
-"""The queue of the page: videos are scored one at a time, by the function of `vad score`."""
+"""The queue behind the page: videos are scored one at a time, as by `vad score`."""
 
 from __future__ import annotations
 
@@ -30,30 +30,32 @@ KEPT_BYTES = 8 * 10**9  # limit for all files of finished jobs, and for the copy
 
 @dataclass
 class Job:
-    """One video in the queue."""
+    """One video in the queue, with its state and its result files."""
 
     number: int
     name: str  # name of the video as the person gave it
     video: Path
-    folder: Path  # for its files
+    folder: Path  # for the result files
     is_upload: bool
-    state: str = "waiting"  # then scoring, writing, and done or failed
+    state: str = "waiting"  # later scoring, writing, and finally done or failed
     says: str = ""  # one line: the result, or why it failed
     began_s: float | None = None  # Unix time
     took_s: float | None = None
     files: dict[str, Path] = field(default_factory=dict)  # by format
-    n_bytes: int = 0  # total size of its files
+    n_bytes: int = 0  # total size of the result files
     key: str = field(
         default_factory=secrets.token_urlsafe
     )  # secret part of the address of the copy
 
     @property
     def copy(self) -> Path:
-        """Address of the copy that browsers can play; empty if it is inside the report."""
+        """Return the path of the copy that browsers can play; if it is inside the report, no file
+        is there.
+        """
         return self.folder / f"{self.key}.mp4"
 
     def to_dict(self) -> dict[str, Any]:
-        """What the page shows, as JSON."""
+        """Return the fields that the page shows, as JSON values."""
         running_s = None if self.began_s is None else time.time() - self.began_s
         return {
             "job": self.number,
@@ -77,7 +79,7 @@ class Jobs:
         threading.Thread(target=self._work, daemon=True).start()
 
     def new_folder(self) -> tuple[int, Path]:
-        """The number of the next job, and an empty folder for it."""
+        """Return the number of the next job, and a new empty folder for its files."""
         with self._lock:
             self._n_jobs += 1
             number = self._n_jobs
@@ -100,18 +102,20 @@ class Jobs:
         return job
 
     def all(self) -> list[Job]:
-        """Every job that is kept, the newest first."""
+        """Return every job that is kept, the newest first."""
         with self._lock:
             return list(reversed(self._jobs.values()))
 
     def file(self, number: int, name: str) -> Path | None:
-        """A file that a job wrote; None where there is none."""
+        """Return a result file of a job by its format; None if there is no such job or file."""
         with self._lock:
             job = self._jobs.get(number)
         return job.files.get(name) if job else None
 
     def copy(self, key: str) -> Path | None:
-        """The copy of the video whose job has that key; None where there is none."""
+        """Return the video copy of the job whose secret key is `key`; None if no finished job has
+        it.
+        """
         given = key.encode()
         same = (j for j in self.all() if j.files and hmac.compare_digest(j.key.encode(), given))
         return next((job.copy for job in same), None)
@@ -130,7 +134,7 @@ class Jobs:
             job.says, job.state = says, state
 
     def _try(self, job: Job) -> tuple[str, str]:
-        """Run a job; returns its last state, and one line for the page."""
+        """Run a job; return its final state, "done" or "failed", and one line for the page."""
         try:
             return "done", self._do(job)
         except VideoError as error:

@@ -1,11 +1,11 @@
 "use strict";
 
-const AGAIN_MS = 1000; // between two looks at the jobs that go on
+const AGAIN_MS = 1000; // between two requests for the state of unfinished jobs
 const element = (id) => document.getElementById(id);
-const uploads = new Map(); // name -> share that has arrived, of files on their way
+const uploads = new Map(); // name -> share uploaded so far, of unfinished uploads
 let limitBytes = Infinity;
 let shown = null; // the job whose report is open
-let awaited = []; // jobs of the last drop or choice: the first report of them opens by itself
+let awaited = []; // jobs of the last drop or choice: their first report opens automatically
 
 function tell(problem) {
   element("problem").textContent = problem;
@@ -35,7 +35,7 @@ function fillChoice(videos) {
 
 function fillJobs(jobs) {
   const rows = [...uploads].map(([name, share]) => row({ name, state: "sent", share }));
-  const focused = document.activeElement?.dataset.job; // who uses the keyboard stays there
+  const focused = document.activeElement?.dataset.job; // to restore the keyboard focus
   element("jobs").replaceChildren(...rows, ...jobs.map(row));
   if (focused) document.querySelector(`[data-job="${focused}"]`)?.focus();
   const ready = jobs.findLast((job) => awaited.includes(job.job) && job.state === "done");
@@ -121,7 +121,7 @@ async function upload(files) {
 
 element("pick").onchange = (event) => {
   upload([...event.target.files]);
-  event.target.value = ""; // so that the same file may be chosen again
+  event.target.value = ""; // so that the same file can be chosen again
 };
 element("choose").onsubmit = async (event) => {
   event.preventDefault();

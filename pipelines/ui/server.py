@@ -7,11 +7,11 @@
     GET  /jobs/N/html|json|csv  the results of a job
     GET  /copies/KEY            the copy of a video that is too large to be inside its report
 
-Addresses hold no paths: videos are chosen by number, results by number and format. If the page
-listens on this machine only, it needs no token: other machines cannot reach it, and requests of
-other sites are refused, because their browsers name another host and do not send our header.
-Otherwise every request needs the token that `serve` creates. A player sends no cookie, so the
-address of a copy holds a secret key instead, which only its report contains.
+Addresses contain no paths: videos are chosen by number, results by number and format. If the page
+listens on this machine only, it needs no token: other machines cannot reach it, and requests that
+other sites make through the browser are refused, because they carry another `Host` or lack our own
+header. Otherwise every request needs the token that `serve` creates. A video player sends no
+cookie, so the address of a copy contains a secret key instead, which appears only in its report.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ PAGE_POLICY = (
 # A report may run its own script, but open no connection.
 REPORT_POLICY = "sandbox allow-scripts"
 COPIES = "/copies/"
-SILENCE_S = 60.0  # a connection that is silent for so long is closed
-HEADER = "X-Vad"  # browsers let no other site send this header, so its requests are refused
+SILENCE_S = 60.0  # a connection that sends nothing for this time is closed
+HEADER = "X-Vad"  # browsers do not let other sites send this header
 
 
 class Refused(VadError):
-    """A request that is refused, with its HTTP status."""
+    """The error of a request that is refused, with its HTTP status."""
 
     def __init__(self, status: HTTPStatus, what: str) -> None:
         super().__init__(what)
@@ -81,11 +81,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """The address that a browser opens, with the token if one is needed."""
+        """Return the address that a browser opens, with the token if one is needed."""
         return f"http://{self.host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignored: browsers close connections in the middle of answers."""
+        """Ignore the error: browsers close connections in the middle of answers."""
 
 
 def serve(
@@ -98,10 +98,10 @@ def serve(
     ready: Callable[[Server], None] = lambda server: None,
     **settings: Any,
 ) -> None:
-    """Serve the page until interrupted; `ready` is called as soon as it listens.
+    """Serve the page until interrupted; call `ready` as soon as the server listens.
 
-    videos: a folder whose videos may be chosen. `settings` are those of `vad.score`. Raises
-    UsageError where there is no run, no video, or the port is taken.
+    videos: a folder whose videos the page offers. `settings` are those of `vad.score`. Raises
+    UsageError if there is no trained run, no video, or the port is taken.
     """
     detector = newest_run(detector)
     run = Run.open(detector)  # errors are raised before the page is served
@@ -121,7 +121,7 @@ def serve(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by address or as `localhost`."""
+    """Return True if a host name or address is this machine itself."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -143,7 +143,7 @@ class Handler(Answers):
         self._answer(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: addresses may hold the token."""
+        """Log nothing, because addresses may contain the token."""
 
     def _answer(self, respond: Callable[[str], None]) -> None:
         try:
@@ -155,7 +155,7 @@ class Handler(Answers):
             self.send_json({"error": plain(str(error))}, status)
 
     def _check(self) -> None:
-        """Raises Refused unless the sender of the request may use the page."""
+        """Raise Refused unless the sender of the request may use the page."""
         self.cookie = ""
         if self.server.token is None:
             name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
@@ -227,7 +227,10 @@ class Handler(Answers):
         self.send_json(job.to_dict(), HTTPStatus.ACCEPTED)
 
     def _n_bytes(self) -> int:
-        """The size of the video in the body. Raises Refused if it is unknown or too large."""
+        """Return the size of the video in the body, in bytes.
+
+        Raises Refused if it is unknown, too large, or more than the disk has room for.
+        """
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "how large is the video?")
@@ -253,7 +256,7 @@ class Handler(Answers):
 
 
 def safe_name(name: str) -> str:
-    """A safe file name for an uploaded file: no folder, no control characters, not too long."""
+    """Return a safe file name for an upload: no folder, no control characters, not too long."""
     last = re.split(r"[/\\]", name)[-1]
     clean = re.sub(r"[\x00-\x1f\x7f]", "_", last).lstrip(".") or "video"
     stem, suffix = os.path.splitext(clean)
