@@ -62,7 +62,7 @@ class SamePadConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's SAME: ceil(size / stride) out, the odd zero after."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [images, channels, rows, columns] -> the same axes, rows and columns divided by the stride.."""
+        """x [images, channels, rows, columns] -> the same axes, smaller by the stride."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
             return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)

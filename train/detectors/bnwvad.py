@@ -130,7 +130,7 @@ class BNWVAD(Detector):
 def bounded(anomaly: Tensor) -> Tensor:
     """Anomalies from 0 upwards to scores in [0, 1), in the same order.
 
-    anomaly [videos, snippets] -> the same shape.
+    anomaly [...] -> the same shape.
     """
     return anomaly / (1 + anomaly)
 
@@ -138,6 +138,6 @@ def bounded(anomaly: Tensor) -> Tensor:
 def rank(values: Tensor, dim: int) -> Tensor:
     """Place of every value among those along an axis, 0 for the largest.
 
-    values [rows, snippets] -> the same shape.
+    values [...] -> the same shape.
     """
     return values.argsort(dim=dim, descending=True).argsort(dim=dim)
