@@ -92,6 +92,21 @@ def test_a_run_goes_on_where_it_stopped_and_ends_like_one_never_stopped(store, t
     assert opened.read("a", "captions/labels").tolist() == first
 
 
+def test_a_run_that_was_killed_goes_on_without_naming_the_captioner(store, tmp_path):
+    run(store, videos=tmp_path / "in" / "a.mp4")
+    assert run(store).done == ["b"]
+    assert "captions/labels" in FeatureStore.open(store).names("b")
+
+
+def test_captions_that_cannot_be_gone_on_with_are_told_and_the_others_embedded(
+    store, tmp_path, caplog
+):
+    run(store, videos=tmp_path / "in" / "a.mp4", stride=32)
+    outcome = run(store, name="again")
+    assert outcome.done == ["a"]
+    assert "1 videos have no captions/labels, which were made with other settings" in caplog.text
+
+
 def test_a_broken_video_does_not_stop_the_others(make_video, tmp_path):
     make_video("in/a.mp4", n_frames=20)
     (tmp_path / "in" / "b.mp4").write_bytes(b"no video")

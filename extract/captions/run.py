@@ -9,6 +9,7 @@ with another encoder, stored captions are embedded again without a look at the v
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -23,10 +24,10 @@ from vad.device import choose_device, names_of_devices
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
-from vad.store import INFORMATION, FeatureStore
+from vad.store import INFORMATION, FeatureStore, differences
 from vad.version import VERSION
 
-from ..captioners import CaptionerCard, find_captioner
+from ..captioners import CAPTIONERS, CaptionerCard, find_captioner
 from ..captioners.settings import CaptionSettings
 from ..decoders.video import Limits
 from ..outcome import Failures, Outcome
@@ -37,6 +38,8 @@ from ..sentences.encoder import SentenceEncoder
 from ..sources import Source, find_sources
 from .from_files import store_captions_of_files
 from .maker import load_captions
+
+log = logging.getLogger("vad")
 
 SENTENCES_AT_ONCE = 2_000  # new ones, after which the videos that have them are stored
 KEPT = 50_000  # embeddings of sentences that may come again: 150 MB of 768-d
@@ -72,6 +75,8 @@ def caption(
         _caption_frames(
             opened, card, settings, sources, outcome, overwrite=overwrite, quiet=quiet, each=each
         )
+    elif lacking := len(opened.ids()) - len(opened.having(f"captions/{card.name}")):
+        log.warning("%d videos have no captions/%s", lacking, card.name)
     embed(opened, card.name, encoder, settings.name, outcome, overwrite=overwrite, quiet=quiet)
     outcome.skipped = [v for v in opened.ids() if v not in {*outcome.done, *outcome.failed}]
     return outcome
@@ -107,9 +112,10 @@ def _captioner_card(
         raise UsageError(
             f"{store} holds captions of {', '.join(sorted(stored))}", hint="choose with --captioner"
         )
-    if not stored:
-        return find_captioner("labels")
-    return CaptionerCard(stored.pop(), "", "", window=0, n_frames=0)  # there is nothing to load
+    name = stored.pop() if stored else "labels"
+    if name in CAPTIONERS:
+        return find_captioner(name)
+    return CaptionerCard(name, "", "", window=0, n_frames=0)  # of a file: there is nothing to load
 
 
 def _caption_frames(
@@ -130,10 +136,20 @@ def _caption_frames(
     todo = [source for source in sources if source.id not in stored]
     known = {"window": settings.window or card.window, "stride": settings.stride}
     before = store.provenance(array) or known
-    if not todo and all(before.get(name) == value for name, value in known.items()):
+    is_asked = settings.captioner is not None
+    if not todo and (not is_asked or all(before.get(n) == value for n, value in known.items())):
         return  # without loading the captioner
     makers = load_captions(settings, card.name)
     if not overwrite:
+        if not is_asked and stored and differences(makers[0].provenance, before):
+            log.warning(
+                "%d videos have no %s, which were made with other settings; name them, such as "
+                "--captioner %s",
+                len(todo),
+                array,
+                card.name,
+            )
+            return
         refuse_mix(store, array, makers[0].provenance, hint=HINT)
     runner = VideoRunner(
         store.backend.address,
