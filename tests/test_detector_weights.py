@@ -321,3 +321,13 @@ def test_scores_are_smoothed_as_pel4vad_does_in_its_test() -> None:
     assert smooth(scores, 8, "fixed").tolist() == [1.875] * 5
     training, _ = split_settings({"preset": "pel4vad-xd-violence"})
     assert (training.smoothing, training.smoothing_rule) == (8, "fixed")
+
+
+def test_imported_weights_may_be_smoothed_as_in_the_published_test(tmp_path: Path) -> None:
+    torch.save(published("pel4vad").state_dict(), tmp_path / "w.pth")
+    settings: dict[str, Any] = {"smoothing": "7", "smoothing_rule": "slide"}
+    plain = import_detector(tmp_path / "w.pth", tmp_path / "plain")
+    run = import_detector(tmp_path / "w.pth", tmp_path / "run", **settings)
+    visual = np.random.default_rng(0).normal(size=(20, 2, DIM)).astype(np.float32)
+    expected = smooth(plain.score(visual), 7, "slide")
+    np.testing.assert_allclose(run.score(visual), expected, atol=1e-6)

@@ -33,6 +33,7 @@ from .run import (
     weights_file,
     with_prefix,
 )
+from .settings import TrainSettings
 from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
 
 USUAL = {"visual": "visual/i3d", "text": "text/simcse"}  # what most published weights were made for
@@ -162,8 +163,11 @@ def import_detector(
     what those do not tell. With `store`, the run is for its features: their width is checked, and
     what made them is noted, so that videos can be scored directly; without, the run is for any
     store that has arrays of that name and width. Features are not scaled and scores not smoothed,
-    as published. Raises UsageError where the file or the features do not fit.
+    as published, unless `settings` have `smoothing` and `smoothing_rule` as PEL4VAD's test does.
+    Raises UsageError where the file or the features do not fit.
     """
+    given = {n: settings.pop(n) for n in ("smoothing", "smoothing_rule") if n in settings}
+    smoothed = build(TrainSettings, {"smoothing": 0}, given, where="import")
     out = Path(out)
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
@@ -184,12 +188,15 @@ def import_detector(
     )
     fill(made, name, read_weights(weights))
     dims = {"visual": sizes.visual_dim, "text": sizes.text_dim}
+    streams = _streams(store, {"visual": visual, "text": text}, dims)
     member = Member(
         name,
         own,
         sizes.visual_dim,
         sizes.text_dim,
-        _streams(store, {"visual": visual, "text": text}, dims),
+        streams,
+        smoothing=smoothed.smoothing,
+        smoothing_rule=smoothed.smoothing_rule,
     )
     card = Card(
         (member,),
