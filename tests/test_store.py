@@ -201,3 +201,17 @@ def test_wrong_paths_say_what_to_do(tmp_path, store):
         store.read("Abuse02", "visual/i3d")
     with pytest.raises(UsageError, match="has no array 'visual/x'; it has: visual/i3d"):
         store.read("Abuse028", "visual/x")
+
+
+def test_a_store_shows_what_it_holds(store):
+    assert repr(store) == f"FeatureStore {store.path}: 0 videos"
+    for video in ("a", "b", "<i>c"):
+        put(store, video)
+    assert repr(store).splitlines() == [
+        f"FeatureStore {store.path}: 3 videos '<i>c', 'a', 'b'",
+        "  visual/i3d [snippets x 10 x 4] float16",
+    ]
+    assert "<tr><td>a<td>40<td>1.6<td>visual/i3d</tr>" in store._repr_html_()
+    assert "<i>c" not in store._repr_html_()
+    (store.path / "a" / "zarr.json").write_text("{")
+    assert "is not what was written" in store._repr_html_()

@@ -22,6 +22,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -29,7 +30,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError, VideoError
+from ..errors import UsageError, VadError, VideoError
 from ..names import did_you_mean, key_of, shortened
 from .backends import Backend, backend_of
 from .backends.folder import FolderBackend
@@ -39,6 +40,7 @@ from .reading import StoredVideo
 
 SCHEMA = 1
 KINDS = ("visual", "text", "captions")  # of the arrays of a video
+SHOWN = 20  # videos in the table of a notebook
 ARRAYS_AT_ONCE = 4  # read ahead from a bucket; each may be large
 
 log = logging.getLogger("vad")
@@ -98,6 +100,40 @@ class FeatureStore:
     def exists(where: str | Path) -> bool:
         """Whether there is a store, or another zarr group."""
         return backend_of(where).exists("zarr.json")
+
+    def __repr__(self) -> str:
+        try:
+            ids = self.ids()
+        except (VadError, OSError) as error:
+            return f"FeatureStore {self.backend}: {error}"
+        lines = [f"FeatureStore {self.backend}: {len(ids)} videos {shortened(ids)}".rstrip()]
+        return "\n".join(lines + [f"  {words}" for words in self._arrays_of(ids[:1])])
+
+    def _repr_html_(self) -> str:
+        """A table of the first videos, for notebooks."""
+        ids = self.ids()
+        rows = [("video", "frames", "seconds", "arrays")]
+        for video_id in ids[:SHOWN]:
+            try:
+                record = self.record(video_id)
+                arrays = ", ".join(self.names(video_id))
+                rows.append((video_id, str(record.n_frames), f"{record.duration_s:.1f}", arrays))
+            except VideoError as error:
+                rows.append((video_id, "", "", str(error)))
+        table = "".join(f"<tr><td>{'<td>'.join(map(escape, row))}</tr>" for row in rows)
+        more = f"<p>and {len(ids) - SHOWN} more</p>" if len(ids) > SHOWN else ""
+        return f"<p>{escape(str(self.backend))}</p><table>{table}</table>{more}"
+
+    def _arrays_of(self, ids: Iterable[str]) -> Iterator[str]:
+        """Words for the arrays of videos: name, size of a row, type."""
+        for video_id in ids:
+            try:
+                for name in self.names(video_id):
+                    info = self.info(video_id, name)
+                    size = " x ".join(("snippets", *map(str, info.shape[1:])))
+                    yield f"{name} [{size}] {info.dtype}"
+            except VadError as error:
+                yield str(error)
 
     @property
     def path(self) -> Path:
