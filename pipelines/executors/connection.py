@@ -53,7 +53,7 @@ def connected(address: str | None) -> Iterator[Any]:
 
 
 def _knock(address: str) -> None:
-    """Raise UsageError at once if the address does not answer; Ray itself would retry for minutes."""
+    """Raise UsageError at once if the address does not answer; Ray would retry for minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
         return  # `auto`, or an address that only Ray understands
