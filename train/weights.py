@@ -166,7 +166,8 @@ def import_detector(
     as published, unless `settings` have `smoothing` and `smoothing_rule` as PEL4VAD's test does.
     Raises UsageError where the file or the features do not fit.
     """
-    given = {n: settings.pop(n) for n in ("smoothing", "smoothing_rule") if n in settings}
+    names = ["smoothing", "smoothing_rule"]
+    given = {name: settings.pop(name) for name in names if name in settings}
     smoothed = build(TrainSettings, {"smoothing": 0}, given, where="import")
     out = Path(out)
     if (out / CARD).exists() and not overwrite:
