@@ -1,1 +1,3 @@
-"""Feature store and labels to a detector: bags, detectors, losses, fitting and metrics."""
+"""Train detectors on stored features and labels: bags, networks, losses, the training loop and
+metrics.
+"""

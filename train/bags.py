@@ -1,8 +1,8 @@
-"""Bags for training: every video as the same number of segments.
+"""Bags for training: every video becomes one array with the same number of segments.
 
-Epochs do not read the store: the segment means of all labelled videos are packed once into a
-memory-mapped file, named by what is in it: beside the store, or, where that is no folder, in the
-user's cache.
+The training loop does not read the feature store in every epoch. The segment means of all labelled
+videos are written once to a memory-mapped `.npy` file whose name is a checksum of its content. The
+file lies beside the store, or in the user's cache if the store is no local folder.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from vad.store import FeatureStore
 
 from .streams import Names, read_each, shapes_of
 
-MOST_ROWS = 20_000  # that statistics are taken of
+MOST_ROWS = 20_000  # most rows [rows, dim] of features that a scaling is computed from, roughly
 
 
 def segment_mean(features: NDArray[np.floating], n_segments: int) -> NDArray[np.float32]:
-    """Means of `n_segments` stretches of nearly equal length; a stretch of none is one snippet.
+    """Return the means of `n_segments` stretches of snippets of nearly equal length.
 
-    features [snippets, ...] -> [n_segments, ...]. The rule of RTFM, MGFN, TEVAD, UR-DMU and others:
-    edges linspace(0, snippets, n_segments + 1) cut to whole numbers; where two edges coincide, the
-    segment is the snippet there.
+    features is [snippets, ...]; the result is [n_segments, ...]. As in RTFM, MGFN, TEVAD and
+    UR-DMU, the borders are linspace(0, snippets, n_segments + 1), rounded down. If two borders are
+    equal, the segment between them would be empty; its value is then the snippet at that index.
     """
     edges = np.linspace(0, len(features), n_segments + 1).astype(np.int64)
-    # reduceat gives the single row where an edge equals the next one: the rule itself
+    # If two edges are equal, reduceat returns the single row at that index, as the docstring asks.
     sums = np.add.reduceat(features.astype(np.float32), edges[:-1], axis=0)
     counts = np.maximum(np.diff(edges), 1).reshape(-1, *[1] * (features.ndim - 1))
     return np.asarray(sums / counts, np.float32)
@@ -46,16 +46,17 @@ def segment_mean(features: NDArray[np.floating], n_segments: int) -> NDArray[np.
 class Bags:
     """Videos as bags of segments, with their labels."""
 
-    streams: Mapping[str, NDArray[np.float32]]  # [videos, crops, segments, dim] by kind, on disk
-    lengths: NDArray[np.int64]  # [videos], segments before the padding
-    labels: NDArray[np.float32]  # [videos], 1 abnormal
+    # [videos, crops, segments, dim] by kind ("visual", "text"), memory-mapped
+    streams: Mapping[str, NDArray[np.float32]]
+    lengths: NDArray[np.int64]  # [videos], number of segments without padding
+    labels: NDArray[np.float32]  # [videos], 1 for abnormal videos
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def widths(self) -> dict[str, int]:
-        """Feature width of every stream."""
+        """Return the feature width of every stream, by kind ("visual", "text")."""
         return {kind: stream.shape[-1] for kind, stream in self.streams.items()}
 
     def take(
@@ -65,9 +66,11 @@ class Bags:
         n_crops: int | None = None,
         random: np.random.Generator | None = None,
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Some of the bags on a device: streams [videos, crops, segments, dim], lengths, labels.
+        """Load the bags at `index` to a device, and return streams by kind, lengths and labels.
 
-        With `n_crops`, only so many of the crops, drawn by `random`, the same for all the videos.
+        A stream is [videos, crops, segments, dim], cut to the longest of the chosen bags; lengths
+        and labels are [videos]. If `n_crops` and `random` are given, only `n_crops` crops are
+        returned; they are drawn once and are the same for all the videos.
         """
         longest = int(self.lengths[index].max())
         streams = {}
@@ -81,9 +84,10 @@ class Bags:
         return streams, lengths.to(device), labels.to(device)
 
     def rows(self, kind: str) -> NDArray[np.float32]:
-        """Segments of all videos and crops of one stream, [rows, dim], without the padding.
+        """Return the segments of all videos and crops of one stream, [rows, dim], without padding.
 
-        Of large sets it is every n-th, so that statistics of them fit in memory.
+        Of a large training set only every n-th segment is returned, about `MOST_ROWS` in all, so
+        that statistics of them fit in memory.
         """
         stream = self.streams[kind]
         _, crops, _, dim = stream.shape
@@ -92,7 +96,7 @@ class Bags:
         return np.concatenate([bag[:, :length].reshape(-1, dim)[::step] for bag, length in bags])
 
     def split(self, n: int) -> tuple[Bags, Bags | None]:
-        """The first `n` bags, and the others if there are any."""
+        """Return the first `n` bags, and the remaining ones, or None if none remain."""
         first, rest = (
             Bags(
                 {kind: stream[part] for kind, stream in self.streams.items()},
@@ -113,11 +117,14 @@ def load_bags(
     stretch: bool,
     quiet: bool,
 ) -> Bags:
-    """The bags of labelled videos, in their order, packed now or before.
+    """Return the bags of labelled videos, in the order of `labels`.
 
-    A video of fewer snippets than segments keeps its snippets and is padded, or, with `stretch`,
-    has them repeated as published training does. Raises UsageError, naming a video, where the
-    streams of a video differ in snippets, or a stream has another shape than in the first video.
+    The bags are packed into a file first, unless an earlier call has packed the same ones. A video
+    with fewer snippets than segments keeps its snippets and is padded; with `stretch` its snippets
+    are repeated instead, as the published training scripts do. Raises UsageError, with the name of
+    the video, if the streams of a video have different numbers of snippets, or if a stream has
+    other crops or another width than in the first video. Raises UsageError as well if the store
+    changes meanwhile.
     """
     videos = [label.video for label in labels]
     shapes = _same_shapes(store, names, videos)
@@ -146,7 +153,9 @@ def load_bags(
 def _key(
     store: FeatureStore, name: str, videos: Sequence[str], n_segments: int, *, stretch: bool
 ) -> str:
-    """What packed bags depend on: the checksums of the arrays, and how they are pooled."""
+    """Return a checksum of what the packed bags depend on: the stored arrays and the way of
+    pooling.
+    """
     key = hashlib.sha256(f"checked {name} {n_segments} {stretch}".encode())
     checksums = store.each(lambda video: store.info(video, name).sha256, videos)
     for video, sha256 in zip(videos, checksums, strict=True):
@@ -155,7 +164,7 @@ def _key(
 
 
 def _is_packed(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether there are bags of that shape, and they are those that were packed."""
+    """Return True if `path` holds bags of this shape and matches the checksum noted for it."""
     if not matches_checksum(path):
         return False
     try:
@@ -184,7 +193,7 @@ def _same_shapes(
 def bags_in_memory(
     store: FeatureStore, names: Names, labels: Sequence[Label], n_segments: int, *, stretch: bool
 ) -> Bags:
-    """The same for a few videos, without a packed file."""
+    """Return the same bags as `load_bags`, held in memory; for a few videos at a time."""
     shapes = _same_shapes(store, names, [label.video for label in labels])
     lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
@@ -199,7 +208,7 @@ def bags_in_memory(
 def _lengths(
     shapes: Sequence[Mapping[str, tuple[int, int, int]]], n_segments: int, *, stretch: bool
 ) -> NDArray[np.int64]:
-    """Segments of every video before its padding."""
+    """Return the number of segments of every video without padding, [videos]."""
     snippets = np.array([next(iter(shape.values()))[0] for shape in shapes], np.int64)
     return np.full_like(snippets, n_segments) if stretch else np.minimum(snippets, n_segments)
 
@@ -213,7 +222,9 @@ def _fill(
     *,
     stretch: bool,
 ) -> None:
-    """Fill the bags of one stream, [videos, crops, segments, dim], which are 0 before."""
+    """Write the bags of one stream into `packed`, [videos, crops, segments, dim], which holds
+    zeros.
+    """
     n_segments = packed.shape[2]
     every = read_each(store, names, [label.video for label in labels])
     for row, streams in enumerate(every):

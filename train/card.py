@@ -1,8 +1,9 @@
-"""The card of a run: what `card.json` says, read once and checked once. No torch here.
+"""The card of a run: `card.json`, which tells what the run is and how it was trained.
 
-Schema `vad.run/2`: the members of the run, each a detector with the features that it reads, its
-settings and its weight in the score; how it was trained, on which videos, what chose its epoch and
-threshold. Cards of schema `vad.run/1` (vad 0.1.0) are read as cards of one member.
+Schema `vad.run/2` has the members of the run. A member is one detector with the features that it
+reads, its settings and its weight in the score. The card also has the settings of the training, its
+videos, and which videos the epoch and the threshold were chosen on. Cards of schema `vad.run/1`
+(vad 0.1.0) are read as cards with one member. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
 CARD = "card.json"
 
 Kind = Literal["visual", "text"]
-Provenance = Mapping[str, object]  # of an array, as the store keeps it
-Videos = Mapping[str, tuple[Label, ...]]  # of each split: train, validation, test
+Provenance = Mapping[str, object]  # how an array was extracted, as the store records it
+Videos = Mapping[str, tuple[Label, ...]]  # labelled videos by split: train, validation, test
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Stored features that a member reads."""
+    """A stored feature array that a member reads."""
 
-    name: str  # of the array in a store: "visual/i3d"
-    dim: int  # values of a snippet
-    crops: int | None = None  # of the training features; None: not known, or text
-    provenance: Provenance | None = None  # None: not known, as for most imported weights
+    name: str  # name of the array in a store: "visual/i3d"
+    dim: int  # feature values per snippet
+    crops: int | None = None  # crops of the training features; None if not known, or for text
+    provenance: Provenance | None = None  # None if not known, as for most imported weights
 
     def __post_init__(self) -> None:
         kind, _, rest = self.name.partition("/")
@@ -50,7 +51,7 @@ class Stream:
 
     @property
     def kind(self) -> Kind:
-        """ "visual" or "text"."""
+        """Return "visual" or "text"."""
         return "visual" if self.name.startswith("visual/") else "text"
 
 
@@ -59,13 +60,13 @@ class Member:
     """One detector of a run. Its weights are in `members/N/`."""
 
     detector: str
-    settings: Mapping[str, object]  # of the detector
-    visual_dim: int  # width that the detector is made for, after scaling
+    settings: Mapping[str, object]  # hyper-parameters of the detector
+    visual_dim: int  # width of the visual input of the detector, after scaling
     text_dim: int | None
     streams: tuple[Stream, ...]
-    smoothing: int = 0  # see `run.smooth`
+    smoothing: int = 0  # reach in snippets, see `run.smooth`
     smoothing_rule: SmoothingRule = "centred"
-    weight: float = 1.0  # in the score of the run
+    weight: float = 1.0  # weight in the weighted mean that is the score of the run
 
     def __post_init__(self) -> None:
         try:
@@ -88,19 +89,19 @@ class Member:
 
     @property
     def names(self) -> dict[str, str]:
-        """The arrays of a store that it reads, by kind: {"visual": "visual/i3d"}."""
+        """Return the store arrays that the member reads, by kind: {"visual": "visual/i3d"}."""
         return {stream.kind: stream.name for stream in self.streams}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What chose the epoch and the threshold."""
+    """How the epoch and the threshold were chosen."""
 
-    on: str  # "validation" or "test"; in other words where neither chose
+    on: str  # "validation" or "test"; a phrase if no videos were used, as for imported weights
     epoch: int | None = None
-    figures: Mapping[str, float] = field(default_factory=dict)  # of that epoch
-    videos: Mapping[str, int] = field(default_factory=dict)  # how many of either label
-    doubt: str = ""  # why the choice is little better than chance
+    figures: Mapping[str, float] = field(default_factory=dict)  # metrics of the chosen epoch
+    videos: Mapping[str, int] = field(default_factory=dict)  # number of videos used, by label
+    doubt: str = ""  # warning that the choice is little better than chance; empty if there is none
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,16 @@ class Imported:
 
 @dataclass(frozen=True)
 class Card:
-    """All that a run knows of itself."""
+    """The content of `card.json`: a run's members, threshold, training settings and videos."""
 
     members: tuple[Member, ...]
     selection: Selection
-    threshold: float  # score from which a frame is flagged, 0 to 1
-    training: TrainSettings | None  # None: imported weights
+    threshold: float  # a frame is flagged if its score reaches this value, 0 to 1
+    training: TrainSettings | None  # None for imported weights
     videos: Videos
-    store: str | None = None  # a hint: where the features were, seen from the project folder
-    labels: str | None = None  # file that the videos were labelled in
+    # store of the training features, relative to the project folder if it lies there
+    store: str | None = None
+    labels: str | None = None  # file with the labels of the videos
     imported: Imported | None = None
     n_parameters: int = 0
     created: str = ""
@@ -149,16 +151,16 @@ class Card:
 
     @property
     def detector(self) -> str:
-        """The names of its detectors, in words."""
+        """Return the names of the detectors, joined by "and"."""
         return " and ".join(dict.fromkeys(member.detector for member in self.members))
 
     @property
     def streams(self) -> dict[Kind, Stream]:
-        """The features that its members read, by kind."""
+        """Return the features that the members read, by kind."""
         return {stream.kind: stream for member in self.members for stream in member.streams}
 
     def to_dict(self) -> dict[str, object]:
-        """The JSON object of `card.json`."""
+        """Return the JSON object that is written to `card.json`."""
         videos = {
             part: [{"video": x.video, "label": x.label, "category": x.category} for x in labels]
             for part, labels in self.videos.items()
@@ -166,18 +168,18 @@ class Card:
         return {"schema": SCHEMA, **asdict(self), "videos": videos}
 
     def write(self, path: Path) -> None:
-        """Write the card as a JSON file, whole or not at all."""
+        """Write the card as a JSON file; if this fails, the file is left as it was."""
         write_json(path, self.to_dict())
 
 
 def differing_fields(one: object, other: object, but: Sequence[str] = ()) -> list[str]:
-    """The fields in which two dataclasses of one type differ, apart from some."""
+    """Return the names of the fields, except `but`, in which two dataclasses of one type differ."""
     names = [f.name for f in fields(other) if f.name not in but]  # type: ignore[arg-type]  # of one
     return [name for name in names if getattr(one, name, None) != getattr(other, name)]
 
 
 def now() -> str:
-    """The time, as a card writes it."""
+    """Return the current time in UTC as an ISO 8601 string, as cards record it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -187,7 +189,10 @@ def _at_least(least: int, name: str, value: int | None) -> None:
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a run; UsageError, naming the field, if there is none or it is damaged."""
+    """Read the card of a run folder.
+
+    Raises UsageError if there is none, or if it is damaged; the message names the field.
+    """
     if not (folder / CARD).is_file():
         raise UsageError(
             f"{folder} is no run: it has no {CARD}", hint="name a folder that vad train wrote"
@@ -196,7 +201,7 @@ def read_card(folder: Path) -> Card:
 
 
 def read_card_file(path: Path) -> Card:
-    """A card from its file; UsageError as for `read_card`."""
+    """Read a card from its file. Raises UsageError like `read_card`."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -251,7 +256,7 @@ class _Features1:
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """The features that the one member reads."""
+        """Return the features that the only member reads."""
         visual = (self.visual, self.dim, self.crops, self.provenance)
         text = (self.text, self.text_dim, None, self.text_provenance)
         return tuple(
@@ -289,10 +294,13 @@ class _Card1:
 
 
 def _of_schema_1(document: Mapping[str, object]) -> Card:
-    """A card of one member; ValueError names the field that is wrong."""
+    """Convert a document of schema `vad.run/1` to a card with one member.
+
+    Raises ValueError with the name of the field if a field is wrong.
+    """
     old = parse(_Card1, document)
     settings = dict(old.detector.settings)
-    if old.detector.name == "s3r":  # its classifier had this width for features of any width
+    if old.detector.name == "s3r":  # in vad 0.1.0 this width did not depend on the features
         settings.setdefault("hidden", 512)
     member = Member(
         old.detector.name,

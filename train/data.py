@@ -1,6 +1,6 @@
-"""The data of a training: store, labels and settings to bags and their scaling, and the detector.
+"""Load what a training needs: store and labels to bags, their scaling, and a new detector.
 
-`vad train` loads it once, `vad tune` once per validation split.
+`vad train` loads the data once, `vad tune` once per validation split.
 """
 
 from __future__ import annotations
@@ -27,31 +27,38 @@ from .split import Split, split_videos
 from .streams import KINDS, Inputs, Scaling, choose_streams, stored_streams
 from .weights import read_scalings, read_weights, recognised
 
-COMPONENTS_A_VIDEO = 2  # of the features, as many as a training video can be asked to tell apart
+# principal components per training video, unless the setting `components` is given
+COMPONENTS_A_VIDEO = 2
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The videos of a training, as bags, and how their features are scaled."""
+    """The bags of the training and selection videos, and how their features are scaled."""
 
     store: FeatureStore
-    names: Mapping[str, str]  # the arrays that are read, by kind
+    names: Mapping[str, str]  # the arrays to read, by kind
     split: Split
     train: Bags
-    selection: Bags | None  # of the videos that choose the epoch and the threshold
+    # bags of the videos that epoch and threshold are chosen on; None if there are none
+    selection: Bags | None
     inputs: Inputs
 
     @property
     def dims(self) -> tuple[int, int | None]:
-        """Widths that a detector is made for, visual and text."""
+        """Return the visual and the text width of the detector's input; the latter may be None."""
         return self.inputs.dims(self.train.widths)
 
     def streams(self) -> tuple[Stream, ...]:
-        """What the card says of the features: which arrays, how wide, and what made them."""
+        """Return the entries of the card that describe the features: name, width, crops and
+        provenance.
+        """
         return stored_streams(self.store, self.names, self.split.train[0].video)
 
     def detector(self, settings: TrainSettings, own: Mapping[str, Any]) -> Detector:
-        """A detector at its start: drawn by the seed, or with the weights that settings name."""
+        """Return a new detector with seeded random weights, or those that the settings name.
+
+        Raises UsageError if the file `settings.weights` was trained on features of another width.
+        """
         arrays = self._arrays(settings, own)
         visual_dim, text_dim = self.dims
         torch.manual_seed(settings.seed)
@@ -77,7 +84,10 @@ class TrainingData:
     def _arrays(
         self, settings: TrainSettings, own: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float32]]:
-        """What a detector gets besides features: S3R a dictionary of normal training videos."""
+        """Return the arrays that a detector needs beside features: for S3R a dictionary, else none.
+
+        The dictionary is learnt from the normal training videos.
+        """
         if "dictionary" not in find_row(settings.detector).arrays:
             return {}
         from .detectors.s3r import make_dictionary
@@ -98,7 +108,10 @@ def load_training_data(
     *,
     quiet: bool,
 ) -> TrainingData:
-    """The data of a training. UsageError where store, labels and settings do not fit."""
+    """Load the bags, the split and the feature scaling of a training.
+
+    Raises UsageError if store, labels and settings do not fit together.
+    """
     store = FeatureStore.open(store_path)
     given = {"visual": settings.visual, "text": settings.text}
     names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))

@@ -1,4 +1,4 @@
-"""The training loop: epochs over bags, the best epoch by validation, resumable at every epoch."""
+"""The training loop: epochs over bags, choice of the best epoch, and resuming after any epoch."""
 
 from __future__ import annotations
 
@@ -28,35 +28,38 @@ from .run import Run, save_tensors, with_prefix
 from .settings import TrainSettings
 from .streams import Inputs
 
-WARMUP = 0.5  # share of the epochs before a network is ripe to be chosen
-SAVE_EVERY_S = 60.0  # how much work a killed run loses
+WARMUP = 0.5  # share of the epochs, from the first on, that cannot be chosen as the best
+# seconds between two saves of the state: a killed training loses about this much work
+SAVE_EVERY_S = 60.0
 
 
 class Diverged(UsageError):
-    """The weights of a detector have become no numbers."""
+    """The scores of a detector have become NaN or infinite during training."""
 
 
 @dataclass
 class Fit:
-    """A training under way. `state.safetensors` holds all of it, so that a run can go on."""
+    """The state of a training. It is saved whole in `state.safetensors`, so a training can be
+    resumed.
+    """
 
     detector: Detector
     optimizer: torch.optim.Adam
-    epoch: int = 0  # epochs done
+    epoch: int = 0  # number of finished epochs
     best_epoch: int = 0
-    best: float = -math.inf  # higher is better
+    best: float = -math.inf  # quality of the best epoch; higher is better
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, detector: Detector, settings: TrainSettings) -> Fit:
-        """The state before the first epoch."""
+        """Return the state before the first epoch."""
         adam = torch.optim.Adam(
             detector.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
         return cls(detector, adam)
 
     def save(self, path: Path) -> None:
-        """Write the state."""
+        """Write the state to a safetensors file."""
         tensors = {f"detector.{n}": t for n, t in self.detector.state_dict().items()}
         tensors |= {f"best.{n}": t for n, t in self.best_weights.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
@@ -66,7 +69,7 @@ class Fit:
         save_tensors(path, tensors)
 
     def load(self, path: Path) -> None:
-        """Go on from a state; UsageError if it is of another detector."""
+        """Restore the state from a file. Raises UsageError if the file is of another detector."""
         tensors = read_safetensors(path)
         try:
             self.detector.load_state_dict(with_prefix(tensors, "detector."))
@@ -96,7 +99,10 @@ def fit(
     state_path: Path,
     progress: Meter,
 ) -> None:
-    """Train for the epochs that `state` has not seen; see `fit_epoch`."""
+    """Train until `settings.epochs` epochs are finished, counting those in `state`.
+
+    Every epoch is added to `history`. The state is saved about once a minute, and on Ctrl-C.
+    """
     saved = time.monotonic()
     try:
         while state.epoch < settings.epochs:
@@ -115,12 +121,12 @@ def fit(
 def fit_epoch(
     state: Fit, train: Bags, validation: Bags | None, inputs: Inputs, settings: TrainSettings
 ) -> dict[str, float]:
-    """Train for one more epoch, keep the weights if it is the best, and return its figures.
+    """Train for one epoch, keep the weights if it is the best so far, and return its metrics.
 
-    Randomness is seeded epoch by epoch, so a resumed training equals one that was never stopped.
-    The best ranks the validation videos best; of equals it is the latest. The first half does not
-    count: a handful of videos may be ranked well by a network that has learnt nothing yet. Without
-    validation videos the last epoch is the best.
+    Each epoch has its own random seed, so a resumed training equals an uninterrupted one. The best
+    epoch has the highest video AUC on the validation videos; of equal ones the latest is kept. The
+    first half of the epochs is never chosen: on a few videos an untrained network can have a high
+    AUC by chance. Without validation videos the last epoch is the best.
     """
     device = next(state.detector.parameters()).device
     row = _train_epoch(state, train, inputs, settings, device)
@@ -137,7 +143,9 @@ def fit_epoch(
 def _train_epoch(
     state: Fit, train: Bags, inputs: Inputs, settings: TrainSettings, device: torch.device
 ) -> dict[str, float]:
-    """One pass over the larger class; the mean of every loss term."""
+    """Train for one pass over the larger class, and return the mean of every loss term over its
+    batches.
+    """
     torch.manual_seed(settings.seed * 1_000_003 + state.epoch)
     random = np.random.default_rng((settings.seed, state.epoch))
     state.detector.train()
@@ -162,12 +170,11 @@ def _train_epoch(
 def balanced_batches(
     labels: NDArray[np.float32], batch: int, random: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Batches with as many normal as abnormal videos, the normal ones first.
+    """Yield index arrays of batches with as many normal as abnormal videos, the normal ones first.
 
-    Every video of the larger class comes once; the smaller class is dealt again and again, each
-    time in a new order.
-
-    labels [videos] of 0 and 1 -> indices [up to 2 batch] of videos.
+    labels [videos] are 0 or 1; an index array has 2 * `batch` entries, or fewer if a class is
+    small. Every video of the larger class comes once per epoch, or a few of them twice in the last
+    batch. Those of the smaller class are repeated, each time in a new random order.
     """
     classes = [np.flatnonzero(labels == value) for value in (0, 1)]
     size = min(batch, *map(len, classes))
@@ -181,8 +188,10 @@ def balanced_batches(
 
 
 def mixed(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """An order of videos in which every stretch has as much of either class as the whole: losses
-    compare the classes, and labels [videos] are often sorted."""
+    """Return an order of videos in which every stretch has about the same share of abnormal videos.
+
+    Loss terms compare the classes within a batch, and labels [videos] are often sorted by class.
+    """
     place = np.zeros(len(labels))
     for value in (0, 1):
         members = np.flatnonzero(labels == value)
@@ -198,7 +207,10 @@ def validate(
     settings: TrainSettings,
     device: torch.device,
 ) -> dict[str, float]:
-    """Loss and video-level AUC (a video's score is its highest) over validation bags."""
+    """Return loss and video-level AUC over validation bags, or an empty dict if `bags` is None.
+
+    The score of a video is the highest score of its segments.
+    """
     if bags is None:
         return {}
     detector.eval()
@@ -219,10 +231,10 @@ def validate(
 
 @torch.inference_mode()
 def heldout_loss(run: Run, store: FeatureStore, labels: Sequence[Label]) -> float | None:
-    """Mean loss over videos in the paper's form, as training tells it of validation videos.
+    """Return the mean loss over videos, in the paper's form, computed as for validation videos.
 
-    One batch of bags is in memory at a time. None for imported weights, whose training is not
-    known, for a run of several members, and where the loss is no finite number.
+    One batch of bags is in memory at a time. Returns None for imported weights, whose training
+    settings are not known, for a run of several members, and if the loss is not finite.
     """
     settings = run.card.training
     if settings is None or len(run.members) > 1:

@@ -1,4 +1,4 @@
-"""The course of a training: `history.csv` and TensorBoard, an entry an epoch."""
+"""The metrics of every epoch of a training, in `history.csv` and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from vad.files import write_text
 
 
 class History:
-    """Named figures an epoch. A resumed run goes on after the epoch it resumes from."""
+    """A log of named metrics, one row per epoch.
+
+    If a training is resumed after epoch `after_epoch`, later rows in the file are dropped.
+    """
 
     def __init__(self, folder: Path, after_epoch: int) -> None:
         self.path = folder / "history.csv"
         self.rows = [r for r in read_history(self.path) if r["epoch"] <= after_epoch]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tensorboard warns of itself
+            # importing tensorboard raises warnings about its own code
+            warnings.simplefilter("ignore")
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=after_epoch + 1)
@@ -35,7 +39,7 @@ class History:
         self._board.close()
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Note an epoch; `row` has `epoch` and any figures."""
+        """Append the row of one epoch to both logs; `row` has the key "epoch" and any metrics."""
         self.rows.append(dict(row))
         columns = list(dict.fromkeys(name for r in self.rows for name in r))
         lines = [",".join(columns)]
@@ -47,7 +51,7 @@ class History:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a `history.csv`, none if it is not there."""
+    """Return the rows of a `history.csv`, or an empty list if the file does not exist."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,7 +1,8 @@
 """Loss terms of weakly supervised detection, each a pure function of tensors.
 
-Scores are `[videos, snippets]` in [0, 1]; `lengths [videos]` says how many are true. Terms in the
-sound form are means over videos, so that their weight does not change with the batch size.
+Scores are `[videos, snippets]` in [0, 1]; `lengths [videos]` are the numbers of snippets without
+padding. Terms of the form "paper" are means over videos, so that their weight does not depend on
+the batch size.
 """
 
 from __future__ import annotations
@@ -18,21 +19,24 @@ Terms = dict[str, Tensor]
 
 
 def weighted(terms: Mapping[str, Tensor | None], weights: Mapping[str, float]) -> Terms:
-    """The terms that exist, and "total": their sum, each times its weight (1 if none is given)."""
+    """Return the terms that are not None, and "total", their weighted sum.
+
+    A term without an entry in `weights` has weight 1.
+    """
     there = {name: term for name, term in terms.items() if term is not None}
     total = torch.stack([weights.get(name, 1.0) * term for name, term in there.items()]).sum()
     return {**there, "total": total}
 
 
 def video_bce(video_scores: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of video scores [videos] against labels [videos], mean."""
+    """Return the mean binary cross-entropy of video scores [videos] against labels [videos]."""
     return binary_cross_entropy(video_scores, labels)
 
 
 def pairs_hinge(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor | None:
-    """`max(0, margin - (abnormal - normal))`, mean over all pairs of the two classes.
+    """Return `max(0, margin - (abnormal - normal))`, mean over all pairs of the two classes.
 
-    abnormal [n], normal [m]; None where a class is missing.
+    abnormal is [n], normal [m]. Returns None if one of them is empty.
     """
     if not (len(abnormal) and len(normal)):
         return None
@@ -40,15 +44,18 @@ def pairs_hinge(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor | Non
 
 
 def class_magnitude(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor:
-    """`max(0, margin - f)` of abnormal and `f` of normal videos, mean over all: f [n] and [m].
+    """Return the mean over all videos of `max(0, margin - f)` if abnormal and of `f` if normal.
 
-    TEVAD's text has `margin - f`; there is nothing to gain beyond the margin.
+    abnormal [n] and normal [m] are the magnitudes f. TEVAD's paper has `margin - f` without the
+    maximum; here a magnitude beyond the margin lowers the loss no further.
     """
     return torch.cat([relu(margin - abnormal), normal]).mean()
 
 
 def smoothness_sums(scores: Tensor, lengths: Tensor) -> Tensor:
-    """Squared steps from snippet to snippet, summed within each video: [videos]."""
+    """Return the squared score differences between neighbouring snippets, summed per video:
+    [videos].
+    """
     steps = (scores[:, 1:] - scores[:, :-1]).square()
     return (steps * valid_snippets(lengths, scores.shape[1])[:, 1:]).sum(1)
 
@@ -56,12 +63,12 @@ def smoothness_sums(scores: Tensor, lengths: Tensor) -> Tensor:
 def abnormal_regularity(
     scores: Tensor, lengths: Tensor, labels: Tensor
 ) -> dict[str, Tensor | None]:
-    """Smoothness and sparsity of the abnormal videos: an anomaly lasts, and it is short.
+    """Return smoothness and sparsity of the abnormal videos: an anomaly is continuous and short.
 
-    "smoothness" are squared steps and "sparsity" scores, each summed within a video, mean over
-    the abnormal videos; None without any.
-
-    scores [videos, snippets], lengths [videos], labels [videos].
+    "smoothness" is the sum of squared differences between neighbouring snippets, "sparsity" the sum
+    of the scores. Both are summed within a video and averaged over the abnormal videos. They are
+    None if the batch has no abnormal video. scores is [videos, snippets], lengths and labels are
+    [videos].
     """
     abnormal = labels > 0.5
     if not bool(abnormal.any()):
@@ -75,25 +82,26 @@ def abnormal_regularity(
 
 
 def flattened_regularity(scores: Tensor, labels: Tensor) -> Terms:
-    """As released with RTFM: the abnormal videos laid end to end. "smoothness" are squared steps,
-    those from one video to the next included; "sparsity" is the L2 norm of all scores together.
+    """Return smoothness and sparsity of the abnormal videos, as in RTFM's released code.
 
-    scores [videos, snippets], labels [videos].
+    The scores of the abnormal videos are concatenated. "smoothness" sums the squared differences,
+    including those between the last snippet of a video and the first of the next; "sparsity" is the
+    L2 norm of all these scores. scores is [videos, snippets], labels [videos].
     """
     scores = scores[labels > 0.5].flatten()
     return {"smoothness": scores.diff().square().sum(), "sparsity": vector_norm(scores)}
 
 
 def group_mean(values: Tensor) -> Tensor | None:
-    """Mean of values [n]; None without any."""
+    """Return the mean of values [n], or None if there are none."""
     return values.mean() if len(values) else None
 
 
 def focal(video_scores: Tensor, labels: Tensor) -> Tensor:
-    """Focal loss, gamma 2: `alpha (1 - p)² BCE`, mean; alpha is 0.25 for abnormal videos and 0.75
-    for normal ones (Lin et al., ICCV 2017).
+    """Return the mean focal loss with gamma 2, `alpha (1 - p)² BCE` (Lin et al., ICCV 2017).
 
-    video_scores [videos] in [0, 1], labels [videos].
+    alpha is 0.25 for abnormal videos and 0.75 for normal ones. video_scores [videos] are in [0, 1];
+    labels are [videos].
     """
     p_abnormal = video_scores.clamp(1e-7, 1 - 1e-7)
     p = torch.where(labels > 0.5, p_abnormal, 1 - p_abnormal)
@@ -102,9 +110,10 @@ def focal(video_scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def magnitude_squared(abnormal: Tensor, normal: Tensor, margin: float) -> Tensor:
-    """As released with RTFM: `(|margin - |a|| + |n|)²`, entry by entry, mean.
+    """Return the mean of `(|margin - |a|| + |n|)²` over videos and crops, as in RTFM's code.
 
-    abnormal, normal [videos, crops, dim]: the means of the selected features. The norm is of the
-    mean, not the mean of the norms, and a video is paired with the one at its place.
+    abnormal and normal are [videos, crops, dim]: the mean feature vectors a and n of the selected
+    snippets, whose norms are taken afterwards. Abnormal and normal videos are paired by position,
+    so both classes need the same number.
     """
     return ((margin - vector_norm(abnormal)).abs() + vector_norm(normal)).square().mean()

@@ -1,11 +1,13 @@
-"""Presets, and the settings that a training starts from where they are not given.
+"""Presets, and how the settings of a training are filled in if the user does not give them.
 
-A preset has a name: how a detector was trained on a data set, by its authors or in a comparison.
+A preset is the set of settings that a detector was trained with on a data set, by its authors or in
+a published comparison. It is chosen by name:
 
     vad train --preset rtfm-ucf-crime
 
-A preset, a table of `presets.toml`, gives both the settings of the training and the detector's own;
-settings given beside it override it. No torch here: the command line lists the table.
+A preset is one table of `presets.toml`. It has settings of the training and of the detector;
+settings that the user gives override it. This module does not import torch, because the command
+line lists the presets.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Preset:
     detector: str
     settings: Mapping[str, object]
     source: str
-    differs: str = ""  # what of that training is not done
+    differs: str = ""  # what of the published training is not reproduced
 
 
 def _read() -> dict[str, Preset]:
@@ -48,16 +50,17 @@ PRESETS = _read()
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a name. Raises UsageError, naming the nearest, for an unknown one."""
+    """Return the preset of a name. Raises UsageError, with the nearest name, if there is none."""
     return find_by_name("preset", name, PRESETS)
 
 
 def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
-    """Settings of the training, and those of the detector, from names of both kinds.
+    """Split given settings into those of the training and those of the detector, and fill both up.
 
-    What is not given is, in this order: as the preset says; as the weights to start from were made;
-    as the detector's table row suggests for small data sets, unless there is a preset, weights or
-    the published form of the loss; the default. Raises UsageError for settings that are none.
+    A setting that is not given is taken from the first source that has it: the preset; the weights
+    to start from; the values that the detector's table row suggests for small data sets (only
+    without preset and weights, and not for the published form of the loss); the default. Raises
+    UsageError if a name is no setting.
     """
     name, start = _start(given)
     row, known = find_row(name), options(TrainSettings)
@@ -75,7 +78,7 @@ def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, A
 
 
 def _start(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The detector, and the settings that it starts from."""
+    """Return the name of the detector, and its settings before those of the user are applied."""
     name, start = given.get("detector"), dict[str, Any]()
     if given.get("preset"):
         preset = find_preset(given["preset"])

@@ -1,12 +1,12 @@
-"""A run folder: what `vad train` writes and everything later reads.
+"""A run folder: `vad train` writes it, and scoring, evaluation and export read it.
 
     runs/rtfm/
       card.json                        what the run is and how it was made: see `card.py`
       members/0/detector.safetensors   weights of the chosen epoch, and the scaling of its input
-      history.csv, tensorboard/        the curves of the training, one row per epoch
+      history.csv, tensorboard/        metrics of the training, one row per epoch
 
-Nothing is pickled: safetensors holds tensors, the card is JSON. Runs of vad 0.1.0 have their one
-`detector.safetensors` beside the card.
+There are no pickle files: weights are in safetensors, the card is JSON. Runs of vad 0.1.0 have a
+single `detector.safetensors` beside the card.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
 WEIGHTS = "detector.safetensors"
-PREFIXES = {"visual": "scaling.", "text": "text_scaling."}  # of the tensors of a stream's scaling
-LONG_SNIPPETS = 1024  # longer videos are scored a crop at a time: attention grows with the square
+# prefixes of the tensor names of a feature scaling, by kind
+PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
+# longer videos are scored crop by crop: attention needs memory by the square of length
+LONG_SNIPPETS = 1024
 
-Arrays = Mapping[str, NDArray[Any]]  # streams [snippets, crops, dim] of one video, by kind
+Arrays = Mapping[str, NDArray[Any]]  # features [snippets, crops, dim] of one video, by kind
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,16 @@ class TrainedMember:
 
     @classmethod
     def load(cls, card: Member, weights: Path, where: str, device: torch.device) -> TrainedMember:
-        """A member with its weights; UsageError, naming `where` in the card, if they differ."""
+        """Load a member of a run with its weights from a safetensors file.
+
+        Raises UsageError if the weights do not fit the card; `where` is the place in the card that
+        the message names.
+        """
         tensors = read_safetensors(weights)
         own = with_prefix(tensors, "detector.")
         try:
-            with torch.device("meta"):  # sizes that the card makes up take no memory
+            # on "meta" no memory is allocated, however large the sizes in a damaged card
+            with torch.device("meta"):
                 expected = _create(card).state_dict()
             if misfit := _misfit(expected, own):
                 raise RuntimeError(misfit)
@@ -86,7 +93,7 @@ class TrainedMember:
         return cls(card, detector.eval().to(device), inputs.to(device))
 
     def tensors(self) -> dict[str, Tensor]:
-        """What its weights file holds."""
+        """Return the tensors of the member's weights file, by name."""
         tensors = {f"detector.{n}": t for n, t in self.detector.state_dict().items()}
         for kind, scaling in self.inputs.scalings.items():
             tensors |= {f"{PREFIXES[kind]}{n}": t for n, t in scaling.tensors().items()}
@@ -94,7 +101,9 @@ class TrainedMember:
 
     @torch.inference_mode()
     def score(self, streams: Arrays) -> NDArray[np.float32]:
-        """Snippet scores [snippets] in [0, 1] of one video from all streams that it reads."""
+        """Return the scores [snippets] in [0, 1] of one video, from the streams that the member
+        reads.
+        """
         features, sentences = self.inputs.of_arrays(
             {stream.kind: streams[stream.kind] for stream in self.card.streams}
         )
@@ -113,8 +122,10 @@ def _create(card: Member) -> Detector:
 
 
 def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """In words, the first tensor that is missing, left over or of another shape; arrays that a
-    detector keeps beside its weights may have any number of rows."""
+    """Describe the first tensor that is missing or has another shape; "" if all fit.
+
+    Arrays that a detector stores beside its weights may have any number of rows.
+    """
     for name, tensor in expected.items():
         if name not in found:
             return f"it has no {name}"
@@ -124,14 +135,18 @@ def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
 
 
 class Run:
-    """A trained run with its card, ready to score. Use `open`."""
+    """A trained run, that is one or more detectors with a card, ready to score. Load it with
+    `open`.
+    """
 
     def __init__(self, path: Path, card: Card, members: Sequence[TrainedMember]) -> None:
         self.path, self.card, self.members = path, card, tuple(members)
 
     @classmethod
     def open(cls, path: str | Path, device: str = "cpu") -> Run:
-        """Load a run folder; UsageError if it is none, or its weights do not fit its card."""
+        """Load a run folder. Raises UsageError if it is no run, or if its weights do not fit its
+        card.
+        """
         path = Path(path)
         card, chosen = read_card(path), choose_device(device)
         members = [
@@ -143,11 +158,12 @@ class Run:
         return cls(path, card, members)
 
     def save(self) -> None:
-        """Write weights and card; the card comes last, a folder with one is a finished run."""
+        """Write the weights, then the card: a folder with a card is a finished run."""
         for index, member in enumerate(self.members):
             save_tensors(member_folder(self.path, index) / WEIGHTS, member.tensors())
         self.card.write(self.path / CARD)
-        (self.path / WEIGHTS).unlink(missing_ok=True)  # of a run of vad 0.1.0 that is replaced
+        # left by a run of vad 0.1.0 in the same folder
+        (self.path / WEIGHTS).unlink(missing_ok=True)
 
     def __repr__(self) -> str:
         return "\n".join([f"Run {self.path}", *(f"  {n}: {v}" for n, v in self.facts().items())])
@@ -160,7 +176,9 @@ class Run:
         return f"<table><caption>Run {escape(str(self.path))}</caption>{rows}</table>"
 
     def facts(self) -> dict[str, str]:
-        """In words: what it is, what it reads, what chose its epoch and threshold."""
+        """Describe the run in words: detector, features, videos, chosen epoch, metrics and
+        threshold.
+        """
         card, counts = self.card, {part: len(v) for part, v in self.card.videos.items() if v}
         reads = (f"{s.name} ({s.dim} values a snippet)" for s in card.streams.values())
         figures = [
@@ -182,23 +200,23 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What results call it: the name of its folder."""
+        """Return the name of the run folder, by which results refer to the run."""
         return self.path.resolve().name
 
     @property
     def threshold(self) -> float:
-        """The score from which a frame is flagged, chosen on the validation videos."""
+        """Return the score from which on a frame is flagged, as chosen on the validation videos."""
         return self.card.threshold
 
     @property
     def names(self) -> dict[str, str]:
-        """The arrays of a store that it reads, by kind: {"visual": "visual/i3d"}."""
+        """Return the store arrays that the run reads, by kind: {"visual": "visual/i3d"}."""
         streams = self.card.streams
         return {kind: streams[kind].name for kind in KINDS if kind in streams}
 
     @property
     def only(self) -> TrainedMember:
-        """The member of a run of one; UsageError for a run of several."""
+        """Return the only member. Raises UsageError if the run has several."""
         if len(self.members) > 1:
             raise UsageError(
                 f"{self.path} has {len(self.members)} members, this takes a run of one"
@@ -206,10 +224,10 @@ class Run:
         return self.members[0]
 
     def find_store(self, given: str | Path | None = None) -> str | Path:
-        """The store that is given, or the one of the card if it lies in the run's project folder.
+        """Return `given`, or else the card's store, if it lies in the run's project folder.
 
-        A card may come from anyone and name any place, so nothing outside that folder is opened.
-        Raises UsageError where the store has to be named.
+        A card from someone else can name any path, so a store outside the project folder is not
+        opened. Raises UsageError if no store is given and the card names none that may be opened.
         """
         if given is not None:
             return given
@@ -227,11 +245,12 @@ class Run:
     def score(
         self, visual: NDArray[Any] | None = None, text: NDArray[Any] | None = None
     ) -> NDArray[np.float32]:
-        """Snippet scores of one video, from the streams that the run was trained on.
+        """Return the snippet scores of one video, from the features that the run was trained on.
 
-        visual [snippets, crops, dim] and text [snippets, dim] as stored -> [snippets] in [0, 1]:
-        the mean over crops and over the neighbours within the run's `smoothing`, and the weighted
-        mean over its members. Raises UsageError where a stream is missing or scores are not finite.
+        visual is [snippets, crops, dim] and text [snippets, dim], as stored; the result is
+        [snippets] in [0, 1]. A member's scores are averaged over crops and smoothed over time by
+        its `smoothing`; the result is the weighted mean over the members. Raises UsageError if a
+        stream is missing or a score is not finite.
         """
         text = text if text is None else text.reshape(len(text), 1, -1)
         given = {"visual": visual, "text": text}
@@ -250,18 +269,21 @@ class Run:
 
 
 def member_folder(run: Path, index: int) -> Path:
-    """Where the weights of a member are."""
+    """Return the folder with the weights of a member."""
     return run / "members" / str(index)
 
 
 def project_folder(run: Path) -> Path:
-    """The folder that a run belongs to: the one that holds `runs/`, else the one around the run."""
+    """Return the folder that a run belongs to: the parent of `runs/`, or else that of the run."""
     path = run.resolve()
     return next((above for above in path.parents if above.name == "runs"), path).parent
 
 
 def store_hint(run: Path, store: str) -> str:
-    """How the card of a run names a store: seen from the project folder, if it lies in that."""
+    """Return the store as a card records it: relative to the run's project folder if it lies there.
+
+    A URL is returned unchanged, any other path as an absolute one.
+    """
     if "://" in store:
         return store
     project, path = project_folder(run), Path(store).resolve()
@@ -269,7 +291,7 @@ def store_hint(run: Path, store: str) -> str:
 
 
 def weights_file(run: Path, index: int) -> Path:
-    """The weights file of a member; a run of vad 0.1.0 has its only one beside the card."""
+    """Return the path of a member's weights file; in runs of vad 0.1.0 it lies beside the card."""
     path = member_folder(run, index) / WEIGHTS
     old = run / WEIGHTS
     return old if index == 0 and old.exists() and not path.exists() else path
@@ -278,12 +300,13 @@ def weights_file(run: Path, index: int) -> Path:
 def smooth(
     scores: NDArray[np.float32], reach: int, rule: SmoothingRule = "centred"
 ) -> NDArray[np.float32]:
-    """Scores [snippets] averaged over time; a reach of 0 leaves them.
+    """Return scores [snippets] averaged over time; with a reach of 0 they are unchanged.
 
-    "centred": the mean of every score and those within `reach`, the nearer the more; fewer at the
-    ends; a reach of 1 weighs them 1, 2, 1. The other two are PEL4VAD's at test time, which take
-    zeros after the end: "slide" is the mean of a score and the `reach` - 1 after it, "fixed" that
-    of its block of `reach` scores.
+    "centred" is a weighted mean of a score and its neighbours within `reach` snippets. The weights
+    fall linearly with the distance (1, 2, 1 for a reach of 1), and at both ends of the video fewer
+    neighbours count. The other two rules are those of PEL4VAD's test code, with zeros after the end
+    of the video: "slide" is the mean of a score and the `reach` - 1 scores after it, "fixed" the
+    mean of consecutive blocks of `reach` scores.
     """
     if rule == "centred" or reach == 0:
         window = np.bartlett(2 * reach + 3)[1:-1]
@@ -298,12 +321,12 @@ def smooth(
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors whole or not at all."""
+    """Write tensors to a safetensors file; if this fails, the file is left as it was."""
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     with committed(path) as part:
-        part.write_bytes(save(plain))  # save_file would raise no OSError where the disk is full
+        part.write_bytes(save(plain))  # save_file would not raise OSError if the disk is full
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name begins with a prefix, without it."""
+    """Return the tensors whose names begin with a prefix; it is removed from their names."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Which snippets speak for a video: the k of the largest magnitude (or score)."""
+"""Selection of the k snippets of a video that have the largest magnitude (or score)."""
 
 from __future__ import annotations
 
@@ -10,63 +10,67 @@ from torch.nn.functional import dropout
 
 
 def vector_norm(x: Tensor) -> Tensor:
-    """L2 norm over the last axis.
-
-    x [..., dim] -> [...].
-    """
+    """Return the L2 norm over the last axis: x [..., dim] -> [...]."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
     return norm
 
 
 def magnitude(features: Tensor) -> Tensor:
-    """L2 norm of every snippet, mean over crops.
+    """Return the L2 norm of every snippet, averaged over crops.
 
-    features [videos, crops, snippets, dim] -> [videos, snippets]
+    features is [videos, crops, snippets, dim]; the result is [videos, snippets].
     """
     return vector_norm(features).mean(1)
 
 
 def valid_snippets(lengths: Tensor, snippets: int) -> Tensor:
-    """bool [videos, snippets], false at padding."""
+    """Return a bool tensor [videos, snippets], false at padding."""
     return torch.arange(snippets, device=lengths.device) < lengths[:, None]
 
 
 def snippet_mean(values: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over the true snippets: values [videos, snippets] -> [videos]."""
+    """Return the mean of values [videos, snippets] over snippets without padding, [videos]."""
     return (values * valid_snippets(lengths, values.shape[1])).sum(1) / lengths
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The snippets selected in every video, best first.
+    """The indices of the selected snippets of every video, best first.
 
-    A video with fewer than k true snippets selects all of them; the places left over have
-    weight 0 and repeat a true snippet's index.
+    If a video has fewer than k snippets, all of them are selected; the remaining places have weight
+    0 and repeat the first index.
     """
 
     index: Tensor  # int64 [videos, k]
-    weight: Tensor  # [videos, k], 1 / number selected; sums to 1 a video
+    weight: Tensor  # [videos, k], 1 / number of selected snippets; sums to 1 per video
 
     def gather(self, values: Tensor) -> Tensor:
-        """[videos, crops, snippets, dim] -> [videos, crops, k, dim], 0 at places left over."""
+        """Return the selected snippets, [videos, crops, k, dim].
+
+        values is [videos, crops, snippets, dim]. Places beyond a video's selected snippets are 0.
+        """
         videos, crops, _, dim = values.shape
         index = self.index[:, None, :, None].expand(videos, crops, -1, dim)
         return values.gather(2, index) * (self.weight > 0)[:, None, :, None]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over the selected snippets: [videos, snippets] -> [videos], or with crops and dim:
-        [videos, crops, snippets, dim] -> [videos, crops, dim]."""
+        """Return the mean over the selected snippets.
+
+        values is [videos, snippets], which gives [videos], or [videos, crops, snippets, dim], which
+        gives [videos, crops, dim].
+        """
         if values.ndim == 2:
             return (values.gather(1, self.index) * self.weight).sum(1)
         return (self.gather(values) * self.weight[:, None, :, None]).sum(2)
 
 
 def top_k(values: Tensor, k: int | Tensor, lengths: Tensor, p_drop: float = 0.0) -> Selection:
-    """Select the k largest of every video.
+    """Select the k largest values of every video.
 
-    values [videos, snippets], not negative; k one count, or one a video; lengths [videos].
-    Candidates are dropped with probability `p_drop` and the rest scaled up, so that training does
-    not always select the same; where fewer than k survive, dropped ones fill up.
+    values [videos, snippets] must not be negative; k is one count, or a tensor [videos]; lengths is
+    [videos]. With `p_drop`, each value is set to 0 with that probability and the others are scaled
+    up, so that training does not always select the same snippets. If fewer than k values are left,
+    dropped ones are selected as well.
     """
     values = dropout(values.detach(), p_drop)
     values = values.masked_fill(~valid_snippets(lengths, values.shape[1]), -1.0)

@@ -19,7 +19,7 @@ _compute = partial(option, panel="Computation")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How a detector is trained. Its own hyper-parameters are in `detectors.settings`."""
+    """Settings of a training. The hyper-parameters of each detector are in `detectors.settings`."""
 
     detector: str = option("rtfm", "detector to train")
     preset: str | None = option(

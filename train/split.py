@@ -1,4 +1,4 @@
-"""Which videos train, validate and test a detector."""
+"""The split of labelled videos into training, validation and test videos."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from vad.errors import UsageError
 from vad.labels import Label
 
-FEW = 5  # videos of a class: of 5 and 5, the AUC of mere guesses is 0.5 +- 0.19, at any epoch
+FEW = 5  # videos of a class; with 5 and 5, random scores have an AUC of 0.5 +- 0.19
 
 
 @dataclass(frozen=True)
 class Split:
-    """Videos by what they are for. No video, and no `source`, is in two of them."""
+    """Videos by purpose. No video, and no `source`, is in two of the lists."""
 
     train: list[Label]
     validation: list[Label]
@@ -26,18 +26,21 @@ class Split:
 
     @property
     def selection_videos(self) -> list[Label]:
-        """The videos that choose the epoch and the threshold."""
+        """Return the videos on which epoch and threshold are chosen."""
         return self.test if self.select == "test" else self.validation
 
     @property
     def n_selection_videos(self) -> dict[str, int]:
-        """How many of them there are of either label."""
+        """Return the number of selection videos of each label: {"normal": n, "abnormal": m}."""
         n_abnormal = sum(label.label for label in self.selection_videos)
         return {"normal": len(self.selection_videos) - n_abnormal, "abnormal": n_abnormal}
 
     @property
     def doubt(self) -> str:
-        """Why they choose little better than chance, and what to do; empty where they do not."""
+        """Return a warning with advice if there are too few selection videos, else an empty string.
+
+        With fewer than `FEW` videos of a class the choice is little better than chance.
+        """
         if not self.selection_videos or min(self.n_selection_videos.values()) >= FEW:
             return ""
         words = " and ".join(f"{n} {kind}" for kind, n in self.n_selection_videos.items())
@@ -48,7 +51,7 @@ class Split:
 
     @property
     def parts(self) -> dict[str, tuple[Label, ...]]:
-        """The videos of every part, with what a card keeps of them."""
+        """Return the videos of every part, with only those label columns that a card records."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
             part: tuple(Label(x.video, x.label, x.category) for x in labels)
@@ -65,16 +68,17 @@ def split_videos(
     select: Literal["validation", "test"] = "validation",
     stored: Container[str] | None = None,
 ) -> Split:
-    """Split labelled videos by their `split` column, or hold out one fold.
+    """Split labelled videos by their `split` column, or hold out one fold as the test set.
 
-    A share `validation` of the training videos is drawn for validation, stratified by category
-    (or label), whole sources at a time; a `split` of `val` or `validation` is used instead where
-    the file has one. Without a `split` column and a fold, no video is for testing. Where the test
-    videos select, none is drawn: all others train. Only `stored` videos train and validate; the
-    test videos are all of them, so that none is left out unseen.
+    A share `validation` of the training videos is drawn for validation, stratified by label and
+    category; videos of one source stay together. If the `split` column has `val` or `validation`,
+    those videos are taken instead. Without a `split` column and a fold there are no test videos. If
+    `select` is "test", no validation videos are drawn. Videos that are not in `stored` are left out
+    of training and validation, but not of the test set, so that a missing test video is noticed
+    later.
 
-    Raises UsageError for unknown splits or folds, and where training or validation would lack
-    normal or abnormal videos.
+    Raises UsageError if a split or fold is unknown, or if training videos, validation videos or
+    (with `select` "test") test videos lack one of the two labels.
     """
     if fold is not None:
         folds = sorted({label.fold for label in labels})
@@ -108,9 +112,9 @@ def split_videos(
 
 
 def draw(labels: Sequence[Label], share: float, seed: int) -> list[Label]:
-    """A random share of the videos, of each category alike, at least one of each label.
+    """Draw a random share of the videos, stratified by category, with at least one of each label.
 
-    Videos of one source come together or not at all.
+    Videos of one source are drawn together or not at all.
     """
     groups: dict[str, list[Label]] = {}
     for label in labels:
@@ -124,7 +128,7 @@ def draw(labels: Sequence[Label], share: float, seed: int) -> list[Label]:
         if all(wanted[stratum] >= n for stratum, n in needs.items()):
             drawn += group
             wanted -= needs
-    for value in (0, 1):  # a class of large sources only: take the smallest of them
+    for value in (0, 1):  # if every source of a class is too large, take the smallest one
         if not any(label.label == value for label in drawn):
             left = [g for g in shuffled if any(label.label == value for label in g)]
             for smallest in sorted(left, key=len)[:1]:
@@ -133,10 +137,12 @@ def draw(labels: Sequence[Label], share: float, seed: int) -> list[Label]:
 
 
 def _shares(labels: Sequence[Label], share: float) -> Counter[str]:
-    """How many videos of every stratum: its rounded share, and of each label the rounded share.
+    """Return how many videos to draw of every stratum (label and category).
 
-    UCF-Crime at 10 %: 48 videos of abuse give 5, 45 of arrest 4, ...: 81 of 810 abnormal ones.
-    Where many small strata all round down, those that lose most give one more.
+    This is the rounded share of the stratum. The sum over the strata of a label must be the rounded
+    share of all videos of that label, so the strata with the largest rounding error are adjusted by
+    one. For UCF-Crime at 10 %: 5 of 48 videos of abuse, 4 of 45 of arrest, ..., 81 of 810 abnormal
+    ones.
     """
     wanted: Counter[str] = Counter()
     for value in (0, 1):

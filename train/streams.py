@@ -1,8 +1,9 @@
-"""Streams: the stored arrays that a detector reads, and how they become its input.
+"""Streams: the stored feature arrays that a detector reads, and how they become its input.
 
-A stream is `visual/<name>` [snippets, crops, dim] or `text/<name>` [snippets, dim]; text counts as
-one crop. Detectors of two streams (TEVAD) are given them apart. All others read one: either kind,
-or both side by side, with the text repeated for every crop.
+A stream is `visual/<name>` [snippets, crops, dim] or `text/<name>` [snippets, dim]; text is treated
+as one crop. Detectors with two inputs (TEVAD) receive visual and text features separately. All
+other detectors have one input: visual features, text features, or both concatenated, with the text
+repeated for every crop.
 """
 
 from __future__ import annotations
@@ -21,20 +22,23 @@ from vad.store import ARRAYS_AT_ONCE, FeatureStore
 
 from .card import Stream
 
-Names = Mapping[str, str]  # kind of stream -> name of its array, in the order of KINDS
+# kind of stream ("visual", "text") -> name of the array, in the order of KINDS
+Names = Mapping[str, str]
 KINDS = ("visual", "text")
-SPREAD_FLOOR = 0.1  # of the mean deviation, so that features that hardly vary stay small
-CLIP = 5.0  # deviations: one wild snippet shall not rule the others
+# this share of the mean deviation is added, so nearly constant features stay small
+SPREAD_FLOOR = 0.1
+CLIP = 5.0  # standard deviations; limits the influence of outliers
 
 
 def choose_streams(
     store: FeatureStore, given: Mapping[str, str | None], *, needed: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Names of the arrays to read, such as {"visual": "visual/i3d"}.
+    """Return the names of the arrays to read by kind, such as {"visual": "visual/i3d"}.
 
-    given: what the user names of each kind, without the kind; needed: the kinds that the detector
-    cannot do without. By default the only visual array, or, in a store without any, the only text.
-    Raises UsageError where an array is not stored, and where there are several to choose from.
+    given: array names that the user chose, by kind, without the prefix "visual/" or "text/".
+    needed: kinds that the detector requires. If neither names a kind, the only visual array is
+    chosen, or the only text array if the store has no visual one. Raises UsageError if an array is
+    not in the store, or if no name is given and there are several arrays of a kind.
     """
     wanted = {kind for kind in KINDS if given.get(kind)} | set(needed)
     stored = {name.split("/")[0] for name in store.all_names()}
@@ -49,7 +53,10 @@ def choose_streams(
 
 
 def shapes_of(store: FeatureStore, names: Names, video: str) -> dict[str, tuple[int, int, int]]:
-    """(snippets, crops, dim) of every stream of a video; UsageError if the snippets differ."""
+    """Return (snippets, crops, dim) of every stream of a video, by kind.
+
+    Raises UsageError if the streams have different numbers of snippets.
+    """
     shapes = {}
     for kind, name in names.items():
         n_snippets, *crops, dim = store.info(video, name).shape
@@ -64,7 +71,10 @@ def shapes_of(store: FeatureStore, names: Names, video: str) -> dict[str, tuple[
 
 
 def stored_streams(store: FeatureStore, names: Names, video: str) -> tuple[Stream, ...]:
-    """What a card says of features: how wide they are, as one video has them, and how made."""
+    """Return the entries of a card that describe the features: names, widths, crops and provenance.
+
+    Widths and crops are those of `video`.
+    """
     shapes = shapes_of(store, names, video)
     return tuple(
         Stream(
@@ -78,7 +88,10 @@ def stored_streams(store: FeatureStore, names: Names, video: str) -> tuple[Strea
 
 
 def read_streams(store: FeatureStore, names: Names, video: str) -> dict[str, NDArray[Any]]:
-    """The streams of a video, each [snippets, crops, dim]; UsageError if the snippets differ."""
+    """Read the streams of a video, each [snippets, crops, dim], by kind.
+
+    Raises UsageError if the streams have different numbers of snippets.
+    """
     shapes = shapes_of(store, names, video)
     return {kind: store.read(video, name).reshape(shapes[kind]) for kind, name in names.items()}
 
@@ -86,7 +99,10 @@ def read_streams(store: FeatureStore, names: Names, video: str) -> dict[str, NDA
 def read_each(
     store: FeatureStore, names: Names, videos: Iterable[str]
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """`read_streams` of several videos, one after the other; a far store is read ahead."""
+    """Yield the result of `read_streams` for each of several videos, in order.
+
+    If the store is remote, the next videos are read while the current one is used.
+    """
     return store.each(
         lambda video: read_streams(store, names, video), videos, at_once=ARRAYS_AT_ONCE
     )
@@ -94,7 +110,7 @@ def read_each(
 
 @dataclass(frozen=True)
 class Scaling:
-    """clip((x - shift) / scale) @ basis. Without tensors, features stay as they are."""
+    """A feature scaling: clip((x - shift) / scale) @ basis. Without tensors it changes nothing."""
 
     shift: Tensor | None = None  # [dim]
     scale: Tensor | None = None  # [dim]
@@ -102,16 +118,21 @@ class Scaling:
 
     @classmethod
     def standardise(cls, rows: NDArray[np.float32]) -> Scaling:
-        """To mean 0 and deviation about 1; rows [rows, dim] of the training bags."""
+        """Return a scaling to mean 0 and standard deviation about 1.
+
+        rows [rows, dim] are feature vectors of the training bags.
+        """
         mean, deviation = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
         floor = SPREAD_FLOOR * deviation.mean() + 1e-6
         return cls(_tensor(mean), _tensor(deviation + floor))
 
     def with_components(self, rows: NDArray[np.float32], n: int) -> Scaling:
-        """After standardising, only the n principal components, their mean square brought to 1.
+        """Return this scaling followed by a projection on the first n principal components.
 
-        rows [rows, dim] of the training bags. n is at most what the rows span. A few videos cannot
-        tell which of a thousand features matter; they can for the directions that vary together.
+        The components are scaled to a mean square of 1. rows [rows, dim] are feature vectors of the
+        training bags; n is reduced to their rank at most. The projection helps on small data sets:
+        a few videos do not show which of a thousand single features matter, but they do for
+        directions in which many features vary together.
         """
         scaled = self(torch.from_numpy(rows)).double()
         n = min(n, *scaled.shape)
@@ -121,41 +142,43 @@ class Scaling:
 
     @property
     def dim(self) -> int | None:
-        """Width of the scaled features, where it differs from that of the features."""
+        """Return the number of components, or None if the scaling does not change the feature
+        width.
+        """
         return None if self.basis is None else self.basis.shape[1]
 
     @property
     def features_dim(self) -> int | None:
-        """Width of the features that it scales; None where it scales none."""
+        """Return the feature width that the scaling expects, or None if it changes nothing."""
         return None if self.shift is None else self.shift.shape[0]
 
     @property
     def device(self) -> torch.device | None:
-        """Where its tensors are; None without any."""
+        """Return the device of the tensors, or None if there are none."""
         return None if self.shift is None else self.shift.device
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Scaling:
-        """The scaling that `tensors` describes.
+        """Return the scaling with these tensors.
 
-        shift and scale [dim], basis [dim, components]; each may be missing.
+        "shift" and "scale" are [dim], "basis" is [dim, components]; each may be missing.
         """
         return cls(tensors.get("shift"), tensors.get("scale"), tensors.get("basis"))
 
     def tensors(self) -> dict[str, Tensor]:
-        """What to store.
+        """Return the tensors that are not None by name, for the weights file.
 
-        shift and scale [dim], basis [dim, components], as far as there are.
+        "shift" and "scale" are [dim], "basis" is [dim, components].
         """
         named = {"shift": self.shift, "scale": self.scale, "basis": self.basis}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def to(self, device: torch.device) -> Scaling:
-        """The same on a device."""
+        """Return a copy on a device."""
         return Scaling.from_tensors({n: t.to(device) for n, t in self.tensors().items()})
 
     def __call__(self, features: Tensor) -> Tensor:
-        """features [..., dim], scaled."""
+        """Return features [..., dim], scaled: [..., dim] or [..., components]."""
         if self.shift is None or self.scale is None:
             return features
         scaled = ((features - self.shift) / self.scale).clamp(-CLIP, CLIP)
@@ -168,15 +191,20 @@ def _tensor(values: NDArray[np.float64]) -> Tensor:
 
 @dataclass(frozen=True)
 class Inputs:
-    """From streams to what `Detector.forward` takes. Kept with the run."""
+    """Scales streams and combines them to the input of `Detector.forward`. It is saved with the
+    run.
+    """
 
     scalings: Mapping[str, Scaling]
-    apart: bool = False  # two streams, rather than all side by side in one
+    # True for detectors with separate visual and text inputs; False: concatenate
+    apart: bool = False
 
     def __call__(self, streams: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """streams [videos, crops, snippets, dim] by kind -> visual like them, and text.
+        """Scale and combine streams by kind, and return the visual and the text input.
 
-        text is [videos, snippets, dim] where streams are kept apart, None elsewhere.
+        A stream is [videos, crops, snippets, dim], and so is the visual input. The text input is
+        [videos, snippets, dim] if streams are kept apart; else it is None, and text is part of the
+        visual input.
         """
         scaled = {kind: self.scalings[kind](stream) for kind, stream in streams.items()}
         if self.apart:
@@ -186,7 +214,7 @@ class Inputs:
         return torch.cat([first, *beside], -1), None
 
     def of_arrays(self, streams: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor | None]:
-        """The same for one video as stored: [snippets, crops, dim] by kind."""
+        """Do the same for one video as stored: arrays [snippets, crops, dim] by kind."""
         return self(
             {
                 kind: torch.from_numpy(stream.astype(np.float32))
@@ -197,12 +225,15 @@ class Inputs:
         )
 
     def dims(self, widths: Mapping[str, int]) -> tuple[int, int | None]:
-        """Widths that a detector is made for, visual and text, from those of the streams."""
+        """Return the visual and the text width of the detector's input.
+
+        widths are the feature widths of the streams, by kind.
+        """
         scaled = {kind: self.scalings[kind].dim or width for kind, width in widths.items()}
         if self.apart:
             return scaled["visual"], scaled["text"]
         return sum(scaled.values()), None
 
     def to(self, device: torch.device) -> Inputs:
-        """The same on a device."""
+        """Return a copy on a device."""
         return Inputs({kind: s.to(device) for kind, s in self.scalings.items()}, self.apart)

@@ -1,4 +1,4 @@
-"""`vad train`: store and labels in, a run folder out."""
+"""`vad train`: make a run folder from a feature store and labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .streams import read_each
 
 log = logging.getLogger("vad")
 
-STATE, PLAN = "state.safetensors", "plan.json"  # of an unfinished run
+STATE, PLAN = "state.safetensors", "plan.json"  # files of an unfinished run
 
 
 def train(
@@ -38,9 +38,10 @@ def train(
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train a detector from video-level labels, and open the run it leaves in `out`.
+    """Train a detector from video-level labels, write a run folder to `out`, and open the run.
 
-    `settings` are those of `TrainSettings` and of the detector. Raises UsageError for wrong input.
+    `settings` are those of `TrainSettings` and of the detector. Raises UsageError if the input is
+    wrong.
     """
     chosen, own = split_settings(settings)
     return train_run(
@@ -66,7 +67,7 @@ def train_run(
     overwrite: bool,
     quiet: bool,
 ) -> Run:
-    """Train with settings that are built already; see `train`."""
+    """Train with complete settings; see `train`."""
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
     data = load_training_data(store_path, labels, settings, own, quiet=quiet)
@@ -107,7 +108,7 @@ def train_run(
 def _planned(
     data: TrainingData, labels: Labels, out: Path, settings: TrainSettings, own: Mapping[str, Any]
 ) -> Card:
-    """The card before training: nothing is selected yet."""
+    """Return the card of a run before training, when neither epoch nor threshold is chosen."""
     visual_dim, text_dim = data.dims
     member = Member(
         settings.detector,
@@ -130,7 +131,10 @@ def _planned(
 
 
 def _goes_on(out: Path, planned: Card, *, resume: bool) -> bool:
-    """Whether there is an unfinished run to go on with; UsageError if it is of other settings."""
+    """Return True if `resume` is set and the folder has an unfinished run to continue.
+
+    Raises UsageError if that run was begun with other settings, apart from the number of epochs.
+    """
     if not resume or not (out / STATE).exists():
         return False
     before = read_card_file(out / PLAN)
@@ -149,7 +153,7 @@ def _goes_on(out: Path, planned: Card, *, resume: bool) -> bool:
 
 
 def _finish(run: Run, data: TrainingData, chosen: Mapping[str, float]) -> Run:
-    """Choose the threshold on the selection videos, and write weights and card."""
+    """Choose the threshold on the selection videos, write weights and card, and return the run."""
     split, threshold = data.split, 0.5
     if split.selection_videos:
         videos = [label.video for label in split.selection_videos]

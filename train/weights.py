@@ -1,6 +1,6 @@
-"""Files of detector weights, published or of our own runs, and a run made of such a file.
+"""Read files of detector weights, published ones or those of a run, and make a run of such a file.
 
-Nothing is unpickled.
+No file is unpickled into Python objects.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ from .run import (
 from .settings import TrainSettings
 from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
 
-USUAL = {"visual": "visual/i3d", "text": "text/simcse"}  # what most published weights were made for
+# arrays that most published weights were trained on
+USUAL = {"visual": "visual/i3d", "text": "text/simcse"}
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The bare weights of a detector: in a file, or in the folder of a run of our own.
+    """Read the weights of a detector from a file, or from a run folder with one member.
 
-    Containers of training scripts and common prefixes are taken off, and so is what our own runs
-    hold beside the detector. Raises UsageError for files that are missing, damaged or no weights,
-    that hold pickled objects, which would run code when loaded, or numbers that are not finite.
+    Wrappers of training scripts and common name prefixes are removed, and so are tensors of a run
+    that do not belong to the detector. Raises UsageError if the file is missing or damaged, has no
+    weights, has values that are not finite, or has pickled objects, which could run code when
+    loaded.
     """
     path = _file(path)
     weights = unwrap(read_weights_file(path))
@@ -55,17 +57,17 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def read_scalings(path: str | Path) -> dict[str, Scaling]:
-    """How a run of our own scales the features that its weights read, by kind; empty for others."""
+    """Return the feature scalings in the weights file of a run, by kind; empty for other files."""
     tensors = read_weights_file(_file(path))
     parts = {kind: with_prefix(tensors, prefix) for kind, prefix in PREFIXES.items()}
     return {kind: Scaling.from_tensors(part) for kind, part in parts.items() if part}
 
 
 def recognised(path: str | Path, detector: str | None = None) -> tuple[str, Sizes]:
-    """Whose weights a file holds or a run of our own, and the sizes and settings of the detector.
+    """Return the name of the detector that weights belong to, and its sizes and settings.
 
-    Those of a run are in its card, those of other files are read off the shapes. Raises UsageError
-    where they are of another detector than the one asked for.
+    For a run they are read from its card, for other files from the shapes of the weights. Raises
+    UsageError if `detector` is given and the weights are of another one.
     """
     if member := _own_member(_file(path)):
         sizes = Sizes(member.visual_dim, member.text_dim, dict(member.settings))
@@ -80,7 +82,10 @@ def recognised(path: str | Path, detector: str | None = None) -> tuple[str, Size
 
 
 def _file(path: str | Path) -> Path:
-    """The weights file that is named, or that of a run of one member."""
+    """Return the path of a weights file; for a run folder with one member, that of its weights.
+
+    Raises UsageError if the run has several members or the file does not exist.
+    """
     path = Path(path)
     if (path / CARD).is_file():
         if len(read_card(path).members) > 1:
@@ -94,8 +99,9 @@ def _file(path: str | Path) -> Path:
 
 
 def _own_member(file: Path) -> Member | None:
-    """The member of a run of our own whose weights a file is."""
-    above = [file.parent, *file.parents[2:3]]  # of vad 0.1.0, and of members/N/
+    """Return the card entry of the run member whose weights are in `file`; None for other files."""
+    # where the card is for a run of vad 0.1.0, and for members/N/
+    above = [file.parent, *file.parents[2:3]]
     run = next((folder for folder in above if (folder / CARD).is_file()), None)
     if run is None or file.name != WEIGHTS:
         return None
@@ -105,7 +111,10 @@ def _own_member(file: Path) -> Member | None:
 
 
 def read_dictionary(path: str | Path) -> NDArray[np.float32]:
-    """S3R's dictionary [atoms, dim], as published in a .npy file."""
+    """Read S3R's dictionary [atoms, dim] from a published .npy file.
+
+    Raises UsageError if the file cannot be read.
+    """
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float32)
     except (OSError, ValueError) as error:
@@ -118,13 +127,13 @@ def from_published(
     settings: Mapping[str, Any] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
 ) -> Detector:
-    """A detector, in eval mode, from weights as their authors published them.
+    """Return a detector, in eval mode, with weights as their authors published them.
 
-    state_dict may also be a file of weights, or the folder of a run of our own, whose scaling of
-    the features is left out. The detector is recognised by its keys; widths and modes are read off
-    the shapes. settings and arrays are what those do not tell, as for `create_detector`.
+    state_dict is a mapping, a file of weights, or a run folder; the feature scaling of a run is
+    ignored. The detector is recognised by the names of the weights; widths and modes are read from
+    their shapes. settings and arrays supply what the weights do not tell, as for `create_detector`.
 
-    Raises UsageError for weights of no known detector, and for missing or left-over keys.
+    Raises UsageError if no known detector has such weights, or if names are missing or left over.
     """
     settings = settings or {}
     if isinstance(state_dict, Mapping):
@@ -157,14 +166,14 @@ def import_detector(
     overwrite: bool = False,
     **settings: Any,
 ) -> Run:
-    """Write a run with published weights, and open it.
+    """Write a run folder with published weights, and open the run.
 
-    The detector is recognised by the weights' names and its sizes by their shapes; `settings` are
-    what those do not tell. With `store`, the run is for its features: their width is checked, and
-    what made them is noted, so that videos can be scored directly; without, the run is for any
-    store that has arrays of that name and width. Features are not scaled and scores not smoothed,
-    as published, unless `settings` have `smoothing` and `smoothing_rule` as PEL4VAD's test does.
-    Raises UsageError where the file or the features do not fit.
+    The detector is recognised by the names of the weights, its sizes by their shapes; `settings`
+    supply what these do not tell. If `store` is given, its features must have the right width, and
+    their provenance is noted in the card, so that videos can be scored directly. Otherwise the run
+    can read any store with arrays of that name and width. As in the published code, features are
+    not scaled, and scores are not smoothed unless `settings` have `smoothing` and `smoothing_rule`
+    (as in PEL4VAD's test code). Raises UsageError if the file or the features do not fit.
     """
     names = ["smoothing", "smoothing_rule"]
     given = {name: settings.pop(name) for name in names if name in settings}
@@ -221,7 +230,11 @@ def import_detector(
 def _streams(
     store: str | Path | None, given: Mapping[str, str | None], dims: Mapping[str, int | None]
 ) -> tuple[Stream, ...]:
-    """The features that weights read: those of `store`, or any of these names and widths."""
+    """Return the card entries of the features that weights read.
+
+    They describe the arrays of `store`, or, without a store, only names and widths. Raises
+    UsageError if the store has no video with these arrays, or if their width is another one.
+    """
     widths = {kind: dim for kind in KINDS if (dim := dims[kind])}
     if store is None:
         names = {k: f"{k}/{given[k]}" if given[k] else USUAL[k] for k in widths}

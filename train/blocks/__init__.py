@@ -1,1 +1,1 @@
-"""Parts that several published networks share: each is written once, here."""
+"""Network blocks that several published detectors share."""

@@ -1,6 +1,7 @@
-"""The transformer of UR-DMU and BN-WVAD: every snippet attends by likeness and by nearness.
+"""The transformer of UR-DMU and BN-WVAD: attention by similarity and by distance in time.
 
-All work on rows `x [rows, snippets, width]` and `mask`, bool [rows, snippets] or None.
+All blocks take rows `x [rows, snippets, width]` (a row is one crop of one video) and `mask`, a bool
+tensor [rows, snippets] that is false at padding, or None.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from torch.nn.functional import scaled_dot_product_attention
 from .layers import blank, conv
 
 HEADS = 4
-REACH = 80  # snippets: exp(-80 / e) is 2e-13
-BLOCK = 512  # snippets at once
+REACH = 80  # snippets; at this distance the weight exp(-80 / e) is 2e-13
+BLOCK = 512  # snippets that attend at once
 
 
 def by_nearness(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Sums of what is near in time, values [rows, heads, snippets, width] -> the same shape.
+    """Return weighted sums over neighbours in time, of the shape of values.
 
-    Snippet i takes `exp(-|i - j| / e)` of snippet j, divided by the sum over all i: by *columns*,
-    as released. Beyond `REACH` that is nothing in float32, so the memory does not grow with the
-    square of the length.
+    values is [rows, heads, snippets, width]. Snippet i receives snippet j with weight `exp(-|i - j|
+    / e)`, divided by the sum of the weights over all i: normalised by *columns*, as in the released
+    code. Beyond `REACH` the weight vanishes in float32 and is left out, so memory does not grow
+    with the square of the length.
     """
     if mask is not None:
         values = values * mask[:, None, :, None]
@@ -34,7 +36,7 @@ def by_nearness(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _near_sums(values: Tensor) -> Tensor:
-    """The sum of `exp(-|i - j| / e)` values[j] over the snippets j, for every i."""
+    """Return for every snippet i the sum of `exp(-|i - j| / e)` values[j] over the snippets j."""
     parts, length = [], values.shape[2]
     at = torch.arange(length, device=values.device)
     for start, stop in blocks_of(length):
@@ -45,24 +47,27 @@ def _near_sums(values: Tensor) -> Tensor:
 
 
 def blocks_of(length: int) -> list[tuple[int, int]]:
-    """Where blocks of snippets begin and end that attend at once, so that long videos fit into
-    memory. In a graph for export, whose length is not known, there is one."""
+    """Return the [start, stop) of blocks of snippets that attend at once, to limit memory.
+
+    In an exported graph, whose number of snippets is not known, there is one block.
+    """
     if torch.compiler.is_compiling():
         return [(0, length)]
     return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
 
 
 class DistanceAttention(nn.Module):
-    """Two readings side by side: by softmax of likeness, and by nearness in time."""
+    """Two attentions side by side: softmax attention, and fixed weights by distance in time."""
 
     def __init__(self, width: int, p_drop: float) -> None:
         super().__init__()
         inner = HEADS * max(1, width // HEADS)
-        self.to_qkv = nn.Linear(width, 4 * inner, bias=False)  # query, key, value, value for near
+        # query, key, value, and the value for distance in time
+        self.to_qkv = nn.Linear(width, 4 * inner, bias=False)
         self.to_out = nn.Sequential(nn.Linear(2 * inner, width), nn.Dropout(p_drop))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, snippets, width] -> the same shape.
+        """Return a tensor of the shape of x, [rows, snippets, width].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -76,7 +81,7 @@ class DistanceAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers, a snippet at a time."""
+    """Two linear layers, applied to each snippet separately."""
 
     def __init__(self, width: int, p_drop: float) -> None:
         super().__init__()
@@ -89,16 +94,16 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, snippets, width] -> the same shape.
+        """Return a tensor of the shape of x, [rows, snippets, width].
 
-        mask, bool [rows, snippets], is false at padding.
+        mask is not used.
         """
         out: Tensor = self.net(x)
         return out
 
 
 class PreNorm(nn.Module):
-    """A sub-layer on normalised input, added to the input."""
+    """A residual sub-layer with layer normalisation before it."""
 
     def __init__(self, width: int, sublayer: nn.Module) -> None:
         super().__init__()
@@ -106,7 +111,7 @@ class PreNorm(nn.Module):
         self.fn = sublayer
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, snippets, width] -> the same shape.
+        """Return a tensor of the shape of x, [rows, snippets, width].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -115,7 +120,7 @@ class PreNorm(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Two layers of attention and feed-forward."""
+    """Two transformer layers, each with attention and feed-forward."""
 
     def __init__(self, width: int, p_drop: float) -> None:
         super().__init__()
@@ -130,7 +135,7 @@ class Transformer(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, snippets, width] -> the same shape.
+        """Return a tensor of the shape of x, [rows, snippets, width].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -141,7 +146,7 @@ class Transformer(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Features to the transformer's width, from a snippet and its neighbours.
+    """A convolution over three snippets that maps features to the width of the transformer.
 
     x [rows, dim, snippets] -> [rows, snippets, width]
     """

@@ -1,8 +1,9 @@
-"""Layers over time that know which snippets are padding, and the head and start they share.
+"""Layers over time that respect padding, a shared score head, and a shared initialisation.
 
-All work on channels-first rows `x [rows, channels, snippets]` (a row is one crop of one video) and
-take `mask`, bool [rows, snippets], false at padding, or None. Padding is kept at 0 between the
-layers and out of every statistic, so that a padded row gives what it would give alone.
+All layers take channels-first rows `x [rows, channels, snippets]` (a row is one crop of one video)
+and `mask`, a bool tensor [rows, snippets] that is false at padding, or None. Padding is set to 0
+after each layer and left out of all statistics, so that a row has the same output with and without
+padding.
 """
 
 from __future__ import annotations
@@ -17,33 +18,36 @@ from torch import Tensor, nn
 def conv(
     inputs: int, outputs: int, kernel: int = 1, dilation: int = 1, bias: bool = True
 ) -> nn.Conv1d:
-    """A convolution over time that keeps the length."""
+    """Return a convolution over time that keeps the number of snippets."""
     padding = dilation * (kernel // 2)
     return nn.Conv1d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=bias)
 
 
 def blank(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x with 0 at padding.
+    """Return x [rows, channels, snippets] with 0 at padding.
 
-    x [rows, channels, snippets], mask bool [rows, snippets].
+    mask, bool [rows, snippets], is false at padding.
     """
     return x if mask is None else x * mask[:, None]
 
 
 def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x [rows, dim, snippets], 0 at padding -> [rows, dim]."""
+    """Return the mean over snippets without padding, [rows, dim], of x [rows, dim, snippets].
+
+    x must be 0 at padding.
+    """
     return x.mean(-1) if mask is None else x.sum(-1) / mask.sum(1)[:, None]
 
 
 class Masked:
-    """A layer that looks along time, and is told the mask for it."""
+    """Base class of layers whose `forward` takes the mask as second argument."""
 
 
 class BatchNorm(Masked, nn.BatchNorm1d):
-    """Batch normalisation over the true snippets of all rows."""
+    """Batch normalisation with statistics over the snippets of all rows, without padding."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -56,16 +60,16 @@ class BatchNorm(Masked, nn.BatchNorm1d):
 
 
 class GroupNorm(Masked, nn.GroupNorm):
-    """Normalisation of each row over groups of channels and over its true snippets.
+    """Group normalisation of each row, with statistics over its snippets without padding.
 
-    8 groups, or the most that divide both 8 and the channels.
+    There are 8 groups, or the most that divide both 8 and the number of channels.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__(math.gcd(8, width), width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -81,10 +85,10 @@ class GroupNorm(Masked, nn.GroupNorm):
 
 
 class Layers(nn.Sequential):
-    """Layers in a row that keep padding at 0."""
+    """A sequence of layers that sets padding to 0 after each of them."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return the output of the last layer, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -94,9 +98,9 @@ class Layers(nn.Sequential):
 
 
 def score_head(x: Tensor, layers: Sequence[nn.Module], dropout: nn.Module) -> Tensor:
-    """The head most of these networks share: linear, ReLU, dropout, ..., linear, sigmoid.
+    """Return scores [...] in [0, 1] for x [..., dim]: linear, ReLU, dropout, ..., linear, sigmoid.
 
-    x [..., dim] -> [...]
+    Most of the detectors share this head.
     """
     *hidden, last = layers
     for layer in hidden:
@@ -105,7 +109,7 @@ def score_head(x: Tensor, layers: Sequence[nn.Module], dropout: nn.Module) -> Te
 
 
 def xavier(module: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases for every convolution and linear layer."""
+    """Set Xavier-uniform weights and zero biases in every convolution and linear layer."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv1d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

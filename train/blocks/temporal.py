@@ -1,4 +1,4 @@
-"""MTN, the multi-scale temporal network of RTFM, and the non-local block in it."""
+"""MTN, the multi-scale temporal network of RTFM, and its non-local block."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from .layers import BatchNorm, GroupNorm, Layers, Masked, blank, conv
 
 
 def conv_relu_norm(inputs: int, outputs: int, **sizes: Any) -> Layers:
-    """RTFM's order: the normalisation comes after the ReLU."""
+    """Return convolution, ReLU and batch normalisation, in the order of RTFM."""
     return Layers(conv(inputs, outputs, **sizes), nn.ReLU(), BatchNorm(outputs))
 
 
 def conv_norm_relu(inputs: int, outputs: int, **sizes: Any) -> Layers:
-    """S3R's order, and normalisation by groups."""
+    """Return convolution, group normalisation and ReLU, in the order of S3R."""
     return Layers(conv(inputs, outputs, **sizes), GroupNorm(outputs), nn.ReLU())
 
 
 class NonLocalNames(NamedTuple):
-    """What a code base calls the four layers of its non-local block; they name the weights."""
+    """The names of the four layers of the non-local block in a code base, used in its weights
+    files.
+    """
 
     query: str
     key: str
@@ -34,11 +36,11 @@ RTFM_NAMES = NonLocalNames("theta", "phi", "g", "W")
 
 
 class NonLocal(nn.Module):
-    """Non-local block: every snippet gathers from all, `x + out(query keyᵀ value / snippets)`.
+    """A non-local block: `x + out(query keyᵀ value / snippets)` over all snippets.
 
-    No softmax: the affinity is divided by the number of snippets, so the products are taken in the
-    order whose memory does not grow with the square of the length. The last normalisation starts at
-    0, so that a new block is the identity (Wang et al., CVPR 2018).
+    There is no softmax; the affinity is divided by the number of snippets. The products are
+    therefore computed in the order whose memory does not grow with the square of the length. The
+    last normalisation starts at 0, so that a new block is the identity (Wang et al., CVPR 2018).
     """
 
     def __init__(self, width: int, names: NonLocalNames) -> None:
@@ -52,7 +54,7 @@ class NonLocal(nn.Module):
         self.add_module(names.out, Layers(conv(inner, width), norm))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -64,15 +66,15 @@ class NonLocal(nn.Module):
 
 
 class TemporalNetwork(Masked, nn.Module):
-    """MTN, RTFM's multi-scale temporal network: what changes, near and far, added to the input.
+    """MTN, RTFM's multi-scale temporal network: a residual block over near and far snippets.
 
         x ─┬─ dilation 1 ─┐
            ├─ dilation 2 ─┤
            ├─ dilation 4 ─┼─ concat, 4 width ─ conv ─ + x
            └─ 1x1, non-local ─┘
 
-    x [rows, dim, snippets] -> the same shape. (Tian et al., ICCV 2021, figure 2; published width
-    512 at dim 2048.)
+    x [rows, dim, snippets] -> the same shape (Tian et al., ICCV 2021, figure 2). The published
+    width is 512 for dim 2048.
     """
 
     def __init__(

@@ -1,10 +1,11 @@
-"""Detectors behind one door, made by name; `train.weights` makes them of published weights.
+"""The detectors, created by name with one common interface.
 
     detector = create_detector("rtfm", visual_dim=2048)
     output = detector(visual)  # [videos, crops, snippets, dim] -> output.scores [videos, snippets]
     terms = detector.loss(output, labels)  # named terms and their weighted "total"
 
-Nothing here imports torch before a detector is made: the command line lists the table.
+`train.weights` creates detectors with published weights. torch is imported only when a detector is
+created, because the command line lists the table of detectors.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def create_detector(
     settings: Mapping[str, Any] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
 ) -> Detector:
-    """A new detector with random weights, drawn from torch's global generator.
+    """Return a new detector with random weights, drawn from torch's global generator.
 
-    settings are the detector's own hyper-parameters by name (see `settings.py`), arrays what its
-    row in the table asks for. Raises UsageError for an unknown name, setting or array, and where
-    a detector that reads text is given no `text_dim`.
+    settings are hyper-parameters of the detector by name (see `settings.py`); arrays are those that
+    its row in the table lists. Raises UsageError if a name, setting or array is unknown, and if a
+    detector that reads text is given no `text_dim`.
     """
     row = find_row(name)
     chosen = build(row.settings, settings or {}, where=name)

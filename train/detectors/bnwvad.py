@@ -1,8 +1,8 @@
-"""BN-WVAD: batch normalisation as a judge of anomaly (Zhou et al., 2023, arXiv 2311.15367).
+"""BN-WVAD: batch normalisation as a measure of anomaly (Zhou et al., 2023, arXiv 2311.15367).
 
 Most snippets of a batch are normal, so the running statistics of a batch normalisation describe
-normality, and the distance from them is a second, unlearnt score. Scores and loss equal those of
-github.com/cool-xuan/BN-WVAD (4fa3a5d) to 1e-4.
+normal snippets. The distance of a snippet from them is a second score, which needs no labels.
+Scores and loss equal those of github.com/cool-xuan/BN-WVAD (4fa3a5d) to 1e-4.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .settings import BNWVADSettings
 
 
 class NormalHead(nn.Module):
-    """How normal snippets are classified, in three steps with a normalisation after two of them."""
+    """A snippet classifier of three convolutions, with batch normalisation after the first two."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,8 +35,11 @@ class NormalHead(nn.Module):
         self.conv3 = conv(16, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """x [rows, width, snippets] -> scores [rows, snippets], and for each normalisation the
-        distances [rows, snippets] of what enters it from its running statistics."""
+        """Return scores, and the distances at both normalisations, each [rows, snippets].
+
+        x is [rows, width, snippets]. A distance is that of the input of a batch normalisation from
+        its running mean, see `mahalanobis`. mask, bool [rows, snippets], is false at padding.
+        """
         first = self.conv1(x)
         second = self.conv2(torch.relu(self.bn1(first, mask)))
         last = self.conv3(torch.relu(self.bn2(second, mask)))
@@ -48,7 +51,10 @@ class NormalHead(nn.Module):
 
 
 def mahalanobis(x: Tensor, norm: BatchNorm) -> Tensor:
-    """Distance of x [rows, channels, snippets] from the running mean, in running deviations."""
+    """Return the distances [rows, snippets] of x from the running mean, in running deviations.
+
+    x is [rows, channels, snippets]. Raises InternalError if `norm` has no running statistics.
+    """
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise InternalError("a normalisation of BN-WVAD has no running statistics")
@@ -56,11 +62,11 @@ def mahalanobis(x: Tensor, norm: BatchNorm) -> Tensor:
 
 
 class BNWVAD(Detector):
-    """Embedding and transformer as UR-DMU's, and the head. A crop of a video is a sample.
+    """UR-DMU's embedding and transformer with BN-WVAD's head. Each crop of a video is a sample.
 
-    The anomaly of a snippet is the mean over crops of its distances times its score: without an
-    upper bound. `scores` are anomaly / (1 + anomaly), in the same order and in [0, 1); the anomaly
-    itself is in `parts`.
+    The anomaly of a snippet is the mean over crops of (first + second distance) * score and has no
+    upper bound. The output's `scores` are anomaly / (1 + anomaly), which is in [0, 1) and has the
+    same order; the anomaly itself is in its `parts`.
     """
 
     settings: BNWVADSettings
@@ -72,7 +78,7 @@ class BNWVAD(Detector):
         self.normal_head = NormalHead(settings.width)
 
     def run(self, batch: Batch) -> Output:
-        """Scores and both distances [videos, crops, snippets], and the anomaly."""
+        """Compute scores and both distances, [videos, crops, snippets], and the anomaly."""
         mask = batch.mask
         x = self.selfatt(self.embedding(batch.channels(batch.visual), mask), mask)
         rows = self.normal_head(x.transpose(1, 2), mask)
@@ -83,23 +89,25 @@ class BNWVAD(Detector):
         return Output(bounded(anomaly), magnitudes, batch.lengths, parts)
 
     def join_crops(self, outputs: Sequence[Output]) -> Tensor:
-        """Scores [videos, snippets] of all crops: the mean of their anomalies, bounded after it."""
+        """Return the scores [videos, snippets] of all crops: the bounded mean of their
+        anomalies.
+        """
         return bounded(torch.stack([output.parts["anomaly"] for output in outputs]).mean(0))
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Small scores in normal videos, and for each normalisation a triplet. Both forms agree.
+        """Return a term for small scores in normal videos, and a triplet term per normalisation.
 
-        The snippets farthest from the running statistics, in abnormal videos, shall be farther
-        than the farthest ones in normal videos, by a margin.
-
-        labels float [videos]; every term is a scalar.
+        The triplet terms ask that the snippets of abnormal videos that are farthest from the
+        running statistics are farther, by a margin, than the farthest ones of normal videos. Both
+        forms of the loss are the same. labels is float [videos]; every term is a scalar.
         """
         scores = output.parts["normal_scores"]
         labels, lengths = (x.repeat_interleave(scores.shape[1]) for x in (labels, output.lengths))
         abnormal = labels > 0.5
         true = valid_snippets(lengths, scores.shape[2])
         lengths_of_scores = vector_norm(scores.flatten(0, 1) * true) * ~abnormal
-        n_normal = (~abnormal).sum().clamp(min=1)  # without any the term is 0, and there is a loss
+        # avoid a division by 0; without normal rows the term is 0
+        n_normal = (~abnormal).sum().clamp(min=1)
         terms: dict[str, Tensor | None] = {"normal": lengths_of_scores.sum() / n_normal}
         for name in ("first", "second"):
             distances = output.parts[name].flatten(0, 1)
@@ -107,16 +115,19 @@ class BNWVAD(Detector):
         return weighted(terms, {"first": self.settings.first, "second": self.settings.second})
 
     def _triplet(self, distances: Tensor, lengths: Tensor, abnormal: Tensor) -> Tensor | None:
-        """`max(0, 1 + normal - abnormal)` over the selected distances, paired one by one.
+        """Return the mean of `max(0, 1 + normal - abnormal)` over pairs of selected distances.
 
-        Abnormal: the farthest share of every video, and the farthest share of all of them. Normal:
-        as many, the farthest of every video first, then the second of every video, and so on.
+        In abnormal rows the farthest share of every video is selected, and the farthest share of
+        all their snippets. As many distances are selected in normal rows: the largest of every row,
+        then the second largest of every row, and so on. Returns None if one of the classes is
+        missing.
         """
         if not (bool(abnormal.any()) and bool((~abnormal).any())):
             return None
         settings = self.settings
         distances = distances.masked_fill(~valid_snippets(lengths, distances.shape[1]), -1.0)
-        far, normal = distances[abnormal], distances[~abnormal]  # padding comes last in both
+        # padding, at -1, is the smallest in both
+        far, normal = distances[abnormal], distances[~abnormal]
         of_video = (settings.video_share * lengths[abnormal]).long()
         of_batch = max(1, int(settings.batch_share * int(lengths[abnormal].sum())))
         selected = rank(far, 1) < of_video[:, None]
@@ -128,16 +139,16 @@ class BNWVAD(Detector):
 
 
 def bounded(anomaly: Tensor) -> Tensor:
-    """Anomalies from 0 upwards to scores in [0, 1), in the same order.
+    """Map anomalies >= 0 to scores in [0, 1), in the same order.
 
-    anomaly [...] -> the same shape.
+    anomaly is [...]; the result has the same shape.
     """
     return anomaly / (1 + anomaly)
 
 
 def rank(values: Tensor, dim: int) -> Tensor:
-    """Place of every value among those along an axis, 0 for the largest.
+    """Return the rank of every value along an axis, 0 for the largest.
 
-    values [...] -> the same shape.
+    values is [...]; the result has the same shape.
     """
     return values.argsort(dim=dim, descending=True).argsort(dim=dim)

@@ -1,4 +1,4 @@
-"""What every detector is: bags in, scores out, named loss terms."""
+"""The interface of all detectors: bags in, scores and named loss terms out."""
 
 from __future__ import annotations
 
@@ -21,76 +21,81 @@ FORMS: tuple[str, ...] = get_args(Form)
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a detector says of a batch of videos. Rows beyond a video's length are 0."""
+    """The output of a detector for a batch of videos. Values at padding are 0."""
 
     scores: Tensor  # [videos, snippets] in [0, 1], mean over crops
     magnitudes: Tensor  # [videos, snippets], mean over crops
-    lengths: Tensor  # int64 [videos], true snippets
-    parts: Mapping[str, Tensor] = field(default_factory=dict)  # what the detector's loss needs
+    lengths: Tensor  # int64 [videos], snippets without padding
+    # further tensors that the detector's loss needs
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A checked batch, 0 at padding."""
+    """A batch of features with checked shapes, 0 at padding."""
 
     visual: Tensor  # [videos, crops, snippets, dim]
-    text: Tensor | None  # [videos, snippets, text dim], for all crops
+    text: Tensor | None  # [videos, snippets, text dim], shared by all crops
     lengths: Tensor  # int64 [videos]
-    valid: Tensor | None  # bool [videos, snippets]; None where nothing is padding
+    valid: Tensor | None  # bool [videos, snippets], false at padding; None if there is none
 
     def channels(self, features: Tensor) -> Tensor:
-        """[videos, crops, snippets, dim] -> [videos * crops, dim, snippets], for convolutions."""
+        """Reshape [videos, crops, snippets, dim] to [videos * crops, dim, snippets], for
+        convolutions.
+        """
         return features.flatten(0, 1).transpose(1, 2)
 
     def unflatten(self, rows: Tensor) -> Tensor:
-        """[videos * crops, ...] -> [videos, crops, ...]."""
+        """Reshape [videos * crops, ...] to [videos, crops, ...]."""
         return rows.reshape(*self.visual.shape[:2], *rows.shape[1:])
 
     @property
     def mask(self) -> Tensor | None:
-        """bool [videos * crops, snippets], as the blocks take it."""
+        """Return `valid` repeated for every crop, bool [videos * crops, snippets], or None."""
         return None if self.valid is None else self.valid.repeat_interleave(self.visual.shape[1], 0)
 
     def blank(self, values: Tensor) -> Tensor:
-        """values [videos, snippets], 0 at padding."""
+        """Return values [videos, snippets] with 0 at padding."""
         return values if self.valid is None else values * self.valid
 
 
 class Detector(nn.Module):
-    """A network over bags of snippet features, and its loss.
+    """A network over bags of snippet features, with its loss.
 
-    Subclasses give `run` (the network) and `terms` (the loss); inputs are checked here, once.
+    Subclasses implement `run` (the network) and `terms` (the loss); this class checks their inputs.
     """
 
     visual_dim: int
     text_dim: int | None
     settings: Settings
-    # Batches that the released training code takes: "halves" (the normal videos first, then as
-    # many abnormal ones), "any", or None where none was released.
+    # Batches that the released training code accepts: "halves" (the normal videos first, then as
+    # many abnormal ones), "any", or None if no training code was released.
     published_batch: Literal["halves", "any"] | None = "halves"
 
     def __init__(self, visual_dim: int, text_dim: int | None, settings: Settings) -> None:
         super().__init__()
         self.visual_dim, self.text_dim, self.settings = visual_dim, text_dim, settings
-        self._held: dict[str, int] = {}  # arrays beside the weights, and their widths
+        # widths of the arrays stored beside the weights, by name; see `hold`
+        self._held: dict[str, int] = {}
 
     def forward(
         self, visual: Tensor, text: Tensor | None = None, lengths: Tensor | None = None
     ) -> Output:
         """Score bags.
 
-        visual [videos, crops, snippets, dim]; text [videos, snippets, dim], for those that read
-        it; lengths int [videos], the true snippets of bags padded at the end.
-        Raises UsageError for shapes that do not fit the detector.
+        visual is [videos, crops, snippets, dim]; text is [videos, snippets, dim], for detectors
+        that read text; lengths, int [videos], are the numbers of snippets without padding, which
+        comes last. Raises UsageError if a shape does not fit the detector.
         """
         return self.run(self._checked(visual, text, lengths))
 
     def loss(self, output: Output, labels: Tensor, form: Form = "paper") -> dict[str, Tensor]:
-        """Named terms and their weighted "total"; labels [videos] of 0 (normal) and 1, any order.
+        """Return named loss terms and "total", their weighted sum.
 
-        form "paper" is sound for any batch: terms that need a class which is not there are left
-        out. form "published" computes what the released code does, to the letter, and takes
-        batches as it does, see `published_batch`. Raises UsageError where labels do not fit.
+        labels [videos] are 0 (normal) or 1, in any order. The form "paper" works for any batch;
+        terms that need a missing class are left out. The form "published" computes exactly what the
+        released code computes, and only takes batches that it accepts (see `published_batch`).
+        Raises UsageError if form or labels do not fit.
         """
         if form not in FORMS:
             raise UsageError(f"no loss form named {form!r}; there are: {', '.join(FORMS)}")
@@ -106,15 +111,18 @@ class Detector(nn.Module):
         return self.terms(output, labels, form)
 
     def join_crops(self, outputs: Sequence[Output]) -> Tensor:
-        """Scores [videos, snippets] of all crops, from the outputs of each crop by itself: what
-        `forward` gives for all of them at once. Long videos are scored so."""
+        """Return the scores [videos, snippets] of all crops, given the output for each crop alone.
+
+        The result equals that of `forward` on all crops at once. Long videos are scored crop by
+        crop to save memory.
+        """
         return torch.stack([output.scores for output in outputs]).mean(0)
 
     def hold(self, name: str, array: ArrayLike | None, dim: int) -> None:
-        """Keep an array [rows, dim] beside the weights, as the buffer `name`.
+        """Store an array [rows, dim] beside the weights, as the buffer `name`.
 
-        It is saved with them, and loaded with whatever number of rows it has; published weights
-        come without, then the one given here stays. Raises UsageError for another shape.
+        It is saved with the weights, and loaded with any number of rows. Published weights do not
+        contain it; the present array then stays. Raises UsageError if the array has another shape.
         """
         values = None if array is None else torch.as_tensor(array, dtype=torch.float32)
         if values is not None and (values.ndim != 2 or values.shape[1] != dim):
@@ -128,7 +136,7 @@ class Detector(nn.Module):
             array = state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
             if array is None:
                 del state_dict[f"{prefix}{name}"]
-            elif array.shape[1:] == (dim,):  # torch fills it, below
+            elif array.shape[1:] == (dim,):  # super() fills it below
                 self.register_buffer(name, torch.empty_like(array, device=device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
@@ -149,13 +157,13 @@ class Detector(nn.Module):
 
     @abstractmethod
     def run(self, batch: Batch) -> Output:
-        """The network."""
+        """Run the network on a checked batch."""
 
     @abstractmethod
     def terms(self, output: Output, labels: Tensor, form: Form) -> dict[str, Tensor]:
-        """The loss, on checked labels (float, on the device of the scores).
+        """Return the loss terms for checked labels.
 
-        labels [videos]; every term is a scalar.
+        labels is float [videos], on the device of the scores; every term is a scalar.
         """
 
     def _checked(self, visual: Tensor, text: Tensor | None, lengths: Tensor | None) -> Batch:
@@ -167,7 +175,7 @@ class Detector(nn.Module):
             )
         videos, _, snippets, _ = visual.shape
         if self.text_dim is None:
-            text = None  # a store may hold text that this detector does not read
+            text = None  # the store may hold text that this detector does not read
         elif text is None or text.shape != (videos, snippets, self.text_dim):
             raise UsageError(
                 f"this detector reads text features [{videos}, {snippets}, {self.text_dim}], "

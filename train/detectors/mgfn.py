@@ -1,8 +1,8 @@
 """MGFN: magnitude-contrastive glance-and-focus network (Chen et al., AAAI 2023, arXiv 2211.15098).
 
-A glance block looks at the whole video by self-attention, focus blocks at neighbouring snippets by
-a convolution whose weights the channels share. The magnitudes of videos of one class are drawn
-together, those of two classes apart. Scores and loss equal those of
+A glance block attends to the whole video; a focus block is a convolution over neighbouring snippets
+whose kernels are shared between channels. The loss pulls the magnitudes of videos of one class
+together and pushes those of the two classes apart. Scores and loss equal those of
 github.com/carolchenyx/MGFN. (98e9389) to 1e-4.
 """
 
@@ -20,12 +20,14 @@ from ..selection import magnitude, top_k, vector_norm
 from .interface import Batch, Detector, Form, Output
 from .settings import MGFNSettings
 
-DEPTHS = (3, 3, 2)  # layers of the glance stage and of the two focus stages
-GROWTH = (1, 2, 16)  # their widths, and numbers of heads, over that of the first
+DEPTHS = (3, 3, 2)  # numbers of layers of the glance stage and of the two focus stages
+GROWTH = (1, 2, 16)  # widths and numbers of heads of the stages, relative to the first
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation over channels; epsilon is added to the deviation, outside the root."""
+    """Layer normalisation over channels, with epsilon added to the deviation, not to the
+    variance.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,14 +35,15 @@ class ChannelNorm(nn.Module):
         self.b = nn.Parameter(torch.zeros(1, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape."""
+        """Return a tensor of the shape of x, [rows, channels, snippets]."""
         variance, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
-        deviation = variance.clamp_min(1e-24).sqrt()  # at padding: a root of 0 has no gradient
+        # at padding the variance is 0, where the root has no gradient
+        deviation = variance.clamp_min(1e-24).sqrt()
         return (x - mean) / (deviation + 1e-5) * self.g + self.b
 
 
 class Glance(nn.Module):
-    """Self-attention over all snippets. Channels are split head by head."""
+    """Multi-head self-attention over all snippets; a head has consecutive channels."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -50,12 +53,12 @@ class Glance(nn.Module):
         self.to_out = conv(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
         channels = self.to_qkv(self.norm(x)).chunk(3, dim=1)
-        # Contiguous, or torch would make all likenesses of all snippets at once.
+        # If these were not contiguous, torch would compute the whole attention matrix at once.
         query, key, value = (
             c.unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous() for c in channels
         )
@@ -65,7 +68,9 @@ class Glance(nn.Module):
 
 
 class Focus(nn.Module):
-    """A convolution over five snippets with one kernel a head; the head is the fastest axis."""
+    """A convolution over five snippets with one kernel per head; channel c belongs to head c %
+    heads.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -76,7 +81,7 @@ class Focus(nn.Module):
         self.to_out = conv(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -86,7 +91,10 @@ class Focus(nn.Module):
 
 
 def feed_forward(width: int) -> nn.Sequential:
-    """Per snippet, four times as wide inside. The idle dropout keeps the published numbering."""
+    """Return two layers applied to each snippet, with four times the width between them.
+
+    The dropout with probability 0 keeps the numbering of the published weights.
+    """
     inner = 4 * width
     return nn.Sequential(
         ChannelNorm(width), conv(width, inner), nn.GELU(), nn.Dropout(0.0), conv(inner, width)
@@ -94,13 +102,15 @@ def feed_forward(width: int) -> nn.Sequential:
 
 
 class Layer(nn.Sequential):
-    """Convolution, attention and feed-forward, each added to its input."""
+    """Convolution, attention (glance or focus) and feed-forward, each with a residual
+    connection.
+    """
 
     def __init__(self, kind: type[Glance | Focus], width: int, heads: int) -> None:
         super().__init__(conv(width, width, 3), kind(width, heads), feed_forward(width))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -111,14 +121,14 @@ class Layer(nn.Sequential):
 
 
 class Stack(nn.Module):
-    """Layers of one width, one after the other."""
+    """A sequence of layers of one width."""
 
     def __init__(self, kind: type[Glance | Focus], width: int, heads: int, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(kind, width, heads) for _ in range(depth))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -128,19 +138,19 @@ class Stack(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """A stack, and the step to the next stage's width."""
+    """A stack of layers, and a projection to the width of the next stage."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [rows, channels, snippets] -> [rows, channels of the next stage, snippets]."""
+        """Return [rows, channels of the next stage, snippets] for x [rows, channels, snippets]."""
         stack, widen = self
         return blank(widen(stack(x, mask)), mask)
 
 
 class MGFN(Detector):
-    """Glance, focus, focus, then a linear classifier on normalised features.
+    """A glance stage, two focus stages, and a linear classifier on layer-normalised features.
 
-    The features whose magnitude counts are the output of that last normalisation, unlike the
-    paper's figure: the published weights need it so.
+    Magnitudes are those of the normalised features, unlike in the paper's figure, because the
+    published weights require this.
     """
 
     settings: MGFNSettings
@@ -162,7 +172,7 @@ class MGFN(Detector):
         self.fc = nn.Linear(widths[-1], 1)
 
     def run(self, batch: Batch) -> Output:
-        """Features [videos, crops, snippets, dim] and their scores."""
+        """Compute features [videos, crops, snippets, dim] and scores."""
         norms = vector_norm(batch.visual)[..., None]
         x = self.to_tokens(batch.channels(batch.visual))
         x = blank(x + self.settings.ratio * self.to_mag(batch.channels(norms)), batch.mask)
@@ -174,14 +184,13 @@ class MGFN(Detector):
         return Output(batch.blank(scores), magnitudes, batch.lengths, {"features": features})
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Classification, three contrastive terms, smoothness and sparsity.
+        """Return classification, three contrastive terms, smoothness and sparsity.
 
-        The contrast compares videos by the L1 norms of their k selected features. In the paper's
-        form every pair of two different videos counts, and the last two terms are RTFM's. The
-        released code (since 2023-04-11) pairs, within a class, one half of the crops with the
-        other of the *same* videos, smooths all videos and holds the normal ones sparse.
-
-        labels float [videos]; every term is a scalar.
+        The contrastive terms compare videos by the L1 norms of their k selected features. In the
+        form "paper" all pairs of two different videos count, and smoothness and sparsity are those
+        of RTFM. The released code (since 2023-04-11) pairs, within a class, the first half of the
+        crops with the second half of the *same* videos; its smoothness is that of all videos, its
+        sparsity that of the normal ones. labels is float [videos]; every term is a scalar.
         """
         settings = self.settings
         p_drop = settings.dropout if self.training else 0.0
@@ -210,10 +219,10 @@ class MGFN(Detector):
 
 
 def contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[str, Tensor | None]:
-    """Videos of two classes at least `margin` apart, those of one class together.
+    """Return terms that keep the two classes `margin` apart, and the videos of one class together.
 
-    abnormal [n, k], normal [m, k]; means over the n m pairs, and over the pairs of two different
-    videos of a class. None where there is no such pair.
+    abnormal is [n, k], normal [m, k]. "apart" is a mean over all n * m pairs, the others over all
+    pairs of two different videos of a class. A term is None if there is no such pair.
     """
     terms: dict[str, Tensor | None] = {"apart": None}
     if len(abnormal) and len(normal):
@@ -226,9 +235,12 @@ def contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[str, Tenso
 
 
 def mirrored_contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[str, Tensor | None]:
-    """As released: norms [videos, crops, k] of either class are laid out crop by crop; the classes
-    are compared entry by entry, and within a class the first half of that list with the second,
-    which at ten crops is every crop with its mirror image."""
+    """Return the same terms as the released code computes them, for norms [videos, crops, k].
+
+    The norms of each class are flattened crop by crop. The two classes are compared entry by entry;
+    within a class, the first half of the list is compared with the second half. With ten crops,
+    this compares every crop with its mirror image.
+    """
     abnormal, normal = (norms.transpose(0, 1).flatten(0, 1) for norms in (abnormal, normal))
     apart = (margin - pairwise_distance(abnormal, normal)).clamp(min=0).square().mean()
     terms: dict[str, Tensor | None] = {"apart": apart}

@@ -1,8 +1,8 @@
-"""The multiple-instance network over TimeSformer features: a small one, a snippet at a time.
+"""A small multiple-instance network over TimeSformer features, applied to each snippet separately.
 
 Scores and loss equal those of github.com/Sabbirbracu/weakly-supervised-video-anomaly-detection
-(80fedfc) to 1e-4. Its training repeated one vector a video with noise; the bags here hold a vector
-for each snippet, which is what the network is for.
+(80fedfc) to 1e-4. That code trained on copies of one vector per video with added noise; the bags
+here have a vector for each snippet, for which the network is meant.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .settings import MILSettings
 
 
 class MIL(Detector):
-    """768 -> 512 -> 128 -> 1, mean over crops."""
+    """Three linear layers, dim -> 512 -> 128 -> 1, then the mean over crops."""
 
     settings: MILSettings
     published_batch = "any"
@@ -33,16 +33,15 @@ class MIL(Detector):
             nn.init.zeros_(layer.bias)
 
     def run(self, batch: Batch) -> Output:
-        """Scores of every snippet by itself."""
+        """Score every snippet separately."""
         scores = score_head(batch.visual, (self.fc1, self.fc2, self.fc3), self.dropout).mean(1)
         return Output(batch.blank(scores), magnitude(batch.visual), batch.lengths)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Ranking of all abnormal over all normal videos, focal loss, smoothness of all videos.
+        """Return a ranking term over all pairs of videos, focal loss, and smoothness of all videos.
 
-        A video's score is the mean of its k highest snippet scores. Both forms are the same.
-
-        labels float [videos]; every term is a scalar.
+        The score of a video is the mean of its k highest snippet scores. Both forms of the loss are
+        the same. labels is float [videos]; every term is a scalar.
         """
         scores, lengths = output.scores, output.lengths
         video_scores = top_k(scores, self.settings.k, lengths).mean(scores)

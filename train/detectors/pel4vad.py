@@ -1,8 +1,9 @@
 """PEL4VAD: prompt-enhanced learning (Pu et al., TIP 2024, arXiv 2306.14451).
 
-An attention that sees the whole video and a window at once, a causal classifier, and at training
-the sentences of the anomaly classes, to which what is abnormal and what is normal in a video are
-drawn. Scores and loss equal those of github.com/yujiangpu20/PEL4VAD (eeb31f4) to 1e-4.
+The network has an attention over the whole video and over a window at once, and a causal
+classifier. In training, features of abnormal and of normal snippets are drawn towards sentence
+features (prompts) of the anomaly class and of the normal class. Scores and loss equal those of
+github.com/yujiangpu20/PEL4VAD (eeb31f4) to 1e-4.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from ..selection import magnitude, top_k, valid_snippets
 from .interface import Batch, Detector, Form, Output
 from .settings import PEL4VADSettings
 
-PROMPT_DIM = 512  # of CLIP's sentences, and of the snippets compared with them
+# width of CLIP's sentence features, and of the snippet features compared with them
+PROMPT_DIM = 512
 
 
 class Nearness(nn.Module):
-    """`exp(-|w (i - j)² - b|)` between snippets, with both parameters learnt."""
+    """A learnt bias for attention between snippets i and j: `exp(-|w (i - j)² - b|)`."""
 
     def __init__(self, w: float, b: float) -> None:
         super().__init__()
@@ -34,15 +36,15 @@ class Nearness(nn.Module):
         self.b = nn.Parameter(torch.tensor([b]))
 
     def forward(self, apart: Tensor) -> Tensor:
-        """apart: j - i
+        """Return the bias for the distances apart = j - i.
 
-        [snippets, snippets] -> the same shape.
+        apart is [snippets, snippets]; the result has the same shape.
         """
         return (-(self.w * apart.square() - self.b).abs()).exp()
 
 
 class ContextAttention(nn.Module):
-    """One head that attends to the whole video and to a window, mixed by a learnt share."""
+    """One-head attention over the whole video and over a window, mixed by a learnt weight."""
 
     def __init__(self, dim: int, settings: PEL4VADSettings) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class ContextAttention(nn.Module):
         self.o = nn.Linear(128, dim)
 
     def forward(self, x: Tensor, nearness: Nearness, mask: Tensor | None) -> Tensor:
-        """x [rows, snippets, dim] -> the same shape.
+        """Return a tensor of the shape of x, [rows, snippets, dim].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -69,20 +71,23 @@ class ContextAttention(nn.Module):
             local = likeness.masked_fill(~self._windows(apart), -1e9).softmax(-1)
             parts.append((share * likeness.softmax(-1) + (1 - share) * local) @ value)
         gathered = torch.cat(parts, 1)
-        if self.norm:  # over time: the released code leaves the library's default axis
+        if self.norm:  # over snippets, as in the released code, which uses torch's default axis
             roots = gathered.sign() * gathered.abs().clamp(min=1e-12).sqrt()
             gathered = normalize(roots if mask is None else roots * mask[..., None], dim=1)
         out: Tensor = self.o(gathered)
         return out
 
     def _windows(self, apart: Tensor) -> Tensor:
-        """From half a window before, to as far as its size reaches."""
+        """Return True where a snippet is inside the window, which is centred if its size is odd.
+
+        apart is j - i; the window begins half its size before snippet i.
+        """
         offset = apart + self.window // 2
         return (offset >= 0) & (offset < self.window)
 
 
 class ContextAggregation(nn.Module):
-    """Attention, then two layers a snippet: 512 channels to compare with prompts, 300 to score."""
+    """Attention and two layers per snippet: 512 channels to compare with prompts, 300 to score."""
 
     def __init__(self, dim: int, settings: PEL4VADSettings) -> None:
         super().__init__()
@@ -94,18 +99,21 @@ class ContextAggregation(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x [rows, snippets, dim] -> [rows, 512, snippets] and [rows, 300, snippets]."""
+        """Return [rows, 512, snippets] and [rows, 300, snippets] for x [rows, snippets, dim].
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         x = self.norm(x + self.self_attn(x, self.loc_adj, mask))
         compared = self.dropout(gelu(self.linear1(x.transpose(1, 2))))
         return compared, self.dropout(gelu(self.linear2(compared)))
 
 
 class PEL4VAD(Detector):
-    """Context aggregation and a causal classifier; a crop of a video is a sample.
+    """Context aggregation and a causal classifier. Each crop of a video is a sample.
 
-    `prompts [classes, 512]` are sentence features of the classes, the normal one first; they are
-    needed for training alone, and without them the prompt term is left out. The released code lets
-    padding into its attention; here it is kept out where `lengths` tell of it.
+    `prompts [classes, 512]` are sentence features of the classes, the normal one first. Only
+    training needs them; without them the prompt term is left out. Unlike the released code,
+    attention ignores padding if `lengths` are given.
     """
 
     settings: PEL4VADSettings
@@ -129,7 +137,7 @@ class PEL4VAD(Detector):
                 nn.init.xavier_uniform_(layer.weight)
 
     def run(self, batch: Batch) -> Output:
-        """Features [videos, crops, snippets, 512] and scores [videos, crops, snippets]."""
+        """Compute features [videos, crops, snippets, 512] and scores [videos, crops, snippets]."""
         compared, hidden = self.self_attention(batch.visual.flatten(0, 1), batch.mask)
         logits = self.classifier(pad(hidden, (self.settings.t_step - 1, 0)))[:, 0]
         crop_scores = batch.unflatten(torch.sigmoid(logits))
@@ -145,10 +153,11 @@ class PEL4VAD(Detector):
         form: Form = "paper",
         categories: Tensor | None = None,
     ) -> Terms:
-        """See `Detector.loss`; categories int [videos] say which prompt is each video's, 0 normal.
+        """Return the terms of `Detector.loss`, and the prompt term if the detector has prompts.
 
-        They may be left out where there is one prompt for all that is abnormal. Raises UsageError
-        where there are more and no categories.
+        categories, int [videos], are the row of each video's class in `prompts`, 0 for normal. They
+        may be left out if there are two prompts, normal and abnormal. Raises UsageError if there
+        are more prompts and no categories.
         """
         terms = super().loss(output, labels, form)
         if self.prompts is None:
@@ -167,9 +176,10 @@ class PEL4VAD(Detector):
         return {**terms, "prompt": prompt, "total": total}
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Classification by the highest score of normal videos, the 1/16 + 1 highest of others.
+        """Return the classification term.
 
-        labels float [videos]; every term is a scalar.
+        The score of a normal video is its highest snippet score, that of an abnormal one the mean
+        of its `snippets // 16 + 1` highest. labels is float [videos]; every term is a scalar.
         """
         scores, labels, lengths = self._rows(output, labels)
         k = torch.where(labels > 0.5, lengths // 16 + 1, 1)
@@ -179,12 +189,12 @@ class PEL4VAD(Detector):
     def prompt_term(
         self, output: Output, sentences: Tensor, categories: Tensor, form: Form
     ) -> Tensor:
-        """How far snippets are from the sentences of their class, as a Kullback-Leibler divergence.
+        """Return a Kullback-Leibler divergence between snippet features and class sentences.
 
-        sentences [videos, 2, 512], the normal one and that of the video's class. Every row gives
-        the mean of its features by score, to be near the sentence of its class; an abnormal one
-        also the mean by 1 - score, to be near the normal sentence. Padding counts in the released
-        form.
+        sentences [videos, 2, 512] are the normal sentence and that of the video's class. For every
+        row, the mean of its features weighted by score shall be near the sentence of its class. For
+        abnormal rows, the mean weighted by 1 - score shall also be near the normal sentence.
+        Padding is included in the form "published".
         """
         scores, categories, lengths = self._rows(output, categories)
         features = output.parts["features"].flatten(0, 1)
@@ -205,7 +215,9 @@ class PEL4VAD(Detector):
         return kl_div(logits.log_softmax(1), (10 * same).softmax(1), reduction="batchmean")
 
     def _rows(self, output: Output, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Every crop as a sample: scores [rows, snippets], values [rows], lengths [rows]."""
+        """Return scores [rows, snippets], values [rows] and lengths [rows], with each crop as a
+        row.
+        """
         scores = output.parts["crop_scores"]
         values, lengths = (x.repeat_interleave(scores.shape[1]) for x in (values, output.lengths))
         return scores.flatten(0, 1), values, lengths

@@ -1,4 +1,6 @@
-"""Published weights: what they are wrapped in, whose they are, and of which sizes."""
+"""Published weights: remove wrappers, recognise the detector, and read its sizes from the
+shapes.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +16,27 @@ from vad.errors import UsageError
 from .interface import Detector
 from .settings import PEL4VADSettings
 
-OURS = "detector."  # before the names of a detector's weights in a run of our own
+OURS = "detector."  # prefix of the names of a detector's weights in our runs
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the shapes tell: the arguments of `create_detector`."""
+    """Arguments of `create_detector` that the shapes of weights tell."""
 
     visual_dim: int
     text_dim: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()  # settings that the caller must give, for no shape tells them
+    asked: tuple[str, ...] = ()  # settings that no shape tells, so the caller must give them
 
 
 Weights = Mapping[str, Tensor]
 
 
 def by_shape(name: str, *, width: bool = False) -> Callable[[Weights], Sizes]:
-    """Feature width, and the setting `width`: the sizes of one weight [width, features, ...]."""
+    """Return a function that reads the feature width from the weight `name` [width, features, ...].
+
+    With `width`, it also reads the setting `width`.
+    """
 
     def read(weights: Weights) -> Sizes:
         shape = weights[name].shape
@@ -41,21 +46,23 @@ def by_shape(name: str, *, width: bool = False) -> Callable[[Weights], Sizes]:
 
 
 def rtfm_sizes(weights: Weights) -> Sizes:
-    """Feature width, channels of a branch, and the layers of the classifier."""
+    """Read the feature width, the channels of a branch, and the number of layers of the
+    classifier.
+    """
     width, dim = weights["Aggregate.conv_1.0.weight"].shape[:2]
     layers = sum(f"fc{n}.weight" in weights for n in (1, 2, 3))
     return Sizes(dim, settings={"width": width, "layers": layers})
 
 
 def s3r_sizes(weights: Weights) -> Sizes:
-    """Feature width, channels of a branch, and the first width of the classifiers."""
+    """Read the feature width, the channels of a branch, and the first width of the classifiers."""
     width, dim = weights["video_embedding.0.conv_1.0.weight"].shape[:2]
     hidden = weights["video_classifier.0.weight"].shape[0]
     return Sizes(dim, settings={"width": width, "hidden": hidden})
 
 
 def tevad_sizes(weights: Weights) -> Sizes:
-    """Both feature widths, and the fusion by which layers are there."""
+    """Read both feature widths, and the fusion from which layers are present."""
     visual_dim = weights["Aggregate.conv_4.0.weight"].shape[1]
     text_dim = weights["Aggregate_text.conv_4.0.weight"].shape[1]
     fused_dim = weights["fc1.weight"].shape[1]
@@ -71,14 +78,17 @@ def tevad_sizes(weights: Weights) -> Sizes:
 
 
 def urdmu_sizes(weights: Weights) -> Sizes:
-    """Feature width, and the sizes of the memories."""
+    """Read the feature width and the sizes of the memories."""
     slots, width = weights["Amemory.memory_block"].shape
     dim = weights["embedding.conv_1.0.weight"].shape[1]
     return Sizes(dim, settings={"width": width, "slots": slots})
 
 
 def pel4vad_sizes(weights: Weights) -> Sizes:
-    """Feature width and reach of the classifier. The window of the attention leaves no trace."""
+    """Read the feature width and the reach of the classifier.
+
+    No shape tells the window of the attention; it is asked for unless the reach is the default.
+    """
     dim = weights["self_attention.linear1.weight"].shape[1]
     t_step = weights["classifier.weight"].shape[2]
     asked = () if t_step == PEL4VADSettings.t_step else ("window", "norm")
@@ -87,15 +97,16 @@ def pel4vad_sizes(weights: Weights) -> Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How one detector's weights are known."""
+    """How to recognise the weights of one detector."""
 
     name: str
-    key: str  # a weight that is among them
+    key: str  # name of a weight that the detector has
     read: Callable[[Weights], Sizes]
-    rows: int | None = None  # its first size, where others have a weight of that name
+    # first size of that weight, if other detectors have a weight of this name
+    rows: int | None = None
 
 
-# The first that fits: a detector whose keys hold another's stands above it.
+# The first match counts, so a detector that has the weights of another comes before it.
 MARKS = (
     Mark("mgfn", "stages.0.0.layers.0.0.weight", by_shape("to_tokens.weight", width=True)),
     Mark("s3r", "en_normal.en_normal_module.query_embedding.weight", s3r_sizes),
@@ -111,7 +122,7 @@ MARKS = (
     Mark("sultani", "fc2.weight", by_shape("fc1.weight"), rows=32),
 )
 
-# Names that later code bases gave to the same weights.
+# Other names of the same weights in later code bases.
 ALIASES = {
     "to_logits.weight": "to_logits.0.weight",  # MGFN, as its comparative study saves it
     "to_logits.bias": "to_logits.0.bias",
@@ -119,7 +130,7 @@ ALIASES = {
 
 
 def check_asked(name: str, sizes: Sizes, settings: Mapping[str, Any]) -> None:
-    """UsageError where settings lack one that the shapes do not tell."""
+    """Raise UsageError if a setting that the shapes do not tell is missing."""
     if missing := [asked for asked in sizes.asked if asked not in settings]:
         raise UsageError(
             f"these weights of {name} do not tell the setting {' nor '.join(missing)}",
@@ -128,16 +139,19 @@ def check_asked(name: str, sizes: Sizes, settings: Mapping[str, Any]) -> None:
 
 
 def fill(detector: Detector, name: str, weights: Weights) -> None:
-    """Load weights into a detector of their sizes; UsageError unless every name and shape fits."""
+    """Load weights into a detector. Raises UsageError unless all names and shapes fit."""
     try:
         detector.load_state_dict(dict(weights))
-    except RuntimeError as error:  # torch lists missing, left-over and misshapen keys
+    except RuntimeError as error:  # the message lists missing, left-over and misshapen keys
         reason = " ".join(str(error).split())
         raise UsageError(f"these look like weights of {name}, but: {reason}") from None
 
 
 def sizes_of(weights: Weights) -> tuple[str, Sizes]:
-    """The detector that bare weights are of, and what their shapes tell of it."""
+    """Return the name of the detector that bare weights belong to, and its sizes.
+
+    Raises UsageError if the detector is not known or a weight is missing.
+    """
     mark = recognise(weights)
     try:
         return mark.name, mark.read(weights)
@@ -146,7 +160,9 @@ def sizes_of(weights: Weights) -> tuple[str, Sizes]:
 
 
 def recognise(weights: Weights) -> Mark:
-    """The detector that weights are of; UsageError if it is none that is known."""
+    """Return the mark of the detector that weights belong to; UsageError if no detector is
+    known.
+    """
     for mark in MARKS:
         if mark.key in weights and mark.rows in (None, *weights[mark.key].shape[:1]):
             return mark
@@ -157,10 +173,10 @@ def recognise(weights: Weights) -> Mark:
 
 
 def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The bare weights: out of a training checkpoint, without `module.` or `model.` before every
-    name; of a run of our own without what it holds beside the detector.
+    """Return the bare weights of a training checkpoint, of a state_dict, or of one of our runs.
 
-    Raises UsageError where no tensors are left.
+    The prefixes `module.` and `model.` are removed from the names, and so are tensors of a run that
+    do not belong to the detector. Raises UsageError if there are no tensors.
     """
     try:
         weights = state_of(state_dict)

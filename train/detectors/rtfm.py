@@ -1,7 +1,8 @@
 """RTFM: robust temporal feature magnitude learning (Tian et al., ICCV 2021, arXiv 2101.10030).
 
-Abnormal snippets shall have long feature vectors, normal ones short ones: the k longest of a video
-speak for it. Scores and loss equal those of github.com/tianyu0207/RTFM (cf938f4) to 1e-4.
+Training makes the feature vectors of abnormal snippets long and those of normal ones short. The
+score of a video is the mean over its k longest snippets. Scores and loss equal those of
+github.com/tianyu0207/RTFM (cf938f4) to 1e-4.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from ..selection import magnitude, top_k
 from .interface import Batch, Detector, Form, Output
 from .settings import MagnitudeSettings, RTFMSettings
 
-HIDDEN = (512, 128)  # widths of the classifier between features and score
+HIDDEN = (512, 128)  # widths of the hidden layers of the classifier
 
 
 class RTFM(Detector):
-    """Multi-scale temporal network, then a snippet classifier of three layers, or of the last ones.
+    """The multi-scale temporal network, and a snippet classifier of one to three layers.
 
-    The normalisation of the temporal network comes after its ReLU, unlike the paper's figure: the
-    published weights need it so.
+    The normalisation in the temporal network comes after the ReLU, unlike in the paper's figure,
+    because the published weights require this.
     """
 
     settings: RTFMSettings
@@ -48,11 +49,11 @@ class RTFM(Detector):
         self.dropout = nn.Dropout(settings.dropout)
         xavier(self)
         if settings.layers == 1:
-            nn.init.zeros_(self.get_parameter("fc3.weight"))  # a start at 0.5 for all
+            nn.init.zeros_(self.get_parameter("fc3.weight"))  # all scores start at 0.5
         nn.init.constant_(self.Aggregate.conv_5.get_parameter("2.weight"), settings.gain)
 
     def run(self, batch: Batch) -> Output:
-        """Features [videos, crops, snippets, dim] and their scores."""
+        """Compute features [videos, crops, snippets, dim] and scores."""
         changed = self.Aggregate(batch.channels(batch.visual), batch.mask)
         features = self.dropout(batch.unflatten(changed.transpose(1, 2)))
         layers = [self.get_submodule(name) for name in self.head]
@@ -62,15 +63,15 @@ class RTFM(Detector):
         )
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """See `feature_magnitude_terms`.
+        """Return the terms of `feature_magnitude_terms`.
 
-        labels float [videos]; every term is a scalar.
+        labels is float [videos]; every term is a scalar.
         """
         settings, training = self.settings, self.training
         return feature_magnitude_terms(output, labels, form, settings, training=training)
 
 
-# Magnitudes of the abnormal [n] and of the normal videos [m], and the margin, to a term.
+# A function of the magnitudes of abnormal [n] and of normal videos [m], and of the margin.
 MagnitudeTerm = Callable[[Tensor, Tensor, float], Tensor | None]
 
 
@@ -83,15 +84,14 @@ def feature_magnitude_terms(
     training: bool,
     magnitude_term: MagnitudeTerm = pairs_hinge,
 ) -> Terms:
-    """RTFM's loss: classification, magnitude, smoothness and sparsity of abnormal videos.
+    """Return RTFM's loss: classification and magnitude of all videos, and smoothness and sparsity.
 
-    A video's score is the mean score of the k snippets of the largest magnitude (in the paper's
-    form, of a share of its snippets where the settings say so). In the paper's
-    form the magnitude of a video is the mean norm of those k, RTFM sets every abnormal video
-    against every normal one by a hinge, and the other two terms are taken video by video. For the
-    released form, see `losses.magnitude_squared` and `flattened_regularity`.
-
-    labels float [videos]; every term is a scalar.
+    The k snippets with the largest magnitude are selected in every video, or, if `settings.share`
+    is set and the form is "paper", a share of its snippets. The score of a video is their mean
+    score. In the form "paper" the magnitude of a video is the mean norm of the selected snippets;
+    RTFM compares every abnormal video with every normal one by a hinge; smoothness and sparsity are
+    those of each abnormal video. For the form "published", see `losses.magnitude_squared` and
+    `flattened_regularity`. labels is float [videos]; every term is a scalar.
     """
     p_drop = settings.dropout if training else 0.0
     k: int | Tensor = settings.k

@@ -1,15 +1,15 @@
 """S3R: self-supervised sparse representation (Wu et al., ECCV 2022).
 
-A dictionary of what normal videos look like rebuilds every snippet; what the two have in common and
-what sets them apart is weighed channel by channel, and both are classified. Scores and loss equal
-those of github.com/louisYen/S3R (6835335) to 1e-4.
+Every snippet is reconstructed from a dictionary of normal videos. A channel gate weighs what the
+video and its reconstruction share and how they differ, and both parts are classified. Scores and
+loss equal those of github.com/louisYen/S3R (6835335) to 1e-4.
 
-The dictionary is learnt before the detector is trained. Every normal training video is one vector,
-the mean over its crops and snippets. The released code learns a sparse code of the transposed
-matrix, where a sample is one feature channel seen in all videos, and keeps the codes: each channel
-is made of at most two atoms. UCF-Crime has 800 videos and 400 atoms, ShanghaiTech 175 and 158. The
-published dictionary files are not reproduced to the last digit, because scikit-learn counts its
-iterations differently since version 1.3.
+The dictionary is learnt before the detector is trained. Every normal training video gives one
+vector, the mean over its crops and snippets. As in the released code, sparse codes of the
+transposed matrix are learnt: a sample is one feature channel over all videos. The codes are the
+dictionary; each channel consists of at most two atoms. UCF-Crime has 800 videos and 400 atoms,
+ShanghaiTech 175 and 158. The published dictionary files are not reproduced exactly, because
+scikit-learn counts its iterations differently since version 1.3.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ from .rtfm import feature_magnitude_terms
 from .settings import S3RSettings
 
 NAMES = NonLocalNames("query", "key", "value", "alter")
-ITERATIONS = 100  # mini-batches that the released code learns from
+ITERATIONS = 100  # mini-batches that the dictionary is learnt from, as in the released code
 BATCH_CHANNELS = 32
-NONZERO = 2  # atoms a channel is made of
+NONZERO = 2  # most atoms per channel
 
 
 class Recall(nn.Module):
-    """en-Normal: every snippet rebuilt from the dictionary, by unscaled attention to its atoms."""
+    """S3R's en-Normal module: reconstruct every snippet by unscaled attention to dictionary
+    atoms.
+    """
 
     def __init__(self, dim: int, width: int) -> None:
         super().__init__()
@@ -49,18 +51,19 @@ class Recall(nn.Module):
         self.value_embedding = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, dictionary: Tensor) -> Tensor:
-        """x [..., dim], dictionary [atoms, dim] -> [..., dim]: x rebuilt from the dictionary."""
+        """Return the reconstruction [..., dim] of x [..., dim] from the dictionary [atoms, dim]."""
         likeness = self.query_embedding(x) @ self.cache_embedding(dictionary).T
         rebuilt: Tensor = likeness.softmax(-1) @ self.value_embedding(dictionary)
         return rebuilt
 
 
 class S3R(Detector):
-    """Two temporal networks side by side, on the video and on what the dictionary makes of it.
+    """Two parallel temporal networks: on the video, and on its reconstruction from the dictionary.
 
-    The temporal networks normalise before the ReLU, by groups, unlike RTFM's. The two projections
-    are in the published weights but no released code uses them. At other feature widths than the
-    published 2048 the channel gate has a sixteenth of it inside, as there.
+    These temporal networks use group normalisation before the ReLU, unlike RTFM's. The two
+    projections are in the published weights, but the released code does not use them. The hidden
+    width of the channel gate is a sixteenth of the feature width, as in the published network for
+    2048.
     """
 
     settings: S3RSettings
@@ -95,7 +98,10 @@ class S3R(Detector):
         xavier(self)
 
     def run(self, batch: Batch) -> Output:
-        """Features [videos, crops, snippets, dim], their scores, and a score of what is normal."""
+        """Compute features [videos, crops, snippets, dim], scores, and a score of the normal part.
+
+        Raises UsageError if the detector has no dictionary.
+        """
         if self.dictionary is None:
             raise UsageError(
                 "S3R needs its dictionary of normal videos",
@@ -116,9 +122,9 @@ class S3R(Detector):
         return Output(batch.blank(scores), magnitude(features), batch.lengths, parts)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """RTFM's terms, and "macro": what the dictionary rebuilds is normal in every video.
+        """Return RTFM's terms, and "macro", which trains the normal part to score 0 in every video.
 
-        labels float [videos]; every term is a scalar.
+        labels is float [videos]; every term is a scalar.
         """
         settings = self.settings
         terms = feature_magnitude_terms(output, labels, form, settings, training=self.training)
@@ -128,13 +134,13 @@ class S3R(Detector):
 
 
 def embedding(dim: int, width: int, p_drop: float) -> Layers:
-    """A temporal network and its dropout."""
+    """Return a temporal network followed by dropout."""
     network = TemporalNetwork(dim, width, block=conv_norm_relu, names=NAMES)
     return Layers(network, nn.Dropout(p_drop))
 
 
 def classifier(dim: int, hidden: int, p_drop: float) -> nn.Sequential:
-    """Per snippet: dim -> hidden -> hidden / 4 -> 1, sigmoid."""
+    """Return a classifier per snippet: dim -> hidden -> hidden / 4 -> 1, sigmoid."""
     narrow = max(1, hidden // 4)
     return nn.Sequential(
         nn.Linear(dim, hidden),
@@ -151,10 +157,11 @@ def classifier(dim: int, hidden: int, p_drop: float) -> nn.Sequential:
 def make_dictionary(
     videos: Iterable[NDArray[np.floating]], *, percent: float = 50.0, seed: int = 42
 ) -> NDArray[np.float32]:
-    """Learn a dictionary from the features of normal videos.
+    """Learn a dictionary [atoms, dim] from the features of normal videos.
 
-    videos of [snippets, crops, dim] -> [atoms, dim] with atoms = `percent` of the number of videos,
-    at least one. Raises UsageError without videos, and for a percentage that is not in (0, 100].
+    videos are arrays [snippets, crops, dim]. The number of atoms is `percent` of the number of
+    videos, at least one. Raises UsageError if there are no videos, or if the percentage is not in
+    (0, 100].
     """
     from sklearn.decomposition import MiniBatchDictionaryLearning
 
@@ -173,7 +180,8 @@ def make_dictionary(
         transform_n_nonzero_coefs=min(NONZERO, atoms),
         random_state=seed,
     )
-    with warnings.catch_warnings():  # two atoms that coincide end the pursuit early, rightly
+    # the pursuit may end early if two atoms coincide, which is harmless
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Orthogonal matching pursuit ended prematurely")
         codes = learner.fit(channels).transform(channels)
     dictionary: NDArray[np.float32] = codes.T.astype(np.float32)

@@ -1,12 +1,12 @@
 """SAA: snippet anomalous attention (Fan et al., TCSVT 2024, arXiv 2309.16309).
 
-An attention says how anomalous every snippet is, a classifier scores it; the score is their
-product. To make the classifier find more than the most obvious snippets it must also do without
-them.
+The score of a snippet is the product of an attention, which tells how anomalous the snippet is, and
+a class score. To make the classifier find more than the most obvious snippets, it is also trained
+with those suppressed.
 
 The network is that of github.com/Daniel00008/WS-VAD-mindspore (bd5eb50). The authors released
-neither training code nor weights: the losses follow the paper's equations 4 and 9 to 16, and where
-those leave a choice open, the docstring of `SAA.terms` says what was chosen.
+neither training code nor weights: the losses follow the paper's equations 4 and 9 to 16. The
+docstring of `SAA.terms` lists the choices that these leave open.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .settings import SAASettings
 
 
 class Attention(nn.Module):
-    """How anomalous a snippet looks beside its neighbours.
+    """The attention of a snippet, computed from the snippet and its neighbours.
 
-    The last dropout falls on the logit: at training, a dropped snippet has attention 0.5.
+    The last dropout acts on the logit: in training, a dropped snippet has attention 0.5.
     """
 
     def __init__(self, dim: int, p_drop: float) -> None:
@@ -42,13 +42,16 @@ class Attention(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, dim, snippets] -> attention [rows, snippets]; mask as x without dim."""
+        """Return the attention [rows, snippets] of x [rows, dim, snippets].
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         values: Tensor = self.attention(x, mask)
         return values[:, 0]
 
 
 class Classifier(nn.Module):
-    """A score for each snippet by itself."""
+    """Three layers that score each snippet separately."""
 
     def __init__(self, dim: int, p_drop: float) -> None:
         super().__init__()
@@ -58,12 +61,12 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(p_drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., dim] -> scores [...]."""
+        """Return scores [...] for x [..., dim]."""
         return score_head(self.dropout(x), (self.fc1, self.fc2, self.fc3), self.dropout)
 
 
 class SAA(Detector):
-    """A temporal network, and on it an attention and a classifier."""
+    """A temporal network, followed by an attention and a classifier."""
 
     settings: SAASettings
     published_batch = None
@@ -77,11 +80,15 @@ class SAA(Detector):
 
     @property
     def n_steps(self) -> int:
-        """Training steps made so far: what the first batch normalisation has counted."""
+        """Return the number of training steps so far, which the first batch normalisation
+        counts.
+        """
         return int(self.get_buffer("aggregate.conv_1.2.num_batches_tracked"))
 
     def run(self, batch: Batch) -> Output:
-        """Attention and class scores [videos, crops, snippets]; their product is the score."""
+        """Compute attention and class scores, [videos, crops, snippets]; their product is the
+        score.
+        """
         x = self.aggregate(batch.channels(batch.visual), batch.mask)
         attention = batch.unflatten(self.attn(x, batch.mask))
         features = batch.unflatten(x.transpose(1, 2))
@@ -91,16 +98,17 @@ class SAA(Detector):
         return Output(scores, magnitude(features), batch.lengths, parts)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Four ways to classify, and what holds attention and scores in shape; a crop is a sample.
+        """Return four classification terms, and terms for attention, smoothness and sparsity.
 
-        A bag is classified by its class scores S, by A S with the attention A, and by either
-        without the snippets whose attention exceeds `epsilon` of its range; a video's score is the
-        mean of its highest 1/16 + 1 snippets. Attention is guided to 0 in normal videos, and in
-        abnormal ones to S, from step `warmup` on to where S > 0.5; the guide itself is not moved.
-        Sums over time in the paper are means here, so that their weight does not depend on the
-        number of snippets. Each term is a mean over its videos.
+        Each crop is a sample. It is classified by its class scores S, by A S with the attention A,
+        and by both without the snippets whose attention exceeds the fraction `epsilon` of its
+        range. The score of a video is the mean of its `snippets // 16 + 1` highest snippets. The
+        attention is trained towards 0 in normal videos. In abnormal videos its target is S, and
+        after `warmup` steps 1 where S > 0.5, else 0; no gradient flows through the target. Sums
+        over time in the paper are means here, so that their weight does not depend on the number of
+        snippets. Each term is a mean over its videos.
 
-        labels float [videos]; every term is a scalar.
+        labels is float [videos]; every term is a scalar.
         """
         settings = self.settings
         attention, classes = (output.parts[name].flatten(0, 1) for name in ("attention", "classes"))
@@ -146,7 +154,10 @@ class SAA(Detector):
         return weighted(terms, weights)
 
     def _threshold(self, attention: Tensor, lengths: Tensor) -> Tensor:
-        """The attention above which a snippet is suppressed: [rows, snippets] -> [rows, 1]."""
+        """Return the attention above which a snippet is suppressed, [rows, 1].
+
+        attention is [rows, snippets].
+        """
         true = valid_snippets(lengths, attention.shape[1])
         low = attention.masked_fill(~true, torch.inf).amin(1, keepdim=True)
         high = attention.masked_fill(~true, -torch.inf).amax(1, keepdim=True)

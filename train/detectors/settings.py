@@ -1,6 +1,6 @@
-"""Hyper-parameters of the detectors, one frozen dataclass each; defaults are the published ones.
+"""Hyper-parameters of the detectors, one frozen dataclass each. Defaults are the published values.
 
-No torch here: the command line reads these to list and check `--set name=value`.
+This module does not import torch: the command line reads it to list and check `--set name=value`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vad.config import option
 
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeSettings:
-    """RTFM's way to train, which other detectors took over."""
+    """Hyper-parameters of RTFM's loss, which other detectors use as well."""
 
     dropout: float = option(0.7, "of features, head and candidates", minimum=0, maximum=0.99)
     k: int = option(3, "snippets that speak for a video", minimum=1)
@@ -28,7 +28,7 @@ class MagnitudeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RTFMSettings(MagnitudeSettings):
-    """RTFM (Tian et al., ICCV 2021)."""
+    """Hyper-parameters of RTFM (Tian et al., ICCV 2021)."""
 
     width: int = option(512, "channels of a branch of the temporal network", minimum=1)
     gain: float = option(1.0, "of what the temporal network adds, at the start", minimum=0)
@@ -37,7 +37,7 @@ class RTFMSettings(MagnitudeSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class S3RSettings(MagnitudeSettings):
-    """S3R (Wu et al., ECCV 2022)."""
+    """Hyper-parameters of S3R (Wu et al., ECCV 2022)."""
 
     width: int = option(512, "channels of a branch of the temporal networks", minimum=1)
     hidden: int | None = option(
@@ -54,7 +54,7 @@ class S3RSettings(MagnitudeSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TEVADSettings(MagnitudeSettings):
-    """TEVAD (Chen et al., CVPR Workshops 2023)."""
+    """Hyper-parameters of TEVAD (Chen et al., CVPR Workshops 2023)."""
 
     fusion: Literal["concat", "add", "product", "add_up", "text", "visual"] = option(
         "concat", "how text joins the visual features, or which of the two is used alone"
@@ -64,7 +64,7 @@ class TEVADSettings(MagnitudeSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ETEVADSettings(TEVADSettings):
-    """E-TEVAD. Its text has neither smoothness nor sparsity."""
+    """Hyper-parameters of E-TEVAD, whose description has neither smoothness nor sparsity."""
 
     smooth: float = option(0.0, "weight of the smoothness term", minimum=0)
     sparse: float = option(0.0, "weight of the sparsity term", minimum=0)
@@ -72,7 +72,7 @@ class ETEVADSettings(TEVADSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class MGFNSettings:
-    """MGFN (Chen et al., AAAI 2023)."""
+    """Hyper-parameters of MGFN (Chen et al., AAAI 2023)."""
 
     width: int = option(
         64, "channels of the first stage; the others have 2 and 16 times", minimum=1
@@ -89,7 +89,7 @@ class MGFNSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SAASettings:
-    """SAA (Fan et al., TCSVT 2024)."""
+    """Hyper-parameters of SAA (Fan et al., TCSVT 2024)."""
 
     width: int | None = option(
         None, "channels of a branch; by default a quarter of the features", minimum=1
@@ -111,14 +111,14 @@ class SAASettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TopKSettings:
-    """Plain top-k MIL."""
+    """Hyper-parameters of plain top-k MIL."""
 
     k: int = option(3, "snippets that speak for a video", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MILSettings:
-    """The multiple-instance network over TimeSformer features."""
+    """Hyper-parameters of the multiple-instance network over TimeSformer features."""
 
     dropout: float = option(0.6, "of the hidden layers", minimum=0, maximum=0.99)
     k: int = option(3, "snippets that speak for a video", minimum=1)
@@ -129,7 +129,7 @@ class MILSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SultaniSettings:
-    """Deep ranking (Sultani et al., CVPR 2018)."""
+    """Hyper-parameters of deep ranking (Sultani et al., CVPR 2018)."""
 
     dropout: float = option(0.6, "of the hidden layers", minimum=0, maximum=0.99)
     margin: float = option(1.0, "by which abnormal videos shall outscore normal ones", minimum=0)
@@ -140,7 +140,7 @@ class SultaniSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class URDMUSettings:
-    """UR-DMU (Zhou et al., AAAI 2023)."""
+    """Hyper-parameters of UR-DMU (Zhou et al., AAAI 2023)."""
 
     width: int = option(512, "channels of the transformer and of the memories", minimum=4)
     slots: int = option(60, "patterns in each memory", minimum=1)
@@ -154,7 +154,7 @@ class URDMUSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BNWVADSettings:
-    """BN-WVAD (Zhou et al., 2023)."""
+    """Hyper-parameters of BN-WVAD (Zhou et al., 2023)."""
 
     width: int = option(512, "channels of the transformer", minimum=4)
     dropout: float = option(0.0, "of the transformer", minimum=0, maximum=0.99)
@@ -166,7 +166,10 @@ class BNWVADSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PEL4VADSettings:
-    """PEL4VAD (Pu et al., TIP 2024), as published for UCF-Crime; `presets.py` has the others."""
+    """Hyper-parameters of PEL4VAD (Pu et al., TIP 2024), as published for UCF-Crime.
+
+    The values for other data sets are in `presets.toml`.
+    """
 
     window: int = option(9, "snippets of the local attention", minimum=1)
     norm: bool = option(True, "take the root of what attention gathers, and normalise it")

@@ -1,9 +1,9 @@
 """Ranking by multiple instances, the first of these detectors (Sultani et al., CVPR 2018).
 
-The best snippet of an abnormal video shall outscore the best of a normal one. It was published on
-32 segments of C3D features, each of length 1. Scores and loss equal the original ones
-(github.com/WaqasSultani/AnomalyDetectionCVPR2018, 8aa957c) to 1e-4; names of the weights are those
-of github.com/ekosman/AnomalyDetectionCVPR2018-Pytorch.
+The highest snippet score of an abnormal video shall exceed that of a normal one. The network was
+published for 32 segments of C3D features, normalised to length 1. Scores and loss equal the
+original ones (github.com/WaqasSultani/AnomalyDetectionCVPR2018, 8aa957c) to 1e-4; the weights have
+the names of github.com/ekosman/AnomalyDetectionCVPR2018-Pytorch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from .settings import SultaniSettings
 
 
 class Sultani(Detector):
-    """4096 -> 512 -> 32 -> 1, mean over crops. The second layer is linear, without a ReLU."""
+    """Three linear layers, dim -> 512 -> 32 -> 1, then the mean over crops.
+
+    The second layer has no ReLU.
+    """
 
     settings: SultaniSettings
     published_batch = "any"
@@ -34,20 +37,19 @@ class Sultani(Detector):
             nn.init.zeros_(layer.bias)
 
     def run(self, batch: Batch) -> Output:
-        """Scores of every snippet by itself."""
+        """Score every snippet separately."""
         hidden = self.dropout(torch.relu(self.fc1(batch.visual)))
         hidden = self.dropout(self.fc2(hidden))
         scores = torch.sigmoid(self.fc3(hidden)).squeeze(-1).mean(1)
         return Output(batch.blank(scores), magnitude(batch.visual), batch.lengths)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Ranking of highest scores, smoothness and sparsity of abnormal videos, small weights.
+        """Return a ranking term, smoothness and sparsity of abnormal videos, and "decay".
 
-        The ranking is a mean over all pairs in the paper's form. The released code adds up the
-        abnormal videos: the sum over them of the mean over normal ones, and the sums of their
-        smoothness and sparsity. "decay" is the sum of the squared weights of the layers.
-
-        labels float [videos]; every term is a scalar.
+        The ranking compares the highest scores of videos. In the form "paper" it is a mean over all
+        pairs of an abnormal and a normal video. The released code instead sums over the abnormal
+        videos: the means over the normal ones, and likewise smoothness and sparsity. "decay" is the
+        sum of the squared weights of the layers. labels is float [videos]; every term is a scalar.
         """
         settings = self.settings
         peaks = top_k(output.scores, 1, output.lengths).mean(output.scores)

@@ -1,4 +1,4 @@
-"""The detectors by name: what each is called, needs and cites. No torch here."""
+"""The table of detectors: class, settings, summary and source of each. It does not import torch."""
 
 from __future__ import annotations
 
@@ -26,18 +26,22 @@ from .settings import (
 
 @dataclass(frozen=True, slots=True)
 class DetectorRow:
-    """One detector: where its class lies, and what a person chooses it by."""
+    """One detector: the path of its class, its settings, and a description for the user."""
 
-    path: str  # "module:Class", inside this package
+    path: str  # "module:Class", relative to this package
     settings: type[Any]
     summary: str
     paper: str
-    text: bool = False  # it needs text features besides the visual ones
-    small: Mapping[str, Any] = field(default_factory=dict)  # settings for a few dozen videos
-    arrays: tuple[str, ...] = ()  # arrays it is given at creation, beside settings
+    text: bool = False  # True if it needs text features besides the visual ones
+    # suggested settings for a few dozen videos
+    small: Mapping[str, Any] = field(default_factory=dict)
+    arrays: tuple[str, ...] = ()  # names of arrays that it takes at creation
 
     def kinds(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
-        """The kinds of features that it cannot do without; none: it reads either, or both."""
+        """Return the kinds of features that the detector requires, "visual", "text" or both.
+
+        The result is empty if it reads features of either kind.
+        """
         if not self.text:
             return ()
         alone = settings.get("fusion")
@@ -50,8 +54,9 @@ DETECTORS: dict[str, DetectorRow] = {
         RTFMSettings,
         "temporal network (dilated convolutions, non-local block), top-k by feature magnitude",
         "Tian et al., ICCV 2021",
-        # narrow branches, a fifth of the video speaks for it, a start as the identity, a classifier
-        # that a few videos can decide; an anomaly may last
+        # for a few videos: narrow branches, a fifth of the snippets selected, an initial temporal
+        # network that is the identity, a linear classifier, and no sparsity, since an anomaly may
+        # be long
         small={"width": 32, "share": 0.2, "gain": 0.0, "layers": 1, "sparse": 0.0}
         | {"weight_decay": 0.05},
     ),
@@ -91,7 +96,7 @@ DETECTORS: dict[str, DetectorRow] = {
         SAASettings,
         "attention times class scores, also without the most obvious snippets",
         "Fan et al., TCSVT 2024",
-        small={"width": 32, "lr": 3e-3},  # few videos make few steps
+        small={"width": 32, "lr": 3e-3},  # few videos mean few steps
     ),
     "topk": DetectorRow(
         "topk:TopK",
@@ -137,5 +142,5 @@ DETECTORS: dict[str, DetectorRow] = {
 
 
 def find_row(name: str) -> DetectorRow:
-    """The row of a detector. Raises UsageError, naming the nearest, for an unknown name."""
+    """Return the row of a detector. Raises UsageError, with the nearest name, if it is unknown."""
     return find_by_name("detector", name, DETECTORS)

@@ -1,9 +1,9 @@
 """TEVAD: text-empowered video anomaly detection (Chen et al., CVPR Workshops 2023), and E-TEVAD.
 
-RTFM on two kinds of features: what a snippet looks like, and the sentence embedding of its caption.
-Each goes through a temporal network of its own, then the two are fused. Scores and loss of TEVAD
-equal those of github.com/coranholmes/TEVAD (6d701ff) to 1e-4. E-TEVAD follows the description of
-github.com/Enhanced-TEVAD/Enhanced_Tevad (ec34a34), which publishes no weights.
+TEVAD is RTFM on two kinds of features: the visual features of a snippet, and the sentence embedding
+of its caption. Each kind has its own temporal network; then the two are fused. Scores and loss of
+TEVAD equal those of github.com/coranholmes/TEVAD (6d701ff) to 1e-4. E-TEVAD follows the description
+of github.com/Enhanced-TEVAD/Enhanced_Tevad (ec34a34), which publishes no weights.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .settings import TEVADSettings
 class TEVAD(Detector):
     """Two temporal networks, a fusion, and RTFM's head.
 
-    The branches of a temporal network are a quarter as wide as its features. Both networks are
-    there in every mode of fusion, as in the published weights. Only a detector that is made
-    without `text_dim`, to read one kind of features alone (fusion "visual" or "text"), has one.
+    The branches of a temporal network have a quarter of its feature width. As in the published
+    weights, both networks exist in every mode of fusion, even if only one is used. A detector
+    without `text_dim` reads one kind of features (fusion "visual" or "text") and has one network.
     """
 
     settings: TEVADSettings
@@ -55,15 +55,15 @@ class TEVAD(Detector):
         xavier(self)
 
     def temporal_network(self, dim: int) -> nn.Module:
-        """The network that either kind of features goes through."""
+        """Return the temporal network for features of width `dim`."""
         return TemporalNetwork(dim, max(1, dim // 4))
 
     def run(self, batch: Batch) -> Output:
-        """Fused features [videos, crops, snippets, dim] and their scores."""
+        """Compute fused features [videos, crops, snippets, dim] and scores."""
         visual = self.Aggregate(batch.channels(batch.visual), batch.mask)
         features = self.dropout(batch.unflatten(visual.transpose(1, 2)))
         if batch.text is not None:
-            text = batch.text  # once a video: its crops share it
+            text = batch.text  # computed once per video, shared by its crops
             if self.settings.aggregate_text:
                 text = self.Aggregate_text(text.transpose(1, 2), batch.valid).transpose(1, 2)
             text = text[:, None].expand(*features.shape[:3], -1)
@@ -75,7 +75,9 @@ class TEVAD(Detector):
         return Output(batch.blank(scores), magnitudes, batch.lengths, {"features": features})
 
     def fuse(self, visual: Tensor, text: Tensor) -> Tensor:
-        """visual and text, both [videos, crops, snippets, their dim] -> one, by the fusion mode."""
+        """Fuse visual and text features, [videos, crops, snippets, dim] each, by the fusion
+        mode.
+        """
 
         def lift(layer: nn.Linear, x: Tensor) -> Tensor:
             lifted: Tensor = self.dropout(torch.relu(layer(x)))
@@ -96,9 +98,9 @@ class TEVAD(Detector):
                 return text
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """RTFM's terms; in the paper's form the magnitude of each video counts by itself.
+        """Return RTFM's terms; in the form "paper" the magnitude term is a mean over single videos.
 
-        labels float [videos]; every term is a scalar.
+        labels is float [videos]; every term is a scalar.
         """
         return feature_magnitude_terms(
             output,
@@ -114,12 +116,14 @@ class ETEVAD(TEVAD):
     """E-TEVAD: TEVAD with enhanced temporal networks, trained by classification and magnitude."""
 
     def temporal_network(self, dim: int) -> nn.Module:
-        """Squeeze-and-excitation and a transformer layer instead of the non-local block."""
+        """Return a network with squeeze-and-excitation and a transformer layer, without non-local
+        block.
+        """
         return EnhancedNetwork(dim)
 
 
 class EnhancedNetwork(Masked, nn.Module):
-    """E-TEVAD's temporal network: near by dilated convolutions, far by a transformer layer.
+    """E-TEVAD's temporal network: dilated convolutions for near snippets, attention for far ones.
 
         x ─┬─ dilations 1, 2, 4 ─ fuse ─ squeeze-excite ─ three times ─┬─ concat ─ conv ─ + x
            └─ 1x1 ─ transformer layer ─────────────────────────────────┘
@@ -144,7 +148,7 @@ class EnhancedNetwork(Masked, nn.Module):
 
 
 class PyramidConvolution(nn.Module):
-    """Three dilations side by side, fused to the width of one."""
+    """Convolutions with dilations 1, 2 and 4 in parallel, fused to the width of one of them."""
 
     def __init__(self, dim: int, width: int) -> None:
         super().__init__()
@@ -154,13 +158,16 @@ class PyramidConvolution(nn.Module):
         self.fuse = conv(3 * width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, dim, snippets] -> [rows, width, snippets]."""
+        """Return [rows, width, snippets] for x [rows, dim, snippets].
+
+        mask, bool [rows, snippets], is false at padding.
+        """
         scales = [layer(x) for layer in (self.conv_d1, self.conv_d2, self.conv_d3)]
         return blank(torch.relu(self.fuse(torch.relu(torch.cat(scales, 1)))), mask)
 
 
 class SqueezeExcite(nn.Module):
-    """Channels weighed by what their means over the video tell (Hu et al., CVPR 2018)."""
+    """Channel weights, computed from the channel means over the video (Hu et al., CVPR 2018)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -169,7 +176,7 @@ class SqueezeExcite(nn.Module):
         self.fc2 = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -178,7 +185,7 @@ class SqueezeExcite(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """One post-norm transformer layer, 8 heads (or the most that divide both 8 and the width)."""
+    """A post-norm transformer layer with 8 heads, or the most that divide both 8 and the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -186,7 +193,7 @@ class TransformerBlock(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x [rows, channels, snippets] -> the same shape.
+        """Return a tensor of the shape of x, [rows, channels, snippets].
 
         mask, bool [rows, snippets], is false at padding.
         """
@@ -198,7 +205,9 @@ class TransformerBlock(nn.Module):
 
 @contextmanager
 def _attention_in_blocks() -> Iterator[None]:
-    """Without torch's fast path, whose memory grows with the square of the length."""
+    """Switch off torch's fast path, whose memory grows with the square of the number of
+    snippets.
+    """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,8 +1,8 @@
-"""Plain top-k MIL: what every other detector is measured against.
+"""Plain top-k MIL, the baseline for all other detectors.
 
-One linear layer scores a snippet, the mean of the k highest scores speaks for the video, and that
-is trained by cross-entropy. No temporal network, no magnitude, no further term. Start here to write
-a detector of your own: `docs/detectors.md`.
+One linear layer scores each snippet; the score of a video is the mean of its k highest scores, and
+is trained by cross-entropy. There is no temporal network, no magnitude and no further term. To
+write a detector of your own, start from this file and `docs/detectors.md`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .settings import TopKSettings
 
 
 class TopK(Detector):
-    """dim -> 1, mean over crops. It starts at 0.5 for every snippet."""
+    """One linear layer, dim -> 1, then the mean over crops. All scores start at 0.5."""
 
     settings: TopKSettings
     published_batch = "any"
@@ -29,14 +29,14 @@ class TopK(Detector):
         nn.init.zeros_(self.score.bias)
 
     def run(self, batch: Batch) -> Output:
-        """Scores of every snippet by itself."""
+        """Score every snippet separately."""
         scores = torch.sigmoid(self.score(batch.visual)).squeeze(-1).mean(1)
         return Output(batch.blank(scores), magnitude(batch.visual), batch.lengths)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Classification of the videos. Both forms are the same.
+        """Return the classification term. Both forms of the loss are the same.
 
-        labels float [videos]; every term is a scalar.
+        labels is float [videos]; every term is a scalar.
         """
         selection = top_k(output.scores, self.settings.k, output.lengths)
         return weighted({"classification": video_bce(selection.mean(output.scores), labels)}, {})

@@ -1,8 +1,8 @@
 """UR-DMU: uncertainty-regulated dual memory units (Zhou et al., AAAI 2023, arXiv 2302.05160).
 
-Two memories learn what normal and what abnormal snippets are like. A snippet is scored by itself
-and by what both memories recall of it. Scores and loss equal those of github.com/henrryzh1/UR-DMU
-(40cfdf5) to 1e-4.
+Two memories learn patterns of normal and of abnormal snippets. A snippet is scored from its own
+features and from what both memories recall for it, which is a sum of their patterns. Scores and
+loss equal those of github.com/henrryzh1/UR-DMU (40cfdf5) to 1e-4.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .settings import URDMUSettings
 
 
 class Memory(nn.Module):
-    """Patterns, how much a snippet is like them, and what they recall of it."""
+    """A set of learnt patterns, which are compared with snippets and reconstruct them."""
 
     def __init__(self, slots: int, width: int) -> None:
         super().__init__()
@@ -29,9 +29,11 @@ class Memory(nn.Module):
         self.memory_block = nn.Parameter(torch.empty(slots, width).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x [rows, snippets, width] -> likeness [rows, snippets], recalled like x.
+        """Return the similarity [rows, snippets] and the recalled features, of the shape of x.
 
-        The likeness is the mean of the sixteenth (and one) of the slots that respond most.
+        x is [rows, snippets, width]. The similarity is the mean response of the `slots // 16 + 1`
+        patterns that respond most; the recalled features are the sum of all patterns, weighted by
+        their responses.
         """
         slots, width = self.memory_block.shape
         responses = torch.sigmoid(x @ self.memory_block.T / width**0.5)
@@ -40,19 +42,19 @@ class Memory(nn.Module):
 
 
 class ScoreHead(nn.Module):
-    """A snippet and what is recalled of it, side by side, to a score."""
+    """Two layers that score a snippet from its features and the recalled ones, concatenated."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(2 * width, 128), nn.ReLU(), nn.Linear(128, 1))
 
     def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
-        """x, recalled [rows, snippets, width] -> scores [rows, snippets]."""
+        """Return scores [rows, snippets]; x and recalled are [rows, snippets, width]."""
         return torch.sigmoid(self.mlp(torch.cat([x, recalled], -1))).squeeze(-1)
 
 
 class URDMU(Detector):
-    """Embedding, transformer, the two memories, a head. A crop of a video is a sample."""
+    """Embedding, transformer, two memories and a score head. Each crop of a video is a sample."""
 
     settings: URDMUSettings
 
@@ -68,7 +70,9 @@ class URDMU(Detector):
         self.cls_head = ScoreHead(width)
 
     def run(self, batch: Batch) -> Output:
-        """Embedded snippets [videos, crops, snippets, width] and their scores, without sampling."""
+        """Compute embedded snippets [videos, crops, snippets, width] and scores, without
+        sampling.
+        """
         mask = batch.mask
         x = self.selfatt(self.embedding(batch.channels(batch.visual), mask), mask)
         recalled = sum(self.encoder_mu(memory(x)[1]) for memory in (self.Amemory, self.Nmemory))
@@ -78,13 +82,12 @@ class URDMU(Detector):
         return Output(batch.blank(scores), magnitudes, batch.lengths, {"features": features})
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Classification, what either memory must say of either class, triplet, KL and distance.
+        """Return classification, four memory terms, triplet, divergence and distance.
 
-        Where normal and abnormal videos are compared, the released code takes them in pairs, the
-        paper's form all with all. The released code sums the divergence of what the normal memory
-        recalls over time and averages it over channels; the paper's form does the reverse.
-
-        labels float [videos]; every term is a scalar.
+        Where normal and abnormal rows are compared, the released code pairs them by position; the
+        form "paper" takes all pairs. For the divergence of the features recalled by the normal
+        memory, the released code sums over time and averages over channels; the form "paper" does
+        the reverse. labels is float [videos]; every term is a scalar.
         """
         features = output.parts["features"]
         labels, lengths = (x.repeat_interleave(features.shape[1]) for x in (labels, output.lengths))
@@ -102,7 +105,10 @@ class URDMU(Detector):
         return weighted({**terms, **comparison_terms(read, settings.margin, form)}, weights)
 
     def _read(self, x: Tensor, abnormal: Tensor, lengths: Tensor) -> Reading:
-        """Ask both memories of snippets x [rows, snippets, width]; normal rows are sampled."""
+        """Query both memories for snippets x [rows, snippets, width].
+
+        In training, what the normal memory recalls for normal rows is sampled from a Gaussian.
+        """
         likeness_a, recalled_a = self.Amemory(x)
         likeness_n, recalled_n = self.Nmemory(x)
         mu_a, mu_n = self.encoder_mu(recalled_a), self.encoder_mu(recalled_n)
@@ -126,26 +132,34 @@ class URDMU(Detector):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the two memories, abnormal (a) and normal (n), say of a batch of rows."""
+    """What the two memories, abnormal (a) and normal (n), return for a batch of rows."""
 
     x: Tensor  # [rows, snippets, width]
     abnormal: Tensor  # bool [rows]
     lengths: Tensor  # [rows]
-    k: Tensor  # [rows], snippets that speak for a row
+    k: Tensor  # [rows], number of snippets selected in each row
     scores: Tensor  # [rows, snippets]
     likeness_a: Tensor  # [rows, snippets]
     likeness_n: Tensor
-    mu_a: Tensor  # [rows, snippets, width], what is recalled, encoded
-    sampled_n: Tensor  # the same of the normal memory, drawn around its mean
-    divergence: Tensor  # [rows, snippets, width], of that draw from a standard normal one
+    mu_a: Tensor  # [rows, snippets, width], encoded features recalled by the abnormal memory
+    sampled_n: Tensor  # the same of the normal memory, sampled around its mean
+    divergence: Tensor  # [rows, snippets, width], of that Gaussian from a standard normal one
 
     def best(self, likeness: Tensor, values: Tensor) -> Tensor:
-        """Mean of values [rows, snippets, width] where the likeness is highest: [rows, width]."""
+        """Return the mean [rows, width] of values over the snippets with the highest likeness.
+
+        values is [rows, snippets, width]; k snippets are selected in each row.
+        """
         return top_k(likeness, self.k, self.lengths).mean(values[:, None])[:, 0]
 
 
 def memory_terms(read: Reading) -> dict[str, Tensor | None]:
-    """Each memory knows its class in some snippets of abnormal videos and in all of normal ones."""
+    """Return four terms that train the similarities of snippets to both memories.
+
+    In abnormal rows some snippets shall be similar to the abnormal memory and some dissimilar to
+    the normal one. In normal rows all snippets shall be similar to the normal memory and dissimilar
+    to the abnormal one. A term is None if its class is missing.
+    """
     normal, abnormal, lengths = ~read.abnormal, read.abnormal, read.lengths
 
     def some(likeness: Tensor) -> Tensor:
@@ -163,7 +177,11 @@ def memory_terms(read: Reading) -> dict[str, Tensor | None]:
 
 
 def comparison_terms(read: Reading, margin: float, form: Form) -> dict[str, Tensor | None]:
-    """Normal snippets near normal ones of abnormal videos, and far from abnormal ones."""
+    """Return triplet, divergence and distance, which compare normal rows with abnormal ones.
+
+    The normal snippets of normal rows shall be near the normal snippets of abnormal rows, and far
+    from the abnormal ones. A term is None if a class that it needs is missing.
+    """
     normal, abnormal = ~read.abnormal, read.abnormal
     divergence = read.divergence[normal]
     if form == "published":
@@ -182,7 +200,7 @@ def comparison_terms(read: Reading, margin: float, form: Form) -> dict[str, Tens
     negative = normalize(read.best(read.likeness_a, read.x)[abnormal], dim=-1)
     length_n = vector_norm(read.best(read.likeness_n, read.sampled_n))[normal]
     length_a = vector_norm(read.best(read.likeness_a, read.mu_a))[abnormal]
-    if form == "paper":  # every normal row against every abnormal one, not only its partner
+    if form == "paper":  # every normal row with every abnormal one, not only with its partner
         anchor, length_n = anchor[:, None], length_n[:, None]
     near, far = (vector_norm(anchor - other + 1e-6) for other in (positive, negative))
     terms["triplet"] = relu(1 + near - far).mean()

@@ -1,29 +1,30 @@
-"""How good scores are: frame truth and frame scores in, figures out.
+"""Measure how good scores are: from frame truth and frame scores, compute metrics.
 
 Conventions
     truth       one bool array [frames] per video, True where a frame is anomalous
     scores      one float array [frames] per video, in [0, 1], higher is more anomalous
     labels      [videos], 1 for an abnormal video, 0 for a normal one
-    threshold   a score is flagged when it is >= the threshold, for frames and videos alike
-    A video's score is the highest of its frames, unless `video_scores` says otherwise.
-    Frame figures pool the frames of all videos (micro), as every published protocol does.
-    A figure that has no value (0 / 0, or a ranking of one class only) is None.
+    threshold   a score is flagged if it is >= the threshold, for frames and videos alike
+    The score of a video is the highest of its frames, unless `video_scores` are given.
+    Frame metrics pool the frames of all videos (micro), as in all published protocols.
+    A metric without a value (0 / 0, or a ranking with one class only) is None.
 
 Metrics
     auc               area under the ROC curve, a tie counts half (Fawcett, 2006)
     ap                average precision, the step-wise sum: VadCLIP's and TEVAD's "AP"
     pr_auc            trapezoid under the precision-recall curve: RTFM's, MGFN's and UR-DMU's
-                      "PR-AUC" or "AP". It interpolates over ties, so saturated scores gain by it
+                      "PR-AUC" or "AP". It interpolates over ties, which favours saturated scores
     accuracy, precision, recall, f1, macro_f1     at a threshold
-    false_alarm_rate  share flagged of what lies in normal videos (PEL4VAD's "FAR")
-    oracle            the ranking figures of a score that is the video's label and knows nothing
-                      about time. A frame figure near it tells videos apart, not moments
+    false_alarm_rate  share of the frames (or videos) of normal videos that are flagged
+                      (PEL4VAD's "FAR")
+    oracle            auc, ap and pr_auc if every frame had the label of its video as its score.
+                      A detector near it separates videos, but does not locate events in them
     events            precision and recall at a temporal IoU; `detected`: share of the events with
-                      an alarm in them, `delay`: from the start of those to the alarm;
+                      a flagged frame; `delay`: from the start of such an event to that frame;
                       false alarms per hour of normal video
-    categories        of the abnormal videos of a kind: auc beside all normal videos, auc of their
-                      own frames, recall of frames, share of the videos that are flagged
-    intervals         of 95 %, by the bootstrap over videos
+    categories        for the abnormal videos of a category: auc together with all normal videos,
+                      auc of their own frames, recall of frames, share of videos flagged
+    intervals         95 % confidence intervals, by the bootstrap over videos
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from .inputs import peak_scores as peak_scores
 from .inputs import validate as validate
 from .threshold import best_threshold as best_threshold
 
-HALF = 0.5  # the threshold of most published F1 and accuracy figures
+HALF = 0.5  # the threshold at which most papers report F1 and accuracy
 
 
 def evaluate(
@@ -67,16 +68,17 @@ def evaluate(
     categories: Sequence[str] | None = None,
     n_bootstrap: int = N,
 ) -> Figures:
-    """Compute every figure of one test set.
+    """Compute all metrics of one test set.
 
-    truth and scores, an array [frames] per video; labels [videos]. `threshold` is the one chosen on
-    validation videos, or one per video where several runs scored them; without it, figures at a
-    threshold are None. `video_scores` [videos] are by default the highest frame scores; `events`
-    the predicted ones of every video, by default the runs of flagged frames; `times_s`, an array
-    [frames + 1] per video, says when every frame is shown and when the last one ends; `categories`
-    has one per video, several joined by `+`.
+    truth and scores have an array [frames] per video; labels is [videos]. `threshold` should be
+    chosen on validation videos; it is one value, or one per video if different runs scored them.
+    Without it, metrics at a threshold are None. `video_scores` [videos] are the highest frame
+    scores by default. `events` are the predicted events of every video, by default the intervals of
+    flagged frames. `times_s` has an array [frames + 1] per video: the time in seconds at which each
+    frame is shown, and the end of the last one. `categories` has one string per video; several
+    categories of a video are joined by `+`.
 
-    Raises UsageError where the input is wrong (see `validate`).
+    Raises UsageError if the input is wrong (see `validate`).
     """
     truths, values, is_abnormal = validate(truth, scores, labels)
     levels = _thresholds(threshold, len(truths))
@@ -136,7 +138,7 @@ def _thresholds(threshold: float | Sequence[float] | None, n_videos: int) -> Flo
 
 
 def _at(levels: Floats, pool: Pool, is_abnormal: Bools) -> DecisionAt:
-    """Figures of frames, by the threshold of every video [videos]."""
+    """Return the frame metrics at thresholds `levels` [videos], one per video."""
     flagged = pool.scores >= levels[pool.video]
     in_normal = ~is_abnormal[pool.video]
     n_false = int(pool.n_frames[flagged & in_normal].sum())
@@ -148,7 +150,7 @@ def _at(levels: Floats, pool: Pool, is_abnormal: Bools) -> DecisionAt:
 
 
 def _videos_at(levels: Floats, peaks: Floats, is_abnormal: Bools) -> DecisionAt:
-    """Figures of whole videos, by their highest scores and thresholds, [videos] each."""
+    """Return the metrics of whole videos, flagged if `peaks` >= `levels`, both [videos]."""
     flagged = peaks >= levels
     return DecisionAt(
         **vars(decision(is_abnormal, flagged)),
@@ -165,7 +167,10 @@ def _one(levels: Floats) -> float | list[float]:
 def _categories(
     categories: Sequence[str], pool: Pool, peaks: Floats, is_abnormal: Bools, levels: Floats | None
 ) -> dict[str, CategoryFigures]:
-    """Figures of every kind of anomaly; a video of several kinds counts for each of them."""
+    """Return the metrics of every category; a video of several categories counts for each of them.
+
+    Raises UsageError if the number of categories is not the number of videos.
+    """
     if len(categories) != len(is_abnormal):
         raise UsageError(f"{len(categories)} categories for {len(is_abnormal)} videos")
     kinds = [

@@ -1,8 +1,8 @@
-"""Intervals of figures: 95 %, by the percentile bootstrap over videos (Efron and Tibshirani, 1993).
+"""95 % confidence intervals, by the percentile bootstrap over videos (Efron and Tibshirani, 1993).
 
-Every resample draws videos with replacement, as many normal and as many abnormal ones as there are.
-Frames of one video are not independent, so they stay together. An interval says how far the figure
-would vary over other test videos of the same kind, not over other trainings.
+Every resample draws as many normal and as many abnormal videos as there are, with replacement.
+Whole videos are drawn because frames of one video are not independent. An interval shows how much a
+metric would vary over other test videos of the same kind, not over repeated trainings.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from .figures import Interval
 from .inputs import Bools, Floats, Ints, Pool
 
-N = 1000  # resamples
+N = 1000  # number of resamples
 LEVELS = (2.5, 97.5)  # percent
 
 
 def draw(is_abnormal: Bools, n: int, random: np.random.Generator) -> Ints:
-    """Draw n resamples: how often every video is in each, [n, videos]. is_abnormal [videos]."""
+    """Draw n resamples and return how often each contains every video, [n, videos].
+
+    is_abnormal is [videos].
+    """
     counts = np.zeros((n, len(is_abnormal)), np.int64)
     for members in (np.flatnonzero(is_abnormal), np.flatnonzero(~is_abnormal)):
         if len(members):
@@ -30,8 +33,10 @@ def draw(is_abnormal: Bools, n: int, random: np.random.Generator) -> Ints:
 
 
 def interval(values: Floats) -> Interval | None:
-    """The interval of a figure, from its values in the resamples: [resamples]; None if one is not
-    finite."""
+    """Return the 95 % interval of a metric from its values [resamples].
+
+    Returns None if there are no values or one is not finite.
+    """
     if not len(values) or not np.isfinite(values).all():
         return None
     low, high = np.percentile(values, LEVELS)
@@ -41,7 +46,7 @@ def interval(values: Floats) -> Interval | None:
 class Ranker:
     """Computes auc, ap and pr_auc for many weightings of the videos, sorting the frames only once.
 
-    The figures are those of `frames.ranking` on videos that are repeated by their weights.
+    The results equal those of `frames.ranking` if every video is repeated as often as its weight.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -50,16 +55,18 @@ class Ranker:
         self._video = pool.video[order]
         self._positive = (pool.n_frames * pool.truth)[order]
         self._negative = (pool.n_frames * ~pool.truth)[order]
-        self._ends = np.flatnonzero(np.diff(scores, append=-1.0))  # of equal scores
+        # last index of every group of equal scores
+        self._ends = np.flatnonzero(np.diff(scores, append=-1.0))
 
     def __call__(self, weights: NDArray[np.int64]) -> tuple[float, float, float]:
-        """Weights [videos] -> auc, ap, pr_auc; nan where a class is missing."""
+        """Return auc, ap and pr_auc for weights [videos]; nan if one of the classes is missing."""
         weight = weights[self._video]
         tp = np.cumsum(weight * self._positive)[self._ends].astype(np.float64)
         fp = np.cumsum(weight * self._negative)[self._ends].astype(np.float64)
         if not len(tp) or not tp[-1] or not fp[-1]:
             return np.nan, np.nan, np.nan
-        some = tp + fp > 0  # before the first drawn video there is no precision
+        # scores of videos that were not drawn: no frame is flagged, so no precision exists
+        some = tp + fp > 0
         tp, fp = tp[some], fp[some]
         tp_before, fp_before = np.append(0, tp[:-1]), np.append(0, fp[:-1])
         auc = ((fp - fp_before) * (tp + tp_before)).sum() / (2 * tp[-1] * fp[-1])
@@ -73,7 +80,10 @@ class Ranker:
 
 
 def ranking_intervals(pool: Pool, counts: Ints) -> dict[str, Interval | None]:
-    """Intervals of auc, ap and pr_auc, from the resamples of `draw`: counts [n, videos]."""
+    """Return the 95 % intervals of auc, ap and pr_auc.
+
+    counts [n, videos] are the resamples of `draw`.
+    """
     rank = Ranker(pool)
     values = np.array([rank(weights) for weights in counts])
     return {name: interval(values[:, i]) for i, name in enumerate(("auc", "ap", "pr_auc"))}
@@ -82,10 +92,10 @@ def ranking_intervals(pool: Pool, counts: Ints) -> dict[str, Interval | None]:
 def decision_intervals(
     confusions: Ints, is_abnormal: Bools, counts: Ints
 ) -> dict[str, Interval | None]:
-    """Intervals of figures at a threshold, from the resamples of `draw`.
+    """Return the intervals of the metrics at a threshold.
 
-    confusions [videos, 4] are tn, fp, fn, tp of every video; is_abnormal [videos]; counts
-    [n, videos].
+    confusions [videos, 4] has tn, fp, fn and tp of every video; is_abnormal is [videos]; counts [n,
+    videos] are the resamples of `draw`.
     """
     tn, fp, fn, tp = (counts @ confusions).T.astype(np.float64)
     normal = np.where(is_abnormal[:, None], 0, confusions)
@@ -97,5 +107,5 @@ def decision_intervals(
         "recall": lambda: tp / (tp + fn),
         "false_alarm_rate": lambda: alarms / (alarms + quiet),
     }
-    with np.errstate(invalid="ignore"):  # 0 / 0: no interval
+    with np.errstate(invalid="ignore"):  # 0 / 0 gives nan, hence no interval
         return {name: interval(figure()) for name, figure in figures.items()}

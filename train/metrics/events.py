@@ -1,7 +1,7 @@
-"""Figures of events: whether they were found, how exactly, and how soon.
+"""Metrics of events: whether they were detected, how exactly, and how soon.
 
-An event is an interval `[start, end)` of frames. Two match if their temporal intersection over
-union (IoU) reaches a limit. Matches are one to one, and pairs of larger overlap match first.
+An event is an interval `[start, end)` of frames. Two events match if their temporal intersection
+over union (IoU) reaches a limit. Matches are one to one; pairs with a larger IoU are matched first.
 
     truth      ......####......####..
     predicted  ....####...#....####..      IoU of the first pair 2/6, of the second 1
@@ -18,11 +18,11 @@ from .inputs import Bools, Floats, ratio
 
 IOUS = (0.1, 0.3, 0.5)
 
-Events = Sequence[tuple[int, int]]  # of one video: frames [start, end)
+Events = Sequence[tuple[int, int]]  # events of one video, as frames [start, end)
 
 
 def n_matches(true: Events, predicted: Events, iou: float) -> int:
-    """Count the pairs of a true and a predicted event of one video that match at an IoU."""
+    """Count the pairs of a true and a predicted event of one video whose IoU is at least `iou`."""
     if not true or not predicted:
         return 0
     a, b = np.array(true), np.array(predicted)
@@ -41,9 +41,9 @@ def n_matches(true: Events, predicted: Events, iou: float) -> int:
 
 
 def first_alarms(true: Events, predicted: Events) -> list[int | None]:
-    """The first flagged frame of every true event of one video; None where it was missed.
+    """Return the first flagged frame of every true event of one video; None for a missed event.
 
-    Where a predicted event is under way when the true one begins, it is the true one's first frame.
+    If a predicted event begins before the true one, this is the first frame of the true one.
     """
     return [
         min((max(start, a) for a, b in predicted if a < end and b > start), default=None)
@@ -57,11 +57,11 @@ def event_figures(
     is_abnormal: Bools,
     times_s: Sequence[Floats] | None,
 ) -> EventFigures:
-    """Measure the events of all videos together.
+    """Compute the metrics of the events of all videos together.
 
-    true and predicted: the events of every video; is_abnormal [videos]; times_s, an array
-    [frames + 1] per video, says when every frame is shown and when the last one ends, in seconds.
-    Without it, delays and false alarms per hour are None.
+    true and predicted have the events of every video; is_abnormal is [videos]. times_s has an array
+    [frames + 1] per video: the time in seconds at which each frame is shown, and the end of the
+    last one. Without times_s, delays and false alarms per hour are None.
     """
     n_true, n_predicted = sum(map(len, true)), sum(map(len, predicted))
     alarms = [first_alarms(t, p) for t, p in zip(true, predicted, strict=True)]

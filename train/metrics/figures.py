@@ -1,8 +1,8 @@
-"""The figures of an evaluation: what `vad.stages.train.metrics.evaluate` computes, by name.
+"""The metrics of an evaluation as dataclasses: the result of `vad.stages.train.metrics.evaluate`.
 
-A figure that has no value (0 / 0, or a ranking of one class only) is None; `Figures.undefined` says
-why. `Figures.to_dict` gives the members of `metrics.json`, in which the threshold 0.5 is `at_0.5`
-and an overlap is `iou_0.5`.
+A metric without a value (0 / 0, or a ranking with one class only) is None; `Figures.undefined`
+gives the reason. `Figures.to_dict` returns the content of `metrics.json`, where the metrics at
+threshold 0.5 are named `at_0.5` and those at an IoU of 0.5 `iou_0.5`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
-Interval = tuple[float, float]  # low and high end
+Interval = tuple[float, float]  # lower and upper bound
 
 WHY_UNDEFINED = {
     **dict.fromkeys(("auc", "ap", "pr_auc"), "needs both classes, and there is only one"),
@@ -33,7 +33,7 @@ WHY_UNDEFINED = {
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well scores rank, whatever the threshold."""
+    """Metrics of how well scores rank frames or videos, for all thresholds."""
 
     auc: float | None  # area under the ROC curve; a tie counts half
     ap: float | None  # average precision, the step-wise sum
@@ -42,7 +42,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of frames or videos: true and false negatives and positives."""
+    """Numbers of true and false negatives and positives, of frames or videos."""
 
     tn: int
     fp: int
@@ -52,7 +52,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Decision:
-    """How good flags are."""
+    """Metrics of binary decisions (flagged or not), of frames or videos."""
 
     f1: float | None
     macro_f1: float | None
@@ -64,15 +64,16 @@ class Decision:
 
 @dataclass(frozen=True)
 class DecisionAt(Decision):
-    """How good the flags of a threshold are."""
+    """Metrics of the decisions at a threshold."""
 
-    false_alarm_rate: float | None  # share flagged of the frames of normal videos
-    threshold: float | list[float]  # several where the runs of a set have their own
+    # share of flagged frames (or videos) among those of normal videos
+    false_alarm_rate: float | None
+    threshold: float | list[float]  # a list if videos have different thresholds
 
 
 @dataclass(frozen=True)
 class VideoFigures(Ranking):
-    """Figures of whole videos, each with the highest score of its frames."""
+    """Metrics of whole videos. The score of a video is the highest score of its frames."""
 
     at_half: DecisionAt
     at_threshold: DecisionAt | None
@@ -80,7 +81,7 @@ class VideoFigures(Ranking):
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many events match, one to one, at a temporal intersection over union."""
+    """Precision, recall and F1 of events, matched one to one at a minimum temporal IoU."""
 
     precision: float | None
     recall: float | None
@@ -89,33 +90,34 @@ class Overlap:
 
 @dataclass(frozen=True)
 class EventFigures:
-    """Figures of events: true ones and those that were predicted at the threshold."""
+    """Metrics of the true events and of those predicted at the threshold."""
 
     n_events: int
     n_predicted: int
-    iou: Mapping[float, Overlap]  # by the intersection over union that a match needs
-    detected: float | None  # share of the events with an alarm in them
-    delay_mean_s: float | None  # from the start of detected events to their first alarm
+    iou: Mapping[float, Overlap]  # by the minimum IoU of a match
+    detected: float | None  # share of the true events in which at least one frame is flagged
+    # seconds from the start of a detected event to its first flagged frame
+    delay_mean_s: float | None
     delay_median_s: float | None
-    false_alarms_per_hour: float | None  # of normal video
+    false_alarms_per_hour: float | None  # per hour of normal video
 
 
 @dataclass(frozen=True)
 class CategoryFigures:
-    """Figures of the abnormal videos of one kind of anomaly."""
+    """Metrics of the abnormal videos of one category."""
 
     n_videos: int
     n_frames: int
     n_anomalous_frames: int
-    auc: float | None  # beside all normal videos
-    abnormal_only_auc: float | None  # of their own frames
-    recall: float | None = None  # of anomalous frames, at the threshold
-    video_recall: float | None = None  # share of the videos that are flagged
+    auc: float | None  # of these videos together with all normal videos
+    abnormal_only_auc: float | None  # of these videos alone
+    recall: float | None = None  # share of the anomalous frames flagged at the threshold
+    video_recall: float | None = None  # share of the videos flagged at the threshold
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the figures were measured on."""
+    """Sizes of the test set."""
 
     n_videos: int
     n_abnormal_videos: int
@@ -125,40 +127,42 @@ class Counts:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """What one threshold gives on all frames."""
+    """The metrics of all frames at one threshold."""
 
     threshold: float
     precision: float | None
     recall: float | None
     f1: float | None
-    false_alarm_rate: float | None  # share flagged of the frames of normal videos
-    youden: float | None  # recall - share flagged of all normal frames (Youden, 1950)
+    false_alarm_rate: float | None  # share of flagged frames among those of normal videos
+    youden: float | None  # recall - share of all normal frames that are flagged (Youden, 1950)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Every figure of one test set."""
+    """All metrics of one test set."""
 
     frame: Ranking  # of all frames
     abnormal_only: Ranking  # of the frames of abnormal videos
-    oracle: Ranking  # of the video's label as the score of all its frames
+    oracle: Ranking  # of the label of the video as the score of all its frames
     at_half: DecisionAt  # of frames, at threshold 0.5
-    at_threshold: DecisionAt | None  # of frames, at the threshold given
+    at_threshold: DecisionAt | None  # of frames, at the given threshold
     video: VideoFigures
     events: EventFigures | None
     counts: Counts
-    youden: SweepRow | None  # the best threshold in hindsight
-    categories: Mapping[str, CategoryFigures] | None  # by kind of anomaly; None if not asked for
-    intervals: Mapping[str, Interval | None] = field(repr=False)  # of 95 %, by path: "frame.auc"
-    sweep: list[SweepRow] = field(repr=False)  # of thresholds spread over the scores
+    youden: SweepRow | None  # the threshold with the highest Youden index on the test set itself
+    # by category; None if no categories were given
+    categories: Mapping[str, CategoryFigures] | None
+    # 95 %, by path such as "frame.auc"
+    intervals: Mapping[str, Interval | None] = field(repr=False)
+    sweep: list[SweepRow] = field(repr=False)  # at thresholds spread over the scores
 
     @property
     def undefined(self) -> dict[str, str]:
-        """The path of every figure that is None, such as `at_0.5.recall`, with the reason."""
+        """Return the reason for every metric that is None, by path such as `at_0.5.recall`."""
         return _undefined(self._measured())
 
     def to_dict(self) -> dict[str, object]:
-        """Every figure as plain values, ready for JSON."""
+        """Return all metrics as plain values, ready for JSON."""
         return self._measured() | {
             "intervals": dict(self.intervals),
             "sweep": [asdict(row) for row in self.sweep],
@@ -166,13 +170,18 @@ class Figures:
         }
 
     def rows(self) -> Iterator[tuple[str, float | None, float | None, float | None]]:
-        """Each figure: its path (`video.at_0.5.f1`), value and the ends of its interval."""
+        """Yield for every metric its path (`video.at_0.5.f1`), value and 95 % interval (low, high).
+
+        The bounds are None if the metric has no interval.
+        """
         for path, value in _leaves(self._measured()):
             low, high = self.intervals.get(path) or (None, None)
             yield path, value, low, high
 
     def value(self, path: str) -> float | None:
-        """The figure at a path of `metrics.json`, such as `video/at_0.5/f1`; None if undefined."""
+        """Return the metric at a path of `metrics.json`, such as `video/at_0.5/f1`; None if
+        undefined.
+        """
         found: object = self._measured()
         for name in path.split("/"):
             found = found.get(name) if isinstance(found, dict) else None

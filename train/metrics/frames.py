@@ -1,4 +1,4 @@
-"""Figures of frames or of whole videos: how scores rank, and how good flags are."""
+"""Metrics of frames or of whole videos: rankings by score, and decisions at thresholds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from .figures import Confusion, Decision, Ranking, SweepRow
 from .inputs import Bools, Floats, Ints, Pool, ratio
 
-SWEEP = 101  # thresholds of a sweep, at most
+SWEEP = 101  # maximum number of thresholds in a sweep
 
 
 def ranking(truth: Bools, scores: Floats, n: Ints | None = None) -> Ranking:
-    """Measure how well scores rank, whatever the threshold; None where one class is missing.
+    """Compute auc, ap and pr_auc; all are None if one of the classes is missing.
 
-    truth and scores [frames] or [videos]; with n [runs], runs of `n` equal ones.
+    truth and scores are [frames] or [videos]. With n they are [runs]: element i stands for n[i]
+    consecutive frames with the same truth and score.
     """
     if truth.all() or not truth.any():
         return Ranking(None, None, None)
@@ -30,14 +31,17 @@ def ranking(truth: Bools, scores: Floats, n: Ints | None = None) -> Ranking:
 def confusion(truth: Bools, flagged: Bools, n: Ints | None = None) -> Confusion:
     """Count true and false negatives and positives.
 
-    truth and flagged [frames] or [videos]; with n [runs], runs of `n` equal ones.
+    truth and flagged are [frames] or [videos]. With n they are [runs]: element i counts n[i] times.
     """
     counts = np.bincount(2 * truth.astype(np.int64) + flagged, weights=n, minlength=4)
     return Confusion(*map(int, counts))
 
 
 def decision(truth: Bools, flagged: Bools, n: Ints | None = None) -> Decision:
-    """Measure how good flags are: truth and flagged [frames] or [videos], or [runs] of n [runs]."""
+    """Compute F1, accuracy, precision and recall of flags.
+
+    truth and flagged are [frames] or [videos]. With n they are [runs]: element i counts n[i] times.
+    """
     counts = confusion(truth, flagged, n)
     tn, fp, fn, tp = counts.tn, counts.fp, counts.fn, counts.tp
     f1, f1_of_normal = ratio(2 * tp, 2 * tp + fp + fn), ratio(2 * tn, 2 * tn + fp + fn)
@@ -52,22 +56,23 @@ def decision(truth: Bools, flagged: Bools, n: Ints | None = None) -> Decision:
 
 
 def sweep(pool: Pool, in_abnormal: Bools) -> tuple[list[SweepRow], SweepRow | None]:
-    """Measure what every threshold gives, and find the one of the highest Youden's J.
+    """Compute the metrics at many thresholds, and find the threshold with the highest Youden's J.
 
-    in_abnormal [runs] says which runs lie in abnormal videos. The rows, at most `SWEEP`, are spread
-    evenly over the distinct scores. The second value is the best row of all thresholds (Youden,
-    1950). It is chosen with the truth in hand, so it says what was possible, not what was reached.
-    It is None where one of the classes is missing.
+    in_abnormal [runs] is True for the frames of abnormal videos. The returned rows, at most
+    `SWEEP`, are spread evenly over the distinct scores. The second value is the row with the
+    highest J among all thresholds (Youden, 1950); since it is chosen on the test labels, it shows
+    what was possible, not what a user would get. It is None if one of the classes is missing.
     """
     order = np.argsort(-pool.scores, kind="stable")
     scores, n = pool.scores[order], pool.n_frames[order]
-    ends = np.flatnonzero(np.diff(scores, append=-1.0))  # the last run of every distinct score
+    # last run of frames of every distinct score
+    ends = np.flatnonzero(np.diff(scores, append=-1.0))
 
     def flagged(which: Bools) -> Floats:
         return np.cumsum(n * which[order])[ends].astype(np.float64)
 
     tp, fp, quiet = flagged(pool.truth), flagged(~pool.truth), flagged(~in_abnormal)
-    with np.errstate(invalid="ignore"):  # 0 / 0 where a class is missing
+    with np.errstate(invalid="ignore"):  # 0 / 0 if a class is missing
         recall, false_rate = tp / tp[-1], fp / fp[-1]
         columns = {
             "threshold": scores[ends],

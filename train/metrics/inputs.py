@@ -1,4 +1,4 @@
-"""The input of metrics: truth, scores and labels, checked; and the frames of all videos pooled."""
+"""Check the input of the metrics (truth, scores, labels), and pool the frames of all videos."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pool:
-    """The frames of several videos as runs of one score and one truth.
+    """The frames of several videos, compressed to runs of frames with the same score and truth.
 
-    Frames of a snippet share a score, so a test set of a million frames is some seventy thousand
-    runs, and weighted by their lengths these have the figures of the frames.
+    The frames of a snippet share a score, so a test set of a million frames has about seventy
+    thousand runs. Metrics of the runs, weighted by their lengths, equal those of the frames.
     """
 
     truth: Bools  # [runs]
     scores: Floats  # [runs]
-    n_frames: Ints  # [runs]
-    video: Ints  # [runs], the index of the video
+    n_frames: Ints  # [runs], length of the run in frames
+    video: Ints  # [runs], index of the video
 
     @classmethod
     def of(cls, truth: Sequence[Bools], scores: Sequence[Floats]) -> Pool:
-        """Pool the frames of videos: truth and scores, an array [frames] per video."""
+        """Pool the frames of videos; truth and scores have an array [frames] per video."""
         runs = []
         for index, (t, s) in enumerate(zip(truth, scores, strict=True)):
             changes = np.flatnonzero((np.diff(s) != 0) | (t[1:] != t[:-1])) + 1
@@ -40,7 +40,7 @@ class Pool:
         return cls(*(np.concatenate(column) for column in zip(*runs, strict=True)))
 
     def of_videos(self, chosen: Bools) -> Pool:
-        """The runs of some of the videos, chosen [videos]."""
+        """Return the runs of those videos that are True in chosen [videos]."""
         inside = chosen[self.video]
         return Pool(
             self.truth[inside], self.scores[inside], self.n_frames[inside], self.video[inside]
@@ -50,11 +50,11 @@ class Pool:
 def validate(
     truth: Sequence[ArrayLike], scores: Sequence[ArrayLike], labels: ArrayLike
 ) -> tuple[list[Bools], list[Floats], Bools]:
-    """Check the input of an evaluation and give it back as bool and float64 arrays.
+    """Check the input of an evaluation and return it as bool and float64 arrays.
 
-    truth and scores, an array [frames] per video; labels [videos]. Raises UsageError, naming the
-    video by its index, where lengths differ, a score is not a number in [0, 1], a truth or label is
-    not 0 or 1, or a video labelled normal has anomalous frames.
+    truth and scores have an array [frames] per video; labels is [videos]. Raises UsageError, with
+    the index of the video, if lengths differ, a score is not a number in [0, 1], a truth or label
+    is not 0 or 1, or a video labelled normal has anomalous frames.
     """
     is_abnormal = bools(labels, "labels")
     if not len(truth) == len(scores) == len(is_abnormal):
@@ -82,7 +82,7 @@ def validate(
 
 
 def bools(values: ArrayLike, name: str) -> Bools:
-    """0 and 1, or false and true, as a bool array [values]; UsageError for anything else."""
+    """Return values of 0 and 1 (or booleans) as a bool array [values]; else raises UsageError."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise UsageError(f"{name}: one axis is needed, got shape {list(array.shape)}")
@@ -92,7 +92,7 @@ def bools(values: ArrayLike, name: str) -> Bools:
 
 
 def floats(values: ArrayLike, name: str) -> Floats:
-    """Numbers in [0, 1] as a float64 array [values]; UsageError for anything else."""
+    """Return numbers in [0, 1] as a non-empty float64 array [values]; else raises UsageError."""
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not len(array):
         raise UsageError(f"{name}: one axis of at least 1 is needed, got {list(array.shape)}")
@@ -106,10 +106,12 @@ def floats(values: ArrayLike, name: str) -> Floats:
 
 
 def peak_scores(scores: Sequence[ArrayLike]) -> Floats:
-    """The highest score of the frames of every video: an array [frames] per video -> [videos]."""
+    """Return the highest frame score of every video, [videos]; scores has an array [frames] per
+    video.
+    """
     return np.array([np.max(np.asarray(one, np.float64)) for one in scores])
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """`part / whole`; None where `whole` is 0."""
+    """Return `part / whole`, or None if `whole` is 0."""
     return part / whole if whole else None

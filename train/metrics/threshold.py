@@ -1,4 +1,4 @@
-"""The threshold from which a run flags, chosen on validation videos."""
+"""Choose the threshold of a run on validation videos."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from vad.errors import UsageError
 
 from .inputs import bools, floats
 
-USUAL = 0.5  # the losses put the border between normal and anomalous here
+USUAL = 0.5  # the losses train towards this border between normal and anomalous
 
 
 def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
-    """Choose the threshold on validation videos, of which only the labels are known.
+    """Choose the threshold on validation videos, of which only the video labels are known.
 
-    labels [videos], 0 or 1; video_scores [videos] in [0, 1], which should be `peak_scores`. Then a
-    video is flagged exactly when one of its frames is, so that a threshold of videos is one of
+    labels [videos] are 0 or 1; video_scores [videos] in [0, 1] should be those of `peak_scores`. A
+    video is then flagged exactly if one of its frames is, so a threshold for videos is also one for
     frames.
 
-    A threshold is as good as its Youden's J = recall - false-alarm rate (Youden, 1950), which,
-    unlike F1, does not depend on the share of abnormal videos. On few videos the best J varies by
-    chance. So all thresholds within one standard error of the best J are taken for equal (the rule
-    of Breiman et al., 1984), and the one nearest to the middle between the mean scores of the two
-    classes is chosen (Fisher's discriminant in one dimension), which no single video moves far.
-    With many videos the error is small, and J decides. Where no threshold is better than chance,
-    it is 0.5. Thresholds between two neighbouring scores flag the same videos; the candidate for
-    all of them is the middle between the means where it lies among them, else their own middle.
+    Thresholds are compared by Youden's J = recall - false-alarm rate (Youden, 1950), which, unlike
+    F1, does not depend on the share of abnormal videos. With few videos the best J varies by
+    chance, so all thresholds within one standard error of the best J are considered equal (the rule
+    of Breiman et al., 1984). Of these, the one nearest to the midpoint between the mean scores of
+    the two classes is chosen (Fisher's discriminant in one dimension), because no single video
+    moves that midpoint far. With many videos the standard error is small, and J decides. If no
+    threshold is better than chance, 0.5 is returned. All thresholds between two neighbouring scores
+    flag the same videos; their candidate is the midpoint of the class means if it lies between
+    these scores, else the midpoint of the two scores.
 
     Raises UsageError unless both labels occur.
     """
@@ -46,7 +47,8 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
     candidates = np.where((low < middle) & (high >= middle), middle, (low + high) / 2)
     flagged = values >= candidates[:, None]
     hits, alarms = (flagged & is_abnormal).sum(1), (flagged & ~is_abnormal).sum(1)
-    gain = hits * n_normal - alarms * n_abnormal  # J in whole numbers, so that equals are equal
+    # J times a constant, as an integer, so that equal values compare equal
+    gain = hits * n_normal - alarms * n_abnormal
     best = int(gain.argmax())
     error = (
         n_abnormal
@@ -57,11 +59,14 @@ def best_threshold(labels: ArrayLike, video_scores: ArrayLike) -> float:
         )
     )
     good = candidates[(gain >= gain[best] - error) & (gain > 0)]
-    # of two equally near the higher one, with fewer false alarms
+    # of two equally near thresholds take the higher one, which has fewer false alarms
     return float(good[::-1][np.abs(good[::-1] - middle).argmin()]) if len(good) else USUAL
 
 
 def _standard_error(count: int, n: int) -> float:
-    """The standard error of a share. One of either kind is added, so that it is never 0."""
+    """Return the standard error of the share `count` / `n`.
+
+    One positive and one negative case are added, so that it is never 0.
+    """
     share = (count + 1) / (n + 2)
     return float(np.sqrt(share * (1 - share) / n))

@@ -1,5 +1,5 @@
-"""`vad tune`: settings of a training, searched on validation videos alone.
+"""`vad tune`: search the settings of a training, judged on validation videos alone.
 
-`space.py` says where is searched, `measure.py` what a trial is worth, `run.py` runs the trials,
-`results.py` and `picture.py` write what they found.
+`space.py` defines which values are searched, `measure.py` scores a set of values, `run.py` runs the
+trials, `results.py` and `picture.py` write the results.
 """

@@ -1,9 +1,10 @@
-"""What a setting is worth: the validation AUC of trainings with it, on several splits.
+"""Measure settings: the validation AUC of trainings with them, on several validation splits.
 
-A handful of validation videos has few different AUCs, so one split ties and misleads. Here every
-setting is trained on the same several splits, drawn by successive seeds, one epoch of each after
-the other; what it is worth is the mean over the splits, and over the epochs that may be chosen:
-steadier than the best epoch, which flatters whatever jumps most.
+With few validation videos the AUC has few possible values, so on one split many settings tie, and
+the best may be best by chance. Therefore every set of values is trained on the same several splits,
+drawn with consecutive seeds; the trainings advance together, epoch by epoch. The result is the mean
+AUC over the splits and over all epochs that could be chosen. That is steadier than the AUC of the
+best epoch, which favours trainings that vary much.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ FIGURE = "validation/video_auc"
 
 @dataclass(frozen=True)
 class Problem:
-    """Store, labels and the settings that are searched around."""
+    """A search problem: store, labels and the settings around which values are searched."""
 
     store: str | Path
     labels: Path
     settings: TrainSettings
-    own: Mapping[str, Any]  # of the detector
+    own: Mapping[str, Any]  # hyper-parameters of the detector
     _loaded: dict[tuple[Any, ...], TrainingData] = field(default_factory=dict, compare=False)
 
     def at(self, point: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
-        """The settings at a point of the space."""
+        """Return the settings of training and detector at a point of the search space."""
         names = {f.name for f in fields(TrainSettings)}
         general = {n: v for n, v in point.items() if n in names}
         return replace(self.settings, **general), {
@@ -48,7 +49,10 @@ class Problem:
         }
 
     def data(self, settings: TrainSettings, own: Mapping[str, Any]) -> TrainingData:
-        """Bags and scaling of one split; trials that share them load_training_data them once."""
+        """Load bags and scaling of one split, or return them if an earlier trial has loaded them.
+
+        Raises UsageError if the split has no validation videos.
+        """
         key = (*(getattr(settings, n) for n in DATA + SCALING), own.get("fusion"))
         if key not in self._loaded:
             self._loaded[key] = load_training_data(
@@ -66,10 +70,10 @@ def measure(
     seeds: Sequence[int],
     report: Callable[[int, float], None] = lambda epoch, auc: None,
 ) -> NDArray[np.float64]:
-    """Train at a point of the space: the AUC of every split, [splits].
+    """Train at a point of the search space, and return the mean validation AUC per split, [splits].
 
-    report is told the mean over the splits after every epoch, and may raise to end it. Raises
-    `vad.stages.train.fit.Diverged` where a training does.
+    report is called after every epoch with its number and the mean AUC over the splits; it may
+    raise an exception to stop. Raises `vad.stages.train.fit.Diverged` if a training diverges.
     """
     settings, own = problem.at(point)
     device = choose_device(settings.device)

@@ -1,4 +1,4 @@
-"""A picture of a search: how it went, which settings mattered, and where good values lie."""
+"""Draw the result of a search: its course, and the AUC by value of each setting."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from .space import Choice, Range
 BLUE, VERMILLION, PALE = "#0072B2", "#D55E00", "#8A8A8A"  # Okabe and Ito (2008)
 COLUMNS = 3
 DPI = 100
-FEWEST = 4  # complete trials that ranks can be correlated of
+FEWEST = 4  # fewest complete trials for a rank correlation
 
 
 def draw(found: SearchResult, path: Path) -> None:
-    """AUC by trial, then by every setting searched, the ones that mattered most first."""
+    """Write a PNG with the AUC by trial and, for every searched setting, the AUC by its value.
+
+    The settings are sorted by `strength`, the strongest first.
+    """
     order = sorted(found.space, key=lambda name: -strength(found, name))
     rows = 1 + math.ceil(len(order) / COLUMNS)
     figure = Figure(figsize=(12, 1 + 3 * rows), layout="constrained", dpi=DPI)
@@ -38,10 +41,11 @@ def draw(found: SearchResult, path: Path) -> None:
 
 
 def strength(found: SearchResult, name: str) -> float:
-    """How closely AUC follows a setting over the complete trials, from 0 to 1.
+    """Return how strongly the AUC depends on a setting over the complete trials, from 0 to 1.
 
-    Of numbers, the size of Spearman's rank correlation; of choices, the square root of the share of
-    the variance that lies between them. It sees one setting at a time, and no valley.
+    For numbers it is the absolute value of Spearman's rank correlation; for choices, the square
+    root of the share of the variance between the choices. It shows neither interactions of settings
+    nor an optimum inside a range.
     """
     trials = _complete(found)
     if len(trials) < FEWEST:

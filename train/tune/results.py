@@ -1,4 +1,4 @@
-"""What a search found: a table, a summary, and the best settings as a file for `vad train`."""
+"""The result of a search: a table, a summary, and the best settings as a file for `vad train`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .measure import Problem
 from .space import Space
 
 SCHEMA = "vad.tune/1"
-# Of the training, what best.toml leaves out: where it runs, and on which videos.
+# Training settings that best.toml leaves out: where to compute, and which videos.
 LEFT_OUT = ("device", "seed", "fold", "select", "validation", "allow_random")
-CLEAR = 2.0  # standard errors from which a difference is called one
+CLEAR = 2.0  # standard errors that a difference must exceed to count as one
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Trial:
 
     number: int
     point: Mapping[str, Any]
-    aucs: list[float] | None  # of every split; None of a trial that was pruned
-    last: float | None  # mean over the splits after the last epoch
+    aucs: list[float] | None  # one per split; None for a pruned trial
+    last: float | None  # mean over the splits after the last epoch that was trained
     n_epochs: int
 
     @property
@@ -41,13 +41,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The end of a search. AUCs are of the splits, and of as many that no trial saw."""
+    """The result of a search, with AUCs on the searched splits and on as many fresh ones.
+
+    No trial was trained or measured on the fresh splits.
+    """
 
     problem: Problem
     space: Space
     trials: list[Trial]
-    best: Trial | None  # None where no trial beats the settings given
-    given: list[float]  # with the settings that the search started from
+    best: Trial | None  # None if no trial is better than the given settings
+    given: list[float]  # AUCs with the settings that the search started from
     given_fresh: list[float] = field(default_factory=list)
     best_fresh: list[float] = field(default_factory=list)
 
@@ -57,14 +60,17 @@ class SearchResult:
 
     @property
     def gain(self) -> tuple[float, float]:
-        """By how much the best beats the settings given, on fresh splits: mean, standard error."""
+        """Return the mean gain in AUC of the best trial on fresh splits, and its standard error.
+
+        The gain is that over the given settings; without a best trial both values are 0.
+        """
         if self.best is None:
             return 0.0, 0.0
         return mean_error(np.subtract(self.best_fresh, self.given_fresh).tolist())
 
     @property
     def verdict(self) -> str:
-        """In words, whether the best is worth having."""
+        """Say in words whether the best trial is better than the given settings."""
         mean, error = self.gain
         if self.best is None:
             perfect = ", which rank every video right" if np.mean(self.given) == 1 else ""
@@ -75,20 +81,23 @@ class SearchResult:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All settings that a training takes from a file: of the best trial, if there is one."""
+        """Return all settings for a file of `vad train`, with the values of the best trial.
+
+        Without a best trial they are the given settings.
+        """
         chosen, own = self.problem.at(self.best.point if self.best else {})
         general = {n: v for n, v in asdict(chosen).items() if n not in LEFT_OUT and v is not None}
         return general | {n: v for n, v in own.items() if v is not None}
 
     def command(self, config: Path) -> str:
-        """The training with the best settings, on all that the search held back for testing."""
+        """Return the command that trains with the best settings, saved in the file `config`."""
         chosen = self.problem.settings
         fold = f" --fold {chosen.fold}" if chosen.fold is not None else ""
         where = f"{self.problem.store} --labels {self.problem.labels}"
         return f"vad train {where} --config {config}{fold}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, by the schema `vad.tune/1`."""
+        """Return the whole result as plain values, by the schema `vad.tune/1`."""
         gain, error = self.gain
         return {
             "schema": SCHEMA,
@@ -110,7 +119,7 @@ class SearchResult:
         }
 
     def summary(self, folder: Path) -> str:
-        """Lines for a person."""
+        """Return the lines that `vad tune` prints at its end."""
         counts = f"{len(self.trials)} trials ({self.n_pruned} pruned), {len(self.given)} splits"
         lines = [f"{counts}; AUC of validation videos (standard error)"]
         if self.best is None:
@@ -130,7 +139,7 @@ class SearchResult:
 
 
 def mean_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error; of one value the error is not known, and given as 0."""
+    """Return the mean of values and its standard error, which is 0 for a single value."""
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
     return float(np.mean(values)), float(error)
 
@@ -150,7 +159,7 @@ def table(found: SearchResult) -> str:
 
 
 def best_toml(found: SearchResult, path: Path) -> str:
-    """The best settings, as `vad train --config` reads them."""
+    """Return the best settings as the text of a TOML file for `vad train --config`."""
     which = "settings given" if found.best is None else f"trial {found.best.number}"
     lines = [
         f"# vad tune: {which}, after {len(found.trials)} trials; {found.verdict}",

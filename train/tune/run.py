@@ -1,12 +1,12 @@
-"""`vad tune`: trials of Optuna, in this process or several, that can be broken off and resumed.
+"""`vad tune`: run trials with Optuna, in one or several processes; a search can be resumed.
 
     runs/tune/
       study.journal     every trial as it happens: lines of JSON, by Optuna; no pickles
       search.json       what is searched, and on what; a resumed search must be the same
       trials.csv, tuning.png, best.toml, tune.json     see `results`
 
-A trial is measured on several validation splits of the training videos; test videos are never
-read. Trials below the median of those before are pruned.
+A trial is measured on several validation splits of the training videos; test videos are never read.
+A trial whose AUC falls below the median of the earlier trials is pruned.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ log = logging.getLogger("vad")
 
 SCHEMA = "vad.search/1"
 JOURNAL, SEARCH = "study.journal", "search.json"
-STARTUP = 5  # trials before any is pruned
+STARTUP = 5  # finished trials before any is pruned
 GIVEN_UP = (optuna.trial.TrialState.FAIL, optuna.trial.TrialState.RUNNING)
 FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
 class Search:
-    """All that a process needs to run trials of a search."""
+    """All that a worker process needs to run trials of a search."""
 
     problem: Problem
     space: Space
-    seeds: tuple[int, ...]  # of the splits
+    seeds: tuple[int, ...]  # one per validation split
     out: Path
 
     @property
@@ -69,7 +69,7 @@ class Search:
         return self.problem.settings.seed
 
     def study(self, sampler: optuna.samplers.BaseSampler | None = None) -> Study:
-        """The study in the folder, made if there is none."""
+        """Open the Optuna study in the folder `out`, or create it."""
         path = str(self.out / JOURNAL)
         backend = JournalFileBackend(path, JournalFileOpenLock(path))
         ripe_from = int(WARMUP * self.problem.settings.epochs)
@@ -83,7 +83,7 @@ class Search:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """What must be the same for a search to go on."""
+        """Return what a resumed search must have in common with the one in the folder."""
         left_out = ("device", "seed", "select")
         settings = asdict(self.problem.settings)
         return {
@@ -110,19 +110,20 @@ def tune(
     quiet: bool = False,
     **settings: Any,
 ) -> SearchResult:
-    """Search the settings of a training on validation videos, and write what was found to `out`.
+    """Search the settings of a training on validation videos, and write the result to `out`.
 
-    `settings` are those of `TrainSettings` and of the detector; the search starts from them.
-    trials: how many, those before a resume included; splits: validation splits a trial is measured
-    on; space: see `choose_space`; of a grid of no more points than trials, each is tried once. With
-    one job the same seed gives the same trials, resumed or not. Raises UsageError for wrong input,
-    also where `select` is test.
+    `settings` are those of `TrainSettings` and of the detector; the search starts from them. trials
+    is their number, including those before a resume. splits is the number of validation splits that
+    a trial is measured on. space is described in `choose_space`; if it is a grid with at most
+    `trials` points, each point is tried once. With one job the same seed gives the same trials,
+    resumed or not. Raises UsageError for wrong input, and if `select` is "test".
     """
     chosen, own = split_settings(settings)
     chosen = replace(chosen, device=str(choose_device(chosen.device)))
     if chosen.select == "test":
         raise UsageError("vad tune never looks at test videos", hint="leave --select out")
-    if not isinstance(labels, str | Path):  # other processes and a resumed search read them
+    # worker processes and a resumed search read the labels from this file
+    if not isinstance(labels, str | Path):
         labelled, labels = read_labels(labels), Path(out) / "labels.csv"
         write_labels(labels, labelled)
     problem = Problem(store, Path(labels), chosen, own)
@@ -144,7 +145,7 @@ def tune(
 
 
 def save(found: SearchResult, folder: Path) -> None:
-    """Write trials.csv, best.toml, tune.json and tuning.png."""
+    """Write trials.csv, best.toml, tune.json and tuning.png to a folder."""
     write_text(folder / "trials.csv", table(found))
     write_text(folder / "best.toml", best_toml(found, folder / "best.toml"))
     write_json(folder / "tune.json", found.to_dict())
@@ -152,12 +153,16 @@ def save(found: SearchResult, folder: Path) -> None:
 
 
 def _found(search: Search, study: Study, given: list[float]) -> SearchResult:
-    """The best trial, if it beats the settings given, and both of them on splits not searched."""
+    """Return the result; measure the best trial and the given settings on fresh splits as well.
+
+    If no trial beats the given settings, the result has no best trial. Raises UsageError if all
+    trials diverged.
+    """
     if not (complete := study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))):
         raise UsageError("every trial diverged", hint="search smaller learning rates: --space")
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
     trials = [_plain(trial) for trial in study.trials if trial.state in FINISHED]
-    assert best.value is not None  # it is complete
+    assert best.value is not None  # a complete trial has a value
     if best.value <= np.mean(given):
         return SearchResult(search.problem, search.space, trials, None, given)
     fresh = tuple(seed + len(search.seeds) for seed in search.seeds)
@@ -173,7 +178,11 @@ def _found(search: Search, study: Study, given: list[float]) -> SearchResult:
 
 
 def _begin(search: Search, *, resume: bool) -> None:
-    """Write what is searched, or check it; trials that a killed process left are given up."""
+    """Write `search.json`, or check that an existing one is equal and the search may be resumed.
+
+    Trials that a killed process left unfinished are marked as failed. Raises UsageError if the
+    folder holds a search and `resume` is False, or if the settings differ.
+    """
     said, path = json.loads(json.dumps(search.to_dict())), search.out / SEARCH
     if not path.exists():
         write_json(path, said)
@@ -192,7 +201,7 @@ def _begin(search: Search, *, resume: bool) -> None:
 
 
 def _enter_grid(study: Study, search: Search, n_trials: int) -> int:
-    """How many trials there will be. No more combinations than trials: each comes once."""
+    """Return the number of trials. If the space is a small enough grid, enqueue each point once."""
     grid = grid_of(search.space)
     if grid is None or len(grid) > n_trials:
         return n_trials
@@ -207,7 +216,10 @@ def _enter_grid(study: Study, search: Search, n_trials: int) -> int:
 def _once(
     study: Study, name: str, search: Search, point: Mapping[str, Any], seeds: Sequence[int]
 ) -> list[float]:
-    """Measure a point beside the trials, unless the study knows the figures already."""
+    """Measure a point outside the trials.
+
+    Returns the AUC per split. They are kept in the study under `name` and not measured again.
+    """
     if name not in study.user_attrs:
         study.set_user_attr(name, measure(search.problem, point, seeds).tolist())
     return [float(auc) for auc in study.user_attrs[name]]
@@ -225,14 +237,15 @@ def _plain(trial: FrozenTrial) -> Trial:
 
 
 def _run(search: Search, tickets: Sequence[int], jobs: int) -> Iterator[None]:
-    """Run trials, here or in several processes; yields as each ends."""
+    """Run trials in this process (one job) or in worker processes, and yield as each one ends."""
     if jobs == 1:
         for ticket in tickets:
             _trial(search, ticket)
             yield
         return
     context = multiprocessing.get_context("spawn")
-    search = replace(search, problem=replace(search.problem, _loaded={}))  # each has its own
+    # each worker loads its own data
+    search = replace(search, problem=replace(search.problem, _loaded={}))
     n_threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(
         jobs, context, initializer=_start_worker, initargs=(search, n_threads)
@@ -247,7 +260,7 @@ def _run(search: Search, tickets: Sequence[int], jobs: int) -> Iterator[None]:
             raise
 
 
-_search: Search | None = None  # of a worker process; it keeps the data it has loaded
+_search: Search | None = None  # of a worker process; it keeps the loaded bags between trials
 
 
 def _start_worker(search: Search, n_threads: int) -> None:
@@ -263,7 +276,7 @@ def _trial_in_worker(ticket: int) -> None:
 
 
 def _trial(search: Search, ticket: int) -> None:
-    """Run one trial. What it draws follows from the seed, its ticket and the trials before."""
+    """Run one trial. Its values depend on the seed, its ticket and the earlier trials only."""
     drawn = np.random.SeedSequence([search.seed, ticket]).generate_state(1)[0]
     study = search.study(optuna.samplers.TPESampler(seed=int(drawn)))
     trial = study.ask()

@@ -1,11 +1,11 @@
-"""Where `vad tune` searches: a range or some values for every setting that is searched.
+"""The search space of `vad tune`: a range or a list of values for every searched setting.
 
     [space]                                       # of a TOML file
     lr = {low = 1e-4, high = 1e-2, log = true}
     dropout = [0.0, 0.35, 0.7]
     k = true                                      # by the rule of `usual`
 
-No torch and no Optuna here: a space can be read and checked without them.
+This module imports neither torch nor Optuna: a space can be read and checked without them.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from vad.errors import UsageError
 from ..detectors import find_row
 from ..settings import TrainSettings
 
-# Settings of the training that may be searched; the others say what is trained, or on what.
+# Settings of the training that may be searched; the others define what is trained, and on which
+# videos.
 TRAINING = ("lr", "weight_decay", "batch", "segments", "clip", "crops", "scale", "components")
-USUAL = ("lr", "weight_decay")  # of them, those that are searched unless others are named
-DECADES = 10.0  # a weight or rate is searched from a tenth of what it is to ten times
-TIMES = 3  # a count, from a third to three times
+USUAL = ("lr", "weight_decay")  # of these, the ones that are searched by default
+# a weight or a rate is searched from its value divided by this to its value times this
+DECADES = 10.0
+TIMES = 3  # a count is searched from its value divided by this to its value times this
 
-# The report that compared MGFN, RTFM and S3R (github.com/marctimjen/Weakly-supervised-anomaly-
-# detection 17c17a8, `params.py` of both) chose by hand among these values, on the test set. Of
-# RTFM's 27 combinations it ran 15: every dropout at learning rate 1e-3, every rate at dropout 0.7.
-# MGFN's had two more axes, the dropouts inside the network and two layers less in it; they are not
-# settings here.
+# Values from the report that compared MGFN, RTFM and S3R (`params.py` for both detectors in
+# github.com/marctimjen/Weakly-supervised-anomaly-detection, 17c17a8), which chose among them by
+# hand, on the test set. Of RTFM's 27 combinations it ran 15: every dropout at learning rate 1e-3,
+# and every rate at dropout 0.7. For MGFN it also varied the dropouts inside the network and left
+# out two layers; these are not settings here.
 DECAYS = (5e-4, 2.5e-3, 5e-3)
 
 GRIDS: dict[str, dict[str, Mapping[str, tuple[float, ...]]]] = {
@@ -50,7 +52,7 @@ GRIDS: dict[str, dict[str, Mapping[str, tuple[float, ...]]]] = {
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included."""
+    """A searched range of numbers from `low` to `high`, both included."""
 
     low: float
     high: float
@@ -63,7 +65,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """Some values, without an order."""
+    """A searched list of values, without an order: each trial uses one of them."""
 
     values: tuple[Any, ...]
 
@@ -77,18 +79,19 @@ Space = Mapping[str, Range | Choice]
 def choose_space(
     wanted: str | Path | Sequence[str] | None, settings: TrainSettings, own: Mapping[str, Any]
 ) -> dict[str, Range | Choice]:
-    """The space that a person names, around the settings given.
+    """Return the search space that the user asks for, by setting.
 
-    wanted is a TOML file with a table `[space]`; `report-grid`; names of settings, in a sequence or
-    joined by commas; or None for lr, weight decay and every setting of the detector that is in use.
-    Raises UsageError that lists every name that is none and every value out of its bounds.
+    wanted is one of: the path of a TOML file with a table `[space]`; the name of a grid, such as
+    `report-grid`; names of settings, in a sequence or joined by commas; or None for the learning
+    rate, the weight decay and all settings of the detector that are switched on. Raises UsageError
+    with a list of all unknown names and of all values out of bounds.
     """
     known = _searchable(settings)
     current = {**asdict(settings), **own}
     if wanted is None:
         usual_ones = ((n, usual(known[n], current[n])) for n in (*USUAL, *own))
         found = {n: part for n, part in usual_ones if part is not None}
-        if own.get("share"):  # the k snippets are then not counted, but a share
+        if own.get("share"):  # then k is not used: a share of the snippets is selected
             found.pop("k", None)
         return found
     if isinstance(wanted, str) and wanted.endswith("-grid"):
@@ -104,11 +107,12 @@ def choose_space(
 
 
 def usual(option: Option, value: Any) -> Range | Choice | None:
-    """Where a setting is searched by rule, around the value that it has; None: it stays.
+    """Return the default range of a setting around its current value, or None if there is none.
 
-    Both truth values, or all choices; a share between its bounds; a count within a third and three
-    times, other numbers within a tenth and ten times what they are, by their logarithm. What is 0
-    or not set is switched off, and stays so.
+    A boolean or a choice gets all its values; a number with two bounds, such as a share, the range
+    between them. A count is searched from a third to three times its value, other numbers from a
+    tenth to ten times, on a logarithmic scale. A setting that is 0 or None is switched off and is
+    not searched.
     """
     if option.kind is bool or option.choices:
         return Choice(option.choices or (True, False))
@@ -127,7 +131,9 @@ def usual(option: Option, value: Any) -> Range | Choice | None:
 
 
 def grid_of(space: Space) -> list[dict[str, Any]] | None:
-    """Every combination of a space of choices, in order; None where one is a range."""
+    """Return every combination of the choices of a space, in order; None if one setting has a
+    range.
+    """
     if not all(isinstance(part, Choice) for part in space.values()):
         return None
     values = [part.values for part in space.values() if isinstance(part, Choice)]
@@ -158,7 +164,7 @@ def _checked(
 
 
 def _part(option: Option, said: Any, current: Any) -> Range | Choice:
-    """One line of a space; ValueError says what is wrong with it."""
+    """Parse the entry of one setting in a space. Raises ValueError if the entry is wrong."""
     if said is True:
         if (part := usual(option, current)) is None:
             raise ValueError(f"is {current}, which no range lies around; write one")
@@ -179,7 +185,7 @@ def _part(option: Option, said: Any, current: Any) -> Range | Choice:
 
 
 def find_grid(name: str, detector: str) -> Mapping[str, tuple[float, ...]]:
-    """The grid of that name for a detector. Raises UsageError where there is none."""
+    """Return the named grid for a detector. Raises UsageError if there is none."""
     if name not in GRIDS:
         raise UsageError(f"no grid named {name!r}; there are: {', '.join(GRIDS)}")
     if detector not in GRIDS[name]:
