@@ -34,7 +34,7 @@ class ArrayWriter:
         self._n_rows = 0
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Append rows [n, ...]. Raises InternalError where shape or type differ from those before."""
+        """Append rows [n, ...]. Raises InternalError if shape or type differ from those before."""
         same_type = is_text(rows) or rows.dtype == self._array.dtype
         if rows.shape[1:] != self._array.shape[1:] or not same_type:
             raise InternalError(
