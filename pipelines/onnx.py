@@ -67,7 +67,7 @@ def export_onnx(
 
 
 def _videos(run: Run, store: FeatureStore) -> Iterator[Arrays]:
-    """Yield the arrays that the run reads of a few stored videos, and of the first one cut short."""
+    """Yield the arrays that the run reads of a few stored videos, and of the first cut short."""
     having = store.having(*run.names.values())
     if not having:
         raise UsageError(
@@ -144,7 +144,7 @@ def _network(made: ExtractSettings) -> Network:
 
 
 def _pixels(clip: Tensor, recipe: Recipe, crops: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the crops of a clip as its recipe cuts them: float32 [crops, frames, crop, crop, 3]."""
+    """Return the crops of a clip as its recipe cuts them: [crops, frames, crop, crop, 3]."""
     frames = resize(clip[list(recipe.frames)], recipe)
     boxes = crop_boxes(recipe, crops, frames.shape[1], frames.shape[2])
     pixels = torch.empty(len(boxes), len(frames), recipe.crop_px, recipe.crop_px, 3)

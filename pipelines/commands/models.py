@@ -71,7 +71,7 @@ def command(
 
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:
-    """Return one entry for JSON; `n_bytes` is the size of its file if cached, else of its tensors."""
+    """Return an entry for JSON; `n_bytes` is the size of its cached file, else of its tensors."""
     from vad.stages.extract.weights.catalogue import cached
 
     path = cached(entry, cache)

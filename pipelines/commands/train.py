@@ -1,4 +1,4 @@
-"""`vad train`: train a detector from a feature store and video labels; the result is a run folder."""
+"""`vad train`: train a detector from a feature store and video labels, into a run folder."""
 
 from __future__ import annotations
 

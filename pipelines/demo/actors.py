@@ -42,7 +42,7 @@ class Actor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Car:
-    """A car that drives on a line: at `start` at `start_s`, at `end` at `end_s`, otherwise absent."""
+    """A car that drives on a line: at `start` at `start_s`, at `end` at `end_s`, else absent."""
 
     start: Ground
     end: Ground

@@ -130,7 +130,7 @@ def _joints(pose: Pose) -> list[Joint]:
 
 
 def _chain(start: Joint, bones: tuple[tuple[float, float], ...]) -> list[Joint]:
-    """Return the joints of a chain of bones that begins at `start`; each bone is (length, angle)."""
+    """Return the joints of a chain of bones from `start`; each bone is given as (length, angle)."""
     joints = [start]
     for length, angle in bones:
         forward, aside, up = joints[-1]
@@ -145,7 +145,7 @@ def _shadow(canvas: Floats, scene: Scene, at: Ground, *, tall_m: float, wide_m: 
 
 
 def _stride(phase: float, vigour: float) -> Pose:
-    """Return the pose at a phase of the step cycle, in radians; vigour 0 is walking, 1 is running."""
+    """Return the pose at a phase of the step cycle, in radians; vigour: 0 walking, 1 running."""
     swing, bend, arm = 0.42 + 0.5 * vigour, 0.75 + 0.9 * vigour, 0.36 + 0.6 * vigour
     phases = (phase, phase + math.pi)
     return Pose(
@@ -201,7 +201,10 @@ def chat(at: Ground, heading: float, *, tempo: float) -> Script:
 
 
 def fight(before: Script, start_s: float, end_s: float, *, tempo: float) -> Script:
-    """Return a script that follows `before`, but lunges, punches and kicks between the two times."""
+    """Return a script that follows `before`, except for lunges, punches and kicks in between.
+
+    start_s, end_s: the interval of the fight. tempo: its speed, in radians per second.
+    """
 
     def script(time_s: float) -> Moment:
         (u, z), heading, pose = before(time_s)

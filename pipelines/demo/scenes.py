@@ -73,7 +73,7 @@ def _grain(u: Floats, z: Floats, *, size_m: float) -> Floats:
 
 
 def _mix(canvas: Floats, where: NDArray[np.bool_], color: Color, shade: ArrayLike = 0.0) -> None:
-    """Set the pixels of the mask `where` [height, width] to a colour, plus `shade` on each channel."""
+    """Set the pixels of the mask `where` [height, width] to a colour plus `shade`."""
     value = np.broadcast_to(np.asarray(shade, np.float32), where.shape)[where]
     canvas[where] = np.asarray(color, np.float32) + value[:, None]
 

@@ -68,7 +68,7 @@ class DemoData:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One planned video. `event` is the interval of frames [start, end), or None if it is normal."""
+    """One planned video. `event` is its interval of frames [start, end); None if it is normal."""
 
     name: str
     scene: Scene
@@ -124,7 +124,7 @@ def plan(n_videos: int, seed: int) -> list[Video]:
 
 
 def _cast(name: str, scene: Scene, category: str, split: str, rng: Rng) -> Video:
-    """Return one planned video: a random crowd in a scene, and the actors of the category's event."""
+    """Return one planned video: a random crowd in a scene, and actors of the category's event."""
     duration_s = SHORTEST_S + (LONGEST_S - SHORTEST_S) * rng.uniform() ** 3
     n_frames, start = round(duration_s * FPS), round(duration_s * FPS * rng.uniform(0.15, 0.4))
     crowd: list[Actor] = [_walker(scene, rng, duration_s) for _ in range(rng.integers(2, 5))]
@@ -216,7 +216,7 @@ EVENTS: dict[str, Callable[[Scene, Rng, float], Event]] = {
 
 
 def frames(video: Video, rng: Rng) -> Iterator[NDArray[np.uint8]]:
-    """Yield the frames of a video, uint8 [240, 320, 3], with the noise and flicker of its camera."""
+    """Yield a video's frames, uint8 [240, 320, 3], with the noise and flicker of its camera."""
     empty = background(video.scene)
     noise = rng.normal(0, NOISE, (HEIGHT_PX + 64, WIDTH_PX + 64)).astype(np.float32)
     exposure, phase = rng.uniform(0.93, 1.06), rng.uniform(0, 2 * np.pi)

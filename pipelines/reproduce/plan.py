@@ -123,7 +123,7 @@ def _there(path: Path | None) -> bool:
 
 
 def departures(row: PublishedRow, card: Card, settings: Sequence[str]) -> list[str]:
-    """Return how a run differs from the published row, apart from the caveats; read from its card."""
+    """Return, from its card, how a run differs from the published row, apart from the caveats."""
     source, found = FEATURES[row.features], []
     if stream := card.streams.get("visual"):
         pairs = (("dim", stream.dim, source.dim), ("crops", stream.crops, source.crops))

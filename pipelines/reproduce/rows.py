@@ -1,4 +1,4 @@
-"""Read the published rows from `rows.toml`, and the features that they used from `features.toml`."""
+"""Read the published rows from `rows.toml`, and their features from `features.toml`."""
 
 from __future__ import annotations
 

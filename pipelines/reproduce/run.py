@@ -107,7 +107,7 @@ def reproduce(
 
 
 def _run(step: Step) -> None:
-    """Run a command in a separate process, with its output on stderr. Raises VadError if it fails."""
+    """Run a command in a new process, with its output on stderr. Raises VadError if it fails."""
     done = subprocess.run([sys.executable, "-m", "vad", *step.argv], stdout=STDERR, check=False)
     if done.returncode:
         raise VadError(f"{step} ended with exit code {done.returncode}")

@@ -7,8 +7,8 @@
     vad.evaluate("runs/rtfm", "segments.csv").figures
     vad.score("video.mp4", detector="runs/rtfm").frames
 
-The verbs are functions of `vad.verbs`, the settings of detectors are classes of `vad.detectors`.
-Stages and their libraries are imported when they are first used.
+These functions are defined in `vad.verbs`; the settings of detectors are classes of
+`vad.detectors`. Stages and their libraries are imported when they are first used.
 """
 
 import os
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from .version import VERSION as __version__
 
-# Threads of a parallel loop that wait for each other shall sleep: by default they spin, and where
-# decoders or other programs want the cores too, a forward pass on a CPU takes seven times as long.
-# It is read when torch is loaded, which must not be before.
+# Threads of a parallel loop that wait for each other should sleep. By default they spin; if
+# decoders or other programs need the cores, a forward pass on a CPU then takes 7 times as long.
+# The variable is read when torch is loaded, so it must be set before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# The client of the Hugging Face hub otherwise calls home before it looks for a file, even one that
-# is here and was asked for without a connection. It, too, is read once.
+# Otherwise the client of the Hugging Face hub sends telemetry before it looks for a file, even for
+# a cached file in offline mode. This variable, too, is read only once.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 VERBS = (
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from .verbs import train as train
     from .verbs import tune as tune
     from .verbs import verify as verify
-else:  # a type checker that saw this function would accept every name
+else:  # hidden from type checkers, which would accept any name
 
     def __getattr__(name: str) -> object:
         if name == "detectors":

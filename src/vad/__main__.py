@@ -1,4 +1,4 @@
-"""`python -m vad`."""
+"""Run the command line as `python -m vad`."""
 
 from vad.stages.pipelines.cli import main
 

@@ -1,7 +1,8 @@
-"""Files of weights: read without running what is in them, unwrapped, never guessed.
+"""Read weights files without running code that they contain.
 
-safetensors files, what `torch.save` wrote, and pickles of NumPy arrays. Objects beside the tensors,
-such as the settings of a training script, are replaced by empty stand-ins and named in the log.
+Supported are safetensors files, files of `torch.save`, and pickles of NumPy arrays. Objects other
+than tensors, such as the settings of a training script, are replaced by empty stand-ins and named
+in the log.
 """
 
 from __future__ import annotations
@@ -26,18 +27,21 @@ log = logging.getLogger("vad")
 
 State = dict[str, torch.Tensor]
 
-# What training scripts wrap a state_dict in, beside the epoch and the state of the optimizer.
+# Keys under which training scripts save a state_dict, beside the epoch and the optimizer's state.
 CONTAINERS = ("model_state_dict", "model_state", "state_dict", "model", "net", "module")
-PREFIXES = ("module.", "model.")  # of every name: of data-parallel training, and of Lightning
+PREFIXES = (
+    "module.",
+    "model.",
+)  # common prefixes of names, by data-parallel training and by Lightning
 PROGRAMS = ("builtins", "__builtin__", "os", "posix", "nt", "subprocess", "sys", "importlib")
 SHOWN = 5  # names that a message lists
 
 
 def read_weights_file(path: str | Path) -> State:
-    """The tensors of a weights file by name, out of their container and without common prefixes.
+    """Return the tensors of a weights file by name, without its container and common prefixes.
 
-    Raises UsageError for a file that is missing, damaged, something else than weights, or that
-    asks for functions, which would run code when it is unpickled.
+    Raises UsageError if the file is missing, damaged or not a weights file, or if it names
+    functions, which would run code when it is unpickled.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,7 +59,7 @@ def read_weights_file(path: str | Path) -> State:
 
 
 def read_safetensors(path: Path) -> State:
-    """The tensors of a safetensors file; UsageError if it is missing or damaged."""
+    """Return the tensors of a safetensors file. Raises UsageError if it is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -63,9 +67,9 @@ def read_safetensors(path: Path) -> State:
 
 
 def state_of(content: object) -> State:
-    """The tensors in what a file holds, out of their container and without common prefixes.
+    """Return the tensors in the content of a file, without its container and common prefixes.
 
-    What else lies beside them is left out, and named in the log. ValueError without tensors.
+    Other values are left out and named in the log. Raises ValueError if there is no tensor.
     """
     while isinstance(content, Mapping):
         held = (content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping))
@@ -87,15 +91,16 @@ def state_of(content: object) -> State:
 
 
 def _is_torch(path: Path) -> bool:
-    """Whether a file is what `torch.save` writes: a zip file, or a pickle that begins as its old
-    format does."""
+    """Return True if `torch.save` wrote the file: a zip file, or a pickle with the old format's
+    start.
+    """
     with path.open("rb") as file:
         start = file.read(64)
     return start.startswith(b"PK") or b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in start
 
 
 class _StandIn(dict[Any, Any]):
-    """Stands for any object in a file that is no tensor."""
+    """Replaces any object in a file that is not a tensor."""
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         super().__init__()
@@ -116,7 +121,7 @@ def _read_torch(path: Path) -> object:
             content: object = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise _unreadable(path) from None
-    except Exception as error:  # torch raises what it meets in a file that lies
+    except Exception as error:  # torch raises all kinds of errors for a malformed file
         raise UsageError(f"{path} cannot be read as weights: {first_line(error)}") from None
     if isinstance(content, _StandIn):
         raise _unreadable(path)
@@ -132,8 +137,11 @@ def _unreadable(path: Path) -> UsageError:
 
 
 def _check_sizes(path: Path) -> None:
-    """ValueError where the entries of a zip file claim more than the file is long: torch stores
-    them as they are, so compressed ones are no weights but an attempt to fill the memory."""
+    """Raise ValueError if the entries of a zip file declare more bytes than the file has.
+
+    torch stores entries uncompressed, so a compressed file does not contain weights, but could be
+    an attempt to fill the memory.
+    """
     with zipfile.ZipFile(path) as archive:
         claimed = sum(entry.file_size for entry in archive.infolist())
     if claimed > path.stat().st_size:
@@ -141,7 +149,11 @@ def _check_sizes(path: Path) -> None:
 
 
 def _read_arrays(path: Path) -> object:
-    """The arrays of a pickle, as of Caffe2, as tensors; momenta of its optimizer are left out."""
+    """Return the arrays of a pickle, such as one of Caffe2, as tensors; optimizer momenta are left
+    out.
+
+    Raises UsageError if the file is a web page or damaged.
+    """
     content = path.read_bytes()
     if content.lstrip()[:1] == b"<":
         raise UsageError(
@@ -164,11 +176,11 @@ def _read_arrays(path: Path) -> object:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library says, short enough for one of ours."""
+    """Return the first line of another library's error message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def few(names: Any) -> str:
-    """The first of some names, in words."""
+    """Return the first of some names as text, followed by `...` if there are more."""
     names = list(names)
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

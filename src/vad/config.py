@@ -1,11 +1,11 @@
-"""Settings: one frozen dataclass is the source of types, defaults, ranges and help.
+"""Settings: a frozen dataclass defines the names, types, defaults, ranges and help texts.
 
     @dataclass(frozen=True, kw_only=True)
     class TrainSettings:
         lr: float = option(1e-3, "learning rate", minimum=0)
 
 The command line (`vad.stages.pipelines.options`), `--config FILE.toml`, `--set name=value` and the
-Python functions all go through `build`, which reports every mistake at once.
+Python functions all use `build`, which reports all mistakes at once.
 """
 
 from __future__ import annotations
@@ -23,13 +23,21 @@ from .errors import UsageError
 from .names import did_you_mean
 
 Settings = TypeVar("Settings")
-TABLES = ("extract", "caption", "train", "score", "events", "stream", "space")  # of TOML files
-LARGEST = 2**53  # whole numbers that every reader of JSON keeps exactly
+TABLES = (
+    "extract",
+    "caption",
+    "train",
+    "score",
+    "events",
+    "stream",
+    "space",
+)  # the tables that a TOML file can have
+LARGEST = 2**53  # integers up to this are exact in every JSON reader
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting, as its dataclass declares it."""
+    """One setting, as a field of a settings dataclass declares it."""
 
     name: str
     kind: type  # bool, int, float, str or Path
@@ -39,10 +47,12 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    panel: str = ""  # heading that `--help` lists it under
+    panel: str = ""  # heading under which `--help` lists it
 
     def check(self, value: Any) -> Any:
-        """The value in the option's type; ValueError with the rule it breaks."""
+        """Return the value converted to the option's type. Raises ValueError if it breaks a rule of
+        the option.
+        """
         if value is None and self.optional:
             return None
         value = self._convert(value)
@@ -88,16 +98,16 @@ def option(
     maximum: float | None = None,
     panel: str = "",
 ) -> Any:
-    """A dataclass field with its help, its range and its panel of `--help`.
+    """Declare a setting: return a dataclass field with its help, range and panel of `--help`.
 
-    Choices come from a `Literal` type.
+    The field's choices come from its type, if that is a `Literal`.
     """
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "panel": panel}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def options(cls: type) -> dict[str, Option]:
-    """The options that a settings class declares, by name."""
+    """Return the options that a settings class declares, by name."""
     hints = get_type_hints(cls)
     return {f.name: _option(f, hints[f.name]) for f in dataclasses.fields(cls)}
 
@@ -122,10 +132,10 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
 
 
 def build(cls: Callable[..., Settings], *sources: Mapping[str, Any], where: str) -> Settings:
-    """Settings from several sources; later sources override earlier ones.
+    """Return settings made from several sources; later sources override earlier ones.
 
-    Raises UsageError that lists every unknown name (with the nearest known one) and every value
-    out of its type, choices or range.
+    Raises UsageError that lists every unknown name, with the nearest known one, and every value of
+    a wrong type or outside its choices or range. where: the words that begin the message.
     """
     known = options(cls)  # type: ignore[arg-type]  # a dataclass is both a type and a callable
     given: dict[str, Any] = {}
@@ -146,16 +156,16 @@ def build(cls: Callable[..., Settings], *sources: Mapping[str, Any], where: str)
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """The message about an unknown setting, with the nearest known one, or all of them."""
+    """Return the message about an unknown setting, with the nearest known name or all of them."""
     known = sorted(known)
     rest = did_you_mean(name, known) or f"there are: {', '.join(known)}"
     return f"no setting {name!r}, {rest}"
 
 
 def read_toml(path: str | Path | None, table: str) -> dict[str, Any]:
-    """One table of a TOML file, such as `[train]`; empty without a path or without the table.
+    """Return one table of a TOML file, such as `[train]`; empty without a path or such a table.
 
-    Raises UsageError for a file that is missing or no TOML, and for names that are no table.
+    Raises UsageError if the file is missing or not TOML, or has a table that no command reads.
     """
     if path is None:
         return {}
@@ -177,7 +187,10 @@ def read_toml(path: str | Path | None, table: str) -> dict[str, Any]:
 
 
 def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
-    """`--set` arguments, each `name=value`; `build` converts the values."""
+    """Return `--set` arguments, each `name=value`, as a dictionary; `build` converts the values.
+
+    Raises UsageError for an argument without `=`.
+    """
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

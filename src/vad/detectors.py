@@ -1,7 +1,7 @@
-"""Settings of the detectors by their short names: `vad.train(detector=vad.detectors.RTFM(k=5))`.
+"""Settings of the detectors by short names: `vad.train(detector=vad.detectors.RTFM(k=5))`.
 
-Settings given this way are used as they stand; a detector given by name starts from the settings
-that suit small data sets.
+Settings that are given this way are used unchanged; a detector given by its name starts from the
+settings suggested for it, which suit small data sets.
 """
 
 from .stages.train.detectors.settings import BNWVADSettings as BNWVAD

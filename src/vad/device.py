@@ -1,4 +1,4 @@
-"""Where the numbers are computed, and why there."""
+"""Choose the device on which networks run, and log the reason."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .errors import UsageError
 
 log = logging.getLogger("vad")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's mallopt
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # parameters of glibc's mallopt
 KEPT_BYTES = 1 << 30
 
 CHOICES = "use auto, cpu, cuda, cuda:1, cuda:0,cuda:1 or cuda:all"
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device; UsageError if it is not there."""
+    """Return the device for `auto`, `cpu`, `cuda` or `cuda:1`. Raises UsageError if missing."""
     if name == "auto":
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         log.info("device %s (auto: %s)", device, _why(device))
@@ -27,13 +27,13 @@ def choose_device(name: str = "auto") -> torch.device:
         device = _named(name)
     if device.type == "cpu":
         keep_freed_memory()
-    else:  # by default convolutions round their input to 10 bits, and differ from a CPU's by 1e-3
+    else:  # by default, TF32 rounds inputs to 10 bits, so results differ from a CPU's by 1e-3
         torch.backends.cudnn.allow_tf32 = False
     return device
 
 
 def names_of_devices(name: str) -> list[str]:
-    """The devices that `cuda:0,cuda:1` or `cuda:all` names, one by one; others name one."""
+    """Return the devices that a name means: several for `cuda:0,cuda:1` or `cuda:all`, else one."""
     if name == "cuda:all":
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cuda"]
     return [one.strip() for one in name.split(",")]
@@ -61,8 +61,8 @@ def _named(name: str) -> torch.device:
 def keep_freed_memory() -> None:
     """Let this process reuse large blocks of memory that it has freed.
 
-    Otherwise every tensor of some megabytes is new memory of the system, which fills each page of
-    it with zeros: a twelfth of the time of I3D on a CPU. Nothing happens where there is no glibc.
+    Otherwise every tensor of some megabytes is new memory from the system, which fills each page
+    with zeros; this takes a twelfth of the time of I3D on a CPU. Without glibc, nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -77,7 +77,7 @@ def keep_freed_memory() -> None:
 
 
 def _why_none() -> str:
-    """Why torch finds no GPU: it is built without CUDA, or the driver is missing or too old."""
+    """Return why torch finds no GPU: built without CUDA, or the driver is missing or too old."""
     if torch.version.cuda is None:
         return "this torch is built for the CPU alone"
     try:

@@ -1,4 +1,4 @@
-"""JSON documents read into dataclasses: every field is checked once, against its type.
+"""Read JSON documents into dataclasses; every field is checked against its type.
 
     @dataclass(frozen=True)
     class Choice:
@@ -7,9 +7,9 @@
 
     parse(Choice, json.loads(text))  # ValueError "epoch is 'x', expected a whole number or null"
 
-Types may be dataclasses, `tuple[X, ...]`, `Mapping[str, X]`, `Literal`, optional types, the plain
-types of JSON, and `object` for any JSON value. A field without a default must be there; fields that
-the dataclass does not have are ignored, so that a document may say more than its reader needs.
+A type is a dataclass, `tuple[X, ...]`, `Mapping[str, X]`, `Literal`, an optional type, a plain type
+of JSON, or `object` for any JSON value. A field without a default is required. Fields that the
+dataclass does not have are ignored, so that documents can contain more than their reader needs.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from .config import options
 
-LARGEST = 2**63  # whole numbers of 64 bits, as times in nanoseconds are
-SHOWN = 60  # characters of a wrong value in an error
+LARGEST = 2**63  # 64-bit integers, because times in nanoseconds are such
+SHOWN = 60  # characters of a wrong value that an error message shows
 
 Document = TypeVar("Document")
 
 
 def parse(cls: type[Document], value: object, where: str = "") -> Document:
-    """A dataclass from a JSON object; ValueError names the first wrong field and its value.
+    """Return a dataclass made from a JSON object. Raises ValueError for the first wrong field.
 
-    where: the path of the object inside its document, such as "members[0]", or words with a colon.
+    where: how the message names the object, as a path such as "members[0]", or in words that end
+    with a colon.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where or 'the document'} {_expected('an object', value)}")
@@ -42,13 +43,13 @@ def parse(cls: type[Document], value: object, where: str = "") -> Document:
         path = _join(where, field.name)
         if field.name in value:
             values[field.name] = _check(hints[field.name], value[field.name], path)
-            if field.metadata:  # a setting, with a range
+            if field.metadata:  # declared by `option`, so it has a range
                 _check_range(cls, field.name, values[field.name], path)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{path} is missing")
     try:
         return cls(**values)
-    except ValueError as error:  # the dataclass's own rules: its text begins with a field's name
+    except ValueError as error:  # raised by `__post_init__`; begins with the field's name
         raise ValueError(_join(where, str(error))) from None
 
 
@@ -67,7 +68,7 @@ def _check_range(cls: type, name: str, value: object, path: str) -> None:
 
 
 def _check(hint: Any, value: object, path: str) -> Any:
-    """The value in the type of a hint; ValueError names the path."""
+    """Return the value converted to the type `hint`. Raises ValueError, with the path."""
     if get_origin(hint) in (Union, types.UnionType):
         kinds = [kind for kind in get_args(hint) if kind is not type(None)]
         if value is None and len(kinds) < len(get_args(hint)):
@@ -106,7 +107,7 @@ def _check_plain(hint: Any, value: object, path: str) -> object:
 
 
 def _finite(value: object, path: str) -> object:
-    """The value, all of whose numbers are finite, and whole ones of 64 bits at most."""
+    """Return the value. Raises ValueError if it contains a number not finite or over 64 bits."""
     if isinstance(value, dict):
         return {name: _finite(item, f"{path}.{name}") for name, item in value.items()}
     if isinstance(value, list):

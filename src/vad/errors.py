@@ -1,8 +1,8 @@
-"""Every error a user can meet, and the exit code it ends the command with.
+"""All errors that a user can meet, with the exit codes of the command.
 
 VadError
-├── UsageError (2)     the command, a file or a setting given to it was wrong
-├── VideoError (3)     this video only: the run goes on and lists it in failures.jsonl
+├── UsageError (2)     a command, a file or a setting that the user gave was wrong
+├── VideoError (3)     one video only: the command goes on and lists it in failures.jsonl
 └── InternalError (70) a fault of vad itself
 """
 
@@ -12,26 +12,26 @@ from typing import Literal, get_args
 
 Reason = Literal[
     "empty",  # the file has no bytes
-    "unreadable",  # it cannot be opened: missing, or no permission
+    "unreadable",  # the file cannot be opened: missing, or no permission
     "not-a-video",  # no known container, or one without a video stream
     "no-frames",  # a video stream from which not one frame can be decoded
     "too-short",  # fewer frames than the tail policy `drop` needs for one snippet
-    "truncated",  # it ends earlier than it declares
+    "truncated",  # the video ends earlier than its header declares
     "damaged",  # too many of its packets cannot be decoded
-    "too-large",  # its pictures have more pixels than allowed
+    "too-large",  # its frames have more pixels than allowed
     "timeout",  # the decoder stopped answering
     "crashed",  # the decoder process died
-    "mismatch",  # its features have another length than its frames, or than its other features
+    "mismatch",  # its features differ in length from its frames, or from each other
     "changed",  # its file was written to or replaced while it was read
     "vanished",  # its file was removed while it was read
-    "not-finite",  # its features overflow the stored type, or are not numbers
-    "not-intact",  # what the store holds of it is damaged or incomplete
+    "not-finite",  # its features overflow the stored dtype, or are NaN
+    "not-intact",  # its stored data is damaged or incomplete
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 
 
 class VadError(Exception):
-    """What went wrong, in one line, and the one thing to try."""
+    """An error with one line that says what went wrong and, as a hint, what to try."""
 
     exit_code = 1
 
@@ -40,7 +40,7 @@ class VadError(Exception):
 
 
 class UsageError(VadError):
-    """The person's input: a command, a file, a setting."""
+    """The user's input is wrong: a command, a file or a setting."""
 
     exit_code = 2
 
@@ -55,10 +55,13 @@ class VideoError(VadError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[VideoError], tuple[Reason, str]]:
-        return type(self), (self.reason, str(self))  # it crosses process borders
+        return type(self), (
+            self.reason,
+            str(self),
+        )  # for pickle: worker processes send it to their parent
 
 
 class InternalError(VadError):
-    """A fault of `vad`: it should not have been possible."""
+    """A fault of `vad` itself, which should not have been possible."""
 
     exit_code = 70

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their checksums."""
+"""Write files atomically, and note and compare their checksums."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from typing import Any
 
 from .errors import UsageError
 
-UMASK = os.umask(0o077)  # the mode bits that new files lack: to read them is to set them
+UMASK = os.umask(0o077)  # mode bits that new files lack; reading the umask sets it
 os.umask(UMASK)
 
 
 @contextmanager
 def committed(path: Path) -> Iterator[Path]:
-    """Yield a scratch path in the same folder; it becomes `path` whole, or not at all."""
+    """Yield a temporary path in the same folder, which is renamed to `path` if the block succeeds.
+
+    If the block fails, the temporary file is deleted and `path` stays as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -34,9 +37,9 @@ def committed(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Try whether files can be written into a folder, before the work whose results they hold.
+    """Check that files can be written into a folder, before the work whose results it will hold.
 
-    Leaves nothing behind. Raises UsageError where the folder cannot be made or written.
+    The check leaves nothing behind. Raises UsageError if the folder cannot be made or written.
     """
     made: list[Path] = []
     try:
@@ -57,7 +60,7 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def located(folder: Path) -> Iterator[None]:
-    """Let an error of the system that names no file, as that of a full disk, name the folder."""
+    """Add the folder to an OSError that names no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -67,25 +70,29 @@ def located(folder: Path) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where what can be had again is kept: $VAD_CACHE, or `vad` in the user's cache."""
+    """Return the folder of files that can be fetched or made again: $VAD_CACHE, or `vad` in the
+    user's cache.
+    """
     if given := os.environ.get("VAD_CACHE"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vad"
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def note_checksum(path: Path) -> None:
-    """Write the checksum of a file beside it, in `<name>.sha256`."""
+    """Write the checksum of a file beside it, into `<name>.sha256`."""
     write_text(_note(path), f"{sha256_of(path)}  {path.name}\n")
 
 
 def matches_checksum(path: Path) -> bool:
-    """Whether a file is what `note_checksum` noted; False if it or the note is missing."""
+    """Return True if a file has the checksum that `note_checksum` wrote; False if either is
+    missing.
+    """
     try:
         return _note(path).read_text(encoding="utf-8").split()[:1] == [sha256_of(path)]
     except (OSError, UnicodeDecodeError):
@@ -97,11 +104,11 @@ def _note(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with committed(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; not-a-number becomes an error, never a bare NaN."""
+    """Write a JSON file atomically. Raises ValueError for a number that is not finite."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

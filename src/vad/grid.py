@@ -1,17 +1,17 @@
-"""The clip grid: the one place that knows how frames become snippets and back.
+"""The clip grid: this module alone defines how frames map to snippets and back.
 
-A clip is 16 consecutive frames, clips start every 16 frames, and snippet `i` speaks of
-frames `[16 i, 16 i + 16)`. Frames count from 0 and intervals are half-open.
+A clip is 16 consecutive frames, clips start every 16 frames, and snippet `i` covers frames `[16 i,
+16 i + 16)`. Frames count from 0 and intervals are half-open.
 
     frames      0 .............. 15 16 ............. 31 32 .. 37
     snippets    |       0         | |       1         | | 2 |      38 frames, 3 snippets
 
-What fills the last clip is the tail policy:
+The tail policy defines how the last clip is filled up to 16 frames:
 
-    repeat-last  the last frame, again and again (default)
-    loop         the frames of that clip from its start, cyclically (LoopPad; the published
+    repeat-last  with the last frame, repeated (default)
+    loop         with the frames of that clip from its start, cyclically (LoopPad; the published
                  2048-d UCF-Crime and ShanghaiTech features)
-    drop         nothing: the tail is cut off, floor(n / 16) snippets (several public extractors)
+    drop         not at all: the clip is dropped, floor(n / 16) snippets (several public extractors)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TAILS: tuple[str, ...] = get_args(Tail)
 
 @dataclass(frozen=True, slots=True)
 class ClipGrid:
-    """Arithmetic between frames, snippets and seconds under one tail policy."""
+    """Converts between frames, snippets and seconds under one tail policy."""
 
     tail: Tail = "repeat-last"
 
@@ -42,21 +42,21 @@ class ClipGrid:
             raise UsageError(f"no tail policy named {self.tail!r}; there are: {', '.join(TAILS)}")
 
     def n_snippets(self, n_frames: int) -> int:
-        """Number of snippets of a video of `n_frames` frames."""
+        """Return the number of snippets of a video of `n_frames` frames."""
         whole, rest = divmod(n_frames, CLIP_FRAMES)
         return whole + (rest > 0 and self.tail != "drop")
 
     def snippet_of(self, frame: int) -> int:
-        """The snippet that `frame` lies in."""
+        """Return the snippet that contains `frame`."""
         return frame // CLIP_FRAMES
 
     def frames_of(self, snippet: int, n_frames: int) -> tuple[int, int]:
-        """Frames `[start, stop)` of a snippet, without the padding of the last one."""
+        """Return the frames `[start, stop)` of a snippet, without the padding of the last one."""
         start = snippet * CLIP_FRAMES
         return start, min(start + CLIP_FRAMES, n_frames)
 
     def fill(self, frames: NDArray[Any]) -> NDArray[Any]:
-        """Fill a last clip of 1 to 16 frames up to 16, by the tail policy.
+        """Return a last clip of 1 to 16 frames, filled up to 16 by the tail policy.
 
         frames [n, ...] -> [16, ...]
         """
@@ -68,10 +68,10 @@ class ClipGrid:
         return frames[index]
 
     def clips(self, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """Cut a stream of frames into clips, holding no more than one clip.
+        """Cut a sequence of frames into clips, with at most one clip in memory.
 
         blocks of [frames, height, width, 3] in order -> clips [16, height, width, 3]. A clip that
-        lies whole in one block is a view of it.
+        lies completely in one block is a view of that block.
         """
         clip: NDArray[np.uint8] | None = None
         filled = 0
@@ -94,9 +94,10 @@ class ClipGrid:
             yield self.fill(clip[:filled])
 
     def spread(self, scores: NDArray[Any], n_frames: int) -> NDArray[Any]:
-        """Give every frame the score of its snippet, as the published protocols do.
+        """Return a score for every frame: that of its snippet, as in the published protocols.
 
-        scores [snippets] -> [n_frames]. Frames of a dropped tail take the last snippet's score.
+        scores [snippets] -> [n_frames]. Frames of a dropped tail get the last snippet's score.
+        Raises InternalError if the number of scores does not fit.
 
             scores   a     b     c
             frames   aaaa  bbbb  cc
@@ -112,9 +113,9 @@ class ClipGrid:
     def seconds(
         self, snippet: int, times: NDArray[np.float64], duration_s: float
     ) -> tuple[float, float]:
-        """Start and end of a snippet in seconds, from the presentation times of the frames.
+        """Return start and end of a snippet in seconds, from the presentation times of the frames.
 
-        times [frames], the time at which every frame is shown; the last one is shown until
+        times [frames]: the time at which each frame is shown. The last frame is shown until
         `duration_s`.
         """
         start, stop = self.frames_of(snippet, len(times))

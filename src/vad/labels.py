@@ -1,10 +1,10 @@
-"""Labels of videos, and the frames that are anomalous.
+"""Labels of videos, and their anomalous frames.
 
     labels.csv    video,label[,category][,split][,fold][,source]   label 0 normal, 1 abnormal
     segments.csv  video,start_frame,end_frame[,category]           half-open, frames from 0
 
-Other columns are named in a warning and not read. Videos are named as the feature store names them;
-the last part of the name alone (`x` for `cam1/x`) is accepted where only one video has it.
+Other columns are named in a warning and not read. Videos are named by their ids in the feature
+store; the last part of an id (`x` for `cam1/x`) is enough if only one video has it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ log = logging.getLogger("vad")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is known of a whole video. Empty strings where the file has no such column."""
+    """The label of a whole video. Fields whose column the file lacks are empty strings."""
 
     video: str
     label: int  # 0 normal, 1 abnormal
     category: str = ""
     split: str = ""
     fold: str = ""
-    source: str = ""  # videos of one source never part in a split
+    source: str = ""  # videos with the same source stay on the same side of a split
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ Named = TypeVar("Named", Label, Segment)
 
 
 class Table(Protocol):
-    """A pandas DataFrame, as far as labels are read from it."""
+    """The methods of a pandas DataFrame by which labels are read."""
 
     @property
     def columns(self) -> Iterable[Any]: ...
@@ -67,10 +67,10 @@ Labels = str | Path | Mapping[str, Any] | Table  # a file, {video: label}, or a 
 
 
 def read_labels(source: Labels) -> list[Label]:
-    """Labels from a file, a mapping {video: label} or a DataFrame with the columns of the file.
+    """Return labels from a file, a mapping {video: label}, or a DataFrame with the file's columns.
 
     Raises UsageError that names the line or row of the first mistake: a label that is missing or
-    neither 0 nor 1, a video that is labelled twice, a column that is not there.
+    neither 0 nor 1, a video that is labelled twice, or a missing column.
     """
     labels: list[Label] = []
     seen: set[str] = set()
@@ -89,12 +89,12 @@ def read_labels(source: Labels) -> list[Label]:
 
 
 def name_of(source: Labels) -> str:
-    """What messages call labels: their file, or "the labels"."""
+    """Return the name of labels in messages: their file, or "the labels"."""
     return str(source) if isinstance(source, str | Path) else "the labels"
 
 
 def _label_rows(source: Labels) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of labels by column, each with what to call it."""
+    """Yield the rows of labels as {column: value}, each after its name for messages."""
     if isinstance(source, str | Path):
         yield from read_rows(Path(source), LABELS[:2], LABELS[2:])
     elif isinstance(source, Mapping):
@@ -113,8 +113,8 @@ def _label_rows(source: Labels) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _text(value: Any) -> str:
-    """A cell as a file would have it: missing values are empty, whole numbers have no point."""
-    if value is None or value != value:  # NaN is not itself
+    """Return a cell as in a CSV file: "" if it is missing, a whole number without a point."""
+    if value is None or value != value:  # True for NaN
         return ""
     if isinstance(value, bool | np.bool_) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
@@ -122,7 +122,7 @@ def _text(value: Any) -> str:
 
 
 def read_segments(path: str | Path) -> list[Segment]:
-    """Read a segments file; UsageError names the line of the first mistake."""
+    """Return the segments of a file. Raises UsageError with the line of the first mistake."""
     segments = []
     for where, row in read_rows(Path(path), SEGMENTS[:3], SEGMENTS[3:]):
         try:
@@ -142,11 +142,11 @@ def match(
     where: str | Path,
     missing: Literal["drop", "keep", "refuse"] = "drop",
 ) -> list[Named]:
-    """Give labels or segments the ids of the store, in their order.
+    """Return labels or segments, in the same order, renamed to the ids of the store.
 
-    Those of videos that it lacks are dropped, with a warning, or kept as they are, or refused.
-    UsageError if a name fits several stored videos, if two labels are of one video, or if none of
-    the names is stored.
+    missing: whether those of videos that the store lacks are dropped with a warning, kept
+    unchanged, or refused by UsageError. Raises UsageError also if a name fits several stored
+    videos, if two labels are of one video, or if no name fits. where: the file that messages name.
     """
     named, ids = list(named), list(ids)
     stored = VideoNames(ids)
@@ -187,19 +187,19 @@ def match(
 
 
 def intervals_of(truth: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The runs `[start, end)` of true in a mask [frames]."""
+    """Return the intervals `[start, end)` in which a mask [frames] is true."""
     edges = np.flatnonzero(np.diff(truth, prepend=False, append=False))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def write_labels(path: Path, labels: Iterable[Label]) -> None:
-    """Write a labels file, with the columns that have something in them."""
+    """Write a labels file. Optional columns without any value are left out."""
     rows = [asdict(label) for label in labels]
     _write(path, rows, [n for n in LABELS if n in ("video", "label") or any(r[n] for r in rows)])
 
 
 def write_unlabelled(path: Path, videos: Iterable[str]) -> None:
-    """Write a labels file in which every label is still to be filled in."""
+    """Write a labels file with empty labels, for the user to fill in."""
     _write(path, [{"video": video, "label": ""} for video in videos], ("video", "label"))
 
 
@@ -217,7 +217,10 @@ def _write(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -
 
 
 def frame_truth(video: str, n_frames: int, segments: Iterable[Segment]) -> NDArray[np.bool_]:
-    """Frames of a video that lie in one of its segments, [frames]; segments end with the video."""
+    """Return a mask [frames] of a video that is true within its segments.
+
+    Segments are cut at the end of the video. One that begins after the end causes a warning.
+    """
     truth = np.zeros(n_frames, np.bool_)
     for segment in segments:
         if segment.video != video:

@@ -1,8 +1,8 @@
-"""Names: of videos, of video files, and of entries in tables that users choose from.
+"""Names of videos, of video files, and of entries in tables from which users choose.
 
-A video's id is its path below the folder that was extracted, without the suffix: `cam1/x` for
-`videos/cam1/x.mp4`. Labels, lists and captions made elsewhere often name a video by the last part
-of its id alone; that part is called the stem here.
+The id of a video is its path below the extracted folder, without the suffix: `cam1/x` for
+`videos/cam1/x.mp4`. The last part of an id, `x`, is called its stem: labels, lists and captions
+from elsewhere often name videos by the stem alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from .errors import UsageError
 
-# Suffixes of the files that a folder of videos is searched for: as wide as what can be decoded.
+# Suffixes by which video files are found in a folder: those of all formats that can be decoded.
 SUFFIXES = (
     *(".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".divx", ".dv", ".f4v", ".flv"),
     *(".gif", ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg"),
@@ -27,7 +27,7 @@ Entry = TypeVar("Entry")
 
 
 def find_by_name(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
-    """The entry of that name. Raises UsageError that lists the names, with the nearest one."""
+    """Return the entry of that name. Raises UsageError, with all names and the nearest, if none."""
     if name in table:
         return table[name]
     raise UsageError(
@@ -36,23 +36,23 @@ def find_by_name(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The question whether the known name nearest to `name` was meant; empty if none is near."""
+    """Return "did you mean NAME?" with the known name nearest to `name`, or "" if none is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else ""
 
 
 def shortened(names: Sequence[str], n: int = 3) -> str:
-    """The first names of a list, quoted; it ends with `...` if there are more than `n`."""
+    """Return the first `n` names, quoted, followed by `...` if there are more."""
     return ", ".join(map(repr, names[:n])) + (", ..." if len(names) > n else "")
 
 
 def stem_of(video_id: str) -> str:
-    """The last part of a video's id."""
+    """Return the last part of a video's id."""
     return video_id.rpartition("/")[2]
 
 
 class VideoNames:
-    """Finds videos by the names that files made elsewhere use for them."""
+    """Finds video ids by the names that labels, lists and captions from elsewhere use."""
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._ids = set[str]()
@@ -62,15 +62,15 @@ class VideoNames:
             self._by_stem.setdefault(stem_of(video_id), []).append(video_id)
 
     def find(self, name: str) -> list[str]:
-        """The ids that a name fits: the id that is equal to it, else all ids with that stem.
+        """Return the ids that a name fits: the equal id, else all ids with that stem.
 
-        A name that fits none is tried again without its suffix.
+        A name that fits none is tried again without its suffix. The list is empty if nothing fits.
         """
         names = (name, name.rpartition(".")[0])
         return next((fits for n in names if (fits := self._exact(n) or self.with_stem(n))), [])
 
     def with_stem(self, stem: str) -> list[str]:
-        """All ids with that stem."""
+        """Return all ids with that stem."""
         return self._by_stem.get(stem, [])
 
     def _exact(self, name: str) -> list[str]:
@@ -78,7 +78,7 @@ class VideoNames:
 
 
 def key_of(video_id: str) -> str:
-    """The name of the folder in which a store keeps a video: ASCII, distinct for distinct ids."""
+    """Return the name of a video's folder in a store: ASCII, and different for different ids."""
     key = quote(video_id, safe="")
     if key.startswith(".") or key == "zarr.json":
         key = f"%{ord(key[0]):02X}{key[1:]}"

@@ -1,10 +1,11 @@
-"""Pickles of plain values and NumPy arrays, read without unpickling.
+"""Read pickles of plain values and NumPy arrays without unpickling them.
 
-The opcodes of a pickle are a small program; `pickletools` takes it apart without running it. Here
-the program works on our own stack and makes numbers, text, lists, dictionaries and arrays. No class
-is looked up and no function of the pickle is called, NumPy's `__setstate__` least of all: with a
-state of an attacker it corrupts memory. An array is its bytes, once their number is what its dtype
-and shape ask for. Protocols 0 to 5, of Python 2 too (whose strings are read as Latin-1).
+A pickle is a program of opcodes for a stack machine; `pickletools` lists the opcodes without
+running them. This module executes them on a stack of its own, which can hold only numbers, text,
+lists, dictionaries and arrays. It never looks up a class or calls a function that the pickle names;
+in particular not NumPy's `__setstate__`, which a malicious state can make corrupt memory. An array
+is built from its bytes, after their number is compared with its dtype and shape. Protocols 0 to 5
+are read, also of Python 2, whose strings are decoded as Latin-1.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ from numpy.typing import NDArray
 
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
-_NUMBERS = re.compile(r"([<>=|]?)([biuf][1248]|f16)")  # dtypes that are read: of plain numbers
+_NUMBERS = re.compile(
+    r"([<>=|]?)([biuf][1248]|f16)"
+)  # the dtypes that are read, all of plain numbers
 
 
-# What a program that is no pickle of arrays does to the stack.
+# What executing a damaged pickle can raise.
 DAMAGES = (IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A class or function that a pickle names; it is only compared with the few known ones."""
+    """A class or function that a pickle names. It is only compared with a few known names."""
 
     module: str
     name: str
@@ -42,7 +45,7 @@ class _Name:
 
 @dataclass
 class _DType:
-    code: str  # without the byte order
+    code: str  # such as f4, without the byte order
     order: str = "="
 
     def numpy(self) -> np.dtype[Any]:
@@ -51,19 +54,19 @@ class _DType:
 
 @dataclass
 class _Array:
-    """An array that is still to be built."""
+    """An array under construction; `values` is None until its state is set."""
 
     values: NDArray[Any] | None = None
 
 
 def read_pickle(content: bytes) -> object:
-    """What a pickle holds; ValueError where that is more than plain values and arrays of numbers.
+    """Return the content of a pickle, given as bytes.
 
-    content: the bytes of the pickle.
+    Raises ValueError if the pickle is damaged or holds more than plain values and numeric arrays.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes in text of protocol 0
+            warnings.simplefilter("ignore")  # about invalid escapes in text of protocol 0
             return _finished(_Machine().run(content), {})
     except (
         IndexError,
@@ -77,7 +80,7 @@ def read_pickle(content: bytes) -> object:
 
 
 class _Machine:
-    """The stack and the memo of a pickle's program."""
+    """The stack, the marks and the memo of the machine that executes a pickle."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -85,7 +88,10 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, content: bytes) -> object:
-        """Take every opcode in turn; the value that is left at STOP."""
+        """Execute all opcodes and return the value on top of the stack at STOP.
+
+        Raises ValueError for an opcode that no pickle of arrays needs.
+        """
         for opcode, argument, _ in pickletools.genops(content):
             if opcode.name == "STOP":
                 return self.stack.pop()
@@ -98,25 +104,27 @@ class _Machine:
         raise ValueError("it ends too early")
 
     def since_mark(self) -> list[Any]:
-        """Take what lies above the last mark off the stack."""
+        """Pop and return the values above the last mark."""
         start = self.marks.pop()
         items, self.stack[start:] = self.stack[start:], []
         return items
 
     def take(self, n: int) -> list[Any]:
-        """Take the last n values off the stack."""
+        """Pop and return the last n values."""
         if n > len(self.stack):
             raise ValueError("it is damaged")
         items, self.stack[len(self.stack) - n :] = self.stack[len(self.stack) - n :], []
         return items
 
     def call(self) -> None:
-        """REDUCE: one of the few known makers, and its arguments."""
+        """Execute REDUCE: replace a function's name and arguments by what the known function
+        returns.
+        """
         name, arguments = self.take(2)
         self.stack.append(_made(name, arguments))
 
     def build(self) -> None:
-        """BUILD: the state of an array or of a dtype."""
+        """Execute BUILD: set the state of an array or of a dtype."""
         (state,) = self.take(1)
         made = self.stack[-1]
         if isinstance(made, _Array):
@@ -131,7 +139,7 @@ class _Machine:
             raise ValueError("it sets the state of an object that is no array")
 
     def extend(self, pairs: list[Any]) -> None:
-        """Put key, value, key, value, ... into the dictionary on top of the stack."""
+        """Insert key, value, key, value, ... into the dictionary on top of the stack."""
         into = self.stack[-1]
         if not isinstance(into, dict):
             raise ValueError("it is damaged")
@@ -139,7 +147,9 @@ class _Machine:
 
 
 def _made(name: object, arguments: Any) -> object:
-    """What a known maker makes of its arguments; ValueError for any other."""
+    """Return what a known function or class returns for the arguments. Raises ValueError for
+    others.
+    """
     if isinstance(name, _Name):
         if name.is_one_of(("collections",), "OrderedDict") and not arguments:
             return {}
@@ -168,8 +178,8 @@ def _dtype(code: object) -> _DType:
 
 
 def _array(data: object, dtype: object, shape: Any, order: str) -> NDArray[Any]:
-    """The array of some bytes; ValueError where they are not as many as it needs."""
-    if isinstance(data, str):  # of Python 2
+    """Return the array made of these bytes. Raises ValueError if their number does not fit."""
+    if isinstance(data, str):  # bytes of Python 2
         data = data.encode("latin-1")
     if not isinstance(dtype, _DType) or not isinstance(data, bytes | bytearray):
         raise ValueError("it has an array of another type than numbers")
@@ -183,10 +193,11 @@ def _array(data: object, dtype: object, shape: Any, order: str) -> NDArray[Any]:
 
 
 def _finished(value: Any, seen: dict[int, object]) -> object:
-    """A value with arrays in place of what stood for them; ValueError where a class is among them.
+    """Return a value in which every `_Array` is replaced by its NumPy array.
 
-    seen: the containers that are done, by identity, so that shared ones are built once; None for
-    those under way, which therefore hold themselves.
+    Raises ValueError if the value contains a class, an array without values, or itself. seen:
+    results by the identity of their containers, so that shared ones are converted once; None for a
+    container whose conversion is in progress, so one that contains itself is found.
     """
     if isinstance(value, _Array):
         if value.values is None:
@@ -211,7 +222,7 @@ def _finished(value: Any, seen: dict[int, object]) -> object:
     return made
 
 
-_PUSHED = {  # opcodes whose argument is the value
+_PUSHED = {  # opcodes whose argument is pushed onto the stack
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
     *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a plain line every ten seconds elsewhere."""
+"""Progress on stderr: a bar if stderr is a terminal, otherwise a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ PLAIN_EVERY_S = 10.0
 
 
 class Meter:
-    """What a running stage reports to; this one shows nothing."""
+    """Receives the progress of a stage. This base class counts units, but displays nothing."""
 
     def __init__(self, total: int = 0) -> None:
         self._total, self._n_done = total, 0
-        self._shares: dict[str, float] = {}  # of the units under way, by name
+        self._shares: dict[str, float] = {}  # done share of each unit under way, by name
         self._note = ""
 
     def advance(self, n: int = 1, *, name: str = "") -> None:
-        """`n` more units are done; one that was under way by that name is so no more."""
+        """Count `n` more units as done; `name` is the unit under way that has ended, if any."""
         self._n_done += n
         self._shares.pop(name, None)
         self._show()
 
     def under_way(self, name: str, share: float) -> None:
-        """A share of a unit is done, 0 to 1: a long one moves the bar before it is done."""
+        """Set the done share, 0 to 1, of the unit `name`, so that a long unit moves the bar."""
         self._shares[name] = min(share, 1.0)
         self._show()
 
     def note(self, text: str) -> None:
-        """What it is doing now, or how fast."""
+        """Set the text beside the progress, such as the current work or its speed."""
         self._note = plain(text)
         self._show()
 
     @property
     def done(self) -> float:
-        """Units that are done, with the shares of those under way."""
+        """Return how much is done, in units; units under way count by their shares."""
         return self._n_done + sum(self._shares.values())
 
     def _show(self) -> None: ...
@@ -57,7 +57,7 @@ class Meter:
 
 @contextmanager
 def meter(what: str, total: int, *, unit: str, quiet: bool = False) -> Iterator[Meter]:
-    """Show the progress of `total` units while the block runs."""
+    """Yield a meter that shows the progress of `total` units while the block runs."""
     if quiet or total == 0:
         yield Meter()
     elif sys.stderr.isatty():

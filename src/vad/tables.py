@@ -1,8 +1,8 @@
-"""Text files that people write: lists, one entry per line, and tables: CSV with a line of names.
+"""Read text files that people write: lists with one entry per line, and CSV tables with a header.
 
-They come out of editors and spreadsheets: a byte order mark, the line ends of any system and spaces
-around values are read over. What would be read wrongly is refused with the file, the line and what
-to do: another encoding than UTF-8, a column that comes twice, a file that is none or too large.
+Such files come from editors and spreadsheets, so a byte order mark, the line ends of any system and
+spaces around values are ignored. Input that would be misread raises UsageError with the file, the
+line and what to do: an encoding other than UTF-8, a repeated column, a file that is too large.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .names import did_you_mean
 
 log = logging.getLogger("vad")
 
-MAX_BYTES = 256 * 2**20  # of a text file; captions of the largest data set have 15 MB
+MAX_BYTES = 256 * 2**20  # largest text file; captions of the largest data set have 15 MB
 WIDE = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
-    """The text of a file in UTF-8. Raises UsageError where it cannot be read, or is too large."""
+    """Return the text of a UTF-8 file. Raises UsageError if it cannot be read or is too large."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise UsageError(f"{path} is a folder, not a file")
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could be read for ever
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
             raise UsageError(f"{path} is no regular file", hint="save its content to a file")
         if status.st_size > max_bytes:
             raise UsageError(
@@ -54,7 +54,7 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a list that are not empty, each with `file, line n` to name it by."""
+    """Yield the lines of a list that are not empty, each after its place "FILE, line N"."""
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if stripped := line.strip():
             yield f"{path}, line {number}", stripped
@@ -63,11 +63,11 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 def read_rows(
     path: Path, required: Sequence[str], optional: Sequence[str] | None = None
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a table by column, each with `file, line n` to name it by.
+    """Yield the rows of a table as {column: value}, each after its place "FILE, line N".
 
-    required: columns that the first line must name. optional: the others that are read; columns
-    beside these are named in a warning. None reads all columns. Raises UsageError for a column that
-    is missing or comes twice, and for a line with more values than columns.
+    required: columns that the header must contain. optional: further columns that are read; None
+    reads all. Any other column is named in a warning. Raises UsageError if a column is missing or
+    repeated, or if a line has more values than the header.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:

@@ -1,17 +1,18 @@
-"""Text from outside on a terminal: names and messages that cannot command it."""
+"""Make names and messages from outside safe to print on a terminal."""
 
 from __future__ import annotations
 
 import logging
 import unicodedata
 
-UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, directions of writing, halves, line ends
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control characters, text direction, surrogates, line ends
 
 
 def plain(text: str) -> str:
-    r"""One line without control characters: they are written as escapes, such as `\x1b`.
+    r"""Return text as one line in which control characters are escaped, such as `\x1b`.
 
-    Raw, they could recolour a terminal, rename its window, or hide and reverse what follows.
+    Unescaped, they could recolour a terminal, rename its window, or hide and reverse the text that
+    follows.
     """
     return "".join(_escaped(c) if unicodedata.category(c) in UNSEEN else c for c in text)
 
@@ -21,7 +22,7 @@ def _escaped(character: str) -> str:
 
 
 class PlainFormatter(logging.Formatter):
-    """Log lines that cannot command the terminal they are shown on."""
+    """Formats log records as single lines without control characters; see `plain`."""
 
     def format(self, record: logging.LogRecord) -> str:
         return plain(super().format(record))

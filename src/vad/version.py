@@ -1,3 +1,3 @@
-"""The version of this package, apart from it: a module that needs the version imports only this."""
+"""The version of this package, in a module of its own so that it can be imported without others."""
 
 VERSION = "0.1.0"

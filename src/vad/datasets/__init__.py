@@ -1,9 +1,9 @@
-"""Public data sets, and one's own: their lists and annotations as labels and segments.
+"""Read the lists and annotations of public data sets, or of one's own, as labels and segments.
 
     read_dataset("ucf-crime", "UCF_Crime/")                    labels and segments of 1,900 videos
     read_dataset("xd-violence", "XD/", test="list/xd_i3d_test.txt", interval="half-open")
 
-One file a data set, with a function `read`, and a row here. Nothing is downloaded.
+Each data set has a module with a function `read`, and a row in `DATASETS`. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .intervals import INTERVALS, Interval
 
 @dataclass(frozen=True)
 class Row:
-    """A data set: how it is read, and how the parts of it are called in its own release."""
+    """A data set: its reader, and the names of its lists and annotations as released."""
 
     about: str
     read: Callable[[Given], Annotated]
     interval: Interval = "half-open"
-    train: tuple[str, ...] = ()  # the first of these that is in the folder
+    train: tuple[str, ...] = ()  # the first name that exists in the folder is used
     test: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
 
@@ -80,9 +80,9 @@ def read_dataset(
 ) -> Annotated:
     """Read a data set of `DATASETS`.
 
-    path is its folder (for `csv`, the file); train, test and annotations are parts that lie
-    elsewhere or have other names. Raises UsageError for input that is missing, malformed or
-    contradicts itself, naming the line or video.
+    path: its folder (for `csv`, the file). train, test, annotations: files that are outside this
+    folder or have other names. Raises UsageError, with the line or video, if input is missing,
+    malformed or contradictory.
     """
     if name not in DATASETS:
         raise UsageError(
@@ -105,7 +105,9 @@ def read_dataset(
 
 
 def _first(folder: Path | None, names: tuple[str, ...]) -> Path | None:
-    """The first of the names in a folder, or one folder deeper, as archives are unpacked."""
+    """Return the first of the names that exists in a folder, or one folder deeper; None if none
+    does.
+    """
     if folder is None or not folder.is_dir():
         return None
     here = (folder / name for name in names if (folder / name).exists())

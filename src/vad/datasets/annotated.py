@@ -1,4 +1,4 @@
-"""What a data set is read from, and what every one of them becomes."""
+"""The input of the data set readers (`Given`) and their result (`Annotated`)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .lists import Listed
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """Where the parts of a data set lie; a part that is not there is None."""
+    """The paths of the parts of a data set; None for a part that was not found."""
 
     folder: Path | None = None
     train: Path | None = None  # a list, or a folder of videos
     test: Path | None = None
-    annotations: Path | None = None  # of the frames
-    interval: Interval = "half-open"  # what two numbers of an annotation mean
+    annotations: Path | None = None  # of the anomalous frames
+    interval: Interval = "half-open"  # how annotations count frames
     fps: float | None = None  # for annotations in seconds
 
     def require(self, part: str) -> Path:
-        """The path of a part; UsageError if there is none."""
+        """Return the path of a part. Raises UsageError if it was not found or does not exist."""
         path: Path | None = getattr(self, part)
         if path is None:
             where = f" in {self.folder}" if self.folder else ""
@@ -35,7 +35,7 @@ class Given:
         return path
 
     def list_of(self, part: str, read: Callable[[Path], list[Listed]]) -> list[Listed]:
-        """The videos of a list; none for a training list that is not given."""
+        """Return the videos of a list; for a training list that was not found, an empty list."""
         if part == "train" and self.train is None:
             return []
         return read(self.require(part))
@@ -45,9 +45,8 @@ class Given:
 class Annotated:
     """A data set: videos with label, category and split, and their anomalous frames.
 
-    UsageError where the two contradict each other, or the training videos the test videos: a video
-    that is listed twice or in two splits, segments of a video that no list has or that is normal,
-    an abnormal test video without a segment. Without any segment nothing is asked of them.
+    Raises UsageError if a video is listed twice or in two splits. If there are segments, also if a
+    segment's video is in no list or is normal, or if an abnormal test video has no segment.
     """
 
     labels: list[Label]
@@ -73,6 +72,6 @@ class Annotated:
                 raise UsageError(f"{label.video!r} is abnormal, but has no annotated frames")
 
     def count(self, split: str) -> tuple[int, int]:
-        """How many videos a split has, and how many of them are abnormal."""
+        """Return how many videos a split has, and how many of them are abnormal."""
         labels = [label.label for label in self.labels if label.split == split]
         return len(labels), sum(labels)

@@ -1,6 +1,6 @@
-"""Videos of one's own, sorted into folders: `[train|validation|test/]KIND/video.mp4`.
+"""Read videos of one's own, sorted into folders: `[train|validation|test/]KIND/video.mp4`.
 
-A folder with "normal" in its name ("Normal_Videos", not "abnormal") holds normal videos; every
+A folder with "normal" in its name ("Normal_Videos", but not "abnormal") holds normal videos; every
 other folder is a kind of anomaly.
 """
 
@@ -18,7 +18,11 @@ SPLITS |= {"test": "test", "testing": "test"}
 
 
 def read(given: Given) -> Annotated:
-    """Labels by folder, videos named as `vad extract FOLDER` names them; segments from a CSV."""
+    """Return labels by folder, and segments from a CSV, if given.
+
+    Videos are named as `vad extract FOLDER` names them. Raises UsageError if there is no video or
+    no folder of normal videos.
+    """
     root = given.require("folder")
     names = sorted(
         VIDEO.sub("", file.relative_to(root).as_posix())
@@ -40,9 +44,9 @@ def read(given: Given) -> Annotated:
 
 
 def labels_by_folder(videos: Iterable[str]) -> list[Label]:
-    """Labels of videos by the folders in their names; empty where these do not tell.
+    """Return labels of videos from the folders in their ids; an empty list if these do not tell.
 
-    They do where every video lies in a folder of a kind, and one of the kinds is normal.
+    Folders tell the labels if every video is in a folder and some, but not all, videos are normal.
     """
     try:
         labels = [_label(video) for video in videos]

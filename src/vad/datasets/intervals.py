@@ -1,4 +1,4 @@
-"""What two numbers of an annotation mean: the one place that turns them into `[start, end)`.
+"""Convert the two frame numbers of an annotation to `[start, end)`; only this module does so.
 
     half-open   [s, e)  frames from 0, the end is the first frame after
                         (XD-Violence; UR-DMU, PEL4VAD and VadCLIP on UCF-Crime)
@@ -20,7 +20,10 @@ INTERVALS: tuple[Interval, ...] = get_args(Interval)
 
 
 def half_open(start: int, end: int, interval: Interval, *, where: str) -> tuple[int, int]:
-    """The frames `[start, end)` from 0 that an annotation means; UsageError where it means none."""
+    """Return the frames `[start, end)`, counted from 0, of an annotated interval.
+
+    Raises UsageError if the interval is empty or begins before the first frame.
+    """
     first = start - (interval == "one-based")
     stop = end + (interval == "inclusive")
     if not 0 <= first < stop:

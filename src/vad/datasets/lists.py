@@ -1,13 +1,13 @@
-r"""Lists of videos in the dialects that they are passed around in.
+r"""Read lists of videos in the formats that published projects use.
 
     Abuse/Abuse028_x264.mp4                       the official lists
-    /home/x/data/UCF_Test/Abuse028_x264_i3d.npy   RTFM, TEVAD, MGFN: someone's paths of features
-    C:\data\Abuse028_x264__0.npy ... __9.npy      UR-DMU, SAA, BN-WVAD, VadCLIP: a line a crop
+    /home/x/data/UCF_Test/Abuse028_x264_i3d.npy   RTFM, TEVAD, MGFN: feature paths of some machine
+    C:\data\Abuse028_x264__0.npy ... __9.npy      UR-DMU, SAA, BN-WVAD, VadCLIP: one line per crop
     01_0015 1                                     PEL4VAD: name and label
-    path,label  or  video-id                      VadCLIP, S3R: a table with a first line
+    path,label  or  video-id                      VadCLIP, S3R: a table with a header
 
-All of them are read to `Listed` names, without folders, suffixes and crop numbers. A folder in the
-place of a list names the files below it.
+All are read as `Listed` names, without folders, suffixes and crop numbers. If a folder is given
+instead of a list, the files below it are listed.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ VIDEOS = "|".join(suffix.removeprefix(".") for suffix in SUFFIXES)
 VIDEO = re.compile(rf"\.({VIDEOS})$", re.IGNORECASE)
 FILE = re.compile(rf"\.({VIDEOS}|npy|npz|txt|csv|mat|h5)$", re.IGNORECASE)
 FILE_AND_MORE = re.compile(rf"(.+?\.(?:{VIDEOS}|npy|npz|txt|csv|mat|h5))\s+(.+)", re.IGNORECASE)
-CROP = re.compile(r"__\d$")  # of the crop files: at most ten crops
+CROP = re.compile(r"__\d$")  # suffix of crop files, of at most ten crops
 FEATURES = re.compile(r"_(i3d|c3d|clip|videoswin|rgb)$", re.IGNORECASE)
 HEADERS = ("path", "video", "video-id", "video_id", "name", "file", "filename")
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A video of a list. `label` is the second value of its line, as written, or empty."""
+    """A video in a list. `label` is the second value of its line, as written, or empty."""
 
     name: str
     label: str = ""
-    folder: str = ""  # the folders above it, as listed
+    folder: str = ""  # the folders of its path in the list
 
 
 def video_name(path: str) -> str:
-    """The name of a video, whatever file of it is named."""
+    """Return the name of a video from the path of the video or of one of its feature files."""
     name = path.strip().replace("\\", "/").rsplit("/", 1)[-1]
     name = FEATURES.sub("", FILE.sub("", name))
     return FEATURES.sub("", CROP.sub("", name))
 
 
 def read_list(path: Path) -> list[Listed]:
-    """The videos of a list, each once and in its order.
+    """Return the videos of a list, each once, in the order of the list.
 
-    Raises UsageError where the list cannot be read or is empty, and where it names a video twice:
-    the same line again, or one video with two labels. The crops of a video are one entry.
+    Several lines with the crops of one video are one entry. Raises UsageError if the list cannot be
+    read or is empty, or if it names a video twice or with two labels.
     """
     videos: dict[str, Listed] = {}
     seen: set[str] = set()
@@ -72,7 +72,7 @@ def read_list(path: Path) -> list[Listed]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Where it stands, the path or name, the label or nothing."""
+    """Yield the entries of a list: place for messages, path or name, label or ""."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if FILE.search(file.name) and not file.name.startswith("."):
@@ -89,8 +89,10 @@ def _entries(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _values(line: str) -> list[str]:
-    """The values of a line: separated by commas, else a path or title, which may have spaces in it,
-    and what follows it."""
+    """Return the values of a line: split at commas, or else a path or name and the values after it.
+
+    A path or a name can contain spaces.
+    """
     if "," in line:
         return next(csv.reader([line]))
     if FILE.search(line):

@@ -1,7 +1,7 @@
 """UCSD Ped2 (Mahadevan et al., CVPR 2010) in the weakly supervised split of TEVAD (CVPRW 2023).
 
-Twenty-eight videos: six abnormal ones of the original test set and four normal ones train, all
-others test. Lists and truth are short enough to stand here; no file is needed.
+28 videos: six abnormal videos of the original test set and four normal ones are for training, all
+others for testing. The lists and the truth are contained in this module, so no file is needed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TRAIN = {
 
 
 def read(given: Given) -> Annotated:
-    """The split and truth above, whatever is given."""
+    """Return the split and the truth above; `given` is not used."""
     labels = [
         Label(
             video,

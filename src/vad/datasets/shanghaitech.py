@@ -1,7 +1,7 @@
 """ShanghaiTech Campus in the weakly supervised split of Zhong et al. (CVPR 2019): 437 videos.
 
-The truth is a mask a video, `01_0014.npy` in a folder or `01_0014` in one `.npz`, for the videos
-that have anomalous frames. Their names label the videos where a list gives names alone.
+The truth is one mask per video that has anomalous frames, as `01_0014.npy` in a folder or `01_0014`
+in one `.npz`. If a list has no labels, videos with a mask count as abnormal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ Masks = dict[str, NDArray[np.bool_]]
 
 
 def read(given: Given) -> Annotated:
-    """Labels by the lists, or by the masks where these have none; segments from the masks."""
+    """Return labels from the lists, or from the masks if the lists have none; segments from the
+    masks.
+    """
     masks = dict(_masks(given.require("annotations")))
     labels = [_label(v, "train", masks) for v in given.list_of("train", read_list)]
     labels += [_label(v, "test", masks) for v in given.list_of("test", read_list)]

@@ -1,11 +1,11 @@
-"""A table of one's own: a line a video, or a line an event.
+"""Read a table of one's own, with one line per video or one line per event.
 
     video,label                       cam1.mp4,normal      a label: 0, 1, normal, or a kind
     video,start_s,end_s,category      cam2.mp4,12.5,80,fight       seconds, with the frame rate
     video,start_frame,end_frame       cam2.mp4,312,2000            frames
     video,label,category,split,fold,source                         as in labels.csv
 
-A video with events is abnormal; one whose line has neither an event nor a label is normal.
+A video with events is abnormal. A video whose line has neither an event nor a label is normal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .lists import HEADERS, VIDEO
 
 @dataclass
 class _Video:
-    """What the lines of a video say."""
+    """The label, the other columns and the events of a video, from all of its lines."""
 
     label: str = ""
     columns: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class _Video:
 
 
 def read(given: Given) -> Annotated:
-    """Labels and segments of a table; UsageError names the line of the first mistake."""
+    """Return labels and segments of a table. Raises UsageError with the line of a mistake."""
     path = given.require("folder")
     header = [name.strip() for name in next(csv.reader([read_text(path).partition("\n")[0]]), [])]
     name_of = next((name for name in header if name.lower() in HEADERS), "video")
@@ -62,7 +62,7 @@ def _label(name: str, video: _Video) -> Label:
 
 
 def _segment(name: str, row: Mapping[str, str], given: Given, where: str) -> Segment | None:
-    """The event of a line; none where its places are empty."""
+    """Return the event of a line; None if its start and end are empty."""
     in_seconds = bool(row.get("start_s") or row.get("end_s"))
     texts = [row.get(f"{end}_{'s' if in_seconds else 'frame'}", "") for end in ("start", "end")]
     if not any(texts):

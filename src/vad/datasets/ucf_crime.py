@@ -1,7 +1,7 @@
 """UCF-Crime (Sultani et al., CVPR 2018): 1,900 videos, 13 kinds of anomaly.
 
-Whether a video is normal, and of which kind it is otherwise, is in its name; so every dialect of
-its lists can be read, and an index at which "the normal ones begin" is never needed.
+A video's name says whether it is normal or which kind of anomaly it shows. So lists in all formats
+can be read, and the index at which the normal videos of a list begin is not needed.
 
     Temporal_Anomaly_Annotation.txt:  Abuse028_x264.mp4  Abuse  165  240  -1  -1
                                       name, kind, start and end of up to two events, -1 for none
@@ -20,11 +20,13 @@ from .intervals import half_open
 from .lists import Listed, read_list, video_name
 
 KIND = re.compile(r"[A-Za-z]+")
-EVENTS = re.compile(r"(.+?)\s+(\S+?)((?:\s+-?\d+)+)")  # name, which may have spaces, kind, frames
+EVENTS = re.compile(
+    r"(.+?)\s+(\S+?)((?:\s+-?\d+)+)"
+)  # name (can contain spaces), kind, frame numbers
 
 
 def read(given: Given) -> Annotated:
-    """Labels by name; segments of the test videos."""
+    """Return labels, derived from the names of the videos, and segments of the test videos."""
     labels = [_label(video, "train") for video in given.list_of("train", read_list)]
     labels += [_label(video, "test") for video in given.list_of("test", read_list)]
     return Annotated(labels, list(_segments(given)))

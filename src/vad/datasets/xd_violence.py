@@ -3,7 +3,7 @@
     Bad.Boys.1995__#01-11-55_01-12-40_label_G-B2-B6     the kinds are in the name; A is normal
     annotations.txt:  NAME 0 1517 1970 3038             start and end of every event of a test video
 
-A category of several kinds joins them with `+`.
+The category of a video with several kinds is these kinds, joined with `+`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ KINDS = {
     "B5": "abuse",
     "B6": "car accident",
     "G": "explosion",
-    "0": "",  # fills up to three codes
+    "0": "",  # padding up to three codes
 }
-EVENTS = re.compile(r"(.+?)((?:\s+\d+)+)")  # name, which may have spaces, and frames
+EVENTS = re.compile(r"(.+?)((?:\s+\d+)+)")  # name (can contain spaces), frame numbers
 CODES = re.compile(r"_label_([A-Z0-9-]+)$")
 
 
 def read(given: Given) -> Annotated:
-    """Labels by name; segments of the test videos."""
+    """Return labels, derived from the names of the videos, and segments of the test videos."""
     labels = [_label(video, "train") for video in given.list_of("train", read_list)]
     labels += [_label(video, "test") for video in given.list_of("test", read_list)]
     category = {label.video: label.category for label in labels}

@@ -1,11 +1,12 @@
-"""The feature store: what extraction writes and every later stage reads.
+"""The feature store: extraction writes it, and every later stage reads it.
 
 store.py       FeatureStore: list, read and check stored videos
-draft.py       a video that is being written
-arrays.py      arrays as chunks, and their checksums
+draft.py       Draft: write a video
+arrays.py      write arrays in chunks, and compute their checksums
 metadata.py    zarr.json files, and their checksums
+reading.py     read one video, and compare it with its checksums
 verify.py      compare a whole store with its checksums; `vad verify`
-backends/      where a store lies: a folder or a bucket
+backends/      where a store is kept: a folder or a bucket
 """
 
 from ..names import key_of as key_of

@@ -1,4 +1,4 @@
-"""Arrays of a store: how rows are written as chunks, and how an array's checksum is made."""
+"""Write the rows of an array in chunks, and compute the checksum of an array."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from zarr.codecs import ZstdCodec
 
 from ..errors import InternalError
 
-CHUNK_ROWS = 64  # snippets in a chunk: 2.6 MB of ten-crop 2048-d float16
+CHUNK_ROWS = 64  # snippets per chunk: 2.6 MB of ten-crop 2048-d float16
 
 
 class ArrayWriter:
-    """Writes one array row by row: in whole chunks, and hashed on the way."""
+    """Writes one array, in whole chunks, and computes its checksum at the same time."""
 
     def __init__(self, path: Path, like: NDArray[Any]) -> None:
         shape = like.shape[1:]
@@ -65,11 +65,10 @@ class ArrayWriter:
 
 
 def bytes_of(rows: NDArray[Any]) -> bytes | memoryview:
-    """The bytes that the checksum of an array is made of.
+    """Return the bytes of which the checksum of an array is computed.
 
-    Numbers: the array's bytes in C order. Captions: utf-8 text, one line for each row.
-
-    rows [rows, ...] of numbers, or [rows] of text.
+    rows [rows, ...] of numbers: the array's bytes in C order. rows [rows] of captions: UTF-8 text,
+    one line per row.
     """
     if is_text(rows):
         return "".join(f"{row}\n" for row in rows).encode()
@@ -77,10 +76,7 @@ def bytes_of(rows: NDArray[Any]) -> bytes | memoryview:
 
 
 def digest_of(blocks: Iterable[NDArray[Any]]) -> str:
-    """The checksum of an array that comes in blocks of rows, as stored in its attributes.
-
-    Each block is [rows, ...].
-    """
+    """Return the checksum of an array, given as consecutive blocks [rows, ...]."""
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(bytes_of(block))
@@ -88,8 +84,7 @@ def digest_of(blocks: Iterable[NDArray[Any]]) -> str:
 
 
 def is_text(rows: NDArray[Any]) -> bool:
-    """Whether an array holds captions.
-
-    rows [rows, ...].
-    """
-    return rows.dtype.kind in "OTU"  # of objects, of variable and of fixed length
+    """Return True if an array [rows, ...] holds captions."""
+    return (
+        rows.dtype.kind in "OTU"
+    )  # kinds: object, string of variable length, string of fixed length

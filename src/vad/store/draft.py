@@ -1,4 +1,4 @@
-"""A video that is being written; it appears in the store whole or not at all."""
+"""Write a video, which appears in the store only when complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .reading import StoredVideo
 
 
 class Draft:
-    """A video that is being written: `append` rows, then `commit` or `discard`."""
+    """A video that is being written: call `append` for rows, then `commit` or `discard`."""
 
     def __init__(self, backend: Backend, video_id: str) -> None:
         self.video_id = video_id
@@ -30,8 +30,10 @@ class Draft:
         self._arrays: dict[str, ArrayWriter] = {}
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
-        """Add rows to the end of an array: `visual/...` [n, crops, dim], `text/...` [n, dim],
-        `captions/...` [n] of str. Raises VideoError if a number is not finite.
+        """Append rows to an array: `visual/...` [n, crops, dim], `text/...` [n, dim],
+        `captions/...` [n] of str.
+
+        Raises VideoError if a number is not finite.
         """
         if not is_text(rows) and not np.isfinite(rows).all():
             raise VideoError(
@@ -50,9 +52,11 @@ class Draft:
         times: NDArray[np.float64],
         provenance: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        """Make the video visible. If it is stored already, from a file of the same content, the
-        arrays of this draft join it; otherwise this draft replaces it. A stored video that is not
-        intact is moved to the quarantine.
+        """Make the video visible, and delete the draft.
+
+        If the video is already stored, from a file with the same content, the arrays of this draft
+        are added to it; if from other content, it is replaced. A stored video that is damaged is
+        moved to the quarantine first.
 
         times: [frames], seconds from the first frame; provenance: by name of the array.
         """
@@ -64,7 +68,7 @@ class Draft:
             self.discard()
 
     def discard(self) -> None:
-        """Delete what was written."""
+        """Delete the draft."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _close(
@@ -92,7 +96,9 @@ class Draft:
                 return
             except FileExistsError:
                 stored = StoredVideo(backend, key)
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # another process has just removed or replaced it
                 if not stored.is_whole():
                     backend.set_aside(key, QUARANTINE)
                 elif not _same_content(stored.record(), record):

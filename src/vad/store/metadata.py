@@ -1,8 +1,8 @@
-"""Metadata of a store: what the `zarr.json` files of a video say, checked field by field.
+"""The metadata of a store: the `zarr.json` files of a video, checked field by field.
 
-The `zarr.json` of an array holds the sha256 of its values. So that a changed byte of a `zarr.json`
-is found as well, every one of a video has a checksum of its own in the attribute `seal`: the sha256
-of the rest of the document as JSON with sorted names, so that its layout does not matter.
+The `zarr.json` of an array contains the sha256 of the array's values. Every `zarr.json` of a video
+also has a checksum of itself, in the attribute `seal`: the sha256 of the rest of the document as
+JSON with sorted names, so it does not depend on the layout.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Any, Literal, TypeGuard, cast
 from ..grid import TAILS, ClipGrid, Tail
 from ..names import key_of
 
-# Fields of the provenance that are recorded for information and ignored when arrays are compared.
-# Half precision is chosen only where its features agree with those of full precision.
+# Provenance fields that are recorded for information and ignored when arrays are compared.
+# `precision` is one: half precision is used only if its features agree with full precision's.
 INFORMATION = {"vad", "versions", "precision", "assumed"}
 
 METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
 MOST_FRAMES = 10**9  # more than a year at 30 frames per second
-MOST_VALUES = 10**7  # in one row of an array: crops times dim
+MOST_VALUES = 10**7  # in one row of an array, crops times dim
 MOST = 2**63 - 1
 DTYPES = ("float16", "float32", "float64", "string")
-# Types of the provenance fields that are read, not only compared.
+# Types of those provenance fields that are read and not only compared.
 PROVENANCE_TYPES = {"recipe": dict, "versions": dict, "files": dict, "assumed": list}
 
 DamageKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length"]
 
 
 class Damage(Exception):
-    """Something in a store is not what was written. `kind` says what was compared."""
+    """A part of a store is not what was written. `kind` says which check failed."""
 
     def __init__(self, kind: DamageKind, what: str) -> None:
         super().__init__(what)
@@ -44,13 +44,13 @@ class Damage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VideoRecord:
-    """What a store says of a video besides its arrays."""
+    """The metadata of a stored video, without that of its arrays."""
 
-    source: str  # the path it was read from
+    source: str  # path of the video file
     source_bytes: int
     source_mtime_ns: int
     source_sha256: str
-    n_frames: int  # frames decoded, the length of every frame-level result
+    n_frames: int  # decoded frames: the length of all frame-level results
     fps: float
     duration_s: float
     width: int
@@ -61,10 +61,10 @@ class VideoRecord:
     n_frames_declared: int | None
     n_bad_packets: int
     tail: Tail
-    # Stores of version 0.1.0 lack the fields that follow.
-    n_jumps: int = 0  # jumps of the time stamps that were mended
-    n_rescaled: int = 0  # frames of another size than the first, brought to it
-    fps_assumed: bool = False  # the file names no frame rate
+    # Stores of version 0.1.0 lack the following fields.
+    n_jumps: int = 0  # jumps of the time stamps that were corrected
+    n_rescaled: int = 0  # frames resized to the size of the first frame
+    fps_assumed: bool = False  # True if the file does not state its frame rate
 
     @property
     def grid(self) -> ClipGrid:
@@ -73,29 +73,31 @@ class VideoRecord:
 
 @dataclass(frozen=True, slots=True)
 class ArrayInfo:
-    """What a store says of an array besides its values."""
+    """The metadata of an array."""
 
     shape: tuple[int, ...]
     dtype: str  # one of DTYPES
     provenance: dict[str, Any]  # the settings that made it, as JSON; see `differences`
-    sha256: str  # of its values, see `vad.store.arrays.bytes_of`
-    chunk_rows: int  # a chunk holds so many rows, whole
+    sha256: str  # of the values, see `vad.store.arrays.bytes_of`
+    chunk_rows: int  # rows per chunk; a chunk contains whole rows
 
     @property
     def chunks(self) -> list[str]:
-        """The files of its values, relative to its folder."""
+        """Return the names of the chunk files, relative to the array's folder."""
         n_chunks = -(-self.shape[0] // self.chunk_rows)
         return ["/".join(("c", str(i), *"0" * (len(self.shape) - 1))) for i in range(n_chunks)]
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The provenance fields in which two arrays differ, each with both values."""
+    """Return the provenance fields in which two arrays differ: {field: (ours, theirs)}."""
     names = sorted((ours.keys() | theirs.keys()) - INFORMATION)
     return {n: (ours.get(n), theirs.get(n)) for n in names if ours.get(n) != theirs.get(n)}
 
 
 def add_checksums(folder: Path) -> None:
-    """Add its checksum to every `zarr.json` in and below a folder that nobody reads yet."""
+    """Add the attribute `seal` to every `zarr.json` in and below a folder that is not published
+    yet.
+    """
     for path in folder.rglob("zarr.json"):
         document = json.loads(path.read_text(encoding="utf-8"))
         attributes = document.setdefault("attributes", {})
@@ -104,7 +106,7 @@ def add_checksums(folder: Path) -> None:
 
 
 def parse_document(content: bytes) -> dict[str, Any]:
-    """Parse a `zarr.json`, without comparing its checksum. Raises Damage if it is not one."""
+    """Return a parsed `zarr.json`; its `seal` is not checked. Raises Damage if it is malformed."""
     if len(content) > METADATA_BYTES:
         raise Damage("metadata", f"its zarr.json has {len(content)} bytes")
     try:
@@ -117,7 +119,7 @@ def parse_document(content: bytes) -> dict[str, Any]:
 
 
 def check_document(document: dict[str, Any]) -> None:
-    """Raises Damage if a parsed `zarr.json` does not match its checksum."""
+    """Raise Damage if a parsed `zarr.json` does not match its checksum."""
     found = document["attributes"].get("seal")
     if found is None:
         raise Damage("metadata", "its zarr.json has no checksum (seal)")
@@ -126,9 +128,10 @@ def check_document(document: dict[str, Any]) -> None:
 
 
 def parse_record(content: bytes, key: str) -> tuple[str, VideoRecord]:
-    """The id and the record in the `zarr.json` of the video in the folder `key`.
+    """Return the id and the record in the `zarr.json` of the video in the folder `key`.
 
-    Raises Damage that names the field, if a field has another type or range than it can have.
+    Raises Damage that names a field whose type or range is wrong, or if a checksum or `key`
+    differs.
     """
     document = parse_document(content)
     fields = _Fields(document["attributes"])
@@ -164,9 +167,9 @@ def parse_record(content: bytes, key: str) -> tuple[str, VideoRecord]:
 
 
 def parse_array(content: bytes) -> tuple[ArrayInfo, dict[str, Any]]:
-    """What the `zarr.json` of an array says, and the document itself, for zarr.
+    """Return the metadata in the `zarr.json` of an array, and the document itself, for zarr.
 
-    Raises Damage that names the field, if a field has another type or range than it can have.
+    Raises Damage that names a field whose type or range is wrong, or if the checksum differs.
     """
     document = parse_document(content)
     outer, fields = _Fields(document), _Fields(document["attributes"])
@@ -208,10 +211,10 @@ def parse_array(content: bytes) -> tuple[ArrayInfo, dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """Fields of a JSON object. Each method returns a field's value, or raises Damage."""
+    """The fields of a JSON object. Each method returns a field's value, or raises Damage."""
 
     values: dict[str, Any]
-    within: str = ""  # the field that the object is in, and a dot
+    within: str = ""  # name of the field that contains the object, and a dot
 
     def wrong(self, name: str, wanted: str) -> Damage:
         if name not in self.values:
@@ -244,7 +247,7 @@ class _Fields:
         value = self.values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong(name, "a number")
-        if not least <= value <= most:  # nor of nan
+        if not least <= value <= most:  # also true for NaN
             raise self.wrong(name, f"a number from {least:g} to {most:g}")
         return float(value)
 
@@ -266,7 +269,7 @@ class _Fields:
             raise self.wrong(name, "a list of objects")
 
     def sizes(self, name: str, least: int) -> tuple[int, ...]:
-        """One to three whole numbers from `least`."""
+        """Return one to three whole numbers, each at least `least`."""
         value = self.values.get(name)
         if (
             not isinstance(value, list)

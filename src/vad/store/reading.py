@@ -1,6 +1,6 @@
-"""Reads one stored video, and compares what it reads with the checksums that were written.
+"""Read one stored video, and compare what is read with the stored checksums.
 
-Everything that reads a store goes through here, so nothing damaged is scored, trained on or
+All reading of a store uses this module, so that a damaged video is never scored, trained on or
 counted as stored.
 """
 
@@ -29,27 +29,28 @@ from .metadata import (
 
 
 class StoredVideo:
-    """The video in the folder `key` of a store. Methods raise Damage if it is not intact.
+    """The video in the folder `key` of a store. Its methods raise Damage if the video is damaged.
 
-    A missing `zarr.json` is FileNotFoundError: there is no such video or array.
+    They raise FileNotFoundError if a `zarr.json` is missing: then the video or array does not
+    exist.
     """
 
     def __init__(self, backend: Backend, key: str) -> None:
         self.backend, self.key = backend, key
 
     def identity(self) -> tuple[str, VideoRecord]:
-        """The id and the record."""
+        """Return the id and the record of the video."""
         return parse_record(self._metadata("zarr.json"), self.key)
 
     def record(self) -> VideoRecord:
         return self.identity()[1]
 
     def array(self, name: str) -> ArrayInfo:
-        """What is known of an array, such as `visual/i3d` or `times`, without its values."""
+        """Return the metadata of an array, such as `visual/i3d` or `times`, without its values."""
         return self._array(name)[0]
 
     def values(self, name: str) -> NDArray[Any]:
-        """The values of an array. They match their checksum and the length of the video."""
+        """Return the values of an array, checked against its checksum and the video's length."""
         info, array = self._open(name, self.record())
         with _unreadable():
             values = np.asarray(array[:])
@@ -58,7 +59,9 @@ class StoredVideo:
         return values
 
     def check(self, name: str, record: VideoRecord) -> int:
-        """Compare an array with its checksum, chunk by chunk. Returns the bytes of its values."""
+        """Compare an array with its checksum, chunk by chunk. Return the number of bytes of its
+        values.
+        """
         info, array = self._open(name, record)
         digest, n_bytes = hashlib.sha256(), 0
         for start in range(0, info.shape[0], info.chunk_rows):
@@ -71,16 +74,16 @@ class StoredVideo:
         return n_bytes
 
     def _check_group(self, kind: str) -> None:
-        """Compare the metadata of the group that the arrays of a kind are in."""
+        """Compare the metadata of an array group, such as `visual`, with its checksum."""
         try:
             check_document(parse_document(self._metadata(f"{kind}/zarr.json")))
         except FileNotFoundError:
             raise Damage("metadata", f"{kind}/zarr.json is missing") from None
 
     def is_whole(self, *names: str) -> bool:
-        """Whether the video and these arrays are there, with intact metadata and all chunks.
+        """Return True if the video and these arrays exist, with undamaged metadata and all chunks.
 
-        Values are read only if a chunk is missing: zarr does not write chunks of zeros.
+        Values are read only if a chunk is missing, because zarr does not write chunks of zeros.
         """
         try:
             record = self.record()
@@ -117,10 +120,10 @@ class StoredVideo:
 
 @contextmanager
 def _unreadable() -> Iterator[None]:
-    """Turn whatever zarr and its codecs raise on damaged bytes into Damage."""
+    """Raise Damage in place of any error that zarr and its codecs raise for damaged bytes."""
     try:
         yield
-    except VadError:  # the object store does not answer: no fault of the video
+    except VadError:  # the object store does not answer; the video is not damaged
         raise
     except Exception as error:
         words = f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -1,4 +1,4 @@
-"""The feature store: the contract between extraction and everything after it.
+"""The feature store, which extraction writes and all later stages read.
 
     features.zarr/                zarr v3, one group for each video
       zarr.json                   attributes: schema
@@ -10,10 +10,11 @@
         captions/<name>           [snippets] utf-8
       .scratch/                   videos that running processes are writing
 
-A video appears whole or not at all: it is written as a draft, then published by the backend (see
-`vad.store.backends`). So does an array that joins a video later. The attributes of every array
-hold `provenance` (the settings that made it), `sha256` (of its bytes in C order, see `bytes_of`)
-and, written last, `complete`. Every `zarr.json` of a video has a checksum (see `metadata`).
+A video appears only when complete: it is written as a draft, then published by the backend (see
+`vad.store.backends`). The same holds for an array that is added to a video later. The attributes of
+every array are `provenance` (the settings that made the array), `sha256` (of its bytes in C order,
+see `bytes_of`) and, written last, `complete`. Every `zarr.json` of a video has a checksum (see
+`metadata`).
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ from .metadata import ArrayInfo, Damage, VideoRecord, differences, parse_documen
 from .reading import StoredVideo
 
 SCHEMA = 1
-KINDS = ("visual", "text", "captions")  # of the arrays of a video
+KINDS = ("visual", "text", "captions")  # kinds of arrays of a video
 SHOWN = 20  # videos in the table of a notebook
-ARRAYS_AT_ONCE = 4  # read ahead from a bucket; each may be large
+ARRAYS_AT_ONCE = 4  # arrays read ahead from a bucket; each can be large
 
 log = logging.getLogger("vad")
-_named: set[tuple[str, str]] = set()  # folders without a video, by store, that were named already
+_named: set[tuple[str, str]] = set()  # (store, folder) of foreign folders already named in the log
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class FeatureStore:
-    """The arrays and records of all videos. Use `open` or `create`."""
+    """The arrays and records of all videos. Use `FeatureStore.open` or `FeatureStore.create`."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -81,7 +82,10 @@ class FeatureStore:
 
     @classmethod
     def create(cls, where: str | Path) -> FeatureStore:
-        """Open a store, or make an empty one if there is none."""
+        """Open a store, or make an empty one if there is none.
+
+        Raises UsageError if something else exists there, or if it cannot be written.
+        """
         backend = backend_of(where)
         if not cls.exists(where):
             if not backend.is_free():
@@ -98,7 +102,7 @@ class FeatureStore:
 
     @staticmethod
     def exists(where: str | Path) -> bool:
-        """Whether there is a store, or another zarr group."""
+        """Return True if there is a store, or another zarr group."""
         return backend_of(where).exists("zarr.json")
 
     def __repr__(self) -> str:
@@ -110,7 +114,7 @@ class FeatureStore:
         return "\n".join(lines + [f"  {words}" for words in self._arrays_of(ids[:1])])
 
     def _repr_html_(self) -> str:
-        """A table of the first videos, for notebooks."""
+        """Return an HTML table of the first videos, which notebooks show."""
         ids = self.ids()
         rows = [("video", "frames", "seconds", "arrays")]
         for video_id in ids[:SHOWN]:
@@ -125,7 +129,7 @@ class FeatureStore:
         return f"<p>{escape(str(self.backend))}</p><table>{table}</table>{more}"
 
     def _arrays_of(self, ids: Iterable[str]) -> Iterator[str]:
-        """Words for the arrays of videos: name, size of a row, type."""
+        """Yield a line about each array of the videos: its name, its shape and its dtype."""
         for video_id in ids:
             try:
                 for name in self.names(video_id):
@@ -137,7 +141,7 @@ class FeatureStore:
 
     @property
     def path(self) -> Path:
-        """The folder of the store. Raises UsageError for a store in a bucket."""
+        """Return the folder of the store. Raises UsageError for a store in a bucket."""
         if not isinstance(self.backend, FolderBackend):
             raise UsageError(f"{self.backend} is not a folder")
         return self.backend.path
@@ -145,9 +149,9 @@ class FeatureStore:
     # --- reading
 
     def ids(self) -> list[str]:
-        """Ids of the stored videos, sorted.
+        """Return the ids of the stored videos, sorted.
 
-        Folders that no video of vad is in are named once in the log, and left alone.
+        Folders that no video of vad is in are ignored and named once in the log.
         """
         ids, strangers = [], []
         for key, video_id in zip(
@@ -164,7 +168,10 @@ class FeatureStore:
         return self.backend.exists(f"{key_of(video_id)}/zarr.json")
 
     def names(self, video_id: str) -> list[str]:
-        """Names of the arrays of a video, such as `visual/i3d`, sorted."""
+        """Return the names of a video's arrays, such as `visual/i3d`, sorted.
+
+        Raises UsageError if there is no such video.
+        """
         try:
             found = self.backend.arrays(key_of(video_id))
         except FileNotFoundError:
@@ -172,38 +179,39 @@ class FeatureStore:
         return [name for name in found if name.split("/")[0] in KINDS]
 
     def having(self, *names: str) -> list[str]:
-        """Ids of the videos that have all these arrays, intact or not, sorted."""
+        """Return the ids of the videos that have all these arrays, damaged or not, sorted."""
         ids = self.ids()
         found = zip(ids, self.each(self.names, ids), strict=True)
         return [video_id for video_id, have in found if set(names) <= set(have)]
 
     def intact(self, *names: str) -> list[str]:
-        """Ids of the videos for which `is_intact` is true, sorted."""
+        """Return the ids of the videos for which `is_intact` is true, sorted."""
         ids = self.ids()
         found = zip(ids, self.each(lambda video: self.is_intact(video, *names), ids), strict=True)
         return [video_id for video_id, is_intact in found if is_intact]
 
     def is_intact(self, video_id: str, *names: str) -> bool:
-        """Whether a video is stored with these arrays, so that nothing of it need be made again.
+        """Return True if a video is stored with these arrays, and so need not be made again.
 
-        Metadata must be as written and every chunk present. Values are not read; `vad verify` does.
+        Its metadata must be as written and every chunk present. Values are not read, unlike by `vad
+        verify`.
         """
         return self._video(video_id).is_whole(*names)
 
     def all_names(self) -> list[str]:
-        """Names of the arrays that any video has, sorted."""
+        """Return the names of all arrays that at least one video has, sorted."""
         return sorted({name for names in self.each(self.names, self.ids()) for name in names})
 
     def record(self, video_id: str) -> VideoRecord:
-        """The record of a video. Raises VideoError if it is damaged."""
+        """Return the record of a video. Raises VideoError if it is damaged."""
         with self._errors(video_id):
             return self._video(video_id).record()
 
     def source_of(self, record: VideoRecord) -> Path:
-        """The file that a video was read from.
+        """Return the path of the file that a video was read from.
 
-        Earlier versions stored paths relative to the folder in which they were run. Such a path is
-        looked for below the working folder, then below the folder of the store.
+        Earlier versions stored paths relative to the working folder of that time. Such a path is
+        tried relative to the working folder, then to the folder that contains the store.
         """
         path = Path(record.source)
         if isinstance(self.backend, FolderBackend) and not path.exists():
@@ -212,15 +220,15 @@ class FeatureStore:
         return path
 
     def times(self, video_id: str) -> NDArray[np.float64]:
-        """Presentation time of every frame, [frames], seconds from the first one."""
+        """Return the presentation time of every frame, [frames], in seconds from the first one."""
         return np.asarray(self.read(video_id, "times"), np.float64)
 
     def read(self, video_id: str, name: str) -> NDArray[Any]:
-        """One array as stored: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim],
+        """Return one array: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim],
         `captions/...` [snippets] of str.
 
-        What is read matches its checksum; otherwise VideoError is raised. In a bucket, the video
-        may be replaced while it is read, so there the array is read twice before.
+        Raises VideoError if the values do not match their checksum. In a bucket, the array is read
+        a second time before, because the video can be replaced while it is read.
         """
         with self._errors(video_id, name):
             try:
@@ -231,18 +239,21 @@ class FeatureStore:
                 return self._video(video_id).values(name)
 
     def info(self, video_id: str, name: str) -> ArrayInfo:
-        """Shape, type, provenance and checksum of one array. Raises VideoError if damaged."""
+        """Return shape, type, provenance and checksum of an array. Raises VideoError if damaged."""
         with self._errors(video_id, name):
             return self._video(video_id).array(name)
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
-        """`map`; in a bucket, and with `at_once`, several calls are under way. Results in order."""
+        """Map a function over items; yield the results in order.
+
+        In a bucket, or with `at_once`, several calls run at the same time.
+        """
         return self.backend.each(function, items, at_once=at_once)
 
     def provenance(self, name: str) -> dict[str, Any] | None:
-        """The settings that made an array, or None if no intact video has it.
+        """Return the settings that made an array, or None if no undamaged video has it.
 
         Raises UsageError if videos of the store were made with different settings.
         """
@@ -263,9 +274,10 @@ class FeatureStore:
         return first[1] if first else None
 
     def resolve(self, kind: str, name: str | None) -> str:
-        """The full name of an array of a kind (see `KINDS`); without `name`, of the only one.
+        """Return the full name of an array of a kind (see `KINDS`); without `name`, of the only
+        one.
 
-        Raises UsageError if there is none, or several and no `name`.
+        Raises UsageError if there is none, or if there are several and no `name` is given.
         """
         found = [n for n in self.all_names() if n.startswith(f"{kind}/")]
         if name is None and len(found) == 1:
@@ -283,7 +295,7 @@ class FeatureStore:
     # --- writing
 
     def draft(self, video_id: str) -> Draft:
-        """Start to write a video; nothing is visible before `Draft.commit`."""
+        """Begin to write a video; nothing is visible before `Draft.commit`."""
         return Draft(self.backend, video_id)
 
     def sweep(self) -> None:
@@ -291,7 +303,7 @@ class FeatureStore:
         self.backend.sweep()
 
     def remove(self, video_id: str) -> None:
-        """Remove a video from the store."""
+        """Remove a video from the store. Raises UsageError if there is no such video."""
         if video_id not in self:
             raise self._absent(video_id)
         self.backend.remove(key_of(video_id))
@@ -303,7 +315,9 @@ class FeatureStore:
 
     @contextmanager
     def _errors(self, video_id: str, name: str = "") -> Iterator[None]:
-        """Turn what is wrong with one video into an error that names it."""
+        """Raise errors about one video, in place of Damage and FileNotFoundError, that name the
+        video.
+        """
         try:
             yield
         except FileNotFoundError:
@@ -319,7 +333,7 @@ class FeatureStore:
         )
 
     def _absent(self, video_id: str, name: str = "") -> UsageError | VideoError:
-        """The error that there is no such video, or no such array of it."""
+        """Return the error that says that there is no such video, or no such array of the video."""
         if name and video_id in self:
             have = ", ".join(self.names(video_id)) or "none"
             return UsageError(
@@ -331,8 +345,12 @@ class FeatureStore:
         return UsageError(f"no video {video_id!r} in {self.backend}", hint=hint)
 
     def _id_of(self, key: str) -> str | None:
-        """The id of the video in a folder; None if the folder's name is that of no id."""
-        if "~" in key and len(key) > 160:  # a digest is all that is left
+        """Return the id of the video in a folder; None if the folder's name is not made by
+        `key_of`.
+        """
+        if (
+            "~" in key and len(key) > 160
+        ):  # the key of a long id ends with a digest; only the record has the id
             try:
                 return StoredVideo(self.backend, key).identity()[0]
             except (FileNotFoundError, Damage):
@@ -351,5 +369,5 @@ class FeatureStore:
     def _provenance_of(self, video_id: str, name: str) -> dict[str, Any] | None:
         try:
             return self._video(video_id).array(name).provenance
-        except (FileNotFoundError, Damage):  # the damage is told when the array is read
+        except (FileNotFoundError, Damage):  # damage is reported when the array is read
             return None

@@ -1,4 +1,4 @@
-"""Check whether a store is still what was written: checksums, lengths, settings of every video.
+"""Check whether a store still contains what was written, by the checksums of every video.
 
     metadata (zarr.json)   is compared with its own checksum, and with the folder's name
     values of an array     with the sha256 in its metadata, chunk by chunk
@@ -6,9 +6,9 @@
     provenance             with that of the other videos: a store never mixes settings
     packed training data   with the checksum beside it (in the folder `.cache`)
 
-`repair` moves videos with faults to `<store>/.quarantine`. Nothing is deleted, and the next
-`vad extract` makes the videos again; only damaged training data is removed, as `vad train` packs
-it again. Folders that hold nothing of a video are left alone.
+`repair` moves faulty videos to `<store>/.quarantine`, and the next `vad extract` makes them again.
+Only damaged training data is deleted, because `vad train` packs it again. Folders that contain no
+part of a video are ignored.
 """
 
 from __future__ import annotations
@@ -34,24 +34,26 @@ FaultKind = DamageKind | Literal["mixed"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with one video."""
+    """One fault of one video."""
 
     video: str
-    array: str  # such as `visual/i3d`; empty where it is the video's own metadata
+    array: str  # such as `visual/i3d`; empty: the video's own metadata
     kind: FaultKind
     what: str
 
 
 @dataclass
 class Report:
-    """What was checked, and what was found."""
+    """The result of a check: what was read, and the faults that were found."""
 
     store: str
     n_videos: int = 0
     n_arrays: int = 0
     n_bytes: int = 0  # of values, uncompressed
     faults: list[Fault] = field(default_factory=list)
-    moved: dict[str, str] = field(default_factory=dict)  # where `repair` put a video
+    moved: dict[str, str] = field(
+        default_factory=dict
+    )  # video -> its place in the quarantine, after `repair`
     caches: list[str] = field(default_factory=list)  # packed training data that is damaged
 
     @property
@@ -60,11 +62,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """3 if a bad video, or damaged training data, is still in the store."""
+        """3 if the store still holds a faulty video or damaged training data, else 0."""
         return 3 if set(self.bad_videos) - set(self.moved) or self.caches else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Return the report as JSON values, in the schema `vad.verify/1`."""
         return {
             "schema": "vad.verify/1",
             "store": self.store,
@@ -79,16 +81,16 @@ class Report:
 
 
 def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> Report:
-    """Check every video of a store; with `repair`, move those with faults out.
+    """Check every video of a store; with `repair`, move faulty videos to the quarantine.
 
-    Each thread holds one chunk in memory. The store may be written to meanwhile.
-    Raises UsageError where there is no store.
+    Each thread holds one chunk in memory. Other processes can write to the store at the same time.
+    Raises UsageError if there is no store.
     """
     backend = FeatureStore.open(store).backend
     keys = backend.folders()
     report = Report(str(backend))
-    made_by: dict[str, dict[str, list[str]]] = {}  # the videos by array, by settings
-    key_of_video: dict[str, str] = {}  # a video in the wrong folder keeps its own id
+    made_by: dict[str, dict[str, list[str]]] = {}  # array -> settings as JSON -> videos
+    key_of_video: dict[str, str] = {}  # the folder of each video; it can differ from that of the id
     with (
         ThreadPoolExecutor(backend.n_readers) as threads,
         meter("verify", len(keys), unit="videos", quiet=quiet) as progress,
@@ -120,13 +122,13 @@ def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> R
 
 @dataclass
 class _Checked:
-    """What was found in one video's folder."""
+    """The faults and the provenance found in one video's folder."""
 
     key: str
     video: str
     n_bytes: int = 0
     faults: list[Fault] = field(default_factory=list)
-    provenance: dict[str, str] = field(default_factory=dict)  # as JSON, by array
+    provenance: dict[str, str] = field(default_factory=dict)  # array -> settings as JSON
 
     def add(self, array: str, error: Damage | FileNotFoundError) -> None:
         if not isinstance(error, Damage):
@@ -135,9 +137,9 @@ class _Checked:
 
 
 def _check_twice(backend: Backend, key: str) -> _Checked | None:
-    """Check a video again if it has faults: it may have been replaced while it was checked.
+    """Check a video, and once more if it has faults: it could have been replaced during the check.
 
-    None if the video left the store meanwhile.
+    Return None if the folder contains no video, or if a faulty video has left the store meanwhile.
     """
     checked = _check(backend, key)
     if checked and checked.faults:
@@ -146,7 +148,7 @@ def _check_twice(backend: Backend, key: str) -> _Checked | None:
 
 
 def _check(backend: Backend, key: str) -> _Checked | None:
-    """What is wrong with the video in a folder; None if there is nothing of a video in it."""
+    """Return the faults of the video in a folder; None if it contains no part of a video."""
     checked = _Checked(key, unquote(key))
     video = StoredVideo(backend, key)
     try:
@@ -177,7 +179,7 @@ def _check(backend: Backend, key: str) -> _Checked | None:
 
 
 def _mixed(array: str, videos_by_settings: dict[str, list[str]]) -> Iterator[Fault]:
-    """Faults of the videos whose settings differ from those of the majority."""
+    """Yield a fault for each video whose settings differ from those of the majority."""
     most, *others = sorted(videos_by_settings.items(), key=lambda item: -len(item[1]))
     for settings, videos in others:
         names = ", ".join(differences(json.loads(most[0]), json.loads(settings)))
