@@ -1,13 +1,13 @@
-"""The verbs of the command line as functions: the front door of the package.
+"""The commands of `vad` as Python functions; they are the public interface of the package.
 
     vad.extract("videos/", "features.zarr")
     vad.train("features.zarr", "labels.csv", "runs/rtfm")
     vad.evaluate("runs/rtfm", "segments.csv").figures
     vad.score("video.mp4", detector="runs/rtfm").frames
 
-Every setting is a keyword. Names, types, defaults, ranges and help come from the settings classes;
-a test compares the signatures with them. `explained` appends the help of the settings to each
-docstring. The libraries of a stage are imported when its verb is called.
+Every setting is a keyword argument. Names, types, defaults, ranges and help texts come from the
+settings classes, and a test compares the signatures with these classes. `explained` appends the
+help texts to each docstring. The libraries of a stage are imported when its function is called.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .store.verify import Report
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
-Place = str | Path  # a file or folder; of stores also an address, such as s3://bucket/features.zarr
+Place = str | Path  # a file or folder; for a store, also an address such as s3://bucket/f.zarr
 Videos = str | Path | Iterable[str | Path]  # files, folders, globs or @list.txt
 
 Crops = Literal["ten", "five", "center", "whole"]
@@ -50,11 +50,11 @@ Decoder = Literal["auto", "decord", "pyav"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Executor = Literal["local", "ray"]
 
-SETTINGS: dict[str, tuple[type, ...]] = {}  # the settings classes of each verb
+SETTINGS: dict[str, tuple[type, ...]] = {}  # function name -> its settings classes
 
 
 def explained(*classes: type) -> Callable[[Verb], Verb]:
-    """Append the help of the classes' settings to a verb's docstring."""
+    """Append the help texts of the classes' settings to the docstring of the decorated function."""
 
     def explain(verb: Verb) -> Verb:
         SETTINGS[verb.__name__] = classes
@@ -67,7 +67,7 @@ def explained(*classes: type) -> Callable[[Verb], Verb]:
 
 
 def _settings(given: Mapping[str, Any], *classes: type) -> dict[str, Any]:
-    """Of a verb's arguments, those that are settings of the classes and were given."""
+    """Return those of the given arguments that are settings of the classes and not None."""
     names = [name for cls in classes for name in options(cls)]
     return {name: given[name] for name in names if given.get(name) is not None}
 
@@ -107,8 +107,8 @@ def extract(
     videos: files, folders, globs or lists such as @videos.txt; one or several. overwrite: extract
     stored videos again. quiet: show no progress.
 
-    A video that cannot be used is in `Outcome.failed` and in `failures.jsonl`; the run goes on.
-    Raises UsageError for wrong input.
+    A video that cannot be used is listed in `Outcome.failed` and in `failures.jsonl`, and the
+    others go on. Raises UsageError for wrong input.
     """
     given = _settings(locals(), ExtractSettings, ExecutorSettings)
     from .stages.pipelines.executors import run
@@ -143,13 +143,13 @@ def caption(
     actor_cpus: int | None = None,
     max_losses: int = 3,
 ) -> Outcome:
-    """Caption every snippet of a store and embed the captions; what it holds already is skipped.
+    """Caption every snippet of a store and embed the captions; videos with captions are skipped.
 
-    videos: files to caption, whether the store holds them or not; by default all that it holds.
-    overwrite: caption and embed stored videos again. quiet: show no progress.
+    videos: files to caption, whether the store holds them or not; by default all videos of the
+    store. overwrite: caption and embed stored videos again. quiet: show no progress.
 
-    A video that cannot be used is in `Outcome.failed` and in `failures.jsonl`; the run goes on.
-    Raises UsageError for wrong input.
+    A video that cannot be used is listed in `Outcome.failed` and in `failures.jsonl`, and the
+    others go on. Raises UsageError for wrong input.
     """
     given = _settings(locals(), CaptionSettings, ExecutorSettings)
     from .stages.pipelines.executors import run
@@ -190,15 +190,15 @@ def train(
     allow_random: bool = False,
     device: str = "auto",
 ) -> Run:
-    """Train a detector from video-level labels, and open the run that is written to `out`.
+    """Train a detector from video-level labels, and return the run that is written to `out`.
 
-    labels: the CSV file `video,label`, a mapping {video: label} or a DataFrame with these columns;
-    by default labels.csv, or the folders of the videos where
-    one is called normal. out: by default runs/DETECTOR, numbered if it exists. resume: go on with
-    an unfinished run. overwrite: replace a finished run. quiet: show no progress.
+    store: the feature store. labels: the CSV file `video,label`, a mapping {video: label} or a
+    DataFrame with these columns; by default labels.csv, or the folders of the videos if one of them
+    is called normal. out: the run's folder; by default runs/DETECTOR, numbered if it exists.
+    resume: continue an unfinished run. overwrite: replace a finished run. quiet: show no progress.
 
-    detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default rtfm, or
-    the one of the preset or of the weights. A setting that is None has the value of the preset, of
+    detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default rtfm, or the
+    detector of the preset or of the weights. A setting that is None has the value of the preset, of
     the weights, or the one suggested for the detector; `vad train --help` shows those of rtfm.
 
     Raises UsageError for wrong input.
@@ -247,13 +247,14 @@ def tune(
     allow_random: bool = False,
     device: str = "auto",
 ) -> SearchResult:
-    """Search the settings of a training on validation videos; test videos are never read.
+    """Search for better training settings by short trainings, measured on validation videos.
 
-    The search starts from the settings given; they are those of `vad.train`. trials: how many, in
-    all. splits: validation splits that each trial is measured on. space: names of the settings to
-    search, a TOML file, or report-grid; by default lr, weight_decay and the detector's own. jobs:
-    trials at once. resume: go on with a search. quiet: show no progress. Results are written to
-    `out`.
+    Test videos are never read. The search starts from the given settings, which are those of
+    `vad.train`. trials: their total number. splits: number of validation splits on which each trial
+    is measured. space: names of the settings to search, a TOML file, or report-grid; by default lr,
+    weight_decay and the detector's own settings. jobs: number of trials that run at the same time.
+    resume: continue an interrupted search. quiet: show no progress. store, labels: as for
+    `vad.train`. out: the folder of the results, which are also returned.
 
     Raises UsageError for wrong input.
     """
@@ -287,11 +288,12 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run on videos whose anomalous frames are known.
 
-    segments: the CSV file `video,start_frame,end_frame`; truth: instead, an array of 0 and 1 for
-    every frame, videos in the order of the list. store: by default the one trained on. labels: the
-    videos; by default those that the run lists for `split`. device: auto, cpu, cuda or cuda:1.
+    segments: the CSV file `video,start_frame,end_frame`. truth: instead of segments, an array of 0
+    and 1 for every frame, with the videos in the order of the list. store: by default the store
+    that the run was trained on. labels: the videos; by default those that the run lists for
+    `split`. device: auto, cpu, cuda or cuda:1.
 
-    Raises UsageError for wrong input, naming the video.
+    Raises UsageError, with the name of the video, for wrong input.
     """
     from .stages.infer.evaluation.run import evaluate as measure
 
@@ -328,10 +330,10 @@ def score(
 ) -> VideoScores:
     """Score one video: `.frames` [frames], `.snippets` [snippets], `.events`, `.save()`.
 
-    detector: a run; by default the newest finished one in runs/. threshold: by default the run's.
-    weights: where the backbone's weights are now; encoder: the sentence encoder. Both are needed
-    where the run names some that are not known here. Scores lie between 0, ordinary, and 1,
-    anomalous.
+    detector: a trained run; by default the newest finished one in runs/. threshold: by default the
+    run's. weights: where the backbone's weights are now; encoder: the sentence encoder. These two
+    are needed only if the run names ones that are not known here. Scores are between 0 (ordinary)
+    and 1 (anomalous).
 
     Raises UsageError for wrong input, and VideoError if the video cannot be used.
     """
@@ -377,14 +379,14 @@ def score_videos(
     actor_cpus: int | None = None,
     max_losses: int = 3,
 ) -> Outcome:
-    """Score many videos; `each` is called with the scores of each one, as soon as there are any.
+    """Score many videos, and call `each` with the scores of a video as soon as they are made.
 
-    videos: files, folders, globs or lists; one or several. store: keeps the features, and those
-    that it holds are not computed again; without it, they are forgotten. quiet: show no progress.
-    detector, threshold, weights, encoder: as for `vad.score`.
+    videos: files, folders, globs or lists; one or several. store: keeps the features, and features
+    that it holds already are not computed again; by default they are deleted after scoring. quiet:
+    show no progress. detector, threshold, weights, encoder: as for `vad.score`.
 
-    A video that cannot be used is in `Outcome.failed`; the others are scored. Raises UsageError
-    for wrong input.
+    A video that cannot be used is listed in `Outcome.failed`, and the others are scored. Raises
+    UsageError for wrong input.
     """
     given = _settings(locals(), ScoreSettings, ComputeSettings, ExecutorSettings)
     from .stages.pipelines import score as scoring
@@ -418,12 +420,12 @@ def score_store(
     pad_before: float = 0.0,
     pad_after: float = 0.0,
 ) -> Iterator[VideoScores]:
-    """Score every video of a store, one after the other, without decoding one.
+    """Score every video of a store, one after the other, without decoding any video.
 
-    detector: a run; by default the newest finished one in runs/. threshold: by default the run's.
-    device: of the detector. on_failed: called with the id of every damaged video and its error;
-    without it, the first damaged video raises VideoError. Raises UsageError where the features are
-    not those that the run was trained on.
+    detector: a trained run; by default the newest finished one in runs/. threshold: by default the
+    run's. device: of the detector. on_failed: called with the id and the error of every damaged
+    video; without it, the first damaged video raises VideoError. Raises UsageError if the features
+    were made with other settings than those that the run was trained on.
     """
     given = _settings(locals(), ScoreSettings)
     from .stages.pipelines.score import score_store as score_stored
@@ -446,10 +448,11 @@ def events(
     pad_before: float | None = None,
     pad_after: float | None = None,
 ) -> list[VideoScores]:
-    """Find events in written scores again, with other settings, without video or model.
+    """Find events again in written scores, with other settings and without video or model.
 
-    scores: JSON files of `vad score`, or folders of them. What is None stays as it was written.
-    Raises UsageError where a file holds no scores.
+    scores: JSON files of `vad score`, or folders of these. threshold: score from which an event
+    begins. Any argument that is None keeps its value from the file. Raises UsageError if a file
+    contains no scores.
     """
     given = _settings(locals(), ScoreSettings)
     from .stages.pipelines.events import reread
@@ -476,13 +479,14 @@ def stream(
     time_limit: float = 15.0,
     give_up: float = 600.0,
 ) -> Iterator[Line]:
-    """Score a live source: lines of the schema `vad.stream/1`, as they come.
+    """Score a live source: yield lines of the schema `vad.stream/1` as they are made.
 
-    source: a file, the number of a camera, or an address rtsp://... detector: a run; by default
-    the newest finished one in runs/. threshold: by default the run's. stop: set it, and the stream
-    ends with its last line. quiet: no report on stderr. device, weights: of the backbone.
+    source: a file, the number of a camera, or an address rtsp://... detector: a trained run; by
+    default the newest finished one in runs/. threshold: by default the run's. stop: an event; when
+    it is set, the stream ends with its last line. quiet: log no reports. device, weights: of the
+    backbone.
 
-    Raises UsageError for wrong input, and VideoError for a source that cannot be opened.
+    Raises UsageError for wrong input, and VideoError if the source cannot be opened.
     """
     given = _settings(locals(), StreamSettings)
     from .stages.pipelines.stream import stream as watch
@@ -510,14 +514,14 @@ def reproduce(
     dictionary: Place | None = None,
     settings: Sequence[str] = (),
 ) -> Result:
-    """Run the commands of a published row, and set what they measure beside what was published.
+    """Reproduce a published result: run its commands, and return measured and published figures.
 
-    row: as `vad reproduce` lists them. out: by default runs/reproduce/ROW. root: folder of the
-    lists and annotations of the data set. features, text, weights, dictionary: what others
-    published, as far as the row needs it. settings: `name=value` each, changes to its training.
+    row: the name of the result, as `vad reproduce` lists it. out: by default runs/reproduce/ROW.
+    root: the folder with the lists and annotations of the data set. features, text, weights,
+    dictionary: the published files, if the row needs them. settings: changes to the training, each
+    `name=value`.
 
-    Raises UsageError where something is missing,
-    saying what to obtain and from whom.
+    Raises UsageError if a file is missing, and says what to obtain and from whom.
     """
     from .stages.pipelines.reproduce.run import reproduce as run_row
 
@@ -542,11 +546,11 @@ def compare(
     axes: str = "auto",
     least: float = 0.999,
 ) -> Comparison:
-    """Say whether the features `a` and `b` are the same; each a store, a file or a folder.
+    """Compare the features `a` and `b`, each a store, a file or a folder; `.same` is the verdict.
 
-    name: array of the stores, such as i3d or text/minilm. layout, axes: of files, where names or
-    shapes leave them open. least: cosine from which on features are the same. Raises UsageError
-    if there is nothing to compare.
+    name: an array of the stores, such as i3d or text/minilm. layout, axes: of the files, if names
+    or shapes are ambiguous. least: the lowest cosine at which features count as the same. Raises
+    UsageError if there is nothing to compare.
     """
     from .stages.extract.compare import compare as compare_sides
 
@@ -569,17 +573,18 @@ def import_features(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Outcome:
-    """Bring features that others published into a store; videos that it holds are skipped.
+    """Import published features into a store; videos that it holds already are skipped.
 
     paths: files, folders or lists. layout: rtfm, tevad-text, two-stream, crop-files, numpy, torch,
-    c3d-text or auto. name: of the array, by default as the layout says. labels: a file that must
-    not contradict the names of videos. frames: the CSV file `video,frames`; without it, 16 frames a
-    snippet. fps: frames per second. axes: order of the first two, where shapes leave it open.
-    dtype: float16 or float32, by default as in the files. origin: words for the record. stream: of
-    files NAME_rgb.npy and NAME_flow.npy, one, or both side by side. overwrite: replace features
-    made with other settings. quiet: show no progress.
+    c3d-text or auto. name: of the array; by default that of the layout. labels: a labels file that
+    is compared with the labels in the names of the videos. frames: the CSV file `video,frames`; by
+    default 16 frames per snippet. fps: frames per second. axes: order of the first two axes, if the
+    shapes are ambiguous. dtype: float16 or float32; by default as in the files. origin: where the
+    features come from, noted in the store. stream: which of the files NAME_rgb.npy and
+    NAME_flow.npy to use: rgb, flow or both, side by side. overwrite: replace features made with
+    other settings. quiet: show no progress.
 
-    Raises UsageError for wrong input; a file that cannot be used fails its video alone.
+    Raises UsageError for wrong input; a file that cannot be used fails only its video.
     """
     given = {name: value for name, value in locals().items() if name not in ("paths", "store")}
     from .stages.extract.layouts import import_features as bring
@@ -599,12 +604,12 @@ def import_detector(
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Write a run with published weights; the detector is recognised by the names in the file.
+    """Make a run from published weights; the detector is recognised by the names in the file.
 
-    out: folder of the run. overwrite: replace a finished one. detector: refuse weights of any
-    other. store: the features that it shall score. visual, text:
-    names of the features. dictionary: of S3R. settings: of the detector, by name, that the weights
-    do not tell. Raises UsageError where the file or the features do not fit.
+    weights: the file. out: folder of the run. overwrite: replace a finished run. detector: refuse
+    weights of any other detector. store: a store with the features that the run will score. visual,
+    text: names of these features. dictionary: that of S3R. settings: settings of the detector, by
+    name, that the weights do not contain. Raises UsageError if the file or the features do not fit.
     """
     from .stages.train.weights import import_detector as bring
 
@@ -632,12 +637,13 @@ def export_features(
     listed: Place | None = None,
     quiet: bool = False,
 ) -> list[Path]:
-    """Write stored features, float32, in a published layout; returns the files.
+    """Write stored features as float32 in a published layout; return the paths of the files.
 
-    out: folder for the files. layout: rtfm, tevad-text, crop-files, numpy, torch or c3d-text. name:
-    of the array, if the store has several. labels: a labels file; only its videos are written,
-    abnormal ones first. split: of the labels, only these. listed: a file that shall list the
-    files. quiet: show no progress. Raises UsageError for wrong input.
+    store: the feature store. out: folder for the files. layout: rtfm, tevad-text, crop-files,
+    numpy, torch or c3d-text. name: of the array, if the store has several. labels: a labels file;
+    only its videos are written, abnormal ones first. split: only the videos of this split of the
+    labels. listed: a file into which a list of the files is written. quiet: show no progress.
+    Raises UsageError for wrong input.
     """
     from .stages.extract.layouts import export_features as write
 
@@ -655,12 +661,13 @@ def export_onnx(
     backbone: bool = True,
     weights: str | None = None,
 ) -> Iterator[Exported]:
-    """Write a run's networks as ONNX into `out` (by default RUN/onnx), one after the other.
+    """Write a run's networks as ONNX files into `out` (by default RUN/onnx); yield each when
+    written.
 
-    Each is checked against PyTorch on real input. store: its features check the detector; by
-    default the one trained on. video: its first clip checks the backbone. backbone: write it, too.
-    weights: where its weights are now. Raises UsageError where real input is missing, InternalError
-    where ONNX and PyTorch disagree.
+    Each network is checked against PyTorch on real input. store: its features check the detector;
+    by default the store that the run was trained on. video: its first clip checks the backbone.
+    backbone: False leaves the backbone out. weights: where the backbone's weights are now. Raises
+    UsageError if there is no real input, InternalError if the outputs of ONNX and PyTorch differ.
     """
     from .stages.pipelines.onnx import export_onnx as write
 
@@ -668,9 +675,9 @@ def export_onnx(
 
 
 def verify(store: Place = "features.zarr", *, repair: bool = False, quiet: bool = False) -> Report:
-    """Check every byte of a store against its checksums.
+    """Check every byte of a store against its checksums; return a report of all faults.
 
-    repair: move bad videos out of the store; the next extraction computes them again. quiet: show
+    repair: move faulty videos out of the store; the next extraction makes them again. quiet: show
     no progress. Raises UsageError if there is no store.
     """
     from .store.verify import verify as check

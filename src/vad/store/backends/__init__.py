@@ -1,10 +1,10 @@
-"""Where a feature store lies: in a folder, or in a bucket of an object store.
+"""The backends of a feature store: a folder, or a bucket of an object store.
 
     backend_of("features.zarr")              FolderBackend: one rename makes a video visible
     backend_of("s3://bucket/features.zarr")  BucketBackend: a video is visible once its zarr.json is
 
-Both implement `Backend`, so the code above never asks which one it has. Keys are paths relative to
-the store, with `/` between their parts; "" is the store itself.
+Both implement `Backend`, so the store's code does not depend on which of them it uses. Keys are
+paths relative to the store, with `/` between their parts; "" is the store itself.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .folder import FolderBackend
 
 
 def backend_of(where: str | Path | Backend) -> Backend:
-    """The backend of a path or of an address such as `s3://bucket/features.zarr`.
+    """Return the backend of a path or of an address such as `s3://bucket/features.zarr`.
 
-    Raises UsageError if the address is not valid.
+    A backend is returned unchanged. Raises UsageError if the address is not valid.
     """
     if not isinstance(where, str | Path):
         return where

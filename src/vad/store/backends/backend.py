@@ -1,4 +1,4 @@
-"""What a store needs from the folder or bucket that it lies in, and how addresses are parsed."""
+"""The interface `Backend` between a store and its folder or bucket; parsing of addresses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import zarr
 from ...errors import UsageError
 from ...files import cache_folder
 
-QUARANTINE = ".quarantine"  # the folder in a store that damaged videos are moved to
+QUARANTINE = ".quarantine"  # the folder in a store for damaged videos
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Claims(Protocol):
-    """Which videos this process works on; leaving the `with` block releases all claims."""
+    """The claims of this process on videos; leaving the `with` block releases all of them."""
 
-    poll_s: float  # how long to wait before asking again for a video that another process has
+    poll_s: float  # seconds to wait before trying again a video that another process has
 
     def __enter__(self) -> Self: ...
 
@@ -37,95 +37,100 @@ class Claims(Protocol):
     ) -> None: ...
 
     def take(self, video_id: str) -> bool:
-        """Claim a video; False while another process has it."""
+        """Claim a video. Return False if another process has claimed it."""
 
     def release(self, video_id: str) -> None:
         """Release a claim."""
 
 
 class Ledger(Protocol):
-    """Entries by video, such as failures; several processes may write."""
+    """A list with one entry per video, such as failures; several processes can write to it."""
 
     @property
     def path(self) -> Path | str:
-        """Where the user finds it."""
+        """Return the path or address at which the user finds the ledger."""
 
     def add(self, entry: dict[str, str]) -> None:
-        """Add an entry about the video `entry["video"]`; the last entry counts."""
+        """Add an entry about the video `entry["video"]`; it replaces an earlier one."""
 
     def read(self) -> dict[str, dict[str, str]]:
-        """The last entry of every video, by id."""
+        """Return the last entry of every video, by id."""
 
     def drop(self, videos: Container[str]) -> None:
-        """Drop the entries of some videos."""
+        """Delete the entries of some videos."""
 
 
 class Backend(Protocol):
-    """Where a store lies. `str(backend)` is the path or address as the user gave it.
+    """A folder or a bucket that contains a store. `str(backend)` is its path or address as given.
 
     Keys are relative to the store, with `/` between their parts; "" is the store itself.
     """
 
-    disk: Path  # the local folder whose disk fills up while videos are written
-    is_atomic: bool  # whether a reader sees the old video or the new one, never a mix of both
-    n_readers: int  # how many threads `verify` reads with
+    disk: Path  # local folder in which videos are written; its disk can become full
+    is_atomic: bool  # True if a reader never sees a mix of a video and its replacement
+    n_readers: int  # number of threads with which `verify` reads
 
     @property
     def cache(self) -> Path:
-        """A local folder for files that can be made again: in the store, if it can be written."""
+        """Return a local folder for files that can be made again; in the store, if it is
+        writable.
+        """
 
     @property
     def address(self) -> str:
-        """The path or address by which any process finds the store."""
+        """Return the path or address by which every process finds the store."""
 
     def read(self, key: str) -> bytes:
-        """The bytes of a file. Raises FileNotFoundError."""
+        """Return the bytes of a file. Raises FileNotFoundError if there is none."""
 
     def write(self, key: str, content: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
 
     def exists(self, key: str) -> bool:
-        """Whether a file of that key exists."""
+        """Return True if a file of that key exists."""
 
     def is_free(self) -> bool:
-        """Whether there is nothing at the address yet."""
+        """Return True if nothing exists at the address yet."""
 
     def folders(self, key: str = "") -> list[str]:
-        """Names of the folders in a folder, sorted, without hidden and unfinished ones."""
+        """Return the names of the folders in a folder, sorted; hidden and unfinished are left
+        out.
+        """
 
     def videos(self) -> list[str]:
-        """The folders of the store that may be videos, sorted.
+        """Return the names of the folders of the store that can be videos, sorted.
 
-        Those that have a `zarr.json`; in a bucket, where that would take a request for each video,
-        all folders. The number of requests does not grow with the number of videos.
+        These are the folders with a `zarr.json`; in a bucket, where checking that takes a request
+        per video, all folders. The number of requests does not depend on the number of videos.
         """
 
     def arrays(self, key: str) -> list[str]:
-        """Names of a video's arrays, such as `visual/i3d`, sorted: folders with a `zarr.json`.
+        """Return the names of a video's arrays, such as `visual/i3d`: folders with a `zarr.json`,
+        sorted.
 
         Raises FileNotFoundError if there is no such video.
         """
 
     def open(self, key: str, document: dict[str, Any]) -> zarr.Array[Any]:
-        """An array for reading, of which `document` is the `zarr.json`. Nothing is read yet."""
+        """Return an array for reading; `document` is its `zarr.json`. No values are read yet."""
 
     def has_all(self, key: str, names: Iterable[str]) -> bool:
-        """Whether all these files are below a folder, and none of them is empty."""
+        """Return True if all these files exist below a folder and none of them is empty."""
 
     def scratch(self) -> Path:
-        """The path of a new local folder to write a video in.
+        """Return the path of a new local folder in which to write a video.
 
-        `sweep` removes it if this process dies.
+        `sweep` removes the folder if this process dies.
         """
 
     def sweep(self) -> None:
-        """Remove what processes of this host left behind when they died."""
+        """Remove the leftovers of processes of this host that have died."""
 
     def publish(self, folder: Path, key: str) -> None:
-        """Make the finished `folder` visible as a video. FileExistsError if the key is taken."""
+        """Make the finished `folder` visible as a video. Raises FileExistsError if `key` exists."""
 
     def join(self, folder: Path, key: str, name: str) -> None:
-        """Make one array of the finished `folder` visible in a stored video.
+        """Add one array of the finished `folder` to a stored video.
 
         It replaces an array of the same name.
         """
@@ -134,24 +139,27 @@ class Backend(Protocol):
         """Hide a video in one step, then delete it."""
 
     def set_aside(self, key: str, shelf: str) -> str:
-        """Move a video into the folder `shelf`, under a free name. Returns where it is now."""
+        """Move a video into the folder `shelf`, under a free name. Return its new path."""
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
-        """`map`, with several calls under way where that saves time; results come in order."""
+        """Map a function over items, with several calls at the same time if that is faster.
+
+        Results are yielded in order. at_once: how many calls; 0 leaves the number to the backend.
+        """
 
     def claims(self) -> Claims:
-        """The claims of this process. Make one object for each store and process."""
+        """Return the claims of this process. Create one object per store and process."""
 
     def ledger(self, name: str) -> Ledger:
-        """The list of that name beside the videos."""
+        """Return the ledger of that name, which is stored beside the videos."""
 
 
 def parse_address(where: str | Path) -> Path | str:
-    """Parse a path, or the address of an object store (returned without a trailing `/`).
+    """Return a path as a Path, or the address of an object store without a trailing `/`.
 
-    Raises UsageError for addresses that name no bucket or contain a password.
+    Raises UsageError for an address that names no bucket or contains a password.
     """
     if found := re.match(r"([a-z][a-z0-9+.]+):/(?!/)", str(where)):  # Path turned :// into :/
         raise UsageError(f"{where} is no address", hint=f"write {found[1]}://, as a string")
@@ -163,7 +171,7 @@ def parse_address(where: str | Path) -> Path | str:
     if scheme in ("file", "local"):
         return Path(rest)
     if "@" in rest.partition("/")[0] and ":" in rest.partition("@")[0]:
-        raise UsageError(  # it would be written into cards and logs
+        raise UsageError(  # because it would be written into cards and logs
             f"an address such as {scheme}://... must not hold a password",
             hint="leave credentials to the environment or a profile",
         )
@@ -175,14 +183,14 @@ def parse_address(where: str | Path) -> Path | str:
 
 
 def user_cache() -> Path:
-    """Where the files of `Backend.cache` are kept that cannot be kept in the store."""
+    """Return the folder for the files of `Backend.cache` if the store is not writable."""
     return cache_folder() / "bags"
 
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], at_once: int
 ) -> Iterator[Result]:
-    """`map` in threads, with up to `at_once` calls under way; results in order."""
+    """Map a function over items in threads, with up to `at_once` calls; yield results in order."""
     waiting: deque[Future[Result]] = deque()
     threads = ThreadPoolExecutor(at_once)
     try:

@@ -1,8 +1,8 @@
 """A store in a bucket of an object store, through fsspec: `s3://`, `gs://`, `memory://`, ...
 
-Object stores have no folders and no renames, but each single object appears whole. So a video is
-visible to readers as soon as its `zarr.json` exists, which is the last object written and the first
-one deleted; the same holds for an array that joins a video. Until then the object
+Object stores have neither folders nor renames, but each single object is written atomically. So a
+video is visible to readers if its `zarr.json` exists, which is the last object written and the
+first one deleted; the same holds for an array that is added to a video. Until then the object
 `.writing/<video>/<process>` marks the video as unfinished. A killed process leaves objects that
 readers do not see; the next process that writes the video replaces them.
 """
@@ -24,12 +24,12 @@ from .ledgers import ObjectLedger
 from .objects import Objects, storage_errors
 from .scratch import is_dead, new_scratch, owner, sweep
 
-UPLOAD_BYTES = 64 << 20  # in memory at a time
+UPLOAD_BYTES = 64 << 20  # uploaded, and in memory, at a time
 WRITING = ".writing"
 
 
 class BucketBackend(Objects):
-    """See `Backend` for the methods; `Objects` for the errors."""
+    """A store in a bucket; `Backend` describes the methods, `Objects` the errors."""
 
     is_atomic = False
     n_readers = 16
@@ -80,7 +80,9 @@ class BucketBackend(Objects):
         dead = [f"{RUNS}/{process}" for process in self.files(RUNS) if is_dead(process)]
         for mark in self.files(WRITING):
             key, _, process = mark.rpartition("/")
-            if is_dead(process) and self._is_finished(key):  # others are written again
+            if is_dead(process) and self._is_finished(
+                key
+            ):  # unfinished videos keep their mark until they are written again
                 dead.append(f"{WRITING}/{mark}")
         self.delete(dead)
 
@@ -123,14 +125,14 @@ class BucketBackend(Objects):
         return ObjectLedger(self, f".{name}")
 
     def _is_finished(self, key: str) -> bool:
-        """Whether a video has its `zarr.json` and that of every array of which there are chunks."""
+        """Return True if a video has its `zarr.json`, and one for every array that has chunks."""
         files = set(self.files(key))
         arrays = {"/".join(file.split("/")[:2]) for file in files if "/c/" in file} - {"times/c"}
         return "zarr.json" in files and all(f"{array}/zarr.json" in files for array in arrays)
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[None]:
-        """Mark a video as unfinished; the mark stays if the block fails or the process dies."""
+        """Mark a video as unfinished. The mark stays if the block fails or the process dies."""
         mark = f"{WRITING}/{key}/{owner()}-{secrets.token_hex(4)}"
         marks = [mark, *(f"{WRITING}/{key}/{left}" for left in self.files(f"{WRITING}/{key}"))]
         self.write(mark, b"")
@@ -157,7 +159,7 @@ class BucketBackend(Objects):
 
 
 def _batches(files: dict[str, Path]) -> Iterator[dict[str, Path]]:
-    """Files by their target, in batches of at most UPLOAD_BYTES (or one file)."""
+    """Yield files by their target, in batches of at most UPLOAD_BYTES, or of one larger file."""
     batch: dict[str, Path] = {}
     n_bytes = 0
     for target, path in files.items():

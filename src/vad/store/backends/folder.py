@@ -1,6 +1,6 @@
-"""A store in a folder: of a local disk, or of one that several machines share.
+"""A store in a folder, on a local disk or on one that several machines share.
 
-Videos are written in `.scratch` beside the others, so that one rename makes a video visible.
+Videos are written in the folder `.scratch` of the store, so that one rename makes a video visible.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .claims import FileClaims
 from .ledgers import FileLedger
 from .scratch import new_scratch, sweep
 
-ARRAYS_AHEAD = 2  # read while another one is used
+ARRAYS_AHEAD = 2  # arrays read ahead while another one is used
 
 
 class FolderBackend:
-    """See `Backend`."""
+    """A store in a folder; `Backend` describes the methods."""
 
     is_atomic = True
     n_readers = min(8, os.cpu_count() or 1)  # hashing and decompression release the GIL
@@ -48,7 +48,7 @@ class FolderBackend:
 
     @property
     def address(self) -> str:
-        """The absolute path."""
+        """Return the absolute path."""
         return str(self.path.resolve())
 
     def read(self, key: str) -> bytes:
@@ -106,7 +106,7 @@ class FolderBackend:
     def publish(self, folder: Path, key: str) -> None:
         target = self.path / key
         try:
-            folder.rename(target)  # fails on a stored video: a folder that is not empty
+            folder.rename(target)  # fails if the video is stored, because its folder is not empty
         except OSError:
             if target.exists():
                 raise FileExistsError(key) from None
@@ -124,7 +124,7 @@ class FolderBackend:
     def remove(self, key: str) -> None:
         doomed = self.scratch()
         doomed.parent.mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
+        with contextlib.suppress(FileNotFoundError):  # another process has removed it
             (self.path / key).rename(doomed)
             shutil.rmtree(doomed)
 
@@ -138,7 +138,7 @@ class FolderBackend:
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
-        # A disk answers at once; what takes time is to decompress large arrays and to hash them.
+        # A disk has no latency to hide; only decompressing and hashing large arrays takes time.
         return (
             map_ahead(function, items, min(at_once, ARRAYS_AHEAD))
             if at_once

@@ -1,4 +1,4 @@
-"""Ledgers: lists beside a store, such as failures, to which several runs add entries by video."""
+"""Ledgers: lists beside a store, such as failures, to which several processes add entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .objects import Objects
 class FileLedger:
     """A file of JSON lines, for a store in a folder; see `Ledger`.
 
-    Every entry is on disk when `add` returns, so a killed run loses none.
+    Every entry is in the file when `add` returns, so a process that is killed loses none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,12 +28,12 @@ class FileLedger:
         with self._locked(), self.path.open("a+b") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
-                if file.read() != b"\n":  # a full disk cut the last line off
+                if file.read() != b"\n":  # the last line was cut off by a full disk
                     file.write(b"\n")
             file.write(json.dumps(entry).encode() + b"\n")
 
     def read(self) -> dict[str, dict[str, str]]:
-        """The last entry of every video; lines that are cut off or damaged are left out."""
+        """Return the last entry of every video, by id. Damaged or incomplete lines are ignored."""
         if not self.path.exists():
             return {}
         entries = {}
@@ -44,12 +44,12 @@ class FileLedger:
         return entries
 
     def drop(self, videos: Container[str]) -> None:
-        """Drop the entries of some videos, and all but the last entry of each other one."""
+        """Delete the entries of some videos, and all but the last entry of every other video."""
         with self._locked():
             left = [e for video, e in self.read().items() if video not in videos]
             text = "".join(json.dumps(entry) + "\n" for entry in left)
             if not self.path.exists() or self.path.read_text(encoding="utf-8") == text:
-                return  # nothing changes: so a store that cannot be written can be read
+                return  # unchanged: nothing is written, as the store can be read-only
             if left:
                 write_text(self.path, text)
             else:
@@ -57,10 +57,10 @@ class FileLedger:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other runs on this store from changing the ledger meanwhile."""
+        """Keep other processes from changing the ledger while the block runs."""
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):  # not every file system has locks
+            with contextlib.suppress(OSError):  # some file systems have no locks
                 fcntl.flock(folder, fcntl.LOCK_EX)
             yield
         finally:
@@ -68,7 +68,7 @@ class FileLedger:
 
 
 class ObjectLedger:
-    """One object for each video, for a store in a bucket; see `Ledger`.
+    """One object per video, for a store in a bucket; see `Ledger`.
 
     No two processes write the same object.
     """
@@ -92,7 +92,7 @@ class ObjectLedger:
         return f"{self._folder}/{key_of(video)}.json"
 
     def _read(self, key: str) -> dict[str, str] | None:
-        with contextlib.suppress(FileNotFoundError):  # another run dropped it just now
+        with contextlib.suppress(FileNotFoundError):  # another process has just deleted it
             entry: dict[str, str] = json.loads(self._objects.read(key))
             return entry
         return None

@@ -1,4 +1,4 @@
-"""Single objects of a bucket through fsspec, and errors that say what to do."""
+"""Read and write the objects of a bucket through fsspec, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from ...errors import UsageError, VadError
 from .backend import Item, Result, map_ahead
 
 REQUESTS_AT_ONCE = 32
-OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # other processes write as well
-S3_OPTIONS = {"max_concurrency": 1}  # otherwise the size of an object is asked for before a read
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # of vad, by scheme
+OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # because other processes write, too
+S3_OPTIONS = {"max_concurrency": 1}  # otherwise each read first requests the object's size
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # scheme -> extra of the package
 FORBIDDEN = (401, 403)  # HTTP status
 
 
 class Objects:
-    """The objects below an address. Keys are relative to it.
+    """The objects below an address. Keys are relative to the address.
 
-    Whatever goes wrong with the object store is a UsageError; a missing object is a
-    FileNotFoundError.
+    All failures of the object store raise UsageError; a missing object raises FileNotFoundError.
     """
 
     def __init__(self, address: str) -> None:
@@ -48,11 +47,11 @@ class Objects:
         self._write_all({self._path(key): content})
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write an object if there is none of that key; False if there is one.
+        """Write an object unless one with that key exists. Return False if it exists.
 
-        Always True on object stores that ignore conditions on writes.
+        Object stores that ignore conditional writes overwrite it, and the result is always True.
         """
-        for _ in range(2):  # the object that was there may have been deleted since
+        for _ in range(2):  # the existing object can have been deleted meanwhile
             try:
                 self._fs.pipe_file(self._path(key), content, mode="create")
             except Exception as error:  # each library reports an existing object in its own way
@@ -69,17 +68,20 @@ class Objects:
             return bool(self._fs.exists(self._path(key)))
 
     def modified_s(self, key: str) -> float:
-        """When an object was written, by the clock of the object store. FileNotFoundError."""
+        """Return when an object was last written, as a Unix time by the object store's clock.
+
+        Raises FileNotFoundError if there is no such object.
+        """
         with storage_errors(self.address):
             moment: datetime = self._fs.modified(self._path(key))
             return moment.timestamp()
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; missing ones are ignored."""
+        """Delete objects; missing objects are ignored."""
         self._delete_all([self._path(key) for key in keys])
 
     def files(self, key: str) -> list[str]:
-        """The objects below a folder, relative to it, sorted."""
+        """Return the keys of the objects below a folder, relative to the folder, sorted."""
         folder = self._path(key)
         return sorted(path.removeprefix(f"{folder}/") for path in self._below(key))
 
@@ -95,10 +97,13 @@ class Objects:
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
-        """`map` with `at_once` calls under way, by default REQUESTS_AT_ONCE; results in order."""
+        """Map a function over items, with `at_once` calls at the same time; yield results in order.
+
+        at_once: by default REQUESTS_AT_ONCE.
+        """
         return map_ahead(function, items, at_once or REQUESTS_AT_ONCE)
 
-    # --- by full path, as fsspec has them
+    # --- with full paths, as fsspec uses them
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}" if key else self._root
@@ -114,7 +119,9 @@ class Objects:
         folder = self._path(key)
         with storage_errors(self.address):
             found = self._fs.find(folder)
-        return [path for path in found if path != folder]  # listed if it was created just now
+        return [
+            path for path in found if path != folder
+        ]  # some stores list the folder itself after its creation
 
     def _write_all(self, contents: dict[str, bytes]) -> None:
         with storage_errors(self.address):
@@ -130,7 +137,7 @@ class Objects:
             try:
                 if paths:
                     self._fs.rm(paths)
-            except FileNotFoundError:  # another process was faster with one of them
+            except FileNotFoundError:  # another process has deleted one of them
                 for path in paths:
                     with contextlib.suppress(FileNotFoundError):
                         self._fs.rm([path])
@@ -144,7 +151,7 @@ class Objects:
 
 
 class _Reader(FsspecStore):
-    """Objects as zarr reads them, with the errors of `storage_errors`."""
+    """The objects as zarr reads them, with the errors of `storage_errors`."""
 
     def __init__(self, fs: Any, address: str, root: str) -> None:
         super().__init__(fs, read_only=True, path=root)
@@ -158,13 +165,16 @@ class _Reader(FsspecStore):
 
 
 def _file_system(address: str) -> tuple[Any, str]:
-    """The fsspec file system of an address, and the path there. Raises what fsspec raises."""
+    """Return the fsspec file system of an address, and the path within it.
+
+    Raises UsageError for an unknown scheme, and the errors of fsspec.
+    """
     from fsspec import available_protocols, url_to_fs
 
     scheme = address.partition("://")[0]
     if scheme not in available_protocols():
         raise UsageError(f"{address}: fsspec knows no {scheme}://", hint="such as s3:// or gs://")
-    for library in ("s3fs", "gcsfs", "fsspec"):  # they raise what they also log
+    for library in ("s3fs", "gcsfs", "fsspec"):  # they also raise the errors that they log
         logging.getLogger(library).addHandler(logging.NullHandler())
     file_system, root = url_to_fs(address, **_options(address))
     return file_system, str(root)
@@ -176,10 +186,9 @@ def _options(address: str) -> dict[str, Any]:
 
 @contextmanager
 def storage_errors(address: str) -> Iterator[None]:
-    """Turn the errors of an object store into UsageError; FileNotFoundError is left as it is.
+    """Raise UsageError in place of any error of an object store except FileNotFoundError.
 
-    The libraries behind fsspec have their own errors, apart from missing files, and have already
-    retried before they raise one.
+    The libraries behind fsspec raise errors of their own, after they have retried.
     """
     try:
         yield
@@ -204,8 +213,8 @@ def storage_errors(address: str) -> Iterator[None]:
 def _is_refusal(error: Exception) -> bool:
     return (
         isinstance(error, PermissionError)
-        or "Credentials" in type(error).__name__  # of botocore: none found, or incomplete
-        or getattr(error, "code", None) in FORBIDDEN  # of gcsfs
+        or "Credentials" in type(error).__name__  # botocore: credentials are missing or incomplete
+        or getattr(error, "code", None) in FORBIDDEN  # gcsfs
     )
 
 

@@ -1,4 +1,4 @@
-"""Scratch folders in which videos are written, named by the process that writes them."""
+"""Temporary folders in which videos are written, named by the process that writes them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ _count = itertools.count()
 
 
 def new_scratch(folder: Path) -> Path:
-    """A path in `folder` that only this process uses; nothing is created yet."""
+    """Return a path in `folder` that only this process uses; nothing is created yet."""
     return folder / f"{owner()}-{next(_count)}"
 
 
 def sweep(folder: Path) -> None:
-    """Remove the scratch folders of processes of this host that have ended."""
+    """Remove the temporary folders of processes of this host that have ended."""
     for left in folder.glob(f"{socket.gethostname()}-*"):
         if is_dead(left.name):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def owner() -> str:
-    """The name of this process: its host and its process id."""
+    """Return the name of this process: its host and its process id."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def is_dead(name: str) -> bool:
-    """Whether the process that `name` begins with (see `owner`) ran on this host and has ended.
+    """Return True if the process that `name` begins with (see `owner`) ran on this host and has
+    ended.
 
-    False for a process of another host, about which nothing is known here.
+    Return False for a process of another host, whose state cannot be known here.
     """
     host = socket.gethostname()
     pid = name.removeprefix(f"{host}-").partition("-")[0]
