@@ -1,1 +1,3 @@
-"""Videos or a store to scores: scoring, propagation to frames, evaluation, files and plots."""
+"""Score videos or a feature store: snippet and frame scores, events, evaluation, files and
+plots.
+"""

@@ -1,7 +1,7 @@
-"""How a curve of scores is drawn, whatever draws it: its range, its steps, the marks below it.
+"""Geometry of score curves: the score axis, the steps of the curve, and the marks of the time axis.
 
 Pictures (`evaluation.plots`), pages (`report`, `evaluation.page`) and overlays (`video.overlay`)
-take the knowledge from here.
+use these functions, so that all curves look alike.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800
 
 
 def axis_of(videos: Iterable[VideoScores]) -> Axis:
-    """The tenths around all scores and thresholds, so that differences can be seen.
+    """Return the range of an axis that fits all scores and thresholds, in multiples of 0.1.
 
-    Detectors may use a small part of [0, 1]. The threshold is always inside, so that scores far
-    below it look so, however little they move.
+    Detectors may use a small part of [0, 1], and a narrow axis shows their differences. The axis
+    always contains the threshold, so that scores far below it look far below it.
     """
     shown = [
         value
@@ -35,17 +35,20 @@ def axis_of(videos: Iterable[VideoScores]) -> Axis:
 
 
 def height_of(score: float, axis: Axis) -> float:
-    """Where a score lies on an axis: 0 at its lower end or below, 1 at its upper or above."""
+    """Return the position of a score on an axis, from 0 at its lower end to 1 at its upper end.
+
+    Scores outside the axis are moved to its nearest end.
+    """
     low, high = axis
     return min(1.0, max(0.0, (score - low) / (high - low)))
 
 
 def steps(scores: Floats, most: int) -> tuple[NDArray[np.intp], Floats]:
-    """Where the score of a video changes, and to what: scores [frames] -> first frames and scores,
-    [steps] each.
+    """Reduce scores [frames] to the steps of a curve: first frames and scores, [steps] each.
 
-    Neighbouring steps are joined where there are more than `most`. A joined step has the highest of
-    their scores, so that no peak is lost.
+    A new step begins at every frame where the score changes. If there are more than `most` steps,
+    neighbouring ones are joined; a joined step has the highest of their scores, so that no peak is
+    lost.
     """
     changes = np.flatnonzero(np.diff(scores, prepend=-1.0))
     starts = changes[:: max(1, -(-len(changes) // most))]
@@ -53,9 +56,10 @@ def steps(scores: Floats, most: int) -> tuple[NDArray[np.intp], Floats]:
 
 
 def step_path(x: Floats, y: Floats) -> str:
-    """The path of SVG along steps, in the units of the picture.
+    """Return the SVG path of a step curve, in the units of the picture.
 
-    x [steps + 1] is where they begin and where the last one ends, y [steps] their heights.
+    x [steps + 1] are the positions where the steps begin, and where the last one ends; y [steps]
+    are their heights.
     """
     first = f"M{x[0]:.2f} {y[0]:.2f}H{x[1]:.2f}"
     rest = (f"V{level:.2f}H{end:.2f}" for level, end in zip(y[1:], x[2:], strict=True))
@@ -63,5 +67,8 @@ def step_path(x: Floats, y: Floats) -> str:
 
 
 def tick_step(length_s: float, most: int) -> float:
-    """The distance of round times, in seconds, of which at most so many lie in a length."""
+    """Return the smallest round distance of time marks that gives at most `most` marks, in seconds.
+
+    If no distance in `TICK_STEPS_S` is large enough, the largest one is returned.
+    """
     return next((s for s in TICK_STEPS_S if length_s / s <= most), TICK_STEPS_S[-1])

@@ -1,19 +1,19 @@
-"""Snippet scores to frame scores, and frame scores to events.
+"""Turn snippet scores into frame scores, and frame scores into events.
 
     snippets   a     b     c
     hold       aaaa  bbbb  cc      every frame has its snippet's score, as in published protocols
     linear     aa.   .bb.  .cc     straight lines between the middles of snippets
     gaussian                       `hold`, then smoothed with a Gaussian kernel
 
-An event says from when to when something happened, and how high the scores were:
+An event is a time interval in which something anomalous happened, with the scores in it:
 
     score   ___----^^^^--____^^^___      ^ at the threshold or above, - at `low` or above
     found      |---------|   |-|         an event has a ^, and lasts while there is - or ^
     merged     |---------------|         events whose gap is at most `merge_gap` become one
     padded   |-------------------|       by `pad_before` and `pad_after`
 
-Events shorter than `min_event` are left out before padding. Events that meet after padding become
-one. All rules are in seconds, so that they mean the same at every frame rate.
+Events shorter than `min_event` are dropped before padding. Events that meet after padding are
+joined. All rules are in seconds, so that they mean the same at every frame rate.
 """
 
 from __future__ import annotations
@@ -34,33 +34,37 @@ Floats = NDArray[np.floating]
 Scores = NDArray[np.float32]
 Span = tuple[int, int]  # frames [start, end)
 
-REACH = 4  # standard deviations at which the kernel ends; there it is below 0.04 % of its peak
+# the kernel is cut at this many standard deviations, where it is below 0.04 % of its peak
+REACH = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Consecutive frames `[start_frame, end_frame)` that are anomalous."""
+    """An event: consecutive anomalous frames `[start_frame, end_frame)`, with times and scores."""
 
     start_frame: int
     end_frame: int
-    start_s: float  # when its first frame is shown
-    end_s: float  # when its last frame has been shown
-    peak: float  # its highest score
-    peak_frame: int  # the first frame of that score
-    peak_s: float  # when that frame is shown
-    mean: float  # of the scores of its frames
-    caption: str = ""  # what is seen at the peak; empty where there are no captions
+    start_s: float  # presentation time of its first frame
+    end_s: float  # time at which its last frame ends
+    peak: float  # highest score of its frames
+    peak_frame: int  # first frame with that score
+    peak_s: float  # presentation time of that frame
+    mean: float  # mean score of its frames
+    caption: str = ""  # caption at the peak; empty if there are no captions
 
     @property
     def duration_s(self) -> float:
-        """How long it lasts, in seconds."""
+        """Return the duration in seconds."""
         return self.end_s - self.start_s
 
 
 def propagate(
     snippets: NDArray[np.floating], n_frames: int, how: Propagation, *, grid: ClipGrid, fps: float
 ) -> Scores:
-    """Spread scores over frames: snippets [snippets] in [0, 1] -> [n_frames] in their range."""
+    """Return frame scores [n_frames] for snippet scores [snippets] in [0, 1].
+
+    Frame scores lie between the lowest and the highest snippet score.
+    """
     held: Scores = grid.spread(snippets, n_frames).astype(np.float32)
     if how.propagation == "linear":
         edges = np.array([grid.frames_of(i, n_frames) for i in range(len(snippets))])
@@ -73,8 +77,8 @@ def propagate(
 
 
 def _blurred(scores: Scores, sigma_frames: float) -> Scores:
-    """The weighted mean of every score [frames] and its neighbours, of those that exist."""
-    from scipy.signal import convolve  # by FFT where that is faster
+    """Smooth scores [frames] with a Gaussian kernel; at both ends fewer neighbours count."""
+    from scipy.signal import convolve  # uses the FFT if that is faster
 
     n = len(scores)
     reach = int(min(n - 1, np.ceil(REACH * sigma_frames)))
@@ -93,11 +97,11 @@ def find_events(
     threshold: float,
     rule: EventRule | None = None,
 ) -> list[Event]:
-    """Find the events of a video, in order.
+    """Find the events of a video and return them in order of time.
 
-    scores [frames] in [0, 1]; times [frames] in seconds. A frame is shown from its time until the
-    next frame's, the last one until `duration_s`. Raises UsageError where `low` is above the
-    threshold.
+    scores [frames] are in [0, 1]; times [frames] are presentation times in seconds. A frame lasts
+    until the time of the next one, the last frame until `duration_s`. Raises UsageError if `low` is
+    above the threshold.
     """
     rule = rule or EventRule()
     low = threshold if rule.low is None else rule.low
@@ -107,7 +111,8 @@ def find_events(
         )
     if len(scores) != len(times):
         raise InternalError(f"{len(scores)} scores, but {len(times)} times")
-    # Times are rounded to microseconds, as in files, so that scores read back give the same events.
+    # Times are rounded to microseconds, as in files, so that scores read from a file give the same
+    # events.
     edges = np.round(np.append(times, max(duration_s, times[-1])), 6)
     found = [s for s in intervals_of(scores >= low) if (scores[s[0] : s[1]] >= threshold).any()]
     merged = _merged(found, edges, rule.merge_gap)
@@ -121,7 +126,9 @@ def _span_s(span: Span, edges: Floats) -> float:
 
 
 def _merged(spans: Sequence[Span], edges: Floats, gap_s: float) -> list[Span]:
-    """The spans, in order, with those at most `gap_s` apart joined."""
+    """Return the spans, in order of time, joined if the gap between them is at most `gap_s`
+    seconds.
+    """
     merged: list[Span] = []
     for start, end in spans:
         if merged and _span_s((merged[-1][1], start), edges) <= gap_s:
@@ -132,7 +139,7 @@ def _merged(spans: Sequence[Span], edges: Floats, gap_s: float) -> list[Span]:
 
 
 def _padded(span: Span, edges: Floats, rule: EventRule) -> Span:
-    """The frames that are shown in the padded time, for a part of it at least."""
+    """Return the frames that are shown at least partly during the padded time."""
     last = len(edges) - 1
     first_s = np.round(edges[span[0]] - rule.pad_before, 6)
     last_s = np.round(edges[span[1]] + rule.pad_after, 6)

@@ -1,7 +1,7 @@
-"""Networks as ONNX files. Every file is compared with PyTorch, and deleted where they disagree.
+"""Export networks as ONNX files. Each file is compared with PyTorch and deleted if they disagree.
 
-The graph of a detector does all that `Run.score` does: scaling, the mean over crops, the mean over
-neighbouring snippets. It takes any number of snippets.
+The graph of a detector includes all steps of `Run.score`: feature scaling, the mean over crops, and
+smoothing over neighbouring snippets. It takes any number of snippets.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from vad.files import committed
 from vad.stages.train.run import Run, smooth
 from vad.version import VERSION
 
-SCHEMA = "vad.onnx/1"  # of the file's metadata entry "vad"
-TOLERANCE = 1e-5  # of scores; of features, times the largest one
+SCHEMA = "vad.onnx/1"  # schema of the metadata entry "vad" of a file
+TOLERANCE = 1e-5  # largest difference of scores; for features, relative to the largest one
 ANY = torch.export.Dim.DYNAMIC
 
-Arrays = Mapping[str, NDArray[np.float32]]  # by the name of the input
+Arrays = Mapping[str, NDArray[np.float32]]  # by input name
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Real input, and the output of PyTorch for it."""
+    """Real input for a network, and the output of PyTorch for it."""
 
     inputs: Arrays
     expected: NDArray[np.float32]
@@ -42,34 +42,36 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A file that was written and checked."""
+    """The result of an export: a file that was written and compared with PyTorch."""
 
     path: Path
-    largest_difference: float  # between ONNX and PyTorch, on the samples
+    largest_difference: float  # between ONNX and PyTorch, over the samples
     n_samples: int
 
 
 class Scorer(nn.Module):
-    """`Run.score` as a network: streams of one video in, snippet scores out."""
+    """A network with the behaviour of `Run.score`: features of one video in, snippet scores out."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
         self.detector, self.inputs = run.only.detector, run.only.inputs
         self.kinds = list(run.names)
         self.reach, self.rule = run.only.card.smoothing, run.only.card.smoothing_rule
-        # A weighted mean over neighbours is a convolution; an impulse shows its kernel.
+        # Smoothing is a convolution; its kernel is the response to an impulse.
         impulse = np.eye(1, 4 * self.reach + 1, 2 * self.reach, dtype=np.float32)[0]
         kernel = smooth(impulse, self.reach)[self.reach : 3 * self.reach + 1]
         self.register_buffer("kernel", torch.from_numpy(kernel)[None, None])
 
     def forward(self, *streams: Tensor) -> Tensor:
-        """visual [snippets, crops, dim], text [snippets, 1, dim] -> [snippets]."""
+        """Return scores [snippets] for visual [snippets, crops, dim] and text [snippets, 1,
+        dim].
+        """
         bags = (stream.transpose(0, 1)[None] for stream in streams)
         features, sentences = self.inputs(dict(zip(self.kinds, bags, strict=True)))
         return self._smoothed(self.detector(features, sentences).scores[None])[0, 0]
 
     def _smoothed(self, scores: Tensor) -> Tensor:
-        """`smooth` of scores [1, 1, snippets]."""
+        """Return scores [1, 1, snippets], smoothed as by `vad.stages.train.run.smooth`."""
         if self.rule == "centred" or self.reach == 0:
             kernel = self.get_buffer("kernel")
             sums, counts = (
@@ -83,10 +85,11 @@ class Scorer(nn.Module):
 
 
 def export_detector(run: Run, videos: Iterable[Arrays], path: Path) -> Exported:
-    """Write the detector of a run, and compare it with PyTorch on the stored streams of videos.
+    """Write the detector of a run as ONNX, and compare it with PyTorch on stored features.
 
-    videos: for each, float32 [snippets, crops, dim] by kind of stream. Raises InternalError, and
-    leaves no file, where ONNX and PyTorch disagree; UsageError where the packages are missing.
+    videos are float32 arrays [snippets, crops, dim] by kind of stream, for each video. Raises
+    InternalError, and leaves no file, if ONNX and PyTorch disagree; raises UsageError if a package
+    is missing or the run has several members.
     """
     samples = [Sample(video, run.score(**video)) for video in videos]
     return export(
@@ -113,9 +116,10 @@ def export(
     is_dynamic: bool,
     metadata: Mapping[str, object],
 ) -> Exported:
-    """Write a network whose inputs are those of the samples, and compare it on all of them.
+    """Write a network as ONNX, and compare it with PyTorch on all samples.
 
-    is_dynamic: the first axis of every input may have any length. Raises as `export_detector`.
+    The samples have all inputs of the network, by name. With `is_dynamic`, the first axis of every
+    input may have any length. Raises the errors of `export_detector`.
     """
     check_packages()
     longest = max(samples, key=lambda sample: len(sample.expected))
@@ -137,7 +141,7 @@ def export(
 
 
 def check_packages() -> None:
-    """Raise UsageError where a package that writes or runs ONNX is missing."""
+    """Raise UsageError if a package that writes or runs ONNX is missing."""
     try:
         import onnxruntime
         import onnxscript
@@ -153,7 +157,7 @@ def _translate(
 ) -> torch.onnx.ONNXProgram:
     module = module.eval().to("cpu")
     inputs = tuple(torch.from_numpy(sample.inputs[name]) for name in names)
-    # The exporter prints progress on stdout and warns; the comparison below decides instead.
+    # The exporter prints to stdout and warns, whether it succeeds or not; the comparison decides.
     with (
         torch.no_grad(),
         warnings.catch_warnings(),

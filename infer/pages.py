@@ -1,7 +1,7 @@
-"""HTML pages from the templates beside this file, by Jinja2.
+"""Write HTML pages from the Jinja2 templates in `templates/`.
 
-Autoescape is on: whatever comes from outside, a name or a caption, stays text. Only what this
-project writes itself is marked as safe.
+Autoescape is on, so file names, captions and other outside text cannot add HTML. Only text that
+this project writes itself is marked as safe.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ TEMPLATES = "templates"
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
-    """Write a page whole or not at all. It is written as it is made, so values may be iterators."""
+    """Write a page; if this fails, no file is left.
+
+    The page is written piece by piece, so values may be iterators that produce large parts.
+    """
     with committed(path) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(_template(template).generate(**values))
 
 
 def render(template: str, **values: object) -> str:
-    """A part of a page, for a notebook."""
+    """Return a rendered template as text, for the output of a notebook."""
     return _template(template).render(**values)
 
 
@@ -48,12 +51,12 @@ def _template(name: str) -> Template:
 
 
 def resource(name: str) -> Markup:
-    """A style sheet or a script of ours, to be put into a page as it is."""
+    """Return a style sheet or script from `templates/`, marked as safe."""
     return Markup(files(__package__).joinpath(TEMPLATES, name).read_text(encoding="utf-8").strip())
 
 
 def hash_of(text: str) -> str:
-    """The hash by which a content security policy allows a style sheet or a script of the page."""
+    """Return the hash that allows a style sheet or script in a content security policy."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 

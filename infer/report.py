@@ -1,12 +1,13 @@
-"""The report: one HTML file of one video or many, for a person, with nothing to fetch.
+"""The report: one HTML page about one or more videos, with player, curves and events.
 
-Its player shows small copies of the videos that are inside the page, so that it plays what a
-browser could not (AVI, MPEG-TS), wherever the page is taken. What does not fit `EMBEDDED_BYTES`
-plays from its own file, as long as it stays where it is, or from a copy that is served beside the
-page.
+The page needs no other files. Its player shows small MP4 copies of the videos, which are stored
+inside the page, so that formats such as AVI and MPEG-TS play in a browser as well. Copies beyond
+`EMBEDDED_BYTES` in total are left out; these videos play from their own files, as long as they are
+not moved, or from a copy that is served beside the page.
 
-The page allows itself its own style and script, by their hashes, and data that it carries; a
-browser refuses all else, whatever a name or a caption might try.
+By its content security policy, the page only runs its own style and script, which are known by
+hashes, and loads media that it contains or that are files beside it. A name or a caption cannot add
+anything.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from .scores import VideoScores, exact
 from .times import timecode
 from .video.copies import Copies, make_copies, peak_picture
 
-EMBEDDED_BYTES = 48 * 2**20  # of copies in one page: half an hour to an hour of video
-MOST_STEPS = 6000  # of a curve; more cannot be told apart, even magnified
-SHORTEST_AROUND_S = 5.0  # of the curve that is shown before and after an event
+EMBEDDED_BYTES = 48 * 2**20  # total size of the copies in a page: half an hour to an hour of video
+MOST_STEPS = 6000  # of a curve; more cannot be seen, even magnified
+SHORTEST_AROUND_S = 5.0  # shortest part of the curve shown before and after an event
 
 
 def write_report(
@@ -42,11 +43,11 @@ def write_report(
     copies: Sequence[Copies | None] | None = None,
     meter: Meter | None = None,
 ) -> None:
-    """Write the page; videos come in the order of their highest scores.
+    """Write the page, with the videos sorted by their highest scores.
 
-    copies: what was copied of every video already; those of the others are made now, and `meter`
-    moves by one for each. A video that cannot be read again has its curve and its events all the
-    same.
+    copies has the copies of every video, or None for videos whose copies are made now; `meter`
+    advances by one for each of these. For a video that cannot be read again, the page still shows
+    curve and events.
     """
     made = copies or [None] * len(videos)
     order = sorted(zip(videos, made, strict=True), key=lambda pair: -pair[0].peak)
@@ -70,14 +71,14 @@ def write_report(
 
 
 def in_notebook(scores: VideoScores) -> str:
-    """The curve and the events of a video as HTML, for the output of a notebook."""
+    """Return the curve and the events of a video as HTML, for the output of a notebook."""
     return render("scores.html", scores=scores, curve=Row(scores, axis_of([scores])).curve)
 
 
 def fitting(videos: Sequence[VideoScores], copies: Sequence[Copies | None]) -> list[Copies | None]:
-    """The copies of videos without the MP4s that a page of all of them has no room for.
+    """Return the copies, without the MP4s that do not fit into a page of all the videos.
 
-    Those of the highest scores come first.
+    Videos with higher scores keep theirs first.
     """
     fit, left_bytes = list(copies), EMBEDDED_BYTES
     held = [(i, made) for i, made in enumerate(copies) if made and made.preview]
@@ -92,7 +93,9 @@ def fitting(videos: Sequence[VideoScores], copies: Sequence[Copies | None]) -> l
 def _sections(
     order: Sequence[tuple[VideoScores, Copies | None]], folder: Path, meter: Meter
 ) -> Iterator[Section]:
-    """The videos one after the other, so that the pictures of one only are in memory."""
+    """Yield the sections of the videos one by one, so that only one video's pictures are in
+    memory.
+    """
     left_bytes = EMBEDDED_BYTES
     for scores, copies in order:
         if copies is None:
@@ -106,40 +109,43 @@ def _sections(
 
 
 def _address(scores: VideoScores, copies: Copies, folder: Path) -> str:
-    """The address of a video that is not inside the page: its copy, or itself."""
+    """Return the address that the player uses: of a copy beside the page, or of the video file.
+
+    It is empty if the copy is in the page, or if the video cannot be played.
+    """
     if copies.address or copies.preview or not copies.readable or scores.video_source is None:
         return copies.address
     file = scores.video_source.path.resolve()
     try:
         relative = os.path.relpath(file, folder.resolve())
-    except ValueError:  # another drive
+    except ValueError:  # the page and the video are on different drives
         return file.as_uri()
     return quote(Path(relative).as_posix())
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of scores as SVG, 1000 wide and 100 high."""
+    """A score curve as SVG, 1000 units wide and 100 high."""
 
     path: str
-    limit: float  # where the threshold is, from the top
-    events: list[tuple[float, float]]  # where they begin, and their widths
+    limit: float  # y of the threshold, from the top
+    events: list[tuple[float, float]]  # x and width of every event
 
 
 @dataclass(frozen=True)
 class Row:
-    """A video in the overview of several."""
+    """A video in the overview of several videos."""
 
     scores: VideoScores
     axis: Axis
 
     @property
     def curve(self) -> Curve:
-        """Its curve on its axis."""
+        """Return the curve of the video on `axis`."""
         scores, end_s = self.scores, max(self.scores.record.duration_s, 1e-6)
         starts, values = steps(scores.frames, MOST_STEPS)
         x = np.append(scores.times[starts], end_s) / end_s * 1000
-        x[0] = 0  # the first picture may be shown a little after the video begins
+        x[0] = 0  # the first frame may be shown a little after the start of the video
         y = 100 - 100 * np.array([height_of(value, self.axis) for value in values])
         widths = [max(0.5, (e.end_s - e.start_s) / end_s * 1000) for e in scores.events]
         begins = [e.start_s / end_s * 1000 for e in scores.events]
@@ -149,18 +155,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Section(Row):
-    """All that the page shows of one video."""
+    """Everything that the page shows of one video."""
 
     copies: Copies
-    address: str  # what the player plays where the copy is not inside the page
+    address: str  # what the player plays if the page contains no copy; may be empty
 
     @property
     def length(self) -> str:
-        """Hours, minutes, seconds."""
+        """Return the duration as `hours:minutes:seconds`."""
         return timecode(self.scores.record.duration_s)[:-4]
 
     def around(self, event: Event) -> tuple[float, float]:
-        """The part of the video that is shown around an event, as shares of its duration."""
+        """Return the part of the video shown around an event, as start and end in shares of the
+        duration.
+        """
         duration_s = self.scores.record.duration_s
         around_s = max(SHORTEST_AROUND_S, event.duration_s)
         start_s, end_s = max(0.0, event.start_s - around_s), min(duration_s, event.end_s + around_s)
@@ -168,7 +176,7 @@ class Section(Row):
 
     @property
     def how(self) -> dict[str, object]:
-        """How the scores came to be; nested settings are nested mappings."""
+        """Return how the scores were computed, by name; nested settings are nested mappings."""
         scores, record = self.scores, self.scores.record
         rule, how = scores.rule, scores.propagation
         low = "" if rule.low is None else f", going on from {rule.low:g}"
@@ -189,7 +197,7 @@ class Section(Row):
 
     @property
     def data(self) -> dict[str, object]:
-        """The numbers that the script of the page works with."""
+        """Return the values that the script of the page uses."""
         scores = self.scores
         starts, values = steps(scores.frames, MOST_STEPS)
         return {

@@ -1,4 +1,4 @@
-"""The scores of a video: of its snippets, as the detector gave them, of frames, and its events."""
+"""The scores of a video: snippet scores of the detector, frame scores, and events."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ EVENT_COLUMNS = (
     *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
     *("peak", "peak_frame", "peak_s", "mean", "caption"),
 )
-N_SHOWN = 5  # events of which `repr` has a line
+N_SHOWN = 5  # most events that `repr` lists
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class VideoScores:
-    """The scores of one video. Printed, they show the events; in a notebook, the curve too.
+    """The scores of one video. Printing it lists the events; a notebook shows the curve as well.
 
     snippets [snippets] and `frames` [frames] are in [0, 1], higher is more anomalous; times
-    [frames] are the presentation times in seconds from the first frame. `frames` and `events` are
-    computed when they are first asked for. `dataclasses.replace` gives the same scores read by
-    another threshold or rule.
+    [frames] are presentation times in seconds from the first frame. `frames` and `events` are
+    computed on first use. To apply another threshold or rule, use `dataclasses.replace`.
     """
 
     video: str
     record: VideoRecord
     snippets: NDArray[np.float32]
     times: NDArray[np.float64]
-    threshold: float  # from which on a frame is flagged
-    detector: str  # the run that scored it
-    threshold_from: str = "run"  # chosen when the run was trained, or "given" by the person
+    threshold: float  # a frame is flagged if its score is at least this
+    detector: str  # name of the run that scored the video
+    threshold_from: str = "run"  # "run": chosen when the run was trained; "given": by the user
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
-    captions: Sequence[str] = ()  # a sentence per snippet; empty where there are none
-    provenance: Mapping[str, object] = field(default_factory=dict)  # of the run and its features
+    captions: Sequence[str] = ()  # one per snippet; empty if there are no captions
+    # origin of the run and its features
+    provenance: Mapping[str, object] = field(default_factory=dict)
     video_source: VideoSource | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class VideoScores:
 
     @cached_property
     def frames(self) -> NDArray[np.float32]:
-        """The score of every frame of the video: float32 [frames] in [0, 1]."""
+        """Return the score of every frame of the video, float32 [frames] in [0, 1]."""
         record = self.record
         return propagate(
             self.snippets, record.n_frames, self.propagation, grid=record.grid, fps=record.fps
@@ -82,7 +82,7 @@ class VideoScores:
 
     @cached_property
     def events(self) -> list[Event]:
-        """Where frames reach the threshold, by the rule; with the captions of their peaks."""
+        """Return the events by threshold and rule, each with the caption at its peak."""
         found = find_events(
             self.frames,
             self.times,
@@ -108,7 +108,7 @@ class VideoScores:
 
     @property
     def summary(self) -> str:
-        """One line: how many events there are, and when the score is highest."""
+        """Return one line with the number of events, the highest score and its time."""
         n = len(self.events)
         return (
             f"{plain(self.video)}: {n or 'no'} event{'s' * (n != 1)}, "
@@ -118,49 +118,55 @@ class VideoScores:
 
     @property
     def peak(self) -> float:
-        """The score of the video: its highest."""
+        """Return the highest frame score, which is the score of the video."""
         return float(self.frames.max())
 
     @property
     def peak_s(self) -> float:
-        """When the highest score begins, in seconds."""
+        """Return the time in seconds of the first frame with the highest score."""
         return float(self.times[int(self.frames.argmax())])
 
     def caption_at(self, frame: int) -> str:
-        """The caption of the snippet of a frame; empty where there are no captions."""
+        """Return the caption of the snippet that contains a frame; empty if there are no
+        captions.
+        """
         if not self.captions:
             return ""
         snippet = self.record.grid.snippet_of(frame)
         return self.captions[min(snippet, len(self.captions) - 1)]
 
     def watch(self, viewers: Sequence[Viewer]) -> None:
-        """Decode the video once and hand its pictures, uint8 [height, width, 3], to all viewers.
+        """Decode the video once and pass its frames, uint8 [height, width, 3], to all viewers.
 
-        Raises VideoError where it is gone, cannot be read, or is no longer what was scored.
+        Raises VideoError if the file is missing, cannot be read, or has changed since it was
+        scored.
         """
         if self.video_source is None:
             raise VideoError("unreadable", f"{self.record.source} is not there")
         watch(self.video_source, viewers, times=self.times, duration_s=self.record.duration_s)
 
     def save(self, folder: str | Path = "scores", formats: Iterable[str] = ("json",)) -> list[Path]:
-        """Write `<folder>/<video id>.<format>` for every format; the paths written.
+        """Write `<folder>/<video id>.<format>` for every format, and return the paths.
 
-        Formats are those of `vad score --format`; the video is decoded once at most. Raises
-        UsageError for a format that is not known, or that needs the video where that is gone;
-        VideoError where the video cannot be read.
+        Formats are those of `vad score --format`. The video is decoded at most once. Raises
+        UsageError if a format is unknown, or if it needs the video and the file is missing; raises
+        VideoError if the video cannot be read.
         """
         return cast("list[Path]", _writers().save(self, Path(folder), formats))
 
     def plot(self, path: str | Path | None = None) -> Path:
-        """Draw the curve as a PNG file; the path written, by default `<video id>.png` here."""
+        """Draw the curve as a PNG file, and return its path.
+
+        The default path is `<video id>.png` in the current folder.
+        """
         path = Path(path) if path else Path(f"{key_of(self.video)}.png")
         _writers().write_png(path, self)
         return path
 
     def to_dataframe(self, rows: Literal["frames", "snippets", "events"] = "frames") -> DataFrame:
-        """A pandas table of the frames, of the snippets or of the events, a row for each.
+        """Return a pandas table with one row per frame, snippet or event.
 
-        Raises UsageError where pandas is not installed.
+        Raises UsageError if pandas is not installed.
         """
         if rows == "events":
             values = [event_dict(event) for event in self.events]
@@ -174,7 +180,9 @@ class VideoScores:
         return dataframe({name: [value[name] for value in values] for name in names})
 
     def to_dict(self) -> dict[str, object]:
-        """Everything as plain values, by the schema `vad.scores/1`; `read_scores` reads it."""
+        """Return everything as plain values, by the schema `vad.scores/1` that `read_scores`
+        reads.
+        """
         return {
             "schema": SCHEMA,
             "generator": f"vad {VERSION}",
@@ -216,20 +224,20 @@ class VideoScores:
         return snippets
 
     def rows(self) -> list[tuple[int, float, float]]:
-        """Frame, seconds and score of every frame."""
+        """Return (frame, seconds, score) for every frame."""
         times = (round(float(t), 6) for t in self.times)
         scores = (exact(s) for s in self.frames)
         return [(i, t, s) for i, (t, s) in enumerate(zip(times, scores, strict=True))]
 
 
 def read_scores(path: str | Path) -> VideoScores:
-    """Scores from the JSON file that `vad score` wrote: the same frames and events.
+    """Read scores from a JSON file of `vad score`, with the same frame scores and events.
 
-    Raises UsageError, naming the field, where the file is not one or is damaged.
+    Raises UsageError, with the name of the field, if the file has another schema or is damaged.
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        if path.exists() and not path.is_file():  # reading a pipe could wait for ever
             raise OSError("it is not a file")
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -263,7 +271,7 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Document:
-    """The members of a file of scores that are read; the others follow from them."""
+    """The fields of a scores file that are read; all others are computed from these."""
 
     video: str
     snippets: tuple[_Snippet, ...]
@@ -285,7 +293,10 @@ class _Document:
                 raise ValueError(f"frames[{index + 1}].seconds is less than that of the one before")
 
     def scores(self, record: VideoRecord) -> VideoScores:
-        """The scores, with the record of the same file; ValueError names a field of it."""
+        """Return the scores, given the record from the same file.
+
+        Raises ValueError with the name of a field if the record does not fit.
+        """
         if record.n_frames != len(self.frames):
             raise ValueError(f"n_frames is {record.n_frames}, but there are {len(self.frames)}")
         for name in ("fps", "width", "height"):
@@ -308,7 +319,7 @@ class _Document:
 
 
 def event_dict(event: Event) -> dict[str, object]:
-    """An event as plain values: frames, seconds and timecodes."""
+    """Return an event as plain values, with frames, seconds and timecodes."""
     return {
         "start_frame": event.start_frame,
         "end_frame": event.end_frame,
@@ -325,7 +336,7 @@ def event_dict(event: Event) -> dict[str, object]:
 
 
 def dataframe(columns: Mapping[str, Sequence[object]]) -> DataFrame:
-    """A pandas table of named columns. Raises UsageError where pandas is not installed."""
+    """Return a pandas table of named columns. Raises UsageError if pandas is not installed."""
     try:
         from pandas import DataFrame
     except ImportError:
@@ -334,15 +345,15 @@ def dataframe(columns: Mapping[str, Sequence[object]]) -> DataFrame:
 
 
 def _fields(value: object, cls: type) -> dict[str, object]:
-    """The settings that a class declares, of an instance of it or of a class derived from it."""
+    """Return the values of the settings that `cls` declares; `value` may be of a subclass."""
     return {f.name: getattr(value, f.name) for f in fields(cls)}
 
 
 def exact(score: float | np.floating) -> float:
-    """A score as files have it: the shortest decimal number that gives this float32 back."""
+    """Return a float32 score as the shortest decimal number that rounds to it, as files hold it."""
     return float(str(np.float32(score)))
 
 
 def _writers() -> ModuleType:
-    """`vad.stages.infer.writers`, which imports this module and is loaded when files are wanted."""
+    """Import `vad.stages.infer.writers` on first use, because that module imports this one."""
     return import_module(".writers", __package__)

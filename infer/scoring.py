@@ -1,4 +1,4 @@
-"""Scores of stored videos: features and a run in, scores out."""
+"""Score stored videos: read features, apply a run, and yield scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
 
 from .scores import VideoScores
 
-Streams = dict[str, NDArray[np.floating]]  # by kind, each [snippets, crops, dim]
+Streams = dict[str, NDArray[np.floating]]  # features [snippets, crops, dim] by kind
 
 
 def score_stored(
@@ -24,10 +24,11 @@ def score_stored(
     *,
     on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
-    """Score stored videos one at a time, all of them or those named.
+    """Yield the scores of stored videos one by one: of all videos, or of those in `video_ids`.
 
-    A damaged video raises VideoError; with `on_failed` it is handed over instead, and the others
-    are scored. Raises UsageError where the features are not those that the run was trained on.
+    If the data of a video are damaged, raises VideoError; with `on_failed`, calls it with the video
+    and the error instead and goes on. Raises UsageError if the features were not made like those
+    that the run was trained on.
     """
 
     def read(video_id: str) -> tuple[VideoRecord, NDArray[np.float64], Streams] | VideoError:
@@ -58,10 +59,10 @@ def score_stored(
 
 
 def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
-    """Raise UsageError unless the features of a video were made as the training features of a run.
+    """Raise UsageError unless a video's features were made like the training features of a run.
 
-    How the training features of imported weights were made is often unknown; then only the number
-    of values is compared.
+    For imported weights it is often unknown how their features were made; then only the feature
+    width is compared.
     """
     for stream in run.card.streams.values():
         name, dim, trained = stream.name, stream.dim, stream.provenance

@@ -1,5 +1,7 @@
-"""What `vad score` and `vad events` take: how frames and events are made of scores, and the formats
-of files. No numpy here, as the command line shows all of it."""
+"""Settings of `vad score` and `vad events`: frame scores, events, thresholds and file formats.
+
+This module does not import numpy, because the command line shows all of it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ _event = partial(option, panel="Events")
 
 @dataclass(frozen=True, kw_only=True)
 class Propagation:
-    """How the frames of a video get the scores of its snippets."""
+    """How the scores of snippets are turned into scores of frames."""
 
     propagation: Literal["hold", "linear", "gaussian"] = _event(
         "hold", "frames take the score of their snippet (hold), or scores are smoothed over time"
@@ -28,7 +30,7 @@ class Propagation:
 
 @dataclass(frozen=True, kw_only=True)
 class EventRule:
-    """What counts as one event, besides the threshold."""
+    """How frame scores are turned into events, apart from the threshold."""
 
     low: float | None = _event(
         None, "an event lasts until scores fall below this; by default the threshold", minimum=0
@@ -43,11 +45,13 @@ class EventRule:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings(Propagation, EventRule):
-    """From snippet scores to frames, and from frames to events."""
+    """All settings that turn snippet scores into frame scores, and frame scores into events."""
 
 
 def parse_threshold(words: str) -> float | None:
-    """A threshold in [0, 1], or None for `auto`. Raises UsageError."""
+    """Return a threshold in [0, 1], or None for the word `auto`. Raises UsageError for other
+    words.
+    """
     if words == "auto":
         return None
     try:
@@ -61,12 +65,12 @@ def parse_threshold(words: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file."""
+    """An output file format."""
 
-    suffix: str  # follows the id of the video
+    suffix: str  # ending of the file name, after the id of the video
     help: str
-    joint: str = ""  # name of the one file for several videos; empty: every video has its own
-    needs_video: bool = False  # it cannot be written where the video is gone
+    joint: str = ""  # name of a joint file for several videos; empty if each video has its own
+    needs_video: bool = False  # True if writing it requires the video file
 
 
 FORMATS: dict[str, Format] = {
@@ -86,12 +90,12 @@ FORMATS: dict[str, Format] = {
 
 
 def parse_formats(words: str) -> list[str]:
-    """Formats as the command line takes them, with commas. Raises UsageError."""
+    """Split the formats of the command line at commas. Raises UsageError for an unknown one."""
     return check_formats(words.replace(",", " ").split())
 
 
 def check_formats(formats: Iterable[str]) -> list[str]:
-    """The formats, without repeats; UsageError for an unknown one."""
+    """Return the formats without duplicates. Raises UsageError for an unknown one."""
     formats = list(dict.fromkeys(formats))
     if unknown := [f for f in formats if f not in FORMATS]:
         raise UsageError(f"no format {unknown[0]!r}; there are: {', '.join(FORMATS)}")

@@ -1,7 +1,8 @@
-"""Files of scores: a function for every format of `vad.stages.infer.settings`, and what calls them.
+"""Write the score files of videos: one function per format of `vad.stages.infer.settings`.
 
-A function `write_<format>` takes the path and the scores of one video. What is made of pictures
-(overlay, clips, report) is in `video` and `report`. Every file appears whole or not at all.
+A function `write_<format>` takes a path and the scores of one video. Formats that need decoded
+frames (overlay, clips, report) are in `video` and `report`. If writing fails, no partial file is
+left.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from .video.source import Viewer
 if TYPE_CHECKING:
     from .video.copies import Copies
 
-EDL_RATES, OTHER_EDL_RATE = (24, 25, 30, 48, 50, 60), 25  # SMPTE's, frames per second
+# frame rates of SMPTE timecode, and the one used for other videos, in frames per second
+EDL_RATES, OTHER_EDL_RATE = (24, 25, 30, 48, 50, 60), 25
 MOST_EDL_EVENTS = 999  # event numbers have three digits
 NO_TAGS = str.maketrans("<>{}", "[][]")
 
@@ -37,21 +39,22 @@ NO_TAGS = str.maketrans("<>{}", "[][]")
 def save(
     scores: VideoScores, folder: Path, formats: Iterable[str], *, clips: bool = False
 ) -> list[Path]:
-    """Write the scores of one video in several formats, with `clips` also every event as a video;
-    the paths written.
+    """Write the scores of one video in several formats, and return the paths.
 
-    The video is decoded once at most. Raises UsageError for an unknown format, or for one that
-    needs a video that is gone; VideoError where the video cannot be read.
+    With `clips`, every event is written as a video as well. The video is decoded at most once.
+    Raises UsageError if a format is unknown, or if it needs the video and the file is missing;
+    raises VideoError if the video cannot be read.
     """
     files = ScoreFiles(folder, formats, clips=clips)
     return files.add(scores) + files.finish()
 
 
 class ScoreFiles:
-    """Writes the files of scored videos: of each video as it comes, and joint ones at the end.
+    """Writes the score files of several videos: single ones in `add`, joint ones in `finish`.
 
-    A format with a joint file, such as the report, has one for all videos, or, where there is one
-    video only, that of the video. Each video is decoded once at most, for all that is made of it.
+    A format with a joint file, such as the report, has one file for all videos. If there is only
+    one video, the joint file is named after it. Each video is decoded at most once, for all its
+    files together.
     """
 
     def __init__(self, folder: Path, formats: Iterable[str], *, clips: bool = False) -> None:
@@ -59,11 +62,15 @@ class ScoreFiles:
         self._folder, self._clips = folder, clips
         self.single = [f for f in formats if not FORMATS[f].joint]
         self.joint = [f for f in formats if FORMATS[f].joint]
-        self.videos: list[VideoScores] = []  # arrays of numbers: the pictures stay in their files
-        self._copies: list[Copies | None] = []  # of every video, for the report
+        self.videos: list[VideoScores] = []  # scores only; decoded frames are not kept
+        # of every video, for the report; None if not made yet
+        self._copies: list[Copies | None] = []
 
     def add(self, scores: VideoScores) -> list[Path]:
-        """Write the files of one video; their paths."""
+        """Write the files of one video, and return their paths.
+
+        Raises UsageError if a format needs the video and the file is missing.
+        """
         paths = []
         for name in self.single:
             if FORMATS[name].needs_video and scores.video_source is None:
@@ -85,7 +92,7 @@ class ScoreFiles:
         return paths + clips
 
     def finish(self, meter: Meter | None = None) -> list[Path]:
-        """Write the joint files; their paths. The meter moves by one for each of `n_to_watch`."""
+        """Write the joint files, and return their paths; the meter advances `n_to_watch` times."""
         paths = []
         for name in self.joint if self.videos else ():
             if len(self.videos) == 1:
@@ -103,15 +110,16 @@ class ScoreFiles:
 
     @property
     def n_to_watch(self) -> int:
-        """Videos that the report has yet to read."""
+        """Return the number of videos that the report still has to decode."""
         pairs = zip(self.videos, self._copies, strict=True)
         n = sum(copies is None and scores.video_source is not None for scores, copies in pairs)
         return n if "html" in self.joint else 0
 
     def _watch(self, scores: VideoScores) -> tuple[list[Path], Copies | None]:
-        """Write overlay and clips in one pass, and make the copies for the report in it.
+        """Decode a video once to write overlay and clips, and to make the copies for the report.
 
-        Where neither is wanted there is no pass: the report reads the video when it is written.
+        Returns the paths of the clips, and the copies or None. If neither overlay nor clips are
+        wanted, nothing is decoded: the report decodes the video when it is written.
         """
         from . import report
         from .video.clips import Clips
@@ -136,13 +144,16 @@ class ScoreFiles:
 
 
 def path_of(scores: VideoScores, folder: Path, name: str) -> Path:
-    """The file of a video in a format. The id of the video is percent-encoded, as in a store, so
-    that no name leaves the folder or has a meaning to a shell or a page."""
+    """Return the path of a video's file in a format.
+
+    The video id is percent-encoded, as in a store, so that no name leads out of the folder or has a
+    special meaning in a shell or a page.
+    """
     return folder / f"{key_of(scores.video)}{FORMATS[name].suffix}"
 
 
 def write_csv(path: Path, scores: VideoScores) -> None:
-    """CSV, a row per frame: frame, seconds, timecode, score; scores with all their digits."""
+    """Write a CSV file with one row per frame: frame, seconds, timecode and exact score."""
     with committed(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["frame", "seconds", "timecode", "score"])
@@ -151,25 +162,28 @@ def write_csv(path: Path, scores: VideoScores) -> None:
 
 
 def write_json_file(path: Path, scores: VideoScores) -> None:
-    """JSON by the schema `vad.scores/1`: all that is known, and all that `vad events` needs."""
+    """Write a JSON file by the schema `vad.scores/1`, with everything that `vad events` needs."""
     write_json(path, scores.to_dict())
 
 
 def write_npy(path: Path, scores: VideoScores) -> None:
-    """NumPy, the frame scores alone: float32 [frames]."""
+    """Write the frame scores, float32 [frames], as a NumPy file."""
     with committed(path) as part, part.open("wb") as file:
         np.save(file, scores.frames)
 
 
 def write_png(path: Path, scores: VideoScores) -> None:
-    """PNG, the frame scores over time, with the threshold."""
+    """Write a PNG file with the frame scores over time and the threshold."""
     from .evaluation.plots import plot_curve
 
     plot_curve(path, scores.times, scores.frames, title=scores.video, threshold=scores.threshold)
 
 
 def write_events(path: Path, videos: Iterable[VideoScores]) -> None:
-    """CSV, a row per event of all videos: video, event, fps and the columns of `EVENT_COLUMNS`."""
+    """Write a CSV file with one row per event of all videos.
+
+    The columns are video, event, fps and those of `EVENT_COLUMNS`.
+    """
     with committed(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["video", "event", "fps", *EVENT_COLUMNS])
@@ -181,7 +195,7 @@ def write_events(path: Path, videos: Iterable[VideoScores]) -> None:
 
 
 def write_srt(path: Path, scores: VideoScores) -> None:
-    """SubRip, a subtitle for every event. Arrows and tags in captions are taken apart."""
+    """Write SubRip subtitles, one per event. Brackets of tags in captions are replaced."""
     blocks = []
     for number, event in enumerate(scores.events, start=1):
         start, end = (timecode(s).replace(".", ",") for s in (event.start_s, event.end_s))
@@ -191,7 +205,7 @@ def write_srt(path: Path, scores: VideoScores) -> None:
 
 
 def write_vtt(path: Path, scores: VideoScores) -> None:
-    """WebVTT, a cue for every event; captions are escaped as WebVTT asks."""
+    """Write WebVTT subtitles, one cue per event, with captions escaped for WebVTT."""
     cues = ["WEBVTT\n"]
     for number, event in enumerate(scores.events, start=1):
         words = html.escape(headline(scores, number), quote=False)
@@ -201,14 +215,14 @@ def write_vtt(path: Path, scores: VideoScores) -> None:
 
 
 def write_edl(path: Path, scores: VideoScores) -> None:
-    """An edit decision list, CMX 3600: the events one after the other, for an editing program.
+    """Write an edit decision list (CMX 3600), which lists the events for an editing program.
 
         001  AX       V     C        00:00:12:00 00:00:18:10 00:00:00:00 00:00:06:10
 
-    The reel is the auxiliary source AX. Timecodes count frames at the nearest whole rate, without
-    dropping any (29.97 counts as 30), so that they name frames exactly. Editing programs know a few
-    rates only: for a video of another rate, times are given at 25 frames per second. The program
-    must be told the rate.
+    The reel is the auxiliary source AX. Timecodes count frames at the nearest whole frame rate,
+    without drop frames (29.97 counts as 30), so that each timecode is exactly one frame. Editing
+    programs know only a few rates; for a video of another rate, timecodes are at 25 frames per
+    second. The user must set this rate in the program.
     """
     rate, scale = round(scores.record.fps), 1.0
     if rate not in EDL_RATES:
@@ -231,10 +245,10 @@ def write_edl(path: Path, scores: VideoScores) -> None:
 
 
 def write_elan(path: Path, scores: VideoScores) -> None:
-    """Tab-delimited text for ELAN (File, Import, CSV / Tab-delimited Text File).
+    """Write tab-delimited text for ELAN (File, Import, CSV / Tab-delimited Text File).
 
-    A row per event on the tier `anomaly`, in seconds with milliseconds. ELAN asks which column is
-    which; the header names them by ELAN's own words.
+    There is one row per event on the tier `anomaly`, in seconds with milliseconds. ELAN asks for
+    the meaning of the columns; the header uses ELAN's own words for them.
     """
     rows = ["Tier\tBegin Time - ss.msec\tEnd Time - ss.msec\tDuration - ss.msec\tAnnotation"]
     for number, event in enumerate(scores.events, start=1):
@@ -245,9 +259,9 @@ def write_elan(path: Path, scores: VideoScores) -> None:
 
 
 def write_labelstudio(path: Path, scores: VideoScores) -> None:
-    """Label Studio: one task with the events as a prediction on a video timeline.
+    """Write a Label Studio task with the events as a prediction on a video timeline.
 
-    For a labelling configuration such as
+    It is meant for a labelling configuration such as
 
         <View>
           <Video name="video" value="$video"/>
@@ -255,9 +269,9 @@ def write_labelstudio(path: Path, scores: VideoScores) -> None:
           <TextArea name="caption" toName="video" perRegion="true"/>
         </View>
 
-    Label Studio counts frames from 1, and a range includes its end
-    (labelstud.io/tags/timelinelabels). It plays what a server gives it: replace the path of the
-    video by an address that it can reach.
+    Label Studio counts frames from 1, and a range includes its last frame
+    (labelstud.io/tags/timelinelabels). Label Studio plays videos from a server: replace the path of
+    the video by an address that it can reach.
     """
     regions = [r for number in range(1, len(scores.events) + 1) for r in _regions(scores, number)]
     prediction = {
@@ -274,7 +288,9 @@ def write_labelstudio(path: Path, scores: VideoScores) -> None:
 
 
 def _regions(scores: VideoScores, number: int) -> list[dict[str, object]]:
-    """The entries of Label Studio for one event, counted from 1: its range, and its caption."""
+    """Return the Label Studio entries of an event, its range and its caption; `number` starts
+    at 1.
+    """
     event = scores.events[number - 1]
     ranges = [{"start": event.start_frame + 1, "end": event.end_frame}]
     shared = {"id": f"event-{number}", "to_name": "video", "score": exact(event.peak)}
@@ -291,22 +307,25 @@ def _regions(scores: VideoScores, number: int) -> list[dict[str, object]]:
 
 
 def headline(scores: VideoScores, number: int) -> str:
-    """One line about an event, counted from 1: `anomaly 0.93: two men are fighting`."""
+    """Return one line about an event, such as `anomaly 0.93: two men are fighting`.
+
+    `number` counts the events of the video from 1.
+    """
     event = scores.events[number - 1]
     caption = plain(" ".join(event.caption.split()))
     return f"anomaly {event.peak:.2f}" + (f": {caption}" if caption else "")
 
 
 def cell(text: str) -> str:
-    """Text for a table that a spreadsheet may open: never a formula, always one line.
+    """Return text as one line that a spreadsheet does not take for a formula.
 
-    A leading apostrophe makes it text to spreadsheets, as OWASP's page on CSV injection advises.
+    A leading apostrophe marks it as text, as OWASP's page on CSV injection advises.
     """
     line = plain(" ".join(text.split()))
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
-WRITERS = {  # of formats that need neither pictures nor other videos
+WRITERS = {  # formats that need neither decoded frames nor other videos
     "csv": write_csv,
     "json": write_json_file,
     "npy": write_npy,

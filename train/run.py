@@ -37,7 +37,7 @@ from .streams import KINDS, Inputs, Scaling
 WEIGHTS = "detector.safetensors"
 # prefixes of the tensor names of a feature scaling, by kind
 PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
-# longer videos are scored crop by crop: attention needs memory by the square of length
+# longer videos are scored crop by crop, as attention memory grows with the square of the length
 LONG_SNIPPETS = 1024
 
 Arrays = Mapping[str, NDArray[Any]]  # features [snippets, crops, dim] of one video, by kind

@@ -1,4 +1,4 @@
-"""Evaluation: runs measured against the frame truth of test videos; figures, plots, a page.
+"""Evaluation: measure runs against the frame truth of test videos; metrics, plots and a page.
 
-`run` measures, `result` is what comes out, `metrics` what is written of it, `files` writes it.
+`run` measures; `result` is the result, `metrics` the part of it that is saved, `files` saves it.
 """

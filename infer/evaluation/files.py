@@ -1,4 +1,4 @@
-"""The files of an evaluation: figures as JSON, plots, and a page that shows all of it."""
+"""Write the files of an evaluation: metrics as JSON, plots, and a page that shows everything."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from . import plots
 from .page import write_evaluation
 from .result import Evaluation
 
-MOST_CURVES = 20  # drawn as PNG files, those with the worst mistakes; the page shows every video
+# PNG files of score curves, of the videos with the worst mistakes; the page shows all videos
+MOST_CURVES = 20
 
 
 def save(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `metrics.json`, the plots and `evaluation.html` of one result; the paths written."""
+    """Write `metrics.json`, the plots and `evaluation.html` of one result, and return the paths."""
     metrics = folder / "metrics.json"
     write_json(metrics, evaluation.to_dict())
     drawn = _joint_plots([evaluation], folder) + _own_plots(evaluation, folder)
@@ -35,7 +36,10 @@ def save(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def save_comparison(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
-    """Write `metrics.json` (a list), plots and a page of results side by side."""
+    """Write `metrics.json` (a list), plots and a page that compare several results.
+
+    Returns the paths.
+    """
     metrics = folder / "metrics.json"
     write_json(metrics, [evaluation.to_dict() for evaluation in evaluations])
     drawn = _joint_plots(evaluations, folder)
@@ -44,10 +48,10 @@ def save_comparison(evaluations: Sequence[Evaluation], folder: Path) -> list[Pat
 
 
 def names_of(evaluations: Sequence[Evaluation]) -> tuple[list[str], str]:
-    """The labels of results in plots, and a note for the titles of these plots.
+    """Return the names of results in plots, and a note for the titles of these plots.
 
-    Labels are names where these differ, else paths. A result with a stamp has a star, and the note
-    says what the star means.
+    If two results have the same name, paths are used instead. A result with a stamp (a warning such
+    as "selected on test") gets a star, which the note explains.
     """
     names = [evaluation.name for evaluation in evaluations]
     if len(set(names)) < len(names):
@@ -59,7 +63,10 @@ def names_of(evaluations: Sequence[Evaluation]) -> tuple[list[str], str]:
 
 
 def _joint_plots(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
-    """ROC, precision-recall and kinds of anomaly: a curve or bar for every result."""
+    """Draw ROC, precision-recall and category plots, with a curve or bar for every result.
+
+    Returns the paths. A plot that the truth or the categories do not allow is left out.
+    """
     names, note = names_of(evaluations)
     truth = np.concatenate(evaluations[0].truth)
     order = [label.video for label in evaluations[0].labels]
@@ -85,7 +92,10 @@ def _joint_plots(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
 
 
 def _own_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Plots of one result alone."""
+    """Draw the plots of a single result: thresholds, scores, confusion and training.
+
+    Returns the paths.
+    """
     truth = np.concatenate(evaluation.truth)
     scores = np.concatenate([s.frames for s in evaluation.scores])
     result = evaluation.metrics
@@ -117,7 +127,7 @@ def _own_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def _worst_first(evaluation: Evaluation) -> list[int]:
-    """The indices of the videos: those of the listed mistakes, then the others in their order."""
+    """Return the indices of the videos: first those with listed mistakes, then the others."""
     result = evaluation.metrics
     wrong = {moment.video for moment in result.false_alarms + result.misses}
     index = range(len(evaluation.labels))

@@ -1,4 +1,4 @@
-"""What an evaluation writes to `metrics.json`, schema `vad.metrics/1`."""
+"""The content of `metrics.json`, which an evaluation writes; schema `vad.metrics/1`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ SCHEMA = "vad.metrics/1"
 
 @dataclass(frozen=True)
 class Moment:
-    """A mistake: where in which video, in seconds and as timecodes."""
+    """A false alarm or a miss: its video, its time in seconds and as timecodes, its highest
+    score.
+    """
 
     video: str
     category: str
@@ -22,45 +24,49 @@ class Moment:
     duration_s: float
     start_timecode: str
     end_timecode: str
-    peak: float  # the highest score in it
+    peak: float  # highest score in this interval
 
 
 @dataclass(frozen=True)
 class VideoResult:
-    """One video of an evaluation."""
+    """The result of one video of an evaluation."""
 
     video: str
     label: int  # 0 normal, 1 abnormal
     category: str
-    run: str  # that scored it
+    run: str  # name of the run that scored the video
     n_frames: int
     n_anomalous_frames: int
     peak: float
-    auc: float | None  # of its own frames
+    auc: float | None  # over the frames of this video; None if they are all of one class
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The figures of a run, or of a k-fold set of runs, and all that they were measured on."""
+    """The metrics of a run, or of a k-fold set of runs, with the data that they were measured
+    on.
+    """
 
-    run: str  # its folder; of several runs the first one
+    run: str  # folder of the run; of the first one if there are several
     runs: list[str]
-    name: str  # what tables and plots call it
+    name: str  # name in tables and plots
     detector: str
     split: str
-    truth: str  # the file
-    selected_on: str  # the videos that chose epoch and threshold
-    stamp: str  # what must be said beside every figure; empty for an honest one
+    truth: str  # path of the file
+    selected_on: str  # the videos on which epoch and threshold were chosen
+    # warning to show beside the metrics, such as "selected on test"; empty if there is none
+    stamp: str
     threshold: float | list[float]
-    loss: float | None  # of these videos
-    training: Mapping[str, Mapping[str, float | None]]  # of every run: epoch, figures of training
+    loss: float | None  # mean loss over these videos
+    # by run: chosen epoch, and metrics of that epoch
+    training: Mapping[str, Mapping[str, float | None]]
     figures: Figures
-    false_alarms: list[Moment]  # the worst first
-    misses: list[Moment]  # the longest first
+    false_alarms: list[Moment]  # highest scores first
+    misses: list[Moment]  # longest first
     videos: list[VideoResult]
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values in the shape of `metrics.json`."""
+        """Return the content of `metrics.json` as plain values."""
         return {
             "schema": SCHEMA,
             "generator": f"vad {VERSION}",

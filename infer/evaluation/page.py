@@ -1,6 +1,7 @@
-"""The page of an evaluation: one HTML file with figures, plots and every video, nothing to fetch.
+"""The evaluation page: one HTML file with metrics, plots and all videos; it needs no other files.
 
-The page allows itself nothing but its own style and pictures, so a video may be called anything.
+Its content security policy allows only the page's own style and pictures, so the name of a video
+cannot add anything.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from .plots import SERIES
 from .result import Evaluation
 from .tables import tables
 
-WIDTH, HEIGHT = 1000, 90  # of a curve, in its own units
-MARGIN = 2  # kept free above and below a curve
-MOST_STEPS = 500  # of a curve
+WIDTH, HEIGHT = 1000, 90  # of a curve, in SVG units
+MARGIN = 2  # free space above and below a curve
+MOST_STEPS = 500  # most steps of a curve
 
 
 def write_evaluation(
@@ -33,7 +34,10 @@ def write_evaluation(
     evaluations: Sequence[Evaluation],
     plots: Sequence[Path],
 ) -> Path:
-    """Write the page of one result, or of several side by side, with PNG files in it; its path."""
+    """Write the page of one result, or of several for comparison, and return its path.
+
+    plots are PNG files that are embedded in the page.
+    """
     axis = _axis(evaluations)
     write_page(
         path,
@@ -57,22 +61,23 @@ class Curve:
     """The scores of a video by one run, as SVG."""
 
     path: str
-    limit: float  # where the threshold is, from the top
+    limit: float  # y of the threshold, from the top
     peak: float
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video with its truth and the scores of every run."""
+    """A video with its truth, and the scores of every run."""
 
     label: Label
-    truth: list[tuple[float, float]]  # where anomalous stretches begin, and their widths
-    times: list[tuple[float, str]]  # marks below: percent of the width, words
+    truth: list[tuple[float, float]]  # x and width of every anomalous interval
+    # time marks below the curve: position in percent of the width, and text
+    times: list[tuple[float, str]]
     curves: list[Curve]
 
 
 def _videos(evaluations: Sequence[Evaluation], axis: Axis) -> Iterator[Video]:
-    """The abnormal videos first, each kind by name."""
+    """Yield the videos, the abnormal ones first, each class sorted by name."""
     first = evaluations[0]
     scores = [{s.video: s for s in evaluation.scores} for evaluation in evaluations]
     order = sorted(
@@ -98,7 +103,7 @@ def _videos(evaluations: Sequence[Evaluation], axis: Axis) -> Iterator[Video]:
 
 
 def _axis(evaluations: Sequence[Evaluation]) -> Axis:
-    """The lowest and highest score or threshold of all videos, so that curves can be compared."""
+    """Return the range of all scores and thresholds, a common axis for the curves of all videos."""
     every = [s for evaluation in evaluations for s in evaluation.scores]
     low = min(min(float(s.snippets.min()), s.threshold) for s in every)
     high = max(max(float(s.snippets.max()), s.threshold) for s in every)
@@ -106,7 +111,10 @@ def _axis(evaluations: Sequence[Evaluation]) -> Axis:
 
 
 def _curve(scores: VideoScores, times_s: NDArray[np.float64], axis: Axis) -> Curve:
-    """times_s [frames + 1]: when every frame is shown, and when the last one ends."""
+    """Return the curve of a video on an axis.
+
+    times_s [frames + 1] are the presentation times of the frames, and the end of the last one.
+    """
     starts, values = steps(scores.frames, MOST_STEPS)
     x = times_s[np.append(starts, len(scores.frames))] / (float(times_s[-1]) or 1.0) * WIDTH
     *y, limit = (_from_top(value, axis) for value in (*values, scores.threshold))

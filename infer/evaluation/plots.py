@@ -1,8 +1,8 @@
-"""Plots of scores and figures, as PNG files 1200 px wide.
+"""Plots of scores and metrics, as PNG files 1200 px wide.
 
 Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; lines also
-differ in their dashes. Every file appears whole or not at all. Plots are made without pyplot, so
-that threads and notebooks share no state.
+differ in their dashes. If drawing fails, no partial file is left. The module does not use pyplot,
+whose state is shared between threads and with notebooks.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ MOST_POINTS = 2 * WIDTH_PX  # of a score curve; more cannot be seen
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
-DASHES = ("-", "--", "-.", ":")  # one less than the colours: 20 pairs before one comes again
+# one fewer than the colours, so that 20 pairs of colour and dashes differ
+DASHES = ("-", "--", "-.", ":")
 INK, PALE = "#333333", "#8A8A8A"
 
 Floats = NDArray[np.floating]
@@ -55,11 +56,11 @@ def plot_curve(
     threshold: float | None = None,
     truth: Sequence[tuple[float, float]] | None = None,
 ) -> None:
-    """Draw the score of a video over time, with its threshold and the truth where known.
+    """Draw the score of a video over time, with the threshold and the truth if they are given.
 
-    times_s [frames] is when every frame is shown, in seconds, scores [frames]; truth has the
-    anomalous stretches, [start, end) in seconds. Raises UsageError where there are no scores, or
-    not as many as times.
+    times_s [frames] are presentation times in seconds; scores is [frames]; truth lists the
+    anomalous intervals, [start, end) in seconds. Raises UsageError if there are no scores, or
+    another number of times.
     """
     if len(times_s) != len(scores) or len(scores) == 0:
         raise UsageError(
@@ -91,8 +92,8 @@ def plot_roc(
 ) -> None:
     """Draw a ROC curve for every result (Fawcett, 2006).
 
-    truth [frames]; scores has, by the name of the result, its scores [frames]. Raises UsageError
-    where the truth has one class only.
+    truth is [frames]; scores [frames] are given by the name of the result. Raises UsageError if all
+    frames are of one class.
     """
     _both_classes(truth)
     figure, axes = _figure(title, height_px=800)
@@ -114,10 +115,10 @@ def plot_pr(
     *,
     title: str = "Precision and recall, all frames",
 ) -> None:
-    """Draw a precision-recall curve for every result, in the steps that AP sums.
+    """Draw a precision-recall curve for every result, with the steps that AP sums.
 
-    truth [frames]; scores has, by the name of the result, its scores [frames]. Raises UsageError
-    where the truth has one class only.
+    truth is [frames]; scores [frames] are given by the name of the result. Raises UsageError if all
+    frames are of one class.
     """
     _both_classes(truth)
     figure, axes = _figure(title, height_px=800)
@@ -143,7 +144,10 @@ def plot_score_distribution(
     title: str = "Scores of normal and anomalous frames",
     threshold: float | None = None,
 ) -> None:
-    """Draw the distributions of scores of normal and of anomalous frames: both [frames]."""
+    """Draw histograms of the scores of normal and of anomalous frames.
+
+    truth and scores are [frames].
+    """
     figure, axes = _figure(title, height_px=500)
     highest = max(float(np.max(scores)), threshold or 0.0)
     edges = np.linspace(0, 1 if highest > 0.5 else highest * 1.1 or 1, 41)
@@ -158,7 +162,8 @@ def plot_score_distribution(
     if threshold is not None:
         axes.axvline(threshold, color=INK, ls=":", lw=1.5, label=f"threshold {threshold:.3g}")
     axes.set(xlabel="anomaly score", ylabel="share of that kind (%)", xlim=(0, edges[-1]))
-    axes.set_yscale("symlog", linthresh=0.01)  # most normal frames fill one bin: let the rest show
+    # most normal frames are in one bin; the scale also shows the others
+    axes.set_yscale("symlog", linthresh=0.01)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_locator(FixedLocator([0, 0.01, 0.03, 0.1, 0.3, 1]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
@@ -173,9 +178,9 @@ def plot_thresholds(
     title: str = "What every threshold would give",
     threshold: float | None = None,
 ) -> None:
-    """Draw precision, recall, F1 and false alarms over the threshold.
+    """Draw precision, recall, F1 and false-alarm rate by threshold.
 
-    `threshold` is the one of the run.
+    `threshold` is that of the run. Raises UsageError if the sweep is empty.
     """
     if not sweep:
         raise UsageError("the sweep of thresholds is empty: there is nothing to draw")
@@ -207,9 +212,10 @@ def plot_categories(
     *,
     title: str = "AUC by kind of anomaly, with all normal videos",
 ) -> None:
-    """Draw a bar for every kind of anomaly and result.
+    """Draw a bar for every category and result.
 
-    figures has, by result and kind, a number from 0 to 1, or None. Raises UsageError for no kinds.
+    figures has a number from 0 to 1, or None, by result and category. Raises UsageError if there
+    are no categories.
     """
     kinds = list(dict.fromkeys(kind for of_run in figures.values() for kind in of_run))
     if not kinds:
@@ -240,7 +246,7 @@ def plot_categories(
 def plot_confusion(
     path: Path, counts: Confusion, *, title: str = "Frames by truth and flag"
 ) -> None:
-    """Draw a confusion matrix; shares are of each row."""
+    """Draw a confusion matrix, with counts and shares of each row."""
     table = np.array([[counts.tn, counts.fp], [counts.fn, counts.tp]], float)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, axes = _figure(title, height_px=600)
@@ -265,10 +271,10 @@ def plot_training(
     title: str = "Training",
     chosen_epoch: int | None = None,
 ) -> None:
-    """Draw a training run: losses above, other figures, such as AUC, below.
+    """Draw the losses of a training by epoch, and below them its other metrics, such as AUC.
 
-    history has a row per epoch: "epoch", and figures by their names. Losses are those with "loss"
-    in their name. Raises UsageError where it is empty.
+    history has a row per epoch: "epoch", and metrics by their names. Metrics with "loss" in their
+    names are losses. Raises UsageError if history is empty.
     """
     if not history:
         raise UsageError("the training history is empty: there is nothing to draw")
@@ -296,7 +302,7 @@ def plot_training(
 
 
 def _figure(title: str, *, height_px: int, rows: int = 1) -> tuple[Figure, Axes]:
-    """An empty figure with axes in plain style, one above the other, and the first of these."""
+    """Return an empty figure with `rows` axes in plain style, and the first of the axes."""
     figure = Figure(figsize=(WIDTH_PX / DPI, height_px / DPI), dpi=DPI, layout="constrained")
     for axes in np.atleast_1d(figure.subplots(rows, 1, sharex=True)):
         axes.spines[["top", "right"]].set_visible(False)
@@ -315,8 +321,9 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _plain(text: str, longest: int) -> str:
-    """Any name as text that can be drawn: one line, shortened in the middle, no formula, no missing
-    glyph."""
+    """Return a name as text that can be drawn: one line, shortened in the middle to `longest`
+    characters, without formulas and without characters that the font lacks.
+    """
     line = " ".join(text.split())
     if len(line) > longest:
         line = f"{line[: longest // 2 - 1]}…{line[-(longest // 2) :]}"
@@ -326,7 +333,7 @@ def _plain(text: str, longest: int) -> str:
 
 
 def _legend(axes: Axes) -> None:
-    """Put the legend to the right of the axes, where it hides nothing."""
+    """Put the legend to the right of the axes, where it covers no curve."""
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
 
 
@@ -341,7 +348,7 @@ def _unit_square(axes: Axes) -> None:
 
 
 def _time_axis(axes: Axes) -> None:
-    """Mark about ten round times: 0:05, 12:30, 1:02:00."""
+    """Label the time axis with at most twelve round times, such as 0:05, 12:30 or 1:02:00."""
     start_s, end_s = axes.get_xlim()
     step_s = tick_step(end_s - start_s, 12)
     axes.set_xlabel("time (min:s)" if end_s < 3600 else "time (h:min:s)", loc="left")

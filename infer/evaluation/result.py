@@ -1,4 +1,4 @@
-"""The scores, the truth and the figures of the test videos of a run, as one object."""
+"""The result of an evaluation: scores, truth and metrics of a run's test videos."""
 
 from __future__ import annotations
 
@@ -25,57 +25,62 @@ from .tables import tables
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-N_WORST = 10  # false alarms and misses that are listed
+N_WORST = 10  # false alarms, and misses, that are listed
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Scores, truth and figures of the videos of a split. Shows its main figures when printed."""
+    """Scores, truth and metrics of the videos of a split. Printing it shows the main metrics."""
 
-    runs: list[Run]  # one, or those of a k-fold set
+    runs: list[Run]  # one run, or those of a k-fold set
     split: str
     labels: list[Label]
     scores: list[VideoScores]
-    truth: list[Bools]  # [frames] of every video
-    truth_from: str  # the file
-    loss: float | None = None  # of these videos; see `heldout_loss`
+    truth: list[Bools]  # [frames] of every video, True if anomalous
+    truth_from: str  # path of the file
+    loss: float | None = None  # mean loss over these videos; see `heldout_loss`
 
     @property
     def name(self) -> str:
-        """What tables and plots call it."""
+        """Return the name for tables and plots."""
         first, last = self.runs[0].name, self.runs[-1].name
         return first if len(self.runs) == 1 else f"{first} to {last}, {len(self.runs)} folds"
 
     @property
     def path(self) -> Path:
-        """The folder of the run; of several, of the first one."""
+        """Return the folder of the run, or of the first run of a set."""
         return self.runs[0].path
 
     @property
     def selected_on(self) -> str:
-        """The videos that chose epoch and threshold; for several runs, the least honest."""
+        """Return the videos on which epoch and threshold were chosen.
+
+        For several runs this is "test" if any of them was selected on test videos.
+        """
         chosen = {run.card.selection.on for run in self.runs}
         return "test" if "test" in chosen else " or ".join(sorted(chosen))
 
     @property
     def stamp(self) -> str:
-        """What must be said beside every figure; empty for an honest one."""
+        """Return a warning that must be shown beside the metrics, or "" if there is none."""
         if self.selected_on == "test":
             return "selected on test"
         return f"measured on {self.split} videos" if self.split != "test" else ""
 
     @property
     def times_s(self) -> list[NDArray[np.float64]]:
-        """When frames are shown and the last one ends, in seconds: [frames + 1] per video."""
+        """Return the presentation times and the end of the last frame in seconds, [frames + 1] per
+        video.
+        """
         return [
             np.append(s.times, max(s.record.duration_s, float(s.times[-1]))) for s in self.scores
         ]
 
     @cached_property
     def figures(self) -> Figures:
-        """Every figure: `figures.frame.auc`, `figures.at_threshold.recall` and so on."""
+        """Return all metrics, such as `figures.frame.auc` and `figures.at_threshold.recall`."""
         return figures_of(
             self.truth,
             [s.frames for s in self.scores],
@@ -88,7 +93,9 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """Everything but the frames: what `metrics.json` holds."""
+        """Return the content of `metrics.json`: everything except scores and truth of single
+        frames.
+        """
         at_threshold = self.figures.at_threshold
         return Metrics(
             run=str(self.path),
@@ -112,13 +119,13 @@ class Evaluation:
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Everything but the frames as plain values, by the schema `vad.metrics/1`."""
+        """Return the content of `metrics.json` as plain values, by the schema `vad.metrics/1`."""
         return self.metrics.to_dict()
 
     def to_dataframe(self) -> DataFrame:
-        """The figures as a pandas table: figure, value, and its 95 % interval, low and high.
+        """Return a pandas table of the metrics: name, value, and low and high of the 95 % interval.
 
-        Raises UsageError where pandas is not installed.
+        Raises UsageError if pandas is not installed.
         """
         rows = list(self.figures.rows())
         names = "figure", "value", "low", "high"
@@ -150,7 +157,7 @@ class Evaluation:
         )
 
     def _false_alarms(self) -> list[Moment]:
-        """Predicted events in which nothing is anomalous, those of the highest scores first."""
+        """Return the predicted events without any anomalous frame, highest scores first."""
         found = [
             _moment(label, e.start_s, e.end_s, e.peak)
             for label, s, t in zip(self.labels, self.scores, self.truth, strict=True)
@@ -160,7 +167,7 @@ class Evaluation:
         return sorted(found, key=lambda m: (-m.peak, -m.duration_s))[:N_WORST]
 
     def _misses(self) -> list[Moment]:
-        """Anomalous stretches without a predicted event in them, the longest first."""
+        """Return the anomalous intervals that no predicted event overlaps, longest first."""
         found = []
         for label, s, t, clock in zip(
             self.labels, self.scores, self.truth, self.times_s, strict=True

@@ -1,7 +1,8 @@
 """Measure runs against the frame truth of their test videos.
 
-One run, the runs of a k-fold set pooled into one result, or several runs side by side. The videos
-are checked first: every one is stored, none was trained on, and each has a truth that fits it.
+This is one run, the runs of a k-fold set pooled into one result, or several runs compared. The
+videos are checked first: each must be stored, must not have been trained on, and needs a fitting
+truth.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run on the videos that its card lists for a split.
 
-    The store is by default the one trained on. `labels` is a file whose videos replace those of the
-    card (those of the split, where the file has the column). The frame truth is built from
-    `segments` and the stored number of frames, or taken from the array in the file `truth`.
+    The default store is that of the training. `labels` replaces the videos of the card; if it has a
+    `split` column, only the videos of `split` are used. The frame truth is built from the
+    annotations in `segments` and the stored number of frames, or read from the array in the file
+    `truth`.
 
-    Raises UsageError for wrong input, and names the video that is not stored, is listed twice, was
-    trained on, or whose truth does not fit it.
+    Raises UsageError if the input is wrong. The message names the video that is not stored, is
+    listed twice, was trained on, or has a truth that does not fit.
     """
     run = Run.open(run_path, device)
     opened = FeatureStore.open(run.find_store(store))
@@ -65,9 +67,9 @@ def evaluate(
 
 
 def pool(folds: Sequence[Evaluation]) -> Evaluation:
-    """Join the runs of a k-fold set: one result, every video scored by the run that held it out.
+    """Pool the runs of a k-fold set: one result, each video scored by the run that held it out.
 
-    Raises UsageError unless the runs differ in nothing but the fold, and share no test video.
+    Raises UsageError if the runs differ in more than the fold, or if they share a test video.
     """
     first = folds[0]
     seen: dict[str, str] = {}
@@ -100,8 +102,10 @@ def _mean_loss(folds: Sequence[Evaluation]) -> float | None:
 
 
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:
-    """Raise UsageError unless all were measured on the same videos and truth; it names the first
-    video that differs."""
+    """Raise UsageError unless all results have the same videos and the same truth.
+
+    The message names the first video that differs.
+    """
     first = evaluations[0]
     known = {label.video: t for label, t in zip(first.labels, first.truth, strict=True)}
     for other in evaluations[1:]:
@@ -121,7 +125,10 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _labels(run: Run, store: FeatureStore, labels: Labels | None, split: str) -> list[Label]:
-    """The videos to measure on, by their ids in the store."""
+    """Return the labelled videos to measure on, with their ids in the store.
+
+    Raises UsageError if there are none, or if one of them was trained or validated on.
+    """
     if labels is None:
         listed = run.card.videos.get(split)
         if not listed:
@@ -150,7 +157,7 @@ def _labels(run: Run, store: FeatureStore, labels: Labels | None, split: str) ->
 def _check_contents(
     run: Run, store: FeatureStore, chosen: Sequence[Label], records: Sequence[VideoRecord]
 ) -> None:
-    """Warn of files of the same content under two names; official data sets have some."""
+    """Warn of two videos with the same file content, which occur in official data sets."""
     known: dict[str, str] = {}
     for part in ("train", "validation"):
         for label in run.card.videos.get(part, ()):
@@ -164,6 +171,6 @@ def _check_contents(
 
 
 def _apart_from_fold(card: Card) -> tuple[TrainSettings | None, list[Member]]:
-    """How a run was trained, without what may differ between folds."""
+    """Return how a run was trained, without what may differ between folds."""
     training = card.training and replace(card.training, fold=None, device="")
     return training, [replace(member, visual_dim=1, text_dim=None) for member in card.members]

@@ -1,4 +1,4 @@
-"""Figures as tables for people."""
+"""Tables of metrics for the terminal and for pages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SECTIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 
 
 class Line(NamedTuple):
-    """A line of the table; a heading has no values."""
+    """A line of a table of results; a heading has no values."""
 
     name: str
     values: list[str]
@@ -62,9 +62,9 @@ class Line(NamedTuple):
 
 
 def lines(results: Sequence[Metrics]) -> Iterator[Line]:
-    """Every line of a table of results side by side.
+    """Yield the lines of a table that compares results.
 
-    Values are `-` where undefined, and have their 95 % interval where there is one.
+    A value is `-` if undefined, and is followed by its 95 % interval if there is one.
     """
     for title, section, rows in SECTIONS:
         yield Line(title, [], heading=True)
@@ -88,7 +88,7 @@ def lines(results: Sequence[Metrics]) -> Iterator[Line]:
 
 
 def tables(results: Sequence[Metrics]) -> Iterator[tuple[str, list[Line]]]:
-    """The lines by their headings: a small table for every section."""
+    """Yield each heading with its lines: a small table for every section."""
     heading, rows = "", list[Line]()
     for line in lines(results):
         if not line.heading:
@@ -101,7 +101,7 @@ def tables(results: Sequence[Metrics]) -> Iterator[tuple[str, list[Line]]]:
 
 
 def metrics_table(results: Sequence[Metrics]) -> str:
-    """Results side by side for a terminal; what must be said of one stands in its head."""
+    """Return a table of results for a terminal; the stamp of a result is shown below its name."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("")
     stamped = any(result.stamp for result in results)
@@ -119,7 +119,7 @@ def metrics_table(results: Sequence[Metrics]) -> str:
 
 
 def worst_table(result: Metrics, n: int = 3) -> str:
-    """The worst false alarms and misses of one result, with their times."""
+    """Return the `n` worst false alarms and misses of a result, with their times, as text."""
     shown = []
     for title, moments in (
         ("worst false alarms", result.false_alarms),
@@ -134,7 +134,10 @@ def worst_table(result: Metrics, n: int = 3) -> str:
 
 
 def _value(figures: Figures, section: str, key: str) -> str:
-    """A figure by its path in `metrics.json`, with the interval that it may have."""
+    """Return the metric of a section as text, with its 95 % interval if it has one.
+
+    Section and key together are its path in `metrics.json`. An undefined metric is `-`.
+    """
     found = figures.value(f"{section}/{key}")
     if found is None:
         return "-"
@@ -168,7 +171,7 @@ def _number(value: float | None) -> str:
 
 
 def _train_loss(result: Metrics) -> str:
-    """The loss of training at the chosen epoch; of several runs, the mean."""
+    """Return the training loss at the chosen epoch as text; for several runs, the mean."""
     found = (run.get("train/loss/total") for run in result.training.values())
     losses = [loss for loss in found if loss is not None]
     return _number(sum(losses) / len(losses) if losses else None)

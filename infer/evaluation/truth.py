@@ -1,10 +1,10 @@
-"""The frame truth of an evaluation: built from annotations, or an array of others, checked.
+"""The frame truth of an evaluation: built from annotations, or read from an array and checked.
 
-An array of the public repositories (`gt-ucf.npy`) has one number per frame, video after video in
-the order of some list, often in whole clips of 16 frames. Nothing in it says which video is where.
-So it is cut in the order of the labels, and refused at the first video that contradicts it: a
-normal video with anomalous frames, an abnormal video without, or a video for which frames are
-missing.
+Arrays of public repositories (`gt-ucf.npy`) have one number per frame, video after video in the
+order of some list, often padded to whole clips of 16 frames. They do not contain the names of the
+videos. So the array is cut in the order of the labels, and refused at the first video that
+contradicts it: a normal video with anomalous frames, an abnormal video without any, or a video
+whose frames are missing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from vad.labels import Label, Segment, frame_truth
 from vad.store import VideoRecord
 
 Bools = NDArray[np.bool_]
-N_NAMED = 3  # videos that a warning names
+N_NAMED = 3  # most videos named in a warning
 
 log = logging.getLogger("vad")
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """The first video that contradicts an array, and why."""
+    """The first video that contradicts an array, with the reason."""
 
     video: str
     why: str
@@ -42,9 +42,9 @@ def truth_of_segments(
     segments: Sequence[Segment],
     where: str | Path,
 ) -> list[Bools]:
-    """Which frames are anomalous, bool [frames] per video, from annotations and stored records.
+    """Return bool [frames] per video, True if anomalous, from annotations and stored records.
 
-    Raises UsageError, naming the video, where its label and its segments contradict each other.
+    Raises UsageError, with the name of the video, if its label and its segments disagree.
     """
     _tell_late_ends(records, labels, segments, where)
     truth = []
@@ -82,12 +82,12 @@ def truth_of_file(
     path: str | Path,
     segments: Sequence[Segment] | None = None,
 ) -> list[Bools]:
-    """Which frames are anomalous, bool [frames] per video, from one array of all videos in a file.
+    """Return bool [frames] per video, True if anomalous, from a file with one array for all videos.
 
-    Its length must be that of the stored frames, or of the stored snippets times 16. Where segments
-    are given too, both must agree but for the ends of events, where conventions differ by a frame.
-    Raises UsageError that names the first video that disagrees, and an order of the videos that
-    fits, if there is one.
+    The array must have as many entries as the videos have frames, or snippets times 16. If segments
+    are given as well, both must agree, except at the ends of events, where conventions differ by a
+    frame. Raises UsageError with the first video that disagrees, and with an order of the videos
+    that would fit, if one of the usual orders does.
     """
     array = _read(Path(path))
     videos = list(zip(labels, records, strict=True))
@@ -118,7 +118,7 @@ def truth_of_file(
 def _read(path: Path) -> Bools:
     if not path.is_file():
         raise UsageError(f"no file {path}")
-    try:  # mapped, so that a header that promises more than there is takes no memory
+    try:  # memory-mapped, so that a header with a false, huge shape takes no memory
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, OverflowError, EOFError) as error:
         raise UsageError(f"{path} is not a NumPy array: {error}") from None
@@ -150,7 +150,8 @@ def _cut(
         if why := _contradiction(label, one):
             return Misfit(label.video, why)
         start += length
-        tail = max(0, record.n_frames - length)  # frames of a dropped tail: as the last one
+        # frames of a dropped tail get the value of the last frame
+        tail = max(0, record.n_frames - length)
         one = np.pad(one[: record.n_frames], (0, tail), mode="edge")
         if segments is not None and (why := _disagreement(label, one, segments)):
             return Misfit(label.video, why)
@@ -165,7 +166,7 @@ def _in_clips(record: VideoRecord) -> int:
 
 
 def _contradiction(label: Label, truth: Bools) -> str:
-    """Why this truth cannot be that of the video; empty if it can."""
+    """Return why this truth cannot be that of the video, or "" if it can."""
     if truth.any() and not label.label:
         return f"is labelled normal, but {int(truth.sum()):,} of its frames are anomalous"
     if label.label and not truth.any():
@@ -181,7 +182,7 @@ def _disagreement(label: Label, truth: Bools, segments: Sequence[Segment]) -> st
 
 
 def _orders(labels: Sequence[Label]) -> dict[str, list[int]]:
-    """The orders in which public lists have their videos."""
+    """Return the usual orders of videos in public lists, as indices by name of the order."""
     index = range(len(labels))
     return {
         "sorted by name": sorted(index, key=lambda i: labels[i].video),

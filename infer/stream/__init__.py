@@ -1,4 +1,4 @@
-"""Scores of a stream: a detector over a window of snippets, and the lines with its scores.
+"""Score a live stream: a detector over a window of recent snippets, and the output lines.
 
-Where pictures come from is not known here; `vad.stages.pipelines.stream` adds the live source.
+This package does not read video; `vad.stages.pipelines.stream` connects it to a live source.
 """

@@ -1,16 +1,17 @@
-"""The lines that `vad stream` writes: JSON objects of the schema `vad.stream/1`.
+"""The output lines of `vad stream`: JSON objects of the schema `vad.stream/1`.
 
-    start    the first line: the source, the detector, and how many snippets it sees
-    source   "open", with the picture's size; "lost", with the reason and the pause before a retry
-    score    one snippet: its frames, stream time, wall-clock time, latency, score
-    gap      what is not scored: "behind", clips dropped because this machine is too slow;
-             "lost", the time without a source
-    end      the last line: why it ended, and the figures of the whole stream
+    start    the first line: the source, the detector, and how many snippets the detector sees
+    source   "open", with the size of the picture; "lost", with the reason and the pause before
+             a retry
+    score    one snippet: its frames, stream time, wall-clock time, latency and score
+    gap      a part that is not scored: "behind" for clips dropped because this machine is too
+             slow, "lost" for the time without a source
+    end      the last line: why the stream ended, and the statistics of the whole stream
 
-Stream time counts seconds from the first frame and goes on during gaps. `wall` is the time, in
-UTC, at which the last frame of the snippet had been decoded. `latency_s` is the time from that
-frame to the line with its score: waiting, computing, and the lag of the decoder behind the clock of
-the source. It is null for a file that is read as fast as it is scored.
+Stream time counts seconds from the first frame and also runs during gaps. `wall` is the time, in
+UTC, at which the last frame of the snippet was decoded. `latency_s` is the time from that frame to
+the line with its score: waiting, computing, and the lag of the decoder behind the source. It is
+null for a file that is read as fast as it is scored.
 """
 
 from __future__ import annotations
@@ -23,44 +24,49 @@ from datetime import UTC, datetime
 import numpy as np
 
 SCHEMA = "vad.stream/1"
-RECENT = 1024  # scores of which latency figures are computed
+RECENT = 1024  # number of latest scores whose latencies are kept for statistics
 
 Line = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where in a stream a snippet lies."""
+    """The position of a snippet in a stream, in frames and in time."""
 
     snippet: int
     start_frame: int
     end_frame: int
-    start_s: float  # stream time
+    start_s: float  # stream time in seconds
     end_s: float
-    arrived_s: float  # Unix time of its last frame
-    lag_s: float  # of the decoder behind the source, at that frame
+    arrived_s: float  # Unix time at which its last frame was decoded
+    lag_s: float  # seconds that the decoder was behind the source at that frame
 
 
 @dataclass
 class Tally:
-    """Figures of a stream, in memory of constant size."""
+    """Statistics of a stream, which take constant memory. Its methods make the lines and count
+    them.
+    """
 
     is_live: bool
-    n_snippets: int = 0  # scored
+    n_snippets: int = 0  # number of scored snippets
     n_dropped: int = 0
     n_anomalous: int = 0
-    n_lost: int = 0  # times that the source was lost
-    end_s: float = 0.0  # stream time reached
-    recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # latencies
+    n_lost: int = 0  # how often the source was lost
+    end_s: float = 0.0  # end of the stream so far, in stream time
+    recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # latest latencies
     started_s: float = field(default_factory=time.monotonic)
 
     @property
     def dropped_share(self) -> float:
-        """The share of all clips that were dropped."""
+        """Return the share of all clips that were dropped."""
         return self.n_dropped / max(1, self.n_dropped + self.n_snippets)
 
     def latency(self) -> dict[str, float] | None:
-        """Median, 95 % quantile and maximum of the recent latencies, in seconds."""
+        """Return median, 95 % quantile and maximum of the latest latencies in seconds.
+
+        Returns None if there are none.
+        """
         if not self.recent_s:
             return None
         median, high, most = np.quantile(np.array(self.recent_s), [0.5, 0.95, 1.0])
@@ -72,11 +78,14 @@ class Tally:
 
     @property
     def wall_s(self) -> float:
-        """How long the stream has been watched, in seconds."""
+        """Return the seconds since the stream was begun."""
         return time.monotonic() - self.started_s
 
     def score(self, moment: Moment, score: float, n_seen: int, threshold: float) -> Line:
-        """A `score` line; it enters the figures."""
+        """Return a `score` line, and count its snippet.
+
+        n_seen is the number of snippets that the detector saw for this score.
+        """
         latency_s: float | None = None
         if self.is_live:
             latency_s = round(max(0.0, time.time() - moment.arrived_s) + moment.lag_s, 3)
@@ -99,7 +108,7 @@ class Tally:
         }
 
     def gap(self, reason: str, n_clips: int, n_frames: int, start_s: float, end_s: float) -> Line:
-        """A `gap` line; it enters the figures."""
+        """Return a `gap` line, and count its dropped clips."""
         self.n_dropped += n_clips
         self.end_s = end_s
         return {
@@ -112,12 +121,12 @@ class Tally:
         }
 
     def lost(self, why: str, pause_s: float) -> Line:
-        """A `source` line of a source that was lost; it enters the figures."""
+        """Return a `source` line for a lost source, and count the loss."""
         self.n_lost += 1
         return {"type": "source", "state": "lost", "why": why, "retry_in_s": pause_s}
 
     def end(self, why: str) -> Line:
-        """The `end` line."""
+        """Return the `end` line."""
         figures = asdict(self)
         for name in ("is_live", "recent_s", "started_s", "end_s"):
             del figures[name]
@@ -133,11 +142,11 @@ class Tally:
 
 
 def opened(width: int, height: int, fps: float, codec: str) -> Line:
-    """A `source` line of a source that was opened."""
+    """Return a `source` line for a source that was opened."""
     size = {"width": width, "height": height, "fps": round(fps, 3), "codec": codec}
     return {"type": "source", "state": "open", **size}
 
 
 def utc(unix_s: float) -> str:
-    """A Unix time as ISO 8601 in UTC, to the millisecond."""
+    """Return a Unix time as ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")

@@ -12,7 +12,9 @@ _stream = partial(option, panel="Stream")
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSettings:
-    """How a stream is watched."""
+    """Settings for scoring a live stream, or a file played like one: window, queue and lost
+    sources.
+    """
 
     window: int = _stream(64, "snippets that the detector sees, the newest of them last", minimum=1)
     lookahead: int = _stream(

@@ -1,11 +1,11 @@
-"""A detector over the last snippets of a stream.
+"""Score the snippets of a stream with a detector over the most recent snippets.
 
 Most detectors look at all snippets of a video, before and after the one they score. In a stream
-they see the last `n_snippets` only, and with `lookahead` a score waits until that many snippets
-have followed.
+they see only the last `n_snippets`. With `lookahead`, a snippet is scored only when that many
+further snippets have arrived.
 
-    stream          . . . a b c d e f g h         n_snippets 4, lookahead 1
-    with h here           . . . . e f g h   ->    score of g, from e f g h
+    stream            . . . a b c d e f g h         n_snippets 4, lookahead 1
+    after h arrived         . . . . e f g h   ->    score of g, from e f g h
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ from vad.errors import UsageError
 
 Tag = TypeVar("Tag")
 Features = NDArray[np.floating]
-Score = Callable[[Features], NDArray[np.float32]]  # [snippets, crops, dim] -> [snippets]
+# a function from features [snippets, crops, dim] to scores [snippets]
+Score = Callable[[Features], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored(Generic[Tag]):
     """The score of one snippet."""
 
-    tag: Tag  # what was pushed with it
+    tag: Tag  # the tag that was passed to `push` with this snippet
     score: float
     n_seen: int  # snippets that the detector saw, including this one
 
 
 class Window(Generic[Tag]):
-    """Takes features snippet by snippet and gives every score `lookahead` snippets later."""
+    """A sliding window: takes features snippet by snippet, returns scores `lookahead` snippets
+    later.
+    """
 
     def __init__(self, score: Score, n_snippets: int, lookahead: int = 0) -> None:
         if not 0 <= lookahead < n_snippets:
@@ -45,16 +48,20 @@ class Window(Generic[Tag]):
             )
         self._score, self._lookahead = score, lookahead
         self._features: deque[Features] = deque(maxlen=n_snippets)
-        self._unscored: deque[Tag] = deque()  # of the newest snippets
+        self._unscored: deque[Tag] = deque()  # tags of the newest snippets
 
     def push(self, features: Features, tag: Tag) -> list[Scored[Tag]]:
-        """Take the features [crops, dim] of the next snippet; the scores that are due now."""
+        """Add the features [crops, dim] of the next snippet, and return the scores that are now
+        due.
+        """
         self._features.append(features)
         self._unscored.append(tag)
         return self._pop(self._lookahead)
 
     def flush(self) -> list[Scored[Tag]]:
-        """The scores of snippets that still wait when the stream ends. Empties the window."""
+        """Return the scores of the snippets not scored yet, at the end of a stream; empty the
+        window.
+        """
         scored = self._pop(0)
         self._features.clear()
         return scored

@@ -1,6 +1,6 @@
-"""Files made of the pictures and the sound of scored videos, all of them in one pass.
+"""Files with the frames and the sound of scored videos, all written in one pass over a video.
 
-`source` says how a video is read and hands its pictures to several viewers at once; the viewers
-are `overlay` (the video with its curve), `clips` (a file per event) and `copies` (what the report
-shows). `mp4` writes their files.
+`source` decodes a video and passes its frames to several viewers at once. The viewers are `overlay`
+(the video with its score curve), `clips` (a file per event) and `copies` (small copies for the
+report). `mp4` writes MP4 files for all of them.
 """

@@ -1,4 +1,4 @@
-"""Every event as a video of its own: `<video>.event-01.mp4`."""
+"""Write every event as a separate video: `<video>.event-01.mp4`."""
 
 from __future__ import annotations
 
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
 
 
 class Clips(Viewer):
-    """Cuts the events out, frame by frame, with their sound. Files appear as they are complete."""
+    """A viewer that writes each event to an MP4 file, frame by frame, with its sound.
+
+    A file appears when its event is complete.
+    """
 
     def __init__(self, folder: Path, scores: VideoScores) -> None:
         self._folder, self._scores = folder, scores
         self._events = {e.start_frame: (n, e) for n, e in enumerate(scores.events, start=1)}
-        self._mp4: Mp4Writer | None = None  # of the event that is under way
-        self._end_frame = 0  # of that event
-        self.paths: list[Path] = []  # of the clips that were begun
+        self._mp4: Mp4Writer | None = None  # writer of the current event, None between events
+        self._end_frame = 0  # end of the current event
+        self.paths: list[Path] = []  # files begun so far
 
     @contextmanager
     def opened(self, sound: Sound) -> Iterator[None]:
-        """See `Viewer`. The last clip ends with the video."""
+        """Implement `Viewer.opened`. Leaving the context ends the clip of the last event."""
         self._sound = sound
         with ExitStack() as self._clip:
             yield
 
     def see(self, number: int, picture: Picture) -> None:
-        """Write a picture if it belongs to an event."""
+        """Write a frame if it belongs to an event."""
         if self._mp4 and number == self._end_frame:
-            self._clip.close()  # the file appears
+            self._clip.close()  # closing makes the file appear
             self._mp4 = None
         if number in self._events:
             self._mp4 = self._begin(*self._events[number])
@@ -47,7 +50,7 @@ class Clips(Viewer):
             self._mp4.add(picture, float(self._scores.times[number]))
 
     def hear(self, frame: AudioFrame, time_s: float) -> None:
-        """Write a piece of sound if it belongs to an event."""
+        """Write an audio frame if it belongs to an event."""
         if self._mp4:
             self._mp4.hear(frame, time_s)
 

@@ -1,4 +1,4 @@
-"""Small copies of a video for its report: one to play, and a picture of every event."""
+"""Make small copies of a video for its report: an MP4 to play, and JPEGs of its events."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .source import Picture, Sound, Viewer
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
-PREVIEW_PX, THUMBNAIL_PX = 640, 320  # the longer side
-PREVIEW_QUALITY = 28  # x264's constant rate factor: some 1 MB per minute of a quiet camera
+PREVIEW_PX, THUMBNAIL_PX = 640, 320  # length of the longer side
+PREVIEW_QUALITY = 28  # x264's constant rate factor: about 1 MB per minute of a quiet camera
 SOUND_BPS = 48_000
 
 log = logging.getLogger("vad")
@@ -34,29 +34,32 @@ log = logging.getLogger("vad")
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What the report shows of a video; empty where it could not be read, or does not fit."""
+    """The pictures that the report shows of a video; fields are empty if it could not be read.
 
-    preview: bytes = b""  # MP4 that is inside the page
-    address: str = ""  # of an MP4 that is not; empty for the video's own file
-    poster: bytes = b""  # JPEG of the highest score
+    `preview` is also empty if the MP4 does not fit into the page.
+    """
+
+    preview: bytes = b""  # MP4 inside the page
+    address: str = ""  # of an MP4 outside the page; if empty, the video file is used
+    poster: bytes = b""  # JPEG of the frame with the highest score
     thumbnails: tuple[bytes, ...] = ()  # JPEG of the peak of every event
     readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Where the copy of a video is written that is too large to be inside its page."""
+    """The file for a copy that is too large to be inside its page, and its address for the page."""
 
     file: Path
-    address: str  # of that file, for the page
+    address: str  # address of that file, for the page
     above_bytes: int  # copies up to this size are inside the page all the same
 
 
 class CopyMaker(Viewer):
-    """Makes the copies of a video as it is watched; `copies` gives them afterwards."""
+    """A viewer that makes the copies of a video in one pass; `copies` returns them afterwards."""
 
     def __init__(self, scores: VideoScores, file: IO[bytes], most_bytes: int) -> None:
-        """The MP4 goes into an empty file, unless it would have more than `most_bytes`."""
+        """Make an MP4 in `file`, which is empty; stop writing it beyond `most_bytes`."""
         self._scores, self._file, self._most_bytes = scores, file, most_bytes
         self._highest = peak_picture(scores)
         self._peaks = [_middle(scores, event.peak_frame) for event in scores.events]
@@ -64,7 +67,7 @@ class CopyMaker(Viewer):
 
     @contextmanager
     def opened(self, sound: Sound) -> Iterator[None]:
-        """See `Viewer`."""
+        """Implement `Viewer.opened`."""
         record = self._scores.record
         self._mp4 = Mp4Writer(
             self._file,
@@ -78,22 +81,25 @@ class CopyMaker(Viewer):
             yield
 
     def see(self, number: int, picture: Picture) -> None:
-        """Copy a picture, and keep it as JPEG where it stands for the video or an event."""
+        """Add a frame to the MP4, and keep it as JPEG if it is the picture of the video or an
+        event.
+        """
         if self._fits():
             self._mp4.add(picture, float(self._scores.times[number]))
         if number == self._highest or number in self._peaks:
             self._stills[number] = _jpeg(picture)
 
     def hear(self, frame: AudioFrame, time_s: float) -> None:
-        """Copy a piece of sound."""
+        """Add an audio frame to the MP4."""
         if self._fits():
             self._mp4.hear(frame, time_s)
 
     def copies(self, inside_bytes: int) -> Copies:
-        """What was made of a video that was watched to its end.
+        """Return the copies, after the whole video has been decoded.
 
-        The MP4 is inside the page up to `inside_bytes`, and the file empty; a larger one stays in
-        the file, unless it grew larger than it may.
+        An MP4 of up to `inside_bytes` is in `preview`, and the file is emptied. A larger one
+        remains in the file, unless it has more than `most_bytes`; then the file is emptied and
+        there is no MP4.
         """
         size = self._file.seek(0, io.SEEK_END)
         self._file.seek(0)
@@ -111,13 +117,13 @@ class CopyMaker(Viewer):
 
 
 class ProgressViewer(Viewer):
-    """Tells a meter which share of a video has been seen."""
+    """A viewer that reports to a meter which share of a video has been decoded."""
 
     def __init__(self, scores: VideoScores, meter: Meter) -> None:
         self._scores, self._meter = scores, meter
 
     def see(self, number: int, picture: Picture) -> None:
-        """Move the meter once per clip."""
+        """Report the progress once per clip."""
         if number % CLIP_FRAMES == 0:
             share = number / self._scores.record.n_frames
             self._meter.under_way(self._scores.video, share)
@@ -130,9 +136,11 @@ def make_copies(
     meter: Meter | None = None,
     beside: Beside | None = None,
 ) -> Copies:
-    """Watch a video for its report alone. A video that cannot be read is told in a warning.
+    """Decode a video only to make the copies for its report.
 
-    The MP4 has `most_bytes` at most. With `beside` it is inside the page only while it is small.
+    The MP4 has at most `most_bytes`. With `beside`, an MP4 above its limit is written to its file
+    instead of into the page. If the video cannot be read, a warning is logged and the copies are
+    empty, with `readable` False.
     """
     if scores.video_source is None:
         return Copies(readable=False)
@@ -151,12 +159,17 @@ def make_copies(
 
 
 def peak_picture(scores: VideoScores) -> int:
-    """The frame that stands for a video: in the middle of those with its highest score."""
+    """Return the index of the frame that represents a video: the middle of the highest-scored
+    ones.
+    """
     return _middle(scores, int(scores.frames.argmax()))
 
 
 def _middle(scores: VideoScores, peak_frame: int) -> int:
-    """The middle of the run of equal scores that begins at a peak: that of the peak's snippet."""
+    """Return the middle of the frames from `peak_frame` on that have the same score.
+
+    With the propagation "hold" these are the frames of one snippet.
+    """
     others = scores.frames[peak_frame:] != scores.frames[peak_frame]
     n_equal = int(others.argmax()) if others.any() else len(others)
     return peak_frame + n_equal // 2

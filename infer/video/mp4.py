@@ -1,4 +1,4 @@
-"""MP4 files of pictures and sound: H.264 and AAC, which every player and browser has."""
+"""Write MP4 files with H.264 video and AAC sound, which all players and browsers support."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from av.video.reformatter import VideoReformatter
 
 from .source import Picture, Sound
 
-TIME_BASE = Fraction(1, 90_000)  # of the pictures: exact for every usual frame rate
+TIME_BASE = Fraction(1, 90_000)  # of the frames; exact for all usual frame rates
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
 class Mp4Writer:
-    """A video being written. Every picture has its own time, so frame rates need not be constant.
+    """An MP4 file being written. Every frame has its own time, so the frame rate may vary.
 
-    Pictures are scaled to `size`, which is rounded up to even numbers, as H.264 needs it.
+    Frames are scaled to `size`, which is rounded up to even numbers, as H.264 requires.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class Mp4Writer:
         *,
         size: tuple[int, int],  # width, height in pixels
         fps: float,
-        quality: int = 21,  # x264's constant rate factor: less is better and larger
+        quality: int = 21,  # x264's constant rate factor: lower is better, and gives larger files
         speed: str = "veryfast",  # x264's preset
-        sound: Sound | None = None,  # what `hear` will be given
+        sound: Sound | None = None,  # sound whose frames are passed to `hear`
         sound_bps: int = 128_000,
-        start_s: float = 0.0,  # the time in the source that is time 0 of the file
+        start_s: float = 0.0,  # time in the source that becomes time 0 of the file
     ) -> None:
         target = str(file) if isinstance(file, Path) else file
         options = {"movflags": "faststart"} if isinstance(file, Path) else {}
@@ -44,7 +44,8 @@ class Mp4Writer:
         stream = self._container.add_stream("libx264", rate=rate)
         stream.width, stream.height = map(even, size)
         stream.pix_fmt = "yuv420p"
-        keyframes = max(1, round(2 * fps))  # a player can jump to a time within two seconds
+        # a player can jump to any time with an error of at most two seconds
+        keyframes = max(1, round(2 * fps))
         stream.options = {"crf": str(quality), "preset": speed, "g": str(keyframes)}
         stream.codec_context.time_base = TIME_BASE
         self._stream = stream
@@ -69,9 +70,9 @@ class Mp4Writer:
         self._container.close()
 
     def add(self, rgb: Picture, time_s: float) -> None:
-        """Write the next picture, uint8 [height, width, 3], shown from a time of the source on.
+        """Write the next frame, uint8 [height, width, 3], shown from the source time `time_s` on.
 
-        The time must be later than that of the picture before.
+        The time must be later than that of the previous frame.
         """
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         stream = self._stream
@@ -83,9 +84,9 @@ class Mp4Writer:
         self._container.mux(stream.encode(frame))
 
     def hear(self, frame: AudioFrame, time_s: float) -> None:
-        """Write the next piece of sound, which begins at a time of the source.
+        """Write the next audio frame, which begins at the source time `time_s`.
 
-        What begins before the start of the file is left out.
+        Audio frames that begin before the start of the file are left out.
         """
         start_s = time_s - self._start_s
         if not self._has_sound or start_s < 0:
@@ -96,11 +97,11 @@ class Mp4Writer:
 
 
 def even(size: float) -> int:
-    """An even number of pixels, not less than `size`."""
+    """Return the smallest even number of pixels that is at least `size` and at least 2."""
     return max(2, 2 * ceil(size / 2))
 
 
 def shrunk(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
-    """Width and height, reduced where the longer is above `longest_px`; both even."""
+    """Return width and height, reduced so that neither exceeds `longest_px`; both are even."""
     scale = min(1.0, longest_px / max(size))
     return even(size[0] * scale), even(size[1] * scale)

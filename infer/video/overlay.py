@@ -38,13 +38,13 @@ Colour = tuple[int, int, int]
 GROUND: Colour = (19, 22, 27)
 INK: Colour = (232, 234, 237)
 QUIET: Colour = (130, 137, 147)
-CALM: Colour = (86, 156, 214)  # scores below the threshold
-ALARM: Colour = (255, 107, 74)  # and from it on
-DIM = 0.38  # brightness of the curve after the present
+CALM: Colour = (86, 156, 214)  # colour of scores below the threshold
+ALARM: Colour = (255, 107, 74)  # colour of scores from the threshold on
+DIM = 0.38  # brightness of the curve after the current time
 
 
 class Overlay(Viewer):
-    """Writes the video with its scores as MP4: every frame at its time, and the sound."""
+    """A viewer that writes the video with its score panel as MP4, with original times and sound."""
 
     def __init__(self, path: Path, scores: VideoScores) -> None:
         self._path, self._scores = path, scores
@@ -52,7 +52,7 @@ class Overlay(Viewer):
 
     @contextmanager
     def opened(self, sound: Sound) -> Iterator[None]:
-        """See `Viewer`. The file appears when this is left without an error."""
+        """Implement `Viewer.opened`. The file appears when the context is left without an error."""
         record = self._scores.record
         size = record.width, record.height + self._panel.height_px
         with committed(self._path) as part:
@@ -61,17 +61,17 @@ class Overlay(Viewer):
                 yield
 
     def see(self, number: int, picture: Picture) -> None:
-        """Write a picture with the panel below it."""
+        """Write a frame with the panel below it."""
         whole = self._panel.below(picture, number)
         self._mp4.add(whole, float(self._scores.times[number]))
 
     def hear(self, frame: AudioFrame, time_s: float) -> None:
-        """Write a piece of sound."""
+        """Write an audio frame."""
         self._mp4.hear(frame, time_s)
 
 
 class OverlayPanel:
-    """Draws the panel below the picture, and the marks of events in the picture."""
+    """Draws the score panel below the frames of a video, and marks events in the frames."""
 
     def __init__(self, scores: VideoScores, width_px: int) -> None:
         self._scores = scores
@@ -88,7 +88,7 @@ class OverlayPanel:
         self._dim = (GROUND + (self._bright.astype(np.float32) - GROUND) * DIM).astype(np.uint8)
 
     def below(self, picture: Picture, number: int) -> Picture:
-        """Add the panel: uint8 [height, width, 3] -> [height + height_px, width, 3]."""
+        """Add the panel to a frame: uint8 [height, width, 3] -> [height + height_px, width, 3]."""
         strip = self._dim.copy()
         shown = self._x(float(self._scores.times[number]))
         strip[:, :shown] = self._bright[:, :shown]
@@ -108,13 +108,14 @@ class OverlayPanel:
         return self._pad_px + round((1 - height_of(score, self._axis)) * room_px)
 
     def _drawn(self) -> NDArray[np.uint8]:
-        """The curve of the whole video; every column shows the highest score of its time."""
+        """Draw the curve of the whole video; every column shows the highest score of its time."""
         strip = np.full((self.height_px, self._width_px, 3), GROUND, np.uint8)
-        heights = np.zeros(self._width_px)  # scores
+        heights = np.zeros(self._width_px)  # highest score per column
         columns = np.array([self._x(t) for t in self._scores.times])
         np.maximum.at(heights, columns, self._scores.frames)
         gaps = np.setdiff1d(np.arange(columns[0], self._block_px + self._plot_px), columns)
-        nearest = columns[np.searchsorted(columns, gaps) - 1]  # of a video shorter than the strip
+        # if the video has fewer frames than the strip has columns
+        nearest = columns[np.searchsorted(columns, gaps) - 1]
         heights[gaps] = heights[nearest]
         bottom = self._y(self._axis[0]) + 1
         for x in range(self._block_px, self._block_px + self._plot_px):
@@ -130,7 +131,7 @@ class OverlayPanel:
         return np.array(image)
 
     def _block(self, number: int) -> NDArray[np.uint8]:
-        """The part at the left of a frame's panel: score, bar and clock."""
+        """Draw the left part of the panel for a frame: score, bar and clock."""
         image = Image.new("RGB", (self._block_px, self.height_px), GROUND)
         draw, pad = ImageDraw.Draw(image), self._pad_px
         score = float(self._scores.frames[number])
@@ -145,14 +146,14 @@ class OverlayPanel:
         return np.asarray(image)
 
     def _event_caption(self, number: int) -> str:
-        """The words in the picture of a frame; empty outside events."""
+        """Return the text to show in a frame during an event; empty outside events."""
         index = bisect.bisect_right(self._starts, number) - 1
         if index < 0 or number >= self._scores.events[index].end_frame:
             return ""
         return f"event {index + 1}  {self._scores.caption_at(number)}".rstrip()
 
     def _mark(self, picture: Picture, caption: str) -> None:
-        """Draw the frame and the caption of an event on the picture."""
+        """Draw a border and the caption of an event on the frame, in place."""
         edge = max(2, self._width_px // 200)
         for side in (picture[:edge], picture[-edge:], picture[:, :edge], picture[:, -edge:]):
             side[:] = ALARM

@@ -1,8 +1,8 @@
-"""The pictures and the sound of a scored video, read once for everything that is made of them.
+"""Read the frames and the sound of a scored video once, for all files that are made of them.
 
-Decoding belongs to the extraction, so this file only says what is needed of a video.
-`vad.stages.pipelines.video_source` implements it with the decoders that made the features, so that
-the pictures are the same frames, in the same number.
+Decoding belongs to the extraction stage, so this module only defines the interface.
+`vad.stages.pipelines.video_source` implements it with the decoders that the features were extracted
+with, so that frames and their numbers are the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # scores are read and written without loading av
+if TYPE_CHECKING:  # so that scores can be read and written without loading av
     from av.audio.frame import AudioFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
@@ -24,35 +24,41 @@ Picture = NDArray[np.uint8]  # [height, width, 3] RGB, upright
 
 
 class VideoSource(Protocol):
-    """A video file whose pictures can be read again."""
+    """A video file whose frames can be read again."""
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Return the path of the file."""
 
     def pictures(self) -> Iterator[Picture]:
-        """Every frame that has a score, in order: uint8 [height, width, 3].
+        """Yield every frame that has a score, in order, as uint8 [height, width, 3].
 
-        Raises VideoError where the file cannot be read any more, or is no longer what was scored.
+        Raises VideoError if the file cannot be read, or has changed since it was scored.
         """
 
     def opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
-        """The open container and its video stream, for the sound. Raises VideoError."""
+        """Return the open container and its video stream, from which the sound is read.
+
+        Raises VideoError if the file cannot be read.
+        """
 
 
 class Sound:
-    """The sound of a video, timed from its first picture and read once, from start to end."""
+    """The sound of a video, read once from start to end, with times from the first frame on."""
 
     def __init__(self, container: InputContainer, video: VideoStream) -> None:
         self._origin_s = float((video.start_time or 0) * (video.time_base or 0))
         self._frames = _decoded(container)
         self._next = next(self._frames, None)
-        self.rate = self._next.sample_rate if self._next else 0  # samples per second; 0: no sound
+        # samples per second; 0 if there is no sound
+        self.rate = self._next.sample_rate if self._next else 0
         self.n_channels = self._next.layout.nb_channels if self._next else 0
 
     def until(self, time_s: float) -> Iterator[tuple[AudioFrame, float]]:
-        """The frames that begin before a time, each with its own, in seconds from the first
-        picture. Goes on where the last call ended."""
+        """Yield the audio frames that begin before `time_s`, each with its time in seconds.
+
+        Times count from the first frame of the video. The next call goes on from here.
+        """
         while self._next is not None and (begin_s := self._seconds(self._next)) < time_s:
             frame, self._next = self._next, next(self._frames, None)
             yield frame, begin_s
@@ -62,7 +68,7 @@ class Sound:
 
 
 def _decoded(container: InputContainer) -> Iterator[AudioFrame]:
-    """The frames of the best audio stream that have a time; a damaged packet is left out."""
+    """Yield the audio frames of the best audio stream that have a time; skip damaged packets."""
     from av import FFmpegError
     from av.audio.frame import AudioFrame
 
@@ -74,7 +80,7 @@ def _decoded(container: InputContainer) -> Iterator[AudioFrame]:
         try:
             packet = next(packets, None)
             frames = packet.decode() if packet else None
-        except (FFmpegError, IndexError):  # PyAV raises the second for some damaged packets
+        except (FFmpegError, IndexError):  # PyAV raises IndexError for some damaged packets
             continue
         if frames is None:
             return
@@ -84,17 +90,24 @@ def _decoded(container: InputContainer) -> Iterator[AudioFrame]:
 
 
 class Viewer:
-    """Takes the pictures and the sound of one video in one pass of `watch`."""
+    """Base class of objects that receive the frames and the sound of a video from `watch`."""
 
     def opened(self, sound: Sound) -> AbstractContextManager[object]:
-        """Entered before the first picture, and left after the last one or on an error."""
+        """Return a context that is entered before the first frame, and left at the end or on an
+        error.
+        """
         return nullcontext()
 
     def see(self, number: int, picture: Picture) -> None:
-        """The next picture, uint8 [height, width, 3]; it is only valid until this returns."""
+        """Receive the next frame, uint8 [height, width, 3], which is only valid until this
+        returns.
+        """
 
     def hear(self, frame: AudioFrame, time_s: float) -> None:
-        """The next piece of sound, and when it begins; all that begins before the next picture."""
+        """Receive the next audio frame and the time at which it begins, in seconds.
+
+        All audio frames that begin before the next video frame are received before it.
+        """
 
 
 def watch(
@@ -104,10 +117,10 @@ def watch(
     times: NDArray[np.float64],
     duration_s: float,
 ) -> None:
-    """Decode a video once and hand every picture, with its sound, to all viewers.
+    """Decode a video once and pass every frame, and its sound, to all viewers.
 
-    times [frames] says when every picture is shown, in seconds; the last one until `duration_s`.
-    Raises VideoError where the video cannot be read, or is no longer what was scored.
+    times [frames] are presentation times in seconds; the last frame lasts until `duration_s`.
+    Raises VideoError if the video cannot be read, or has changed since it was scored.
     """
     ends_s = np.append(times[1:], duration_s)
     with source.opened() as (container, video), ExitStack() as opened:
