@@ -18,7 +18,7 @@ _event = partial(option, panel="Events")
 
 @dataclass(frozen=True, kw_only=True)
 class Propagation:
-    """How the scores of snippets are turned into scores of frames."""
+    """Settings that turn snippet scores into frame scores."""
 
     propagation: Literal["hold", "linear", "gaussian"] = _event(
         "hold", "frames take the score of their snippet (hold), or scores are smoothed over time"
@@ -30,7 +30,7 @@ class Propagation:
 
 @dataclass(frozen=True, kw_only=True)
 class EventRule:
-    """How frame scores are turned into events, apart from the threshold."""
+    """Settings that turn frame scores into events, apart from the threshold."""
 
     low: float | None = _event(
         None, "an event lasts until scores fall below this; by default the threshold", minimum=0

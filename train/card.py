@@ -95,7 +95,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Selection:
-    """How the epoch and the threshold were chosen."""
+    """A record of how the epoch and the threshold were chosen."""
 
     on: str  # "validation" or "test"; a phrase if no videos were used, as for imported weights
     epoch: int | None = None

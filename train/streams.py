@@ -214,7 +214,10 @@ class Inputs:
         return torch.cat([first, *beside], -1), None
 
     def of_arrays(self, streams: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor | None]:
-        """Do the same for one video as stored: arrays [snippets, crops, dim] by kind."""
+        """Return the visual and the text input for one video.
+
+        streams are stored arrays [snippets, crops, dim], by kind; see `__call__` for the result.
+        """
         return self(
             {
                 kind: torch.from_numpy(stream.astype(np.float32))

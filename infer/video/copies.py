@@ -159,9 +159,7 @@ def make_copies(
 
 
 def peak_picture(scores: VideoScores) -> int:
-    """Return the index of the frame that represents a video: the middle of the highest-scored
-    ones.
-    """
+    """Return the index of the frame that represents a video, in the middle of its highest peak."""
     return _middle(scores, int(scores.frames.argmax()))
 
 

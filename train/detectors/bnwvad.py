@@ -117,10 +117,11 @@ class BNWVAD(Detector):
     def _triplet(self, distances: Tensor, lengths: Tensor, abnormal: Tensor) -> Tensor | None:
         """Return the mean of `max(0, 1 + normal - abnormal)` over pairs of selected distances.
 
-        In abnormal rows the farthest share of every video is selected, and the farthest share of
-        all their snippets. As many distances are selected in normal rows: the largest of every row,
-        then the second largest of every row, and so on. Returns None if one of the classes is
-        missing.
+        distances is [rows, snippets], where a row is one crop of one video; lengths and abnormal
+        are [rows]. In abnormal rows the farthest share of every row is selected, and the farthest
+        share of all their snippets. As many distances are selected in normal rows: the largest of
+        every row, then the second largest of every row, and so on. Returns None if one of the
+        classes is missing.
         """
         if not (bool(abnormal.any()) and bool((~abnormal).any())):
             return None

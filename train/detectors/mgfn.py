@@ -235,11 +235,11 @@ def contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[str, Tenso
 
 
 def mirrored_contrast(abnormal: Tensor, normal: Tensor, margin: float) -> dict[str, Tensor | None]:
-    """Return the same terms as the released code computes them, for norms [videos, crops, k].
+    """Return the terms of `contrast` as the released code computes them.
 
-    The norms of each class are flattened crop by crop. The two classes are compared entry by entry;
-    within a class, the first half of the list is compared with the second half. With ten crops,
-    this compares every crop with its mirror image.
+    abnormal and normal are norms [videos, crops, k], flattened crop by crop. The two classes are
+    compared entry by entry; within a class, the first half of the list is compared with the second
+    half. With ten crops, this compares every crop with its mirror image.
     """
     abnormal, normal = (norms.transpose(0, 1).flatten(0, 1) for norms in (abnormal, normal))
     apart = (margin - pairwise_distance(abnormal, normal)).clamp(min=0).square().mean()

@@ -215,9 +215,7 @@ class PEL4VAD(Detector):
         return kl_div(logits.log_softmax(1), (10 * same).softmax(1), reduction="batchmean")
 
     def _rows(self, output: Output, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return scores [rows, snippets], values [rows] and lengths [rows], with each crop as a
-        row.
-        """
+        """Return scores [rows, snippets], values [rows] and lengths [rows]; a row is one crop."""
         scores = output.parts["crop_scores"]
         values, lengths = (x.repeat_interleave(scores.shape[1]) for x in (values, output.lengths))
         return scores.flatten(0, 1), values, lengths

@@ -97,7 +97,7 @@ def pel4vad_sizes(weights: Weights) -> Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How to recognise the weights of one detector."""
+    """A rule that recognises the weights of one detector, by the name of one weight."""
 
     name: str
     key: str  # name of a weight that the detector has

@@ -132,7 +132,10 @@ class URDMU(Detector):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the two memories, abnormal (a) and normal (n), return for a batch of rows."""
+    """The output of both memories, abnormal (a) and normal (n), for a batch of rows.
+
+    A row is one crop of one video.
+    """
 
     x: Tensor  # [rows, snippets, width]
     abnormal: Tensor  # bool [rows]
