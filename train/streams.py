@@ -130,9 +130,9 @@ class Scaling:
         """Return this scaling followed by a projection on the first n principal components.
 
         The components are scaled to a mean square of 1. rows [rows, dim] are feature vectors of the
-        training bags; n is reduced to their rank at most. The projection helps on small data sets:
-        a few videos do not show which of a thousand single features matter, but they do for
-        directions in which many features vary together.
+        training bags; n is reduced to the number of rows or features if it is larger. The
+        projection helps on small data sets: a few videos do not show which of a thousand single
+        features matter, but they do for directions in which many features vary together.
         """
         scaled = self(torch.from_numpy(rows)).double()
         n = min(n, *scaled.shape)

@@ -127,7 +127,8 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
 def _labels(run: Run, store: FeatureStore, labels: Labels | None, split: str) -> list[Label]:
     """Return the labelled videos to measure on, with their ids in the store.
 
-    Raises UsageError if there are none, or if one of them was trained or validated on.
+    Raises UsageError if there are none, or if one of them is a training or validation video of the
+    run and `split` does not ask for these.
     """
     if labels is None:
         listed = run.card.videos.get(split)
