@@ -1,15 +1,15 @@
-"""A process of our own at the other end of a socket: both ends.
+"""A child process that is connected to its parent by a socket: the code of both ends.
 
-    this process                                        the child
-    ------------                                        ---------
+    parent                                              child
+    ------                                              -----
                             <-------------------------- {"event": "ready"}
-    a task, a line of JSON  --------------------------> works on it
-    messages                <-------------------------- lines of JSON; after those that announce
-                                                        arrays, the bytes of the arrays
-    its end of the socket closes ---------------------> ends, whatever it is doing
+    a task, a line of JSON  --------------------------> works on the task
+    messages                <-------------------------- lines of JSON; a message that announces
+                                                        arrays is followed by their bytes
+    closes its socket       --------------------------> exits at once, also during a task
 
-It is a new Python process, never a fork, which decoders do not survive. Where nobody reads, the
-socket fills and the child waits.
+The child is a new Python process and never a fork, because decoders do not survive a fork. While
+the parent does not read, the socket's buffer fills and the child waits.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 
 from vad.errors import InternalError
 
-SOCKET_BYTES = 2**20  # in flight; with less, both sides wake up more often
-START_LIMIT_S = 120.0  # for a new process to import what it needs
+SOCKET_BYTES = 2**20  # buffer of the socket; a smaller one wakes both processes more often
+START_LIMIT_S = 120.0  # time that a new process has for its imports
 
 
 class Child:
-    """The process, seen from here. It runs `serve(Parent)` of a module."""
+    """The parent's handle to a child process, which runs the function `serve(Parent)` of a module."""
 
     def __init__(self, module: str) -> None:
         self._socket, theirs = socket.socketpair()
@@ -55,22 +55,24 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # It finds the modules that this process finds, and starts no threads for algebra.
+                # The child searches the parent's module path, and its BLAS starts no threads.
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(sys.path),
                     "OPENBLAS_NUM_THREADS": "1",
                     "OMP_NUM_THREADS": "1",
                 },
-                start_new_session=True,  # Ctrl-C is for this process, which ends the child
+                start_new_session=True,  # Ctrl-C reaches only the parent, which ends the child
             )
 
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Return True if the process is still running."""
         return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
-        """Raises InternalError if the process does not get as far as waiting for a task."""
+        """Wait until the process reports that it is ready for a task. Raises InternalError if it
+        exits first, or takes longer than `START_LIMIT_S` seconds.
+        """
         if self._is_ready:
             return
         self._socket.settimeout(START_LIMIT_S)
@@ -83,21 +85,25 @@ class Child:
         self._is_ready = True
 
     def kill(self) -> None:
-        """End the process; who reads from it is told that it died."""
+        """Kill the process. A thread that is reading from it then gets EOFError or ConnectionError."""
         self._process.kill()
 
     def close(self) -> str:
-        """End the process and let go of all it holds. Returns how it ended."""
+        """Kill the process, wait for its exit and close the socket. Returns the exit code or the
+        name of the signal that ended it, as text for a message.
+        """
         self._process.kill()
         code = self._process.wait()
         self._reader.close()
         self._socket.close()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
-    # What follows raises TimeoutError, EOFError or ConnectionError.
+    # The methods below raise TimeoutError, EOFError or ConnectionError.
 
     def _send(self, task: dict[str, Any], time_limit_s: float) -> None:
-        """Give it a task, and so much time for every part of its answer."""
+        """Send a task. From now on, every read or write on the socket may take `time_limit_s`
+        seconds.
+        """
         self._socket.settimeout(time_limit_s)
         self._socket.sendall(_line(task))
 
@@ -114,37 +120,47 @@ class Child:
 
 
 class Parent:
-    """The process that started this one, seen from the child. Without it the child ends."""
+    """The child's handle to its parent: it receives tasks and sends messages. When the parent
+    closes its end of the socket, or dies, the child exits.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         threading.Thread(target=self._end_with_it, daemon=True).start()
 
     def tasks(self) -> Iterator[Any]:
-        """Say that this process is ready; then what it is told to do, task by task."""
+        """Tell the parent that this process is ready, then yield its tasks, one decoded JSON value
+        each, until it closes the socket.
+        """
         self.send({"event": "ready"})
-        # What decoders write to stderr from here on would run through the parent's progress bar.
+        # Silence stderr: what decoders write to it would disturb the parent's progress bar.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         for line in self._socket.makefile("rb"):
             yield json.loads(line)
 
     def send(self, message: dict[str, Any], *arrays: NDArray[Any]) -> None:
-        """Send a message, and the arrays that it announces. Raises ConnectionError."""
+        """Send a message and then the bytes of the arrays that it announces. Raises ConnectionError
+        if the parent is gone.
+        """
         self._socket.sendall(_line(message))
         for array in arrays:
             self._socket.sendall(np.ascontiguousarray(array).data.cast("B"))
 
     def _end_with_it(self) -> None:
-        """End this process when its parent's end of the socket closes, whatever it is doing."""
+        """Wait until the parent closes its end of the socket, then exit at once. Runs in a thread,
+        so that a task in progress cannot delay the exit.
+        """
         hang_up = select.poll()
-        hang_up.register(self._socket, 0)  # of all events, only those that cannot be masked
+        hang_up.register(self._socket, 0)  # wait for hang-up and errors alone, not for data
         hang_up.poll()
         os._exit(0)
 
 
 def limit_memory(n_bytes: int) -> None:
-    """Let a file that would fill the machine's memory fail in this process."""
-    if sys.platform == "linux":  # others do not keep to this limit
+    """Limit the address space of this process to `n_bytes`, so that a file which needs more fails
+    here and does not fill the machine's memory. Has an effect on Linux only.
+    """
+    if sys.platform == "linux":  # other systems do not enforce this limit
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         soft = n_bytes if hard == resource.RLIM_INFINITY else min(n_bytes, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

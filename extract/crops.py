@@ -1,8 +1,8 @@
 """Resize frames and cut crops out of them, exactly as a recipe says.
 
-The frames stay 8-bit until the last step: they are resized once, crops are views of the resized
-frames, and only the crops about to enter the network become floating point, in a buffer of the
-caller's.
+Frames stay 8-bit until the last step. They are resized once, and crops are views of the resized
+frames. Only the crops that are about to enter the network are converted to floating point, in a
+buffer that the caller provides.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from vad.errors import VideoError
 
 from .recipes import MIRRORED, Recipe
 
-LONGEST = 16  # times the short side; a longer strip would fill the memory once resized
+LONGEST = 16  # largest ratio of long to short side; a longer frame would, resized, fill the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A square cut out of the resized frame; `left_px` counts in the frame as it is."""
+    """A square that is cut out of a resized frame. `left_px` is counted in the unmirrored frame,
+    also for a mirrored crop.
+    """
 
     name: str
     top_px: int
@@ -32,10 +34,10 @@ class Crop:
 
 
 def resized_size(height_px: int, width_px: int, recipe: Recipe) -> tuple[int, int]:
-    """Height and width after the recipe's resize.
+    """Return the height and width of a frame after the recipe's resize, in pixels.
 
-    The long side is cut to whole pixels, as torchvision and PIL users do: 240x320 -> 256x341.
-    Raises VideoError("too-large") for a strip longer than 16 times its short side.
+    The long side is rounded down to whole pixels, as torchvision and PIL users do: 240x320 ->
+    256x341. Raises VideoError("too-large") if the long side is more than 16 times the short side.
     """
     if not isinstance(recipe.resize_px, int):
         return recipe.resize_px
@@ -53,21 +55,22 @@ def resized_size(height_px: int, width_px: int, recipe: Recipe) -> tuple[int, in
 def resize(frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """Resize frames by the recipe's rule and filter.
 
-    uint8 [frames, height, width, 3] -> [frames, height, width, 3], uint8 or, for the filter
-    `bilinear-plain`, float32 in 0..255. Bilinear is within one grey level of PIL's.
+    frames: uint8 [frames, height, width, 3]. Returns the same layout with the new height and width:
+    uint8 or, for the filter `bilinear-plain`, float32 in 0..255. Bilinear results are within one
+    grey level of PIL's.
     """
     size = resized_size(frames.shape[1], frames.shape[2], recipe)
     if size == tuple(frames.shape[1:3]):
         return frames
     if recipe.filter == "lanczos":
         return _resize_by_pil(frames, size)
-    pixels = frames.permute(0, 3, 1, 2)  # channels last in memory: no copy
+    pixels = frames.permute(0, 3, 1, 2)  # a view whose channels lie last in memory
     if recipe.filter == "bilinear-plain":
         resized = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False)
     elif pixels.device.type == "cpu":
         resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)
-    else:  # 8-bit interpolation exists on the CPU alone
-        shrinks = size[0] < frames.shape[1] or size[1] < frames.shape[2]  # else nothing to filter
+    else:  # torch interpolates 8-bit images on the CPU only
+        shrinks = size[0] < frames.shape[1] or size[1] < frames.shape[2]  # else no antialias
         resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=shrinks)
         resized = resized.round_().to(torch.uint8)
     return resized.permute(0, 2, 3, 1)
@@ -83,10 +86,11 @@ def _resize_by_pil(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def crop_boxes(recipe: Recipe, crops: str, height_px: int, width_px: int) -> list[Crop]:
-    """Where the crops of a set lie in a resized frame, in the order of the features.
+    """Return the crops of a crop set for a resized frame of this size, in the order of the
+    features.
 
-    A mirrored crop is cut out of the mirrored frame: its "top-left" shows what is at the top
-    right of the frame, mirrored.
+    A mirrored crop is cut out of the mirrored frame: the mirrored "top-left" shows the top right
+    corner of the frame, mirrored.
     """
     bottom, right = height_px - recipe.crop_px, width_px - recipe.crop_px
     half = round if recipe.center == "round" else int
@@ -107,22 +111,22 @@ def crop_boxes(recipe: Recipe, crops: str, height_px: int, width_px: int) -> lis
 
 
 def cut(frames: torch.Tensor, crop: Crop, out: torch.Tensor) -> None:
-    """Write one crop of every frame, still in 0..255, into `out`.
+    """Write one crop of every frame into `out`, with values still in 0..255.
 
-    frames [..., height, width, 3] -> out [..., crop, crop, 3], any floating type
+    frames: [..., height, width, 3]. out: [..., crop, crop, 3], of any floating type.
     """
     size = out.shape[-2]
     rows = slice(crop.top_px, crop.top_px + size)
     columns = slice(crop.left_px, crop.left_px + size)
     view = frames[..., rows, columns, :]
-    # rows of bytes are put together first: converting them where they lie takes half as long again
+    # contiguous() first: converting the strided view to floating point takes 1.5 times as long
     out.copy_(view.flip(-2) if crop.mirrored else view.contiguous())
 
 
 def normalise(pixels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """(scale x - mean) / std in place, in one pass over floating point pixels.
+    """Return (scale x - mean) / std of floating point pixels, computed in place in one pass.
 
-    pixels [..., 3], RGB.
+    pixels: [..., 3], RGB.
     """
     shift = pixels.new_tensor(-recipe.mean / recipe.std)
     return torch.add(shift, pixels, alpha=recipe.scale / recipe.std, out=pixels)

@@ -1,4 +1,4 @@
-"""Features of clips: a backbone as a maker of `visual/<name>`."""
+"""The maker of the feature array `visual/<name>`: it computes features of clips by a backbone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LoadBackbone = Callable[[ExtractSettings], Backbone]
 
 
 def load_backbone(settings: ExtractSettings) -> Backbone:
-    """The backbone that the settings name, on its device."""
+    """Load the backbone that the settings name, on the device that they name."""
     return create_backbone(
         settings.backbone,
         weights=settings.weights,
@@ -41,12 +41,14 @@ def load_backbone(settings: ExtractSettings) -> Backbone:
 
 
 def tail_of(backbone: Backbone, settings: ExtractSettings) -> Tail:
-    """What fills the last clip: the setting, or the policy of the backbone's recipe."""
+    """Return the tail policy, which fills a video's last clip: the setting, or else that of the
+    backbone's recipe.
+    """
     return settings.tail or backbone.recipe.tail
 
 
 def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, Any]:
-    """Everything that the features of a backbone depend on, as the store keeps it."""
+    """Return everything that a backbone's features depend on, as the provenance for the store."""
     return {
         **backbone.provenance,
         "clip_frames": CLIP_FRAMES,
@@ -57,12 +59,14 @@ def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, An
 
 
 def limits_of(settings: ExtractSettings) -> Limits:
-    """What the settings allow one video to cost."""
+    """Return the decoder's limits for one video that these settings ask for."""
     return Limits(max_pixels=settings.max_pixels, bare_fps=settings.fps)
 
 
 def decoding_of(settings: ExtractSettings, tail: Tail) -> Decoding:
-    """How the settings decode videos."""
+    """Return the decoding options that these settings ask for, for videos stored with this tail
+    policy.
+    """
     return Decoding(
         workers=settings.workers,
         tail=tail,
@@ -75,30 +79,30 @@ def decoding_of(settings: ExtractSettings, tail: Tail) -> Decoding:
 
 @dataclass
 class _Making:
-    """The features of one video; see `pipeline.Making`."""
+    """The feature array of one video while it is computed; implements `pipeline.Making`."""
 
     array: str
     dtype: np.dtype[Any]
     drops_tail: bool
 
     def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterable[Item]:
-        """The clips themselves are the items."""
+        """Return the clips themselves as items, without a padded last clip if the tail is dropped."""
         return clips[: n_frames // CLIP_FRAMES] if self.drops_tail else clips
 
     def finish(self) -> Iterable[Item]:
-        """A clip waits for no other."""
+        """Return no items: `add` returned every clip already."""
         return ()
 
     def write(self, results: NDArray[Any], draft: Draft) -> None:
-        """results: float32 [clips, crops, dim]"""
+        """Append features to the draft; results: float32 [clips, crops, dim]."""
         draft.append(self.array, results.astype(self.dtype))
 
     def close(self, n_snippets: int, draft: Draft) -> None:
-        """Every clip has been written."""
+        """Do nothing: `write` has written every clip."""
 
 
 class FeatureMaker:
-    """Makes `visual/<name>` [snippets, crops, dim]; see `pipeline.Maker`."""
+    """Makes the feature array `visual/<name>` [snippets, crops, dim]; implements `pipeline.Maker`."""
 
     item_frames = CLIP_FRAMES
 
@@ -111,21 +115,24 @@ class FeatureMaker:
         self.empty: Empty = backbone.empty
 
     def begin(self, info: VideoInfo) -> _Making:
-        """Raises VideoError, before anything is decoded, for pictures that the recipe refuses."""
+        """Begin a video. Raises VideoError, before any clip is decoded, if the recipe cannot resize
+        frames of this size.
+        """
         resized_size(info.height, info.width, self._backbone.recipe)
         return _Making(self.array, self._dtype, drops_tail=self.tail == "drop")
 
     def submit(self, items: Sequence[Item]) -> Features:
-        """Begin to compute features of clips, uint8 [16, height, width, 3] each."""
+        """Start computing features of clips, uint8 [16, height, width, 3] each."""
         return self._backbone.submit(items)
 
 
 def load_features(
     settings: ExtractSettings, device: str | None = None, *, load: LoadBackbone = load_backbone
 ) -> list[Maker]:
-    """The maker that the settings name, on their device or on the one given.
+    """Return the maker of the feature array that the settings name, in a list of one.
 
-    Processes on other devices and machines call it.
+    device: replaces the settings' device, if given. Worker processes on other devices and machines
+    call this function to load the backbone there.
     """
     placed = replace(settings, device=device) if device else settings
     return [FeatureMaker(load(placed), settings)]

@@ -1,8 +1,8 @@
-"""What becomes of the videos of a run: how each ended, and `failures.jsonl` in the store.
+"""The result of a run for each video, and the failures file `failures.jsonl` in the store.
 
-A line is added to `failures.jsonl` when a video fails, so that a killed run keeps what it found
-out. A failed video is not done: the next run tries it again, and removes its line once the video
-is stored. (A store in a bucket has one object per failed video: `.failures/<video>.json`.)
+A line is added to `failures.jsonl` as soon as a video fails, so that a killed run loses none. The
+next run tries a failed video again and removes its line once the video is stored. (A store in a
+bucket has one object per failed video instead: `.failures/<video>.json`.)
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from .sources import Source
 
 log = logging.getLogger("vad")
 
-SHOWN = 5  # failed videos that the representation of an outcome lists
+SHOWN = 5  # failed videos that the repr of an outcome lists
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one video ended: it is stored, or it is not because of the error."""
+    """The result for one video: it is stored or, if `error` is set, it failed."""
 
     source: Source
     error: VideoError | None = None
-    by_others: bool = False  # another run stored it in the meantime
+    by_others: bool = False  # stored by another run that works on the same store
 
 
 @dataclass(repr=False)
 class Outcome:
-    """How all videos of a run ended; each is in exactly one of the three."""
+    """The results of a run. Each of its videos is in exactly one of the three fields."""
 
     done: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)  # stored before, from the same content
+    skipped: list[str] = field(default_factory=list)  # stored before this run
     failed: dict[str, VideoError] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """That of the command: 0, or 3 if a video failed."""
+        """The exit code of the command: 3 if a video failed, else 0."""
         return VideoError.exit_code if self.failed else 0
 
     def __str__(self) -> str:
@@ -57,14 +57,16 @@ class Outcome:
 
 
 class Failures:
-    """The failures of a store, one JSON object each. `path` is where a person finds them."""
+    """The failures file of a store, with one JSON object per failed video. `path` is its location,
+    as shown to the user.
+    """
 
     def __init__(self, store: str | Path | Backend) -> None:
         self._ledger = backend_of(store).ledger("failures")
         self.path = self._ledger.path
 
     def note(self, source: Source, error: VideoError) -> None:
-        """Note that a video failed, in the ledger of the store and in the log."""
+        """Add a failed video to the failures file and write a warning to the log."""
         self._ledger.add(
             {
                 "video": source.id,
@@ -76,9 +78,9 @@ class Failures:
         log.warning("%s: %s (%s)", source.path, error, error.reason)
 
     def read(self) -> dict[str, dict[str, str]]:
-        """The last failure of every video, by id."""
+        """Return the last failure of every video, by video id."""
         return self._ledger.read()
 
     def forget(self, stored: Container[str]) -> None:
-        """Remove the videos that are stored by now."""
+        """Remove the entries of these videos, which are stored by now."""
         self._ledger.drop(stored)

@@ -1,13 +1,13 @@
-"""From decoded clips to stored videos: batches, computation, and the writer behind them.
+"""From decoded clips to stored videos: batches, computation, and a thread that writes the results.
 
     clips ──items──> batches ──> makers ──rows, perhaps still being computed──> writer ──> store
 
 A maker makes one array of the store: a backbone makes features of clips, a captioner makes captions
 of windows of frames. Several makers share one decoding of a video.
 
-A maker begins a batch and returns at once; the writer, a thread of its own, waits for the results
-in the order in which they were begun, appends them and commits. So decoding, computing and writing
-go on at the same time. A batch may hold items of several videos.
+A maker starts a batch and returns at once. The writer thread waits for the results in the order in
+which the batches were started, appends them to the array and commits the video. So decoding,
+computing and writing run at the same time. A batch can hold items of several videos.
 """
 
 from __future__ import annotations
@@ -39,101 +39,112 @@ from .sources import Source
 
 log = logging.getLogger("vad")
 
-Item = NDArray[np.uint8]  # what a maker computes on: frames [n, height, width, 3]
+Item = NDArray[np.uint8]  # the input for one row of results: frames [n, height, width, 3]
 
 
 class Pending(Protocol):
-    """A batch that was begun."""
+    """A batch whose computation has been started."""
 
     def result(self) -> NDArray[Any]:
-        """The results, one row per item; waits for them."""
+        """Wait for the results and return them, one row per item."""
 
     def cancel(self) -> None:
-        """Let it be: the results are not needed."""
+        """Cancel the computation, because its results are not needed."""
 
 
 class Making(Protocol):
-    """One array of one video: its frames come in, items to compute on go out, results come back."""
+    """One array of one video while it is computed.
+
+    It receives the video's clips, returns the items to compute, and receives the results of these
+    items.
+    """
 
     def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterable[Item]:
-        """Take clips [clips, 16, height, width, 3], of which the first `n_frames` frames are the
-        video's and the others fill the last clip. Returns the items that they complete."""
+        """Receive clips [clips, 16, height, width, 3] and return the items that they complete.
+
+        n_frames: how many of the frames belong to the video; the others are the padding of its last
+        clip.
+        """
 
     def finish(self) -> Iterable[Item]:
-        """The items that remain at the end of the video."""
+        """Return the items that remain at the end of the video."""
 
     def write(self, results: NDArray[Any], draft: Draft) -> None:
-        """Take the results of the next items, in order. Runs in the writer's thread."""
+        """Append the results of the next items, in order, to the draft. Runs in the writer thread."""
 
     def close(self, n_snippets: int, draft: Draft) -> None:
-        """Write what is left, so that the array has `n_snippets` rows."""
+        """Write the remaining rows, so that the array has `n_snippets` rows. Runs in the writer
+        thread.
+        """
 
 
 class Maker(Protocol):
-    """Makes one array of the store."""
+    """Makes one array of the store, for any number of videos."""
 
     array: str  # its name in the store
-    provenance: dict[str, Any]  # everything that its values depend on
-    n_together: int  # items of a batch
-    n_ahead: int  # items that should have been begun so that it never waits
+    provenance: dict[str, Any]  # everything that the array's values depend on
+    n_together: int  # items per batch
+    n_ahead: int  # items to keep in progress, so that the maker is never idle
     item_frames: int  # frames from the start of one item to the start of the next
 
     @property
     def empty(self) -> Empty:
-        """Gives the memory in which it wants to receive clips."""
+        """The function that allocates the memory in which this maker wants to receive clips."""
 
     def begin(self, info: VideoInfo) -> Making:
-        """Begin a video. Raises VideoError for one that it cannot use."""
+        """Begin a video. Raises VideoError if this maker cannot use the video."""
 
     def submit(self, items: Sequence[Item]) -> Pending:
-        """Begin to compute a batch."""
+        """Start computing a batch and return without waiting for it."""
 
 
 @dataclass(frozen=True)
 class ClaimedVideo:
-    """A video that this run may store, with the makers of the arrays that it lacks."""
+    """A video that this run has claimed, so that no other run stores it, with the makers of the
+    arrays that the store lacks.
+    """
 
     source: Source
     makers: Sequence[Maker]
-    state: FileState  # before it was opened
+    state: FileState  # of the file before it was opened
 
 
 @dataclass(eq=False)
 class _Job:
-    """One video on its way into the store. Its draft belongs to the writer alone."""
+    """One video between decoding and the store. Only the writer thread uses its draft."""
 
     source: Source
     state: FileState  # of the file before it was opened
     info: VideoInfo
     makings: list[tuple[Maker, Making]]
     draft: Draft
-    stored: VideoRecord | None  # the record of the stored video that the arrays shall join
-    digest: Future[str] | None  # of the file; None where `stored` has it
+    stored: VideoRecord | None  # the record of the stored video, if the arrays are added to one
+    digest: Future[str] | None  # SHA-256 of the file; None if `stored` is set
     times: list[NDArray[np.float64]] = field(default_factory=list)
-    n_waiting: int = 0  # items that are not in a batch yet
-    n_frames_done: int = 0  # over all makers
-    report: DecodeReport | None = None  # once it is decoded
-    error: VideoError | None = None  # once it failed: nothing more is done for it
+    n_waiting: int = 0  # items that are in no batch yet
+    n_frames_done: int = 0  # summed over the makers
+    report: DecodeReport | None = None  # set once the video is decoded
+    error: VideoError | None = None  # set once the video failed; its later results are dropped
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Something the writer was told to do."""
+    """One task of the writer thread: to write the results of a batch or to commit a video."""
 
     job: _Job
     done: Future[None]
-    n_items: int = 0  # whose results it waits for
-    n_frames: int = 0  # that these items stand for
+    n_items: int = 0  # items whose results this step writes
+    n_frames: int = 0  # frames that these items cover
     pending: Pending | None = None
-    is_last: bool = False  # of its video
+    is_last: bool = False  # the video's last step, which commits it
 
 
 class Pipeline:
-    """Makes stored videos of the events of decoders; use it in a `with` block.
+    """Turns the events of the decoders into stored videos; use it in a `with` block.
 
-    tail: the policy of the stored videos. joins: the arrays join the stored videos, and a file that
-    is not the stored one fails; without it, a video that is stored from another content is
-    replaced. progress: is told how far each video is.
+    tail: the tail policy of the stored videos. joins: if True, the arrays are added to stored
+    videos, and a file that differs from the stored one fails; if False, a video that was stored
+    from other content is replaced. progress: receives the share of each video that is done.
     """
 
     def __init__(
@@ -151,7 +162,7 @@ class Pipeline:
         self._waiting: dict[Maker, deque[tuple[_Job, Making, Item]]] = {m: deque() for m in makers}
         self._n_ahead = sum(maker.n_ahead for maker in makers)
         self._steps: deque[_Step] = deque()
-        self._n_begun = 0  # items whose results are not written yet
+        self._n_begun = 0  # items in started batches whose results are not written yet
         self._writer = ThreadPoolExecutor(1, "writer")
         self._hashing = ThreadPoolExecutor(1, "hashing")
 
@@ -159,7 +170,7 @@ class Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop what goes on; a video that is not stored by now leaves no trace."""
+        """Cancel the batches in progress and discard the videos that are not yet stored."""
         for step in self._steps:
             if step.pending:
                 step.pending.cancel()
@@ -169,10 +180,11 @@ class Pipeline:
             job.draft.discard()
 
     def store(self, events: Iterable[Event], videos: Sequence[ClaimedVideo]) -> Iterator[Ended]:
-        """Store the videos of the events, each as it ends.
+        """Store the videos of the events, and yield the result for each video as soon as it is
+        known.
 
-        videos: by the index of their events.
-        Raises what writing raises, unless it is a VideoError.
+        videos: indexed by the `index` of the events. Raises any error of writing that is not a
+        VideoError.
         """
         for event in events:
             video = videos[event.index]
@@ -194,7 +206,7 @@ class Pipeline:
             self._jobs[event.index] = self._open(video, event.info)
         elif isinstance(event, Failed):
             raise event.error
-        elif event.index in self._jobs:  # else it failed here; its decoder did not know
+        elif event.index in self._jobs:  # else it failed here, unknown to its decoder
             job = self._jobs[event.index]
             if isinstance(event, Clips) and not job.error:
                 job.times.append(event.times)
@@ -214,7 +226,7 @@ class Pipeline:
         stored = None
         if self._joins and source.id in self._store:
             stored = self._store.record(source.id)
-            # Imported features do not identify the file that they were made of.
+            # Imported features have no checksum of the file that they were made from.
             if stored.source_sha256 and not is_unchanged(source.path, stored):
                 raise VideoError(
                     "mismatch",
@@ -239,14 +251,14 @@ class Pipeline:
             job.n_waiting += 1
 
     def _begin_batches(self, *, last: bool = False) -> None:
-        """Begin all batches that are full; at the end of the run, the others too."""
+        """Start all batches that are full; if `last`, the incomplete ones too."""
         for maker, waiting in self._waiting.items():
             while len(waiting) >= (1 if last else maker.n_together):
                 n = min(len(waiting), maker.n_together)
                 self._begin(maker, [waiting.popleft() for _ in range(n)])
 
     def _begin(self, maker: Maker, batch: list[tuple[_Job, Making, Item]]) -> None:
-        """Begin a batch, and tell the writer to wait for it."""
+        """Start a batch, and queue the steps that write its results, one step per video."""
         pending = maker.submit([item for _, _, item in batch])
         start = 0
         for (job, making), items in groupby((job, making) for job, making, _ in batch):
@@ -266,7 +278,9 @@ class Pipeline:
         self._n_begun += step.n_items
 
     def _settle(self, n_ahead: int) -> Iterator[Ended]:
-        """The videos that ended by now; waits while more than `n_ahead` items are not written."""
+        """Yield the results of the videos that have ended. Waits while more than `n_ahead` items
+        are not written.
+        """
         while self._steps and (self._n_begun > n_ahead or self._steps[0].done.done()):
             step = self._steps[0]
             step.done.result()
@@ -280,7 +294,7 @@ class Pipeline:
                 share = job.n_frames_done / (len(job.makings) * job.info.n_packets)
                 self._progress.under_way(job.source.id, share)
 
-    # --- in the writer's thread
+    # --- these methods run in the writer thread
 
     def _write(self, job: _Job, making: Making, pending: Pending, rows: slice) -> None:
         results = pending.result()[rows]
@@ -294,7 +308,7 @@ class Pipeline:
             job.draft.discard()
 
     def _failing(self, job: _Job, work: Callable[[], None]) -> None:
-        """Do a part of a video's work; an error of the video becomes its end."""
+        """Run one part of a video's work; if it raises VideoError, mark the video as failed."""
         try:
             work()
         except VideoError as error:
@@ -321,7 +335,7 @@ class Pipeline:
                     hint="extract it again first",
                 )
             return job.stored
-        if self._joins and report.is_truncated:  # a stored video was accepted; this one was not
+        if self._joins and report.is_truncated:  # stored videos were judged before
             raise VideoError(
                 "truncated",
                 f"it ends after {report.n_frames} of {report.n_frames_expected} frames",

@@ -1,21 +1,23 @@
-"""Recipes: what happens to the pixels of a clip before a network sees them, pinned by name.
+"""Recipes: named presets of how the pixels of a clip are prepared for a network.
 
-A recipe belongs to the weights, not to taste: the same weights behind another resize, crop order
-or normalisation give other features, and detectors trained on one fail on the other. Every
-preset is one published way, written down exactly, and goes whole into the provenance.
+A recipe belongs to the weights and is not a free choice: the same weights with another resize, crop
+order or normalisation give other features, and detectors trained on one fail on the other. Every
+preset follows one published preparation exactly, and all its fields are stored in the provenance.
 
-    rtfm            the transform the RTFM author posted (tianyu0207/RTFM issue 21), which is
-                    also what the network was trained with: (x - 114.75) / 57.375
-    gowtham         GowthamGottimukkala/I3D_Feature_Extraction_resnet: a squash to 340x256,
-                    2x/255 - 1 (0.45 of the contrast the weights were trained with), drop
+    rtfm            the transform the RTFM author posted (tianyu0207/RTFM issue 21), which the
+                    network was also trained with: (x - 114.75) / 57.375
+    gowtham         GowthamGottimukkala/I3D_Feature_Extraction_resnet: resize to 340x256 whatever
+                    the shape, 2x/255 - 1 (0.45 of the contrast the weights were trained with),
+                    a partial last clip is dropped
     coranholmes-v2  the pixels of gowtham, the last clip filled with its last frame
     deepmil, xd     Roc-Ng/DeepMIL and the XD-Violence features: centre crop first
     pytorchvideo    the evaluation transform of pytorchvideo's model hub
     timesformer     the processor of facebook/timesformer-base-finetuned-k400
-    efficientnet-lite0  the embedded backbone's own
+    efficientnet-lite0  the recipe of the embedded backbone
 
-What came before the pixels in some of these (JPEG files written by ffmpeg, a forced frame rate,
-frames in string order) is not repeated: `vad` reads frames as they are stored.
+Some of these extractors also changed the frames before this point (JPEG files written by ffmpeg, a
+forced frame rate, frames in string order). This is not repeated: `vad` reads frames as the file
+stores them.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES, Tail
 from vad.names import find_by_name
 
-CropSet = Literal["ten", "five", "center", "whole"]  # whole: the picture squashed to a square
+CropSet = Literal["ten", "five", "center", "whole"]  # whole: the whole frame, resized to a square
 CROP_SETS: tuple[str, ...] = get_args(CropSet)
 
 Filter = Literal[
     "bilinear",  # PIL's: antialiased, 8-bit in and out
-    "lanczos",  # PIL's: what it called ANTIALIAS before version 10
+    "lanczos",  # PIL's, called ANTIALIAS before version 10
     "bilinear-plain",  # float in and out, no antialiasing: torch.nn.functional.interpolate
 ]
 
@@ -47,26 +49,26 @@ MIRRORED = "-mirrored"  # suffix of a crop that is cut out of the mirrored frame
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One pinned way from uint8 frames to network input."""
+    """One fixed way from uint8 frames to network input."""
 
     name: str
     frames: tuple[int, ...] = ALL_FRAMES  # which of the 16 frames of a clip the network sees
     resize_px: int | tuple[int, int] = 256  # short side; or (height, width), whatever the shape
     filter: Filter = "bilinear"
     crop_px: int = 224
-    crops: CropSet = "ten"  # the set taken unless another is asked for
-    order: tuple[str, ...] = CORNERS_FIRST  # of the five; ten = these, then the five mirrored
-    center: Literal["round", "floor"] = "round"  # half a pixel: to the even one, or down
+    crops: CropSet = "ten"  # the default crop set
+    order: tuple[str, ...] = CORNERS_FIRST  # order of the five crops; ten: these, then mirrored
+    center: Literal["round", "floor"] = "round"  # of half a pixel: to even, or down
     scale: float = 1.0  # input = (scale * x - mean) / std, x in 0..255
     mean: float = 114.75  # the same for red, green and blue in every preset
     std: float = 57.375
-    tail: Tail = "repeat-last"  # what its authors did with the last, partial clip
-    note: str = ""  # what of the published way lies outside these fields
+    tail: Tail = "repeat-last"  # what the authors did with a partial last clip
+    note: str = ""  # what these fields cannot express of the published preparation
 
     def crop_names(self, crops: str) -> tuple[str, ...]:
-        """Names of the crops of a set, in the order of the features.
+        """Return the names of the crops of a crop set, in the order of the features.
 
-        Raises UsageError for a set that does not exist.
+        Raises UsageError if there is no such crop set.
         """
         if crops not in CROP_SETS:
             raise UsageError(f"no crop set named {crops!r}; there are: {', '.join(CROP_SETS)}")
@@ -76,11 +78,13 @@ class Recipe:
         return self.order + mirrored if crops == "ten" else self.order
 
     def taking(self, crops: str) -> Recipe:
-        """The recipe for a crop set: for the whole picture, the resize is to the crop."""
+        """Return the recipe adapted to a crop set: for "whole", frames are resized to the crop's
+        size.
+        """
         return replace(self, resize_px=(self.crop_px, self.crop_px)) if crops == "whole" else self
 
     def record(self) -> dict[str, Any]:
-        """Every field, as JSON would give it back."""
+        """Return every field as plain JSON values, for the provenance."""
         record: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return record
 
@@ -162,5 +166,5 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _PRESETS}
 
 
 def find_recipe(name: str) -> Recipe:
-    """The preset of that name."""
+    """Return the preset of that name. Raises UsageError if there is none."""
     return find_by_name("recipe", name, RECIPES)

@@ -1,4 +1,4 @@
-"""Records of videos in the store: made, compared with files, and kept from being mixed."""
+"""Video records of the store: how they are made, compared with files, and kept from being mixed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from .decoders.video import VideoInfo
 
 @dataclass(frozen=True)
 class FileState:
-    """What identifies the content of a file without reading it; zeros where there is no file."""
+    """Inode, size and modification time of a file, which identify its content without reading the
+    file. All are zero if there is no file.
+    """
 
     inode: int
     n_bytes: int
@@ -27,7 +29,7 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path) -> FileState:
-        """The state of a file now."""
+        """Return the present state of a file."""
         try:
             stat = path.stat()
         except OSError:
@@ -35,7 +37,9 @@ class FileState:
         return cls(stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
     def check_unchanged(self, path: Path) -> None:
-        """Raise VideoError where the file is another by now, was written to or is gone."""
+        """Raise VideoError if the file was replaced, written to or removed since this state was
+        taken.
+        """
         now = FileState.of(path)
         if now == FileState(0, 0, 0):
             raise VideoError("vanished", "its file was removed while it was read")
@@ -55,7 +59,9 @@ def decoded_record(
     report: DecodeReport,
     tail: Tail,
 ) -> VideoRecord:
-    """The record of a video file that was decoded to its end, in that state from start to end."""
+    """Return the record of a video file that was decoded to its end. state: the file's state, which
+    stayed the same during decoding.
+    """
     return VideoRecord(
         source=os.path.abspath(path),  # so that the store can be used from any folder
         source_bytes=state.n_bytes,
@@ -79,7 +85,7 @@ def decoded_record(
 
 
 def notes_on(record: VideoRecord) -> list[str]:
-    """What a person should know of how a stored video was read."""
+    """Return remarks for the user on how a stored video was read, such as an assumed frame rate."""
     notes = []
     if record.n_jumps:
         notes.append(f"its time stamps jump; {record.n_jumps} jumps were mended")
@@ -93,9 +99,10 @@ def notes_on(record: VideoRecord) -> list[str]:
 def unseen_record(
     path: Path, n_frames: int, fps: float, tail: Tail, *, decoder: str
 ) -> VideoRecord:
-    """The record of a video of which there are only features or captions, in the file `path`.
+    """Return the record of a video that was never decoded, because only features or captions of it
+    were imported, from the file `path`.
 
-    decoder: words for the record, as no decoder was used.
+    decoder: text that the record holds in place of a decoder's name.
     """
     return VideoRecord(
         source=str(path),
@@ -117,10 +124,10 @@ def unseen_record(
 
 
 def is_unchanged(path: Path, record: VideoRecord) -> bool:
-    """Whether a file still has the content that a stored video was read from.
+    """Return True if a file still has the content that a stored video was read from.
 
-    Size and time of modification decide; where the time alone differs, the checksum does. False for
-    a file that is missing, and for features that were imported, which tell nothing of a file.
+    Compares the size and the modification time; if only the time differs, the checksum. Returns
+    False if the file is missing, and for imported features, whose record has no checksum.
     """
     try:
         stat = path.stat()
@@ -134,7 +141,7 @@ def is_unchanged(path: Path, record: VideoRecord) -> bool:
 def refuse_mix(
     store: FeatureStore, array: str, provenance: Mapping[str, Any], *, hint: str
 ) -> None:
-    """Raise UsageError if the store holds an array of that name made with other settings."""
+    """Raise UsageError if the store holds an array of that name which was made with other settings."""
     before = store.provenance(array)
     if before and (differing := differences(provenance, before)):
         words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())

@@ -1,4 +1,4 @@
-"""The extraction run: which videos are to do, how much that is, and doing it."""
+"""Extraction: plan which videos to process, estimate the work, and run the plan."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from .sources import Shard, Source
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do."""
+    """The videos that an extraction will process, those it will skip, and the array it will write."""
 
     todo: list[Source]
-    stored: list[str]  # ids of the videos that need nothing
+    stored: list[str]  # ids of the videos to skip, whose features are stored
     array: str  # name of the array in the store
     provenance: dict[str, Any]
     overwrite: bool = False
@@ -47,15 +47,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The size of a plan, without the videos that cannot be opened."""
+    """The size of a plan. Videos that cannot be opened are listed in `unreadable` and not counted."""
 
     n_videos: int
     n_frames: int
     n_snippets: int
     duration_s: float
     store_bytes: int  # before compression
-    work_s: float  # of the backbone, at the rate measured just now
-    unreadable: dict[Path, str]  # reason by file
+    work_s: float  # computing time of the backbone, at a rate measured on one clip
+    unreadable: dict[Path, str]  # the error's reason, by file
 
 
 def make_plan(
@@ -66,9 +66,11 @@ def make_plan(
     *,
     overwrite: bool = False,
 ) -> Plan:
-    """Sort the sources, or the shard of them that the settings name, into stored and to do.
+    """Sort the sources into videos to skip and videos to process. If the settings name a shard,
+    only its videos are in the plan.
 
-    Raises UsageError if the store holds features of the same name made with other settings.
+    overwrite: process stored videos too. Raises UsageError if the store holds features of the same
+    name made with other settings, unless `overwrite` is set.
     """
     shard = Shard.parse(settings.shard)
     sources = [source for source in sources if source.id in shard]
@@ -93,7 +95,7 @@ def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:
 
 
 def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:
-    """Open every video of a plan, without decoding it, and add up what is to do."""
+    """Open every video of a plan, without decoding it, and sum up frames, snippets, bytes and time."""
     n_frames, n_snippets, duration_s = 0, 0, 0.0
     grid = ClipGrid(tail_of(backbone, settings))
     unreadable: dict[Path, str] = {}
@@ -107,7 +109,7 @@ def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estim
         n_snippets += grid.n_snippets(info.n_packets)
         duration_s += info.n_packets / float(info.fps)
     clip = np.random.default_rng(0).integers(0, 256, (1, CLIP_FRAMES, 240, 320, 3), np.uint8)
-    backbone(clip)  # the first pass also sets things up
+    backbone(clip)  # warm-up: the first pass is slower
     started = time.perf_counter()
     backbone(clip)
     bytes_of_snippet = len(backbone.crops) * backbone.dim * np.dtype(settings.dtype).itemsize
@@ -133,10 +135,12 @@ def run(
     each: Each = in_this_process,
     load: LoadBackbone = load_backbone,
 ) -> Outcome:
-    """Do a plan. Interrupt it at any moment: what is committed stays, the rest is done again.
+    """Process the videos of a plan. The run can be interrupted at any time: committed videos stay
+    stored, and the next run processes the others.
 
-    on_stored gets the id of every video once its features are there, new or not. each: where the
-    videos are done. load: how workers on other machines load the backbone.
+    on_stored: called with the id of every video whose features are stored, new or skipped. each:
+    the executor that processes the videos, in this process or elsewhere. load: loads the backbone
+    in worker processes on other machines.
     """
     runner = VideoRunner(
         store.backend.address,

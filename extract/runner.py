@@ -1,10 +1,10 @@
-"""The runner of videos: features, captions, or both of one decoding.
+"""The runner of videos: it makes features, captions or both from one decoding of a video.
 
-    claim ──> decode once ──> batch, compute ──> commit ──> how the video ended
+    claim ──> decode once ──> batch, compute ──> commit ──> result for the video
 
-Every command that makes something of videos gives them to a `VideoRunner`: `vad extract`,
-`vad caption`, `vad score`. Several runs may share one store: a video is claimed when a decoder is
-free for it, and a run that finds it claimed by another comes back to it.
+The commands `vad extract`, `vad caption` and `vad score` all use a `VideoRunner`. Several runs can
+share one store: a run claims a video (takes a lock on it) when a decoder is free for it. If another
+run holds the claim, this run tries the video again later.
 """
 
 from __future__ import annotations
@@ -32,22 +32,26 @@ from .pipeline import ClaimedVideo, Maker, Pipeline
 from .records import FileState, is_unchanged
 from .sources import Source
 
-CLIPS_PER_BLOCK = 4  # that a decoder hands over together
+CLIPS_PER_BLOCK = 4  # clips that a decoder sends in one event
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the videos of a run are decoded."""
+    """The options by which a run decodes its videos."""
 
     workers: int  # decoder processes
-    tail: Tail = "repeat-last"  # of the stored videos
+    tail: Tail = "repeat-last"  # the tail policy of the stored videos
     decoder: DecoderName = "auto"
     limits: Limits = field(default_factory=Limits)
     time_limit_s: float = 60.0
     accept_truncated: bool = False
 
     def pool(self, empty: Empty) -> DecoderPool:
-        """Decoder processes. They drop no tail: captions look beyond the last whole clip."""
+        """Return a pool of decoder processes; `empty` allocates the memory of their clips.
+
+        The pool never drops the partial last clip, as captions use its frames. Makers drop it
+        themselves.
+        """
         return DecoderPool(
             self.workers,
             clips_per_block=CLIPS_PER_BLOCK,
@@ -62,23 +66,23 @@ class Decoding:
 
 @dataclass
 class VideoRunner:
-    """Makes the arrays that videos lack in a store.
+    """Makes those arrays of videos that a store lacks.
 
-    It travels to other machines by pickle, without its makers: there, `load` makes them again, and
-    they must have the same provenance.
+    It is pickled for worker processes and other machines, without its makers. There `load` makes
+    them again, and their provenance must be equal to `provenance`.
     """
 
-    store: str  # its address, under which every machine finds it
-    load: Callable[[str | None], list[Maker]]  # on a device; None: that of the settings
-    provenance: dict[str, dict[str, Any]]  # by array
+    store: str  # address of the store, the same on every machine
+    load: Callable[[str | None], list[Maker]]  # argument: device, or None for the settings' device
+    provenance: dict[str, dict[str, Any]]  # by name of the array
     decoding: Decoding
-    overwrite: bool = False  # make the arrays of stored videos again
-    joins: bool = False  # see `Pipeline`
+    overwrite: bool = False  # make arrays again that are stored already
+    joins: bool = False  # add the arrays to stored videos; see `Pipeline`
     device: str | None = None
     makers: list[Maker] | None = field(default=None, repr=False)
 
     def on(self, device: str) -> VideoRunner:
-        """The same on another device, where the makers are loaded again."""
+        """Return a copy for another device, where the makers are loaded again."""
         return replace(self, device=device, makers=None)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,7 +91,10 @@ class VideoRunner:
     def each(
         self, sources: Iterable[Source], n_workers: int, progress: Meter | None = None
     ) -> Generator[Ended]:
-        """Do videos as they are asked for, with so many decoders; tell how each ended."""
+        """Process videos with `n_workers` decoder processes, and yield the result for each video.
+        The sources are read one by one, when a decoder is free. Videos that other runs have claimed
+        are tried again until each is stored or failed.
+        """
         store, makers = self._opened(), self._loaded()
         store.sweep()
         pool = replace(self.decoding, workers=n_workers).pool(makers[0].empty)
@@ -105,13 +112,15 @@ class VideoRunner:
         claims: Claims,
         progress: Meter | None,
     ) -> Generator[Ended, None, list[Source]]:
-        """One pass over the videos. Returns those that other runs are doing now."""
+        """Go once through the videos. Returns those that other runs have claimed."""
         mine: list[ClaimedVideo] = []
-        stored: list[Source] = []  # by another run, since this one made its plan
+        stored: list[Source] = []  # stored by another run after this run made its plan
         others: list[Source] = []
 
         def claimed() -> Iterator[Path]:
-            """The videos to decode, each claimed at the moment it is asked for."""
+            """Yield the paths of the videos to decode; each is claimed when a decoder asks for the
+            next.
+            """
             for source in sources:
                 if not claims.take(source.id):
                     others.append(source)
@@ -133,7 +142,9 @@ class VideoRunner:
     def _lacking(
         self, store: FeatureStore, source: Source, makers: Sequence[Maker]
     ) -> Sequence[Maker]:
-        """The makers of the arrays that the store lacks of a video's present content."""
+        """Return the makers of the arrays that the store does not hold for the file's present
+        content.
+        """
         if self.overwrite or not store.is_intact(source.id):
             return makers
         if not self.joins and not is_unchanged(source.path, store.record(source.id)):
@@ -162,11 +173,11 @@ class VideoRunner:
         return self.makers
 
 
-Each = Callable[[VideoRunner, list[Source], Meter], Generator[Ended]]  # where a run is done
+Each = Callable[[VideoRunner, list[Source], Meter], Generator[Ended]]  # an executor
 
 
 def in_this_process(runner: VideoRunner, todo: list[Source], progress: Meter) -> Generator[Ended]:
-    """Do videos here; see `vad.stages.pipelines.executors` for other places."""
+    """Process videos in this process. Other executors are in `vad.stages.pipelines.executors`."""
     return runner.each(todo, min(runner.decoding.workers, max(1, len(todo))), progress)
 
 
@@ -180,13 +191,13 @@ def run_videos(
     each: Each = in_this_process,
     on_stored: Callable[[str], None] = lambda video: None,
 ) -> None:
-    """Do videos and add to the outcome how each ended; note those that failed in the store.
+    """Process videos, add the result for each to the outcome, and write failures to the store.
 
-    verb: the word before the progress. each: where the videos are done. on_stored gets the id of
-    every video that is stored, made now or by another run.
+    verb: the word before the progress bar. each: the executor that processes the videos. on_stored:
+    called with the id of every video that is stored, by this run or by another.
     """
     failures = Failures(runner.store)
-    if not todo:  # so a store that cannot be written need not be
+    if not todo:  # this path also works with a store that cannot be written
         failures.forget({*outcome.done, *outcome.skipped})
         return
     with (

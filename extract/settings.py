@@ -9,7 +9,7 @@ from typing import Literal
 
 from vad.config import option
 
-N_WORKERS = max(1, min(8, (os.cpu_count() or 2) - 1))  # decoder processes, where not told
+N_WORKERS = max(1, min(8, (os.cpu_count() or 2) - 1))  # default number of decoder processes
 
 _feature = partial(option, panel="Features")
 _compute = partial(option, panel="Computation")
@@ -17,7 +17,9 @@ _compute = partial(option, panel="Computation")
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeSettings:
-    """How features are computed. None of these settings says which features they are."""
+    """How features are computed: device, speed and limits. Only the settings of the subclass say
+    which features they are.
+    """
 
     decoder: Literal["auto", "decord", "pyav"] = _compute(
         "auto", "library that decodes; auto: decord where it is exact, else PyAV"
@@ -49,7 +51,9 @@ class ComputeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings(ComputeSettings):
-    """How videos become features. What a backbone decides by itself is not a setting."""
+    """How videos become features. A setting that is None takes the backbone's or the recipe's
+    default.
+    """
 
     backbone: str = _feature("efficientnet-lite0", "network that computes the features")
     weights: str | None = _feature(None, "a name, a file, or random:SEED for tests")

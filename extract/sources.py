@@ -1,8 +1,8 @@
-"""Which videos a command means, what each is called, and the share of them that it does.
+"""Find the videos that a command's arguments name, give each an id, and divide them into shards.
 
-`--shard I/N` is the share of one of N processes. The shard of a video follows from its id alone:
-the processes need neither a scheduler nor each other, and a video stays in its shard when others
-are added or removed.
+`--shard I/N` selects the share of one of N processes. The shard of a video depends on its id alone.
+So the processes need no scheduler and no communication, and a video stays in its shard when other
+videos are added or removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vad.tables import read_lines
 
 log = logging.getLogger("vad")
 
-SHOWN = 5  # suffixes that the line on other files lists
+SHOWN = 5  # suffixes listed in the log line on files that are no videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,15 @@ class Source:
 
 
 def find_sources(inputs: Iterable[str | Path]) -> list[Source]:
-    """The videos that files, folders, globs (`'*.mkv'`) and lists (`@list.txt`) name, sorted by id.
+    """Return the videos that files, folders, globs (`'*.mkv'`) and lists (`@list.txt`) name, sorted
+    by id.
 
-    A folder stands for every file in and below it with a video's suffix, in linked folders too; the
-    others are counted in one line of the log, but for hidden ones. A list holds one file, folder or
-    glob a line, relative to where the command runs.
+    A folder adds every file in it and below it that has a video's suffix; links to folders are
+    followed. Files of other suffixes are counted in one line of the log, except hidden ones. A list
+    holds one file, folder or glob per line, relative to the working directory.
 
     Raises UsageError if an input does not exist, if there is no video, or if two files would get
-    one id.
+    the same id.
     """
     sources: dict[str, Source] = {}
     inputs = list(inputs)
@@ -95,9 +96,9 @@ def _below(root: Path) -> Iterator[Source]:
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """The files in and below a folder, sorted folder by folder; hidden ones are left out.
+    """Yield the files in a folder and below it, sorted folder by folder, without hidden ones.
 
-    Linked folders are followed, each once.
+    Links to folders are followed, but each folder is read only once.
     """
     seen: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
@@ -110,7 +111,7 @@ def files_below(root: Path) -> Iterator[Path]:
 
 
 def _id(name: str) -> str:
-    """The name without its suffix; bytes that are no UTF-8 are written as escapes."""
+    """Return the name without its suffix; bytes that are not UTF-8 become backslash escapes."""
     stem = os.path.splitext(name)[0]
     return os.fsencode(stem).decode("utf-8", "backslashreplace")
 
@@ -131,7 +132,9 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str | None) -> Shard:
-        """`2/8` is the second of eight; None is all there is. Raises UsageError."""
+        """Parse `2/8` as the second of eight shards; None gives one shard with all videos. Raises
+        UsageError for any other text.
+        """
         if text is None:
             return cls()
         found = re.fullmatch(r"(\d+)/(\d+)", text)

@@ -1,11 +1,10 @@
-"""Captioners: a sentence for every snippet.
+"""Captioners: models that write a sentence for every snippet.
 
     captioner = create_captioner("labels")
     captioner([window])  # uint8 [frames, height, width, 3], frames by captioner.offsets -> [str]
 
-`table.py` lists them; a captioner is one row there and one class, made as
-`Class(card, *, window, device, precision, offline)`. `written.py` reads captions that were made
-elsewhere.
+`table.py` lists the captioners. Each is one row there and one class, which is called as
+`Class(card, *, window, device, precision, offline)`. `written.py` reads captions from files.
 """
 
 from __future__ import annotations
@@ -33,10 +32,11 @@ def create_captioner(
     precision: str = "fp32",
     offline: bool = False,
 ) -> Captioner:
-    """Load a captioner that looks at frames, ready to be called.
+    """Load a captioner for frames.
 
-    window: frames it looks at, a multiple of 16; precision: fp32, bf16, fp16 or auto (half on a
-    GPU). Raises UsageError for a name that does not exist and for a model that cannot be loaded.
+    window: frames that a caption describes, a multiple of 16. precision: fp32, bf16, fp16 or auto
+    (half precision on a GPU). Raises UsageError if there is no such captioner, if it is a file, or
+    if its model cannot be loaded.
     """
     card = find_captioner(name)
     if card.is_file:

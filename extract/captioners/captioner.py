@@ -1,4 +1,4 @@
-"""What every captioner that looks at frames is: windows of frames in, one sentence each out."""
+"""The base class of captioners for frames: windows of frames in, one sentence per window out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from ..weights.pretrained import versions
 from .table import CaptionerCard
 
-MAX_CHARACTERS = 2000  # of a caption; what is longer is cut
+MAX_CHARACTERS = 2000  # per caption; longer ones are cut
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Captioner(ABC):
-    """A model that says what frames show.
+    """A model that describes frames in words.
 
-    name; offsets: the frames it sees of a window, counted from its start; provenance: all that
-    the captions depend on, ready for JSON.
+    name. offsets: the frames of a window that the model sees, counted from the window's start.
+    provenance: everything that the captions depend on, as JSON values.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Captioner(ABC):
 
     @abstractmethod
     def __call__(self, windows: Sequence[NDArray[np.uint8]]) -> list[str]:
-        """One sentence for every window, uint8 RGB [frames, height, width, 3], frames by `offsets`.
+        """Return one sentence per window: uint8 RGB [frames, height, width, 3], frames as in
+        `offsets`.
 
-        Windows of one call may differ in height and width.
+        The windows of one call can differ in height and width.
         """
 
 
 def spread_evenly(window: int, n_frames: int) -> tuple[int, ...]:
-    """Frames of a window from its first to its last, evenly: (64, 6) -> 0 12 25 37 50 63.
-
-    One frame is the one in the middle.
+    """Return `n_frames` frame offsets, evenly spaced from the first to the last frame of a window:
+    (64, 6) -> 0 12 25 37 50 63. A single frame is the middle one.
     """
     if n_frames == 1:
         return (window // 2,)
@@ -63,6 +63,8 @@ def spread_evenly(window: int, n_frames: int) -> tuple[int, ...]:
 
 
 def clean(caption: str) -> str:
-    """A caption as it is stored: one line, no control or invisible characters, bounded length."""
+    """Return a caption for the store: one line without control or invisible characters, cut to
+    `MAX_CHARACTERS`.
+    """
     shown = (" " if unicodedata.category(c)[0] in "CZ" else c for c in caption)
     return " ".join("".join(shown).split())[:MAX_CHARACTERS].rstrip()

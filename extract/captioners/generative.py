@@ -1,6 +1,6 @@
 """Captioners that generate a sentence: GIT, BLIP, and models that follow instructions.
 
-All decode greedily, so that a run repeated gives the same captions.
+All use greedy decoding, so that a repeated run gives the same captions.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PROMPT = (
 
 
 class PictureCaptioner(Captioner):
-    """A generative model behind its processor; greedy, 20 new tokens at most."""
+    """A generative model with its processor: greedy decoding, at most 20 new tokens."""
 
-    kind: ClassVar[Any]  # the class of transformers that loads it
+    kind: ClassVar[Any]  # the transformers class that loads the model
 
     def __init__(
         self,
@@ -64,10 +64,7 @@ class PictureCaptioner(Captioner):
 
     @abstractmethod
     def pixels(self, windows: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """What the network takes: normalised pictures, the first axis the windows.
-
-        windows: uint8 [frames, height, width, 3] each.
-        """
+        """Return the network's input: normalised pixel values, the first axis the windows."""
 
 
 class Git(PictureCaptioner):
@@ -79,7 +76,7 @@ class Git(PictureCaptioner):
     kind = AutoModelForCausalLM
 
     def pixels(self, windows: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """[windows, frames, 3, height, width]"""
+        """Return normalised pixel values [windows, frames, 3, height, width]."""
         clips = [
             self.processor(images=list(window), return_tensors="pt")["pixel_values"]
             for window in windows
@@ -93,17 +90,18 @@ class Blip(PictureCaptioner):
     kind = AutoModelForImageTextToText
 
     def pixels(self, windows: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """[windows, 3, height, width]"""
+        """Return normalised pixel values [windows, 3, height, width]."""
         images = [window[0] for window in windows]
         pixels: Tensor = self.processor(images=images, return_tensors="pt")["pixel_values"]
         return pixels
 
 
 class Instruct(Captioner):
-    """A model that follows instructions (SmolVLM2, Qwen3-VL, ...), asked the same of every window.
+    """A model that follows instructions (SmolVLM2, Qwen3-VL, ...), given the same prompt for every
+    window.
 
-    Any model that transformers loads for image and text to text. The frames are given as pictures
-    in the order of time. The prompt is fixed, and part of the provenance.
+    Any image-text-to-text model of transformers works. It receives the frames as pictures in order
+    of time. The prompt is fixed and part of the provenance.
     """
 
     def __init__(
@@ -117,7 +115,7 @@ class Instruct(Captioner):
     ) -> None:
         super().__init__(card, device, precision, window)
         self._processor = from_pretrained(AutoProcessor, card.model, offline=offline)
-        self._processor.tokenizer.padding_side = "left"  # what is generated follows the prompt
+        self._processor.tokenizer.padding_side = "left"  # so that new tokens follow the prompt directly
         self._model = from_pretrained(
             AutoModelForImageTextToText, card.model, offline=offline, dtype=self.dtype
         )
@@ -148,6 +146,6 @@ class Instruct(Captioner):
 
 
 def _question(window: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    """One chat: the frames of a window, then the prompt."""
+    """Return one chat message with the frames of a window, followed by the prompt."""
     frames = [{"type": "image", "image": Image.fromarray(frame)} for frame in window]
     return [{"role": "user", "content": [*frames, {"type": "text", "text": PROMPT}]}]

@@ -1,13 +1,14 @@
-"""Captions from what the embedded network knows: the kind of place, and how much moves where.
+"""Captions from the embedded network and from pixels: the kind of place, and how much moves
+where.
 
     a scene with a car in dim light, strong motion on the left
     a shop, little motion in the middle
 
-The ImageNet head of EfficientNet-Lite0 was not made for surveillance: asked for the thing in the
-picture it names steam locomotives and lifeboats. Asked which kind of place fits best, with only
-the classes that could stand before a camera to choose from (`SCENES`), over the whole picture
-and six parts of it, it is mostly right; where it is not sure, the caption names no place. Motion,
-light and colour are measured in the pixels.
+The ImageNet classes of EfficientNet-Lite0 were not made for surveillance: its best class is often a
+steam locomotive or a lifeboat. Therefore only classes that a surveillance camera can see (`SCENES`)
+are compared, over the whole frame and six parts of it, and the kind of place with the highest
+probability is taken. This is mostly right; if the probability is low, the caption names no place.
+Motion, light and colour are measured in the pixels.
 """
 
 from __future__ import annotations
@@ -31,40 +32,40 @@ from ..recipes import find_recipe
 from .captioner import Captioner
 from .table import CaptionerCard
 
-SURE = 0.5  # probability of a place, among the places, from which on it is named
-SURE_OF_THING = 0.5  # of a kind of thing, among the classes of its place
-SEEN = 0.1  # least probability of a place among all of ImageNet
+SURE = 0.5  # least probability of a place, among all places, to be named
+SURE_OF_THING = 0.5  # least share of a thing in the probability of its place, to be named
+SEEN = 0.1  # least probability of a place among all ImageNet classes, to be named
 SMALL_PX = 80  # width to which frames are shrunk before motion is measured
 CHANGED = 10.0  # grey levels by which a pixel must change between frames to count as moving
 DIM, COLOURLESS = 60.0, 6.0  # mean grey level; mean distance between the channels
-# Share of the pixels that moves, mean over the pairs of frames, and the words from there on.
+# Least share of moving pixels, averaged over pairs of successive frames, and the words for it.
 MOTION = (
     (0.15, "very strong motion"),
     (0.05, "strong motion"),
     (0.01, "some motion"),
     (0.001, "little motion"),
 )
-SPREAD = 0.22  # deviation of where it moves, in widths, from which on it is all over the picture
+SPREAD = 0.22  # standard deviation of moving columns, in frame widths: beyond, motion is everywhere
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A kind of place that cameras watch, and the ImageNet classes that speak for it.
+    """A kind of place that cameras watch, and the ImageNet classes that indicate it.
 
     Classes are named as in torchvision.
     """
 
     words: str
     classes: str  # separated by commas
-    things: Mapping[str, str] = field(default_factory=dict)  # words instead, where such a thing is
+    things: Mapping[str, str] = field(default_factory=dict)  # words to use if a class of these is seen
 
     def all_classes(self) -> list[str]:
-        """Every class that speaks for the place."""
+        """Return every class that indicates the place, including those of its things."""
         return [name for part in (self.classes, *self.things.values()) for name in part.split(", ")]
 
 
-# No class is a person: ImageNet has none. A thing is only named where its classes were found to be
-# right on surveillance video. Those of vehicles were; a "prison" is any bare corridor.
+# No class is a person, as ImageNet has none. Things are named only if their classes were found to
+# be right on surveillance video: those of vehicles were; a "prison" can be any bare corridor.
 SCENES = (
     Scene(
         "a shop",
@@ -113,7 +114,9 @@ SCENES = (
 
 
 class Labels(Captioner):
-    """The network, and the words for what it and the pixels say."""
+    """The captioner `labels`: EfficientNet-Lite0 for the place, and pixel measures for motion and
+    light.
+    """
 
     def __init__(
         self,
@@ -154,9 +157,11 @@ class Labels(Captioner):
         return captions
 
     def place(self, logits: Tensor) -> str:
-        """The kind of place, or thing, in words. logits [views, 1000], the whole picture first."""
+        """Return the kind of place, or of thing, in words. logits: [views, 1000], the whole frame
+        first.
+        """
         weight = torch.full((len(logits), 1), 0.5 / (len(logits) - 1))
-        weight[0] = 0.5  # the whole picture speaks as loud as its parts together
+        weight[0] = 0.5  # the whole frame weighs as much as its parts together
         among_all = (logits.softmax(1) * weight).sum(0)
         chosen = sorted({i for classes in self._places for i in classes})
         among_places = torch.zeros(logits.shape[1])
@@ -182,9 +187,9 @@ class Labels(Captioner):
 
 
 def parts(frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The whole picture, then six parts of it that overlap: three columns, two rows.
+    """Return the whole frame and six overlapping parts of it, in three columns and two rows.
 
-    frame [height, width, 3]; a part has two thirds of the height and half of the width.
+    frame: [height, width, 3]. A part has two thirds of the height and half of the width.
     """
     height, width = frame.shape[:2]
     rows, columns = -(-2 * height // 3), -(-width // 2)
@@ -194,9 +199,8 @@ def parts(frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 
 def light(window: NDArray[np.uint8]) -> str:
-    """What is unusual of light and colour, in words that follow a noun.
-
-    window: uint8 [frames, height, width, 3].
+    """Return words for unusual colour and light ("in black and white", "in dim light"), to follow a
+    noun; empty if there is nothing unusual.
     """
     frame = window[len(window) // 2, ::2, ::2].astype(np.float32)
     colour = float((frame.max(-1) - frame.min(-1)).mean())
@@ -205,7 +209,7 @@ def light(window: NDArray[np.uint8]) -> str:
 
 
 def motion(window: NDArray[np.uint8]) -> str:
-    """How much moves and where, in words. window [frames, height, width, 3]"""
+    """Return how much moves and where, in words. window: [frames, height, width, 3]."""
     step = max(1, window.shape[2] // (2 * SMALL_PX))  # most pixels of a large picture are skipped
     sparse = torch.from_numpy(np.ascontiguousarray(window[:, ::step, ::step]))
     height, width = sparse.shape[1:3]

@@ -16,7 +16,7 @@ _compute = partial(option, panel="Computation")
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSettings:
-    """How snippets get a sentence, and sentences an embedding."""
+    """How snippets get captions, and captions get embeddings."""
 
     captioner: str | None = _caption(
         None,

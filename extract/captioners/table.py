@@ -1,8 +1,8 @@
-"""Every captioner, readable without importing torch.
+"""The table of all captioners, readable without importing torch.
 
-labels                    the embedded one
-git, git:FOLDER           a model by its name on the hub, or from a local folder
-file:PATH                 captions made elsewhere; see `written.py` for the formats
+labels                    the embedded captioner git, git:FOLDER           a model by its name on
+the Hugging Face hub, or from a local folder file:PATH                 captions that are read from a
+file; `written.py` has the formats
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from vad.names import find_by_name
 
 @dataclass(frozen=True, slots=True)
 class CaptionerCard:
-    """What there is to know of a captioner before loading it."""
+    """The facts about a captioner that are known before it is loaded."""
 
-    name: str  # of the array in the store
-    loader: str  # MODULE.CLASS beside this file; empty where there is no model to load
+    name: str  # also the name of the array in the store
+    loader: str  # MODULE.CLASS in this package; empty if there is no model to load
     model: str  # a name on the hub or a folder; a file of captions; empty: a package ships it
-    window: int  # frames it looks at, from the first frame of a snippet on
-    n_frames: int  # of these that it sees
+    window: int  # frames that a caption describes, from the first frame of the snippet
+    n_frames: int  # frames of the window that the model sees
     licence: str = ""
     n_parameters: int | None = None
     says: str = ""
 
     @property
     def is_file(self) -> bool:
-        """Whether it stands for captions that were made elsewhere, in the file `model`."""
+        """True if the captions come from a file, whose path is in `model`, and no captioner is
+        loaded.
+        """
         return not self.loader and bool(self.model)
 
 
@@ -89,10 +91,10 @@ CAPTIONERS: dict[str, CaptionerCard] = {card.name: card for card in _CARDS}
 
 
 def find_captioner(name: str) -> CaptionerCard:
-    """The card that NAME, NAME:MODEL or file:PATH stands for.
+    """Return the card for NAME, NAME:MODEL or file:PATH.
 
-    Captions of a file are called by the name of the file. Raises UsageError for a name that does
-    not exist, and lists what there is.
+    Captions from a file are named after the file. Raises UsageError, which lists the captioners, if
+    there is no captioner of that name.
     """
     known, colon, model = name.partition(":")
     card = find_by_name("captioner", known, CAPTIONERS)

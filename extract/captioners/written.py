@@ -1,14 +1,14 @@
-"""Captions made elsewhere: `file:PATH`.
+"""Captions from files: `file:PATH`.
 
     CSV           video,caption and one of: snippet | start_frame,end_frame | start_s,end_s
-    JSON lines    {"Abuse028_x264": ["a man ...", ...]}, one caption a snippet: TEVAD's
+    JSON lines    {"Abuse028_x264": ["a man ...", ...]}, one caption per snippet: TEVAD's
     JSON          {"Abuse028_x264": {"duration": s, "timestamps": [[s, s], ...],
-                  "sentences": [...]}}: UCA's, and that of other dense captioning sets
+                  "sentences": [...]}}: that of UCA and other dense captioning sets
 
-Timed captions are put on the grid by one rule. The text of a snippet consists of the sentences that
-cover at least half of it, in the order in which they begin; if there are none, of those that
-overlap it at all; if there are none, it is the text of the snippet before. Snippets before the
-first sentence get the first sentence.
+Timed captions are assigned to snippets by one rule. The caption of a snippet joins the sentences
+that cover at least half of the snippet, in the order of their start. If there are none, it joins
+those that overlap the snippet at all. If there are none either, the snippet takes the caption of
+the snippet before it. Snippets before the first sentence take the first sentence.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from vad.grid import CLIP_FRAMES, ClipGrid
 
 from .captioner import clean
 
-BYTES = 2**30  # of a file of captions, at most
-HALF = 0.5  # of a snippet, for which a sentence must hold to be its caption
+BYTES = 2**30  # largest caption file that is read
+HALF = 0.5  # share of a snippet that a sentence must cover to be its caption
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence and when it holds: [start, stop) in the unit of its video's captions."""
+    """A sentence and the interval [start, stop) that it describes, in the unit of
+    `VideoCaptions`.
+    """
 
     start: float
     stop: float
@@ -50,11 +52,13 @@ class VideoCaptions:
     unit: str  # "seconds", "frames" or "snippets"
     sentences: list[Sentence] = field(default_factory=list)
     duration_s: float | None = None
-    one_each: bool = False  # a caption for every snippet, rather than sentences here and there
+    one_each: bool = False  # one caption per snippet, not timed sentences
 
 
 def files_of(pattern: str) -> list[Path]:
-    """The files that a path or a glob (`'UCA_*.json'`) names; UsageError if there is none."""
+    """Return the files that a path or a glob (`'UCA_*.json'`) names. Raises UsageError if there is
+    none.
+    """
     found = [Path(name) for name in sorted(glob.glob(pattern))]
     if not found and not Path(pattern).is_file():
         raise UsageError(f"no file of captions {pattern}")
@@ -62,10 +66,10 @@ def files_of(pattern: str) -> list[Path]:
 
 
 def read_captions(paths: Iterable[Path]) -> dict[str, VideoCaptions]:
-    """Captions by video, of several files together.
+    """Read caption files and return the captions of all of them by video.
 
-    Raises UsageError, with the video or the line, for a file that is of no known format and for a
-    video that is captioned twice.
+    Raises UsageError, with the video or the line, if a file has no known format or a video is
+    captioned twice.
     """
     captions: dict[str, VideoCaptions] = {}
     for path in paths:
@@ -95,7 +99,9 @@ def _read_json(path: Path) -> dict[str, VideoCaptions]:
 
 
 def _objects(text: str) -> Iterable[Mapping[str, Any]]:
-    """The objects of a JSON document, or of JSON lines."""
+    """Return the objects of a JSON document or of JSON lines. Raises UsageError if they are no
+    objects.
+    """
     try:
         found = [json.loads(text)]
     except json.JSONDecodeError:
@@ -167,10 +173,11 @@ def _sentence(where: str, start: Any, stop: Any, text: Any) -> Sentence:
 def on_grid(
     captions: VideoCaptions, times: NDArray[np.float64], duration_s: float, grid: ClipGrid
 ) -> list[str]:
-    """A caption for every snippet, see above; empty where a file says nothing of the video.
+    """Return one caption per snippet, by the rule above; empty strings if the file has no
+    sentence.
 
-    times [frames], when each frame is shown. Raises VideoError where a file has a caption for every
-    snippet, but not as many as there are snippets.
+    times: [frames], when each frame is shown, in seconds. Raises VideoError if a file with one
+    caption per snippet has another number of captions than the video has snippets.
     """
     n = grid.n_snippets(len(times))
     if captions.one_each:

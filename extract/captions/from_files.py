@@ -1,8 +1,8 @@
-"""Captions from files, put on the grid of the store's videos.
+"""Captions from files, assigned to the snippets of the store's videos.
 
-A store that is empty, or was made of captions only, receives the videos that the file names: their
-lengths come from a CSV, or from the durations in the file. Any other store gets captions for the
-videos that it has; captions of other videos are left out.
+If the store is empty, or holds captions only, it receives all videos that the files name; their
+lengths come from a CSV, or from the durations in the files. Any other store receives captions for
+the videos that it holds; captions of other videos are ignored.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def store_captions_of_files(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Store the captions of files, one per snippet; add to the outcome what became of each video.
+    """Store one caption per snippet from caption files, and add the result for each video to
+    `outcome`.
 
-    Raises UsageError for files that hold no captions, or none of a video of the store.
+    Raises UsageError if the files hold no captions, or none of a video of the store.
     """
     files = files_of(card.model)
     captions = read_captions(files)
@@ -83,13 +84,13 @@ def store_captions_of_files(
 def matched(
     store: FeatureStore, captions: Mapping[str, VideoCaptions], settings: CaptionSettings
 ) -> dict[str, tuple[str, VideoCaptions]]:
-    """Ids of the videos to caption, with their names in the file and what it says of them."""
+    """Return the videos to caption: by id, the video's name in the files and its captions there."""
     ids = store.ids()
 
     def has_captions_alone(video: str) -> bool:
         try:
             return store.record(video).decoder == DECODER
-        except VideoError:  # told when its captions are stored
+        except VideoError:  # the error is reported when its captions are stored
             return False
 
     if all(store.each(has_captions_alone, ids)):
@@ -124,7 +125,9 @@ def _video(
     n_frames: int | None,
     fps: float,
 ) -> tuple[VideoRecord, NDArray[np.float64]]:
-    """The record and the times of a video: the store's, or made of its length."""
+    """Return the record and frame times of a video: those of the store, or new ones from its
+    length.
+    """
     if video in store:
         return store.record(video), store.times(video)
     if n_frames is None and said.duration_s is not None:
@@ -141,7 +144,9 @@ def _video(
 
 
 def read_lengths(path: Path) -> dict[str, int]:
-    """Frames by video, from a CSV with the columns video and frames; others are ignored."""
+    """Read the number of frames of each video from a CSV with the columns video and frames; other
+    columns are ignored.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lengths = {row["video"].strip(): int(row["frames"]) for row in csv.DictReader(file)}

@@ -1,11 +1,11 @@
-"""Captions of windows of frames: a captioner as a maker of `captions/<name>`.
+"""The maker of the array `captions/<name>`: it captions windows of frames by a captioner.
 
     clips       |  0  |  1  |  2  |  3  |  4  | ...       16 frames each
     window 0    |-------- 64 frames ----|
     window 1          |-------- 64 frames ----|
 
-Windows start every `stride` frames and overlap; of every frame only as much is kept as some
-window still needs. A window that reaches beyond the end sees the last frame instead, as in TEVAD.
+Windows start every `stride` frames and overlap. Only frames that a coming window needs are kept.
+Frames of a window beyond the end of the video are replaced by the last frame, as in TEVAD.
 """
 
 from __future__ import annotations
@@ -31,32 +31,33 @@ from ..pipeline import Item, Maker
 
 
 class Windows:
-    """The windows of one video, as its clips come in."""
+    """Cuts the frames of one video into windows while its clips arrive."""
 
     def __init__(self, offsets: Sequence[int], stride: int) -> None:
         self._offsets, self._stride = offsets, stride
         self._wanted = {offset % stride for offset in offsets}
-        self._kept: dict[int, NDArray[np.uint8]] = {}  # frames by their number
-        self._n_frames = 0  # that have come in
+        self._kept: dict[int, NDArray[np.uint8]] = {}  # by frame number
+        self._n_frames = 0  # frames received so far
         self._next = 0  # first frame of the next window
 
     def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterator[NDArray[np.uint8]]:
-        """Take the next clips, and give the windows that they complete.
+        """Take the next clips and yield the windows that they complete, [offsets, height, width,
+        3].
 
-        clips [clips, 16, height, width, 3], of which the first `n_frames` frames are the video's,
-        the others what fills the last clip -> windows [offsets, height, width, 3]
+        clips: [clips, 16, height, width, 3]. n_frames: how many of their frames belong to the
+        video; the others are the padding of its last clip.
         """
         for frame in clips.reshape(-1, *clips.shape[2:])[:n_frames]:
             self._last = frame
             if self._n_frames % self._stride in self._wanted:
-                self._kept[self._n_frames] = frame.copy()  # the clips themselves are let go
+                self._kept[self._n_frames] = frame.copy()  # a copy, so that the clips' memory can be freed
             self._n_frames += 1
             if self._n_frames > self._next + self._offsets[-1]:
                 yield self._window()
         self._last = self._last.copy()
 
     def finish(self) -> Iterator[NDArray[np.uint8]]:
-        """The windows that reach beyond the end."""
+        """Yield the windows that reach beyond the end of the video."""
         while self._next < self._n_frames:
             yield self._window()
 
@@ -69,51 +70,57 @@ class Windows:
 
 
 def rows_of(captions: Sequence[str], n_snippets: int, stride: int) -> list[str]:
-    """A caption for every snippet: that of the window which begins with it, or the last before."""
+    """Return one caption per snippet: that of the last window which starts at or before the
+    snippet.
+    """
     return [captions[i * CLIP_FRAMES // stride] for i in range(n_snippets)]
 
 
 @dataclass(frozen=True)
 class _Done:
-    """Captions that are ready: a captioner computes at once. See `pipeline.Pending`."""
+    """Finished captions, in the form of a `pipeline.Pending`: a captioner does not compute
+    ahead.
+    """
 
     captions: NDArray[np.object_]  # [windows]
 
     def result(self) -> NDArray[np.object_]:
-        """[windows] of str"""
+        """Return the captions: [windows] of str."""
         return self.captions
 
     def cancel(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: the captions are computed already."""
 
 
 class _Making:
-    """The captions of one video; see `pipeline.Making`."""
+    """The captions of one video while they are computed; implements `pipeline.Making`."""
 
     def __init__(self, array: str, windows: Windows, stride: int) -> None:
         self._array, self._windows, self._stride = array, windows, stride
         self._captions: list[str] = []
 
     def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterable[Item]:
-        """The windows that the clips complete."""
+        """Return the windows that these clips complete."""
         return self._windows.add(clips, n_frames)
 
     def finish(self) -> Iterable[Item]:
-        """The windows that reach beyond the end."""
+        """Return the windows that reach beyond the end of the video."""
         return self._windows.finish()
 
     def write(self, results: NDArray[Any], draft: Draft) -> None:
-        """results: [windows] of str. How many snippets they are for is known at the end."""
+        """Keep the captions, [windows] of str, until `close`, where the number of snippets is
+        known.
+        """
         self._captions += results.tolist()
 
     def close(self, n_snippets: int, draft: Draft) -> None:
-        """Write a caption for every snippet."""
+        """Write one caption per snippet to the draft."""
         rows = rows_of(self._captions, n_snippets, self._stride)
         draft.append(self._array, np.array(rows, dtype=object))
 
 
 class CaptionMaker:
-    """Makes `captions/<name>` [snippets] utf-8; see `pipeline.Maker`."""
+    """Makes the array `captions/<name>` [snippets] of UTF-8 text; implements `pipeline.Maker`."""
 
     empty = staticmethod(empty_array)
 
@@ -125,21 +132,22 @@ class CaptionMaker:
         self.item_frames = settings.stride
 
     def begin(self, info: VideoInfo) -> _Making:
-        """A captioner takes any picture."""
+        """Begin a video. Never fails, as a captioner takes frames of any size."""
         windows = Windows(self._captioner.offsets, self.item_frames)
         return _Making(self.array, windows, self.item_frames)
 
     def submit(self, items: Sequence[Item]) -> _Done:
-        """Caption windows, uint8 [frames, height, width, 3] each."""
+        """Caption windows, uint8 [frames, height, width, 3] each, before returning."""
         captions = [clean(caption) for caption in self._captioner(items)]
         return _Done(np.array(captions, dtype=object))
 
 
 def load_captions(settings: CaptionSettings, name: str, device: str | None = None) -> list[Maker]:
-    """The maker of `captions/<name>`, on the device of the settings or on the one given.
+    """Load the captioner and return the maker of the array `captions/<name>`, in a list of one.
 
-    name: of the captioner, where the settings name none. Processes on other devices and machines
-    call it.
+    name: also the captioner to load, if the settings name none. device: replaces the settings'
+    device, if given. Worker processes on other devices and machines call this function to load the
+    captioner there.
     """
     captioner = create_captioner(
         settings.captioner or name,

@@ -1,10 +1,10 @@
-"""The captioning run: a sentence for every snippet of a store, and an embedding for every sentence.
+"""The captioning run: a caption for every snippet of a store, and an embedding of every caption.
 
     frames, or a file ──captioner──> captions/<captioner> [snippets] utf-8
     captions ──encoder──> text/<encoder> [snippets, dim] float32
 
-Row i of both belongs to snippet i, as in every array of the store. Each step skips what is stored:
-with another encoder, stored captions are embedded again without a look at the videos.
+Row i of both arrays belongs to snippet i. Each step skips what is stored. So with another encoder,
+stored captions are embedded again without decoding the videos.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from .maker import load_captions
 
 log = logging.getLogger("vad")
 
-SENTENCES_AT_ONCE = 2_000  # new ones, after which the videos that have them are stored
-KEPT = 50_000  # embeddings of sentences that may come again: 150 MB of 768-d
+SENTENCES_AT_ONCE = 2_000  # new sentences after which the waiting videos are embedded and stored
+KEPT = 50_000  # embeddings kept for sentences that recur: 150 MB of 768-d
 HINT = "use the same settings, another --name or --store, or --overwrite"
 
 
@@ -55,11 +55,12 @@ def caption(
     quiet: bool = False,
     each: Each = in_this_process,
 ) -> Outcome:
-    """Caption the videos of a store and embed the captions; what is stored already is skipped.
+    """Caption the videos of a store and embed the captions. Stored captions and embeddings are
+    skipped, unless `overwrite` is set.
 
-    videos: files to caption, whether the store has them or not; by default all that it has.
-    each: where the videos are done. Raises UsageError for wrong input; a video that cannot be used
-    is in `Outcome.failed` and in `failures.jsonl`, and does not stop the run.
+    videos: files to caption, whether the store holds them or not; by default all videos of the
+    store. each: the executor that processes the videos. Raises UsageError for wrong input. A faulty
+    video is listed in `Outcome.failed` and in `failures.jsonl`, and the run continues.
     """
     _check(settings)
     sources = find_sources([videos] if isinstance(videos, str | Path) else videos) if videos else []
@@ -83,13 +84,13 @@ def caption(
 
 
 def load_encoder(settings: CaptionSettings) -> SentenceEncoder:
-    """The sentence encoder that the settings name, on its device."""
+    """Load the sentence encoder that the settings name, on the device that they name."""
     device = choose_device(names_of_devices(settings.device)[0])
     return create_encoder(settings.encoder, device=device, offline=settings.offline)
 
 
 def _check(settings: CaptionSettings) -> None:
-    """Raise UsageError for settings that cannot be, before anything is loaded."""
+    """Raise UsageError for impossible settings before any model is loaded."""
     find_encoder(settings.encoder)
     for name, value in (("stride", settings.stride), ("window", settings.window)):
         if value is not None and value % CLIP_FRAMES:
@@ -101,7 +102,9 @@ def _check(settings: CaptionSettings) -> None:
 def _captioner_card(
     store: str | Path, captioner: str | None, sources: list[Source]
 ) -> CaptionerCard:
-    """The captioner asked for; else that of the captions that are stored; else `labels`."""
+    """Return the card of the captioner asked for; without one, of the captioner whose captions the
+    store holds; else of `labels`. Raises UsageError if the store holds captions of several.
+    """
     if captioner is not None:
         return find_captioner(captioner)
     stored: set[str] = set()
@@ -129,7 +132,7 @@ def _caption_frames(
     quiet: bool,
     each: Each,
 ) -> None:
-    """Caption the videos that have no captions of that captioner yet."""
+    """Caption the videos that have no captions of this captioner yet."""
     array = f"captions/{card.name}"
     stored = set() if overwrite else set(store.intact(array))
     sources = sources or _stored_sources(store, outcome)
@@ -138,7 +141,7 @@ def _caption_frames(
     before = store.provenance(array) or known
     is_asked = settings.captioner is not None
     if not todo and (not is_asked or all(before.get(n) == value for n, value in known.items())):
-        return  # without loading the captioner
+        return  # nothing to do, so the captioner is not loaded
     makers = load_captions(settings, card.name)
     if not overwrite:
         if not is_asked and stored and differences(makers[0].provenance, before):
@@ -164,7 +167,9 @@ def _caption_frames(
 
 
 def _stored_sources(store: FeatureStore, outcome: Outcome) -> list[Source]:
-    """The files of all stored videos. Those that cannot be found are noted as failed."""
+    """Return the files of all stored videos. Videos whose file cannot be found are added to the
+    outcome as failed.
+    """
 
     def find(video: str) -> Path | VideoError:
         try:
@@ -189,18 +194,18 @@ def _stored_sources(store: FeatureStore, outcome: Outcome) -> list[Source]:
 
 
 def _note(store: FeatureStore, outcome: Outcome, video: str, error: VideoError) -> None:
-    """Note that a stored video failed."""
+    """Add a stored video to the outcome and to the failures file as failed."""
     outcome.failed[video] = error
     Failures(store.backend).note(Source(video, Path(video)), error)
 
 
 def decoding_of(settings: CaptionSettings) -> Decoding:
-    """How the settings decode videos."""
+    """Return the decoding options that these caption settings ask for."""
     return Decoding(
         workers=settings.workers,
         limits=Limits(max_pixels=settings.max_pixels),
         time_limit_s=settings.time_limit,
-        accept_truncated=True,  # a stored video was accepted; `Pipeline` judges the others
+        accept_truncated=True,  # `Pipeline` rejects truncated new videos
     )
 
 
@@ -214,9 +219,10 @@ def embed(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Embed stored captions into `text/<name>`, by default the encoder's name.
+    """Embed the stored captions of a captioner into `text/<name>`; `name` defaults to the encoder's
+    name.
 
-    Videos are claimed as they are for captions, so that two runs share them.
+    Each video is claimed (locked) while it is embedded, so that two runs divide the work.
     """
     source, array = f"captions/{captioner}", f"text/{name or encoder.name}"
     made = store.provenance(source)
@@ -235,7 +241,7 @@ def embed(
         store.backend.claims() as claims,
     ):
         while todo:
-            others: list[str] = []  # being done by another run now
+            others: list[str] = []  # videos that another run has claimed
             every = store.each(partial(_captions, store, source), todo)
             for video, captions in zip(todo, every, strict=True):
                 if isinstance(captions, VideoError):
@@ -260,17 +266,19 @@ def embed(
 
 
 def _captions(store: FeatureStore, array: str, video: str) -> list[str] | VideoError:
-    """The captions of a video, or what is damaged of it."""
+    """Return the captions of a video, or the VideoError that describes what is damaged in the
+    store.
+    """
     try:
         captions: list[str] = store.read(video, array).tolist()
-        store.times(video)  # they are written again with the embeddings
+        store.times(video)  # also read to check it: the commit needs it
         return captions
     except VideoError as error:
         return error
 
 
 class _Embedder:
-    """Embeds the captions of several videos together, every distinct sentence once."""
+    """Embeds the captions of several videos together, each distinct sentence only once."""
 
     def __init__(
         self,
@@ -282,22 +290,24 @@ class _Embedder:
         self._store, self._encoder = store, encoder
         self._array, self._provenance = array, provenance
         self._known: dict[str, NDArray[np.float32]] = {}  # sentence -> embedding [dim]
-        self._new: set[str] = set()  # sentences that wait
-        self.waiting: dict[str, list[str]] = {}  # captions by video
+        self._new: set[str] = set()  # sentences to embed
+        self.waiting: dict[str, list[str]] = {}  # by video: the captions to embed
 
     @property
     def is_full(self) -> bool:
-        """Whether enough sentences wait to embed them."""
+        """True if enough new sentences wait to be embedded in one go."""
         return len(self._new) >= SENTENCES_AT_ONCE
 
     def add(self, video: str, captions: list[str]) -> None:
-        """Let a video wait. captions: one for each of its snippets."""
+        """Add a video to those that wait. captions: one per snippet."""
         self.waiting[video] = captions
         self._new |= set(captions) - self._known.keys()
 
     def store_waiting(self) -> list[str]:
-        """Embed what waits, and store it. Returns the videos."""
-        unique = sorted(self._new)  # in one order, so that every run computes alike
+        """Embed the captions of all waiting videos and store them. Returns the ids of these
+        videos.
+        """
+        unique = sorted(self._new)  # a fixed order, so that every run gets the same batches
         self._known |= zip(unique, self._encoder(unique) if unique else (), strict=True)
         for _ in self._store.each(self._store_video, self.waiting.items()):
             pass

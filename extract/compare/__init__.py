@@ -1,4 +1,6 @@
-"""Are these the same features? Recipes field by field, vectors snippet by snippet."""
+"""Tests whether two sets of features are the same: compares recipes by field, vectors by
+snippet.
+"""
 
 from .comparison import Comparison, compare, flatten
 

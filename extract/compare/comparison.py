@@ -1,8 +1,9 @@
-"""Are these the same features? Two stores, or files, compared by recipe and by number.
+"""Compare the features of two stores or folders of files: their recipes and their vectors.
 
-The recipe says whether two arrays should agree, field by field; the cosine says whether they do,
-snippet by snippet and crop by crop, where both sides hold a video. Lengths of the vectors are told
-beside it, as a cosine does not see a wrong scale of the input that all layers pass on.
+The comparison of recipes, field by field, says whether two arrays should agree. The cosine says
+whether they do, for each crop of each snippet of the videos that both sides hold. The lengths of
+the vectors are reported too, because a cosine does not show an input scale that is wrong by a
+factor.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from vad.store import INFORMATION
 
 from .sides import Side, pairs_of, side_of
 
-LEAST_COSINE = 0.999  # of one crop of one snippet, for features to count as the same
+LEAST_COSINE = 0.999  # of every crop of every snippet, for features to count as the same
 BLOCK_ROWS = 512  # snippets compared at once
-INFORMING = INFORMATION | {"dtype"}  # fields that should change no number by more than rounding
-CLEARLY = 1e-4  # by which another order of the crops must fit better, to be worth telling
+INFORMING = INFORMATION | {"dtype"}  # fields that change numbers by rounding only
+CLEARLY = 1e-4  # gain in mean cosine from which another order of the crops is reported
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class VideoAgreement:
-    """How two arrays of one video agree: cosines of the snippets that both have."""
+    """How well two arrays of one video agree: cosines over the snippets that both have."""
 
     video: str
     n_snippets: tuple[int, int]
@@ -45,26 +46,28 @@ class VideoAgreement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two sides have in common; `same` is the verdict."""
+    """The result of comparing two sides (stores or files); `same` is the verdict."""
 
     names: tuple[str, str]
     shapes: tuple[tuple[int, int], tuple[int, int]]  # (crops, dim) of each
-    same_recipe: bool | None  # None where one of them is not known
-    differing: dict[str, tuple[Any, Any]]  # fields of the recipe
-    informing: dict[str, tuple[Any, Any]]  # versions and such, which should change nothing
-    only: tuple[list[str], list[str]]  # videos of one side
+    same_recipe: bool | None  # None if the recipe of one side is not known
+    differing: dict[str, tuple[Any, Any]]  # fields of the recipe that differ, with both values
+    informing: dict[str, tuple[Any, Any]]  # differing fields that only inform: versions
+    only: tuple[list[str], list[str]]  # videos that only the first, or second, side holds
     videos: list[VideoAgreement]
-    crop_order: list[int] | None  # crops of the second that fit those of the first, if others
+    crop_order: list[int] | None  # the second's crops in the order of the first's, if it differs
     least: float = LEAST_COSINE
 
     @property
     def lowest(self) -> VideoAgreement | None:
-        """The video with the lowest cosine."""
+        """The video with the lowest cosine, or None if there are no videos in common."""
         return min(self.videos, key=lambda video: video.lowest, default=None)
 
     @property
     def same(self) -> bool:
-        """No field differs, and no length, and every cosine is high."""
+        """True if no recipe field, shape or number of snippets differs and every cosine is high
+        enough.
+        """
         return (
             self.same_recipe is not False
             and self.shapes[0] == self.shapes[1]
@@ -73,7 +76,7 @@ class Comparison:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return all fields and the verdict as JSON values."""
         return {**asdict(self), "same": self.same}
 
 
@@ -88,10 +91,10 @@ def compare(
 ) -> Comparison:
     """Compare two sides, each a feature store, a file of features or a folder of such files.
 
-    Videos are matched by name, but two sides of one video each are taken for the same one.
-    name: of the array in stores, `i3d` or `text/minilm`; without it the only one. layout, axes: of
-    files, where names or shapes leave them open. Raises UsageError if the sides have nothing to
-    compare.
+    Videos are matched by name; if each side has one video only, the two are matched in any case.
+    name: of the array in stores, such as `i3d` or `text/minilm`; by default the only one. layout,
+    axes: of files, if names or shapes are ambiguous. Raises UsageError if the sides have nothing in
+    common to compare.
     """
     one, two = (side_of(path, name, layout, axes) for path in (a, b))
     pairs = pairs_of(one.videos, two.videos)
@@ -129,7 +132,9 @@ def compare(
 def _recipes(
     ours: dict[str, Any] | None, theirs: dict[str, Any] | None
 ) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]], bool | None]:
-    """Fields that differ, fields that inform, and whether the recipes are the same."""
+    """Compare two provenances: return the recipe fields that differ, the informing fields that
+    differ, and whether the recipes are the same (None if one is not known).
+    """
     if ours is None or theirs is None or "imported" in ours or "imported" in theirs:
         return {}, {}, None
     one, two = flatten(ours), flatten(theirs)
@@ -141,7 +146,7 @@ def _recipes(
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by dotted names: `{"recipe": {"std": 1}}` -> `{"recipe.std": 1}`."""
+    """Return nested fields under dotted names: `{"recipe": {"std": 1}}` -> `{"recipe.std": 1}`."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, Mapping):
@@ -156,7 +161,9 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass
 class _CropTally:
-    """Cosines of every crop of one side with every crop of the other, summed over snippets."""
+    """Sums, over snippets, of the cosines between every crop of one side and every crop of the
+    other.
+    """
 
     n_crops: int
     sums: NDArray[np.float64] = field(init=False)
@@ -170,7 +177,9 @@ class _CropTally:
         self.n += len(ours)
 
     def order(self) -> list[int] | None:
-        """The order of their crops that fits ours clearly better than theirs."""
+        """Return the order of the second side's crops that fits the first side clearly better than
+        the present order, or None if there is no such order.
+        """
         if not self.n:
             return None
         best = self.sums.argmax(axis=1)
@@ -206,7 +215,9 @@ def _agree(one: Side, two: Side, pair: tuple[str, str], crops: _CropTally) -> Vi
 
 
 def _unit(features: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Vectors of length 1, and the lengths that they had. A vector of zeros stays one."""
+    """Return the vectors scaled to length 1, and their original lengths. A zero vector
+    stays zero.
+    """
     features = features.astype(np.float32)
     norms = np.linalg.norm(features, axis=-1)
     return features / np.maximum(norms, np.finfo(np.float32).tiny)[..., None], norms
@@ -217,6 +228,8 @@ def _mean(blocks: Iterable[Floats]) -> float:
 
 
 def _seconds(one: Side, two: Side, pair: tuple[str, str], snippet: int) -> float:
-    """When a snippet begins, by the side that knows; at 30 frames a second, if none does."""
+    """Return when a snippet begins, in seconds, by the first side that knows; else at 30 frames per
+    second.
+    """
     known = (side.seconds(video, snippet) for side, video in zip((one, two), pair, strict=True))
     return next((time_s for time_s in known if time_s is not None), snippet * CLIP_FRAMES / 30)

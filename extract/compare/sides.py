@@ -1,4 +1,4 @@
-"""What a comparison compares: an array of a store, or files of features."""
+"""The two kinds of sides in a comparison: an array of a store, or files of features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..layouts.finding import find_files
 
 @dataclass
 class StoredSide:
-    """An array of a store."""
+    """A side of a comparison that is an array of a store."""
 
     store: FeatureStore
     array: str
@@ -45,17 +45,17 @@ class StoredSide:
         return (crops[0] if crops else 1), dim
 
     def read(self, video: str) -> NDArray[Any]:
-        """[snippets, crops, dim]"""
+        """Read the features of a video: [snippets, crops, dim]."""
         features = self.store.read(video, self.array)
         return features if features.ndim == 3 else features[:, None]
 
     def seconds(self, video: str, snippet: int) -> float | None:
-        """When a snippet begins."""
+        """Return when a snippet begins, in seconds."""
         return float(self.store.times(video)[snippet * CLIP_FRAMES])
 
 
 class FileSide:
-    """Files of features, of whose making nothing is known."""
+    """A side of a comparison that consists of feature files, whose recipe is not known."""
 
     provenance = None
 
@@ -63,7 +63,7 @@ class FileSide:
         self._found = find_files([path], layout)
         self.name = f"{path} ({self._found.layout.name})"
         self.videos = sorted(self._found.videos)
-        # Shapes first: a set may have more files than a process may have open.
+        # Keep the shapes only: a set can have more files than a process is allowed to open.
         shapes = {
             f"{video}, file {k}": array.shape
             for video in self.videos
@@ -82,14 +82,16 @@ class FileSide:
             raise UsageError(str(error)) from error
 
     def read(self, video: str) -> NDArray[Any]:
-        """[snippets, crops, dim]"""
+        """Read the features of a video from its files: [snippets, crops, dim]. Raises UsageError if
+        a file cannot be read.
+        """
         arrays = self._open(video)
         if self._axis is None:
             return np.stack(arrays, axis=1)
         return np.moveaxis(arrays[0], self._axis, 1)
 
     def seconds(self, video: str, snippet: int) -> float | None:
-        """Not known of files."""
+        """Return None: files hold no times."""
         return None
 
 
@@ -97,7 +99,9 @@ Side = StoredSide | FileSide
 
 
 def side_of(where: str | Path, name: str | None, layout: str, axes: str) -> Side:
-    """The store, or the files of features, at a path. Raises UsageError if there are none."""
+    """Return the side at a path: the store there, or else the feature files. Raises UsageError if
+    there are none.
+    """
     path = parse_address(where)
     if isinstance(path, Path) and not FeatureStore.exists(path):
         return FileSide(path, layout, axes)
@@ -110,7 +114,9 @@ def side_of(where: str | Path, name: str | None, layout: str, axes: str) -> Side
 
 
 def pairs_of(ours: list[str], theirs: list[str]) -> list[tuple[str, str]]:
-    """Videos of both sides: by their ids, else by the last part where only one has it."""
+    """Pair the videos of both sides: by equal ids, or by the last part of the id if it is
+    unambiguous.
+    """
     if len(ours) == len(theirs) == 1:
         return [(ours[0], theirs[0])]
     names, stored, found = VideoNames(theirs), set(theirs), []
