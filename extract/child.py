@@ -36,7 +36,9 @@ START_LIMIT_S = 120.0  # time that a new process has for its imports
 
 
 class Child:
-    """The parent's handle to a child process, which runs the function `serve(Parent)` of a module."""
+    """The parent's handle to a child process, which runs the function `serve(Parent)` of a
+    module.
+    """
 
     def __init__(self, module: str) -> None:
         self._socket, theirs = socket.socketpair()
@@ -85,7 +87,9 @@ class Child:
         self._is_ready = True
 
     def kill(self) -> None:
-        """Kill the process. A thread that is reading from it then gets EOFError or ConnectionError."""
+        """Kill the process. A thread that is reading from it then gets EOFError or
+        ConnectionError.
+        """
         self._process.kill()
 
     def close(self) -> str:

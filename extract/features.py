@@ -86,7 +86,9 @@ class _Making:
     drops_tail: bool
 
     def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterable[Item]:
-        """Return the clips themselves as items, without a padded last clip if the tail is dropped."""
+        """Return the clips themselves as items, without a padded last clip if the tail is
+        dropped.
+        """
         return clips[: n_frames // CLIP_FRAMES] if self.drops_tail else clips
 
     def finish(self) -> Iterable[Item]:
@@ -102,7 +104,9 @@ class _Making:
 
 
 class FeatureMaker:
-    """Makes the feature array `visual/<name>` [snippets, crops, dim]; implements `pipeline.Maker`."""
+    """Makes the feature array `visual/<name>` [snippets, crops, dim]; implements
+    `pipeline.Maker`.
+    """
 
     item_frames = CLIP_FRAMES
 

@@ -1,4 +1,5 @@
-"""From decoded clips to stored videos: batches, computation, and a thread that writes the results.
+"""From decoded clips to stored videos: batches, computation, and a thread that writes the
+results.
 
     clips ──items──> batches ──> makers ──rows, perhaps still being computed──> writer ──> store
 
@@ -70,7 +71,9 @@ class Making(Protocol):
         """Return the items that remain at the end of the video."""
 
     def write(self, results: NDArray[Any], draft: Draft) -> None:
-        """Append the results of the next items, in order, to the draft. Runs in the writer thread."""
+        """Append the results of the next items, in order, to the draft. Runs in the writer
+        thread.
+        """
 
     def close(self, n_snippets: int, draft: Draft) -> None:
         """Write the remaining rows, so that the array has `n_snippets` rows. Runs in the writer

@@ -141,7 +141,9 @@ def is_unchanged(path: Path, record: VideoRecord) -> bool:
 def refuse_mix(
     store: FeatureStore, array: str, provenance: Mapping[str, Any], *, hint: str
 ) -> None:
-    """Raise UsageError if the store holds an array of that name which was made with other settings."""
+    """Raise UsageError if the store holds an array of that name which was made with other
+    settings.
+    """
     before = store.provenance(array)
     if before and (differing := differences(provenance, before)):
         words = "; ".join(f"{n}: {new!r} now, {old!r} there" for n, (new, old) in differing.items())

@@ -36,7 +36,9 @@ from .sources import Shard, Source
 
 @dataclass(frozen=True)
 class Plan:
-    """The videos that an extraction will process, those it will skip, and the array it will write."""
+    """The videos that an extraction will process, those it will skip, and the array it will
+    write.
+    """
 
     todo: list[Source]
     stored: list[str]  # ids of the videos to skip, whose features are stored
@@ -47,7 +49,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The size of a plan. Videos that cannot be opened are listed in `unreadable` and not counted."""
+    """The size of a plan. Videos that cannot be opened are listed in `unreadable` and not
+    counted.
+    """
 
     n_videos: int
     n_frames: int
@@ -95,7 +99,9 @@ def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:
 
 
 def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:
-    """Open every video of a plan, without decoding it, and sum up frames, snippets, bytes and time."""
+    """Open every video of a plan, without decoding it, and sum up frames, snippets, bytes
+    and time.
+    """
     n_frames, n_snippets, duration_s = 0, 0, 0.0
     grid = ClipGrid(tail_of(backbone, settings))
     unreadable: dict[Path, str] = {}
