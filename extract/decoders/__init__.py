@@ -1,13 +1,14 @@
-"""From a file to frames: one interface, two decoders, and the choice between them.
+"""From a video file to frames: two decoders behind one interface, and the choice between them.
 
-decord decodes the kinds of files for which its frames were found equal to PyAV's. PyAV, on a newer
-FFmpeg, decodes everything else. Where decord refuses a file, or finds another number of frames than
-the file holds, PyAV decodes it from the start.
+decord decodes only those kinds of files for which its frames were found equal to PyAV's. PyAV,
+which has a newer FFmpeg, decodes everything else. If decord refuses a file, or counts another
+number of frames than the file holds, PyAV decodes it from the start.
 
-Variable frame rate: frames are taken as the file stores them, none repeated and none left out to
-make the rate constant, so a clip is always 16 stored frames, however long they are shown. The time
-of a frame is that of its stamp, counted from the first frame; `clock` has the rule for stamps that
-are missing or wrong. Seconds in results are always these times, never a frame number over a rate.
+Variable frame rate: frames are read as the file stores them. None are repeated or left out to make
+the rate constant, so a clip is always 16 stored frames, however long each is shown. The time of a
+frame comes from its time stamp, counted from the first frame; `clock` has the rule for stamps that
+are missing or wrong. Seconds in results are always these times, never a frame number divided by a
+rate.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from .video import Block, DecodeReport, Limits, Scan
 DecoderName = Literal["auto", "decord", "pyav"]
 DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav")
 
-# Where decord 0.6.0 (FFmpeg 4.1) gave the same frames as PyAV 18.1 (FFmpeg 8.1), to the last bit
-# but for pictures of odd width or height (one grey level). What is missing here, and why:
+# The kinds of files for which decord 0.6.0 (FFmpeg 4.1) gave the same frames as PyAV 18.1
+# (FFmpeg 8.1): bit for bit, or within one grey level for pictures of odd width or height.
+# These are left out, because of what decord did:
 #   MPEG-TS: 48 of 300 frames were silent repeats of others, or it does not open
 #   AV1: it does not open; 10 bit: the colours of a pixel differ by up to 176 of 255
-#   turned pictures, and several video streams: equal on the files at hand, but they are few
+#   rotated pictures, and several video streams: equal, but tried on few files only
 #   frames hidden by an edit list, and a start between keyframes: it repeats its last frame
 #   a packet cut short, at the end of a cut AVI: the damaged picture differs, without an error
 CONTAINERS = ("mov", "matroska", "avi")
@@ -37,11 +39,11 @@ PIXEL_FORMATS = (
     *("yuv420p", "yuv422p", "yuv444p", "gray"),
     *("yuvj420p", "yuvj422p", "yuvj444p"),
 )
-# decord makes room for every frame that the header counts, before it reads one; where there is
-# not so much memory it ends the process (std::bad_alloc, in VideoReader::IndexKeyframes).
-MAX_DECORD_FRAMES = 1_000_000  # of 16 bytes each
+# Before it reads a frame, decord allocates an index entry for every frame that the header counts.
+# If memory is too small, this ends the process (std::bad_alloc, in VideoReader::IndexKeyframes).
+MAX_DECORD_FRAMES = 1_000_000  # 16 bytes each
 
-MAX_BAD_SHARE = 0.2  # of the packets; beyond, what is left is no longer the video
+MAX_BAD_SHARE = 0.2  # largest share of undecodable packets; with more, the video fails
 
 
 def read_frames(
@@ -52,9 +54,10 @@ def read_frames(
     limits: Limits,
     accept_truncated: bool = False,
 ) -> Iterator[Block | DecodeReport]:
-    """Decode a scanned video: its frames in blocks, in order, then the report.
+    """Decode a scanned video: yield its frames in blocks, in order, and then the report.
 
-    Raises VideoError where the video is damaged or truncated, perhaps only after its last block.
+    Raises VideoError if the video is damaged or truncated; this can happen as late as after the
+    last block.
     """
     check_decoder(decoder)
     for part in _choose(path, scan, decoder, limits):
@@ -92,7 +95,9 @@ def _choose(
 
 
 def _outside_decord(scan: Scan) -> str | None:
-    """The reason why decord must not decode a video; None if it may."""
+    """Return the reason why decord must not decode this video, or None if it can be trusted with
+    it.
+    """
     info = scan.info
     checks = (
         (importlib.util.find_spec("decord") is not None, "it is not installed"),

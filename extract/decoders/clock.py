@@ -1,16 +1,16 @@
-"""Time: from the stamps in a file or a stream to seconds that only go forward.
+"""Frame times: from the time stamps of a file or stream to seconds that only increase.
 
-Every frame keeps its number; its time is that of its stamp, counted from the first frame. Stamps
-can be wrong: one frame is stamped hours away, a recorder's clock is set back, recordings are joined
-end to end. The rule for such a discontinuity, for files and live streams alike:
+The time of a frame is that of its stamp, counted from the first frame. Stamps can be wrong: one
+frame is stamped hours away, a recorder's clock is set back, recordings are joined end to end. The
+rule for such a discontinuity, for files and live streams alike:
 
-    A stamp is a jump where it lies more than `forward_limit_s` after the frame before it, or more
-    than `backward_limit_s` before it. The limits are relative to the stream's own rate: 15 s or 100
-    typical steps forward, 1 s or 10 typical steps back, whichever is more. The frame of a jump
-    comes one typical step after its predecessor, and later stamps count from there.
+    A stamp is a jump if it lies more than `forward_limit_s` after the frame before it, or more
+    than `backward_limit_s` before that frame. Both limits follow the stream's own rate: 15 s or
+    100 typical steps forward, 1 s or 10 typical steps back, whichever is more. The frame at a jump
+    is placed one typical step after its predecessor, and later stamps count from there.
 
-So a frame that is held for ten seconds and a variable rate are no jumps. A stamp that lies behind
-by less than a jump, or is missing, is read as one average step after its predecessor, until the
+So a frame that is held for ten seconds, or a variable rate, is no jump. A stamp that is missing, or
+lies back by less than a jump, is replaced by one average step after its predecessor, until the
 stamps have caught up.
 """
 
@@ -27,24 +27,26 @@ from av.video.stream import VideoStream
 
 FORWARD_S, FORWARD_STEPS = 15.0, 100
 BACKWARD_S, BACKWARD_STEPS = 1.0, 10
-N_RECENT = 31  # steps whose median is the typical one
+N_RECENT = 31  # the typical step is the median of this many last steps
 BARE = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg")  # FFmpeg's names of streams without container
 
 
 def forward_limit_s(step_s: float) -> float:
-    """The longest pause that is no jump, of a stream with that typical step."""
+    """Return the longest pause, in seconds, that is no jump in a stream with this typical step."""
     return max(FORWARD_S, FORWARD_STEPS * step_s)
 
 
 def backward_limit_s(step_s: float) -> float:
-    """How far a stamp may lie behind without being a jump."""
+    """Return how far, in seconds, a stamp can lie before the frame before it without being
+    a jump.
+    """
     return max(BACKWARD_S, BACKWARD_STEPS * step_s)
 
 
 class Clock:
-    """The seconds of the frames of one stream, read one after the other.
+    """Computes the times of one stream's frames, in seconds, one frame after the other.
 
-    fps: the average rate. n_jumps: jumps that were mended. now_s: the time of the last frame.
+    fps: the average rate. n_jumps: jumps corrected so far. now_s: the time of the last frame.
     """
 
     def __init__(self, fps: float, container: str) -> None:
@@ -52,23 +54,27 @@ class Clock:
         self._average_s = 1 / fps
         self.now_s = -self._average_s
         self._recent: deque[float] = deque(maxlen=N_RECENT)
-        self._origin: int | None = None  # the stamp of time 0
+        self._origin: int | None = None  # the stamp that corresponds to time 0
         self._container = container
 
     @property
     def step_s(self) -> float:
-        """How long the last frame is shown: the average step; after a jump the typical one."""
+        """How long the last frame is shown, in seconds: the average step or, after a jump, the
+        typical step.
+        """
         return self._typical_s() if self.n_jumps else self._average_s
 
     def read(self, picture: VideoFrame) -> float:
-        """Seconds from the first frame to this one."""
+        """Return the time of the next frame, in seconds from the first frame."""
         tick = stamp(picture, self._container)
         if tick is None or picture.time_base is None:
             return self.tell(None)
         return self.tell(tick, float(picture.time_base))
 
     def tell(self, tick: int | None, tick_s: float = 0.0) -> float:
-        """The same of a frame stamped `tick`, in units of `tick_s` seconds."""
+        """Return the time of the next frame from its stamp: `tick`, in units of `tick_s` seconds,
+        or None if it has no stamp.
+        """
         now_s = self.now_s + self._average_s
         if tick is not None:
             if self._origin is None:
@@ -93,16 +99,16 @@ class Clock:
 
 
 def typical_step_s(times_s: Sequence[float]) -> float | None:
-    """The median step of ascending times; None where there are fewer than two."""
+    """Return the median step of ascending times, or None if there are fewer than two."""
     steps = [b - a for a, b in pairwise(times_s)]
     return median(steps) if steps else None
 
 
 def has_jump(times_s: Sequence[float], decoding_times_s: Sequence[float]) -> bool:
-    """Whether a file's stamps jump, from those of its packets.
+    """Return True if the packets of a file show that its time stamps jump.
 
-    times_s: presentation times, ascending. decoding_times_s: in the order of the file, in which
-    they can only go backward where a clock was set back.
+    times_s: presentation times, ascending. decoding_times_s: in file order, in which they go
+    backward only if a clock was set back.
     """
     step_s = typical_step_s(times_s)
     if step_s is None:
@@ -113,11 +119,13 @@ def has_jump(times_s: Sequence[float], decoding_times_s: Sequence[float]) -> boo
 
 
 def stamp(item: Packet[VideoStream] | VideoFrame, container: str) -> int | None:
-    """When a packet or a picture is shown, in ticks of its time base; None where it has no time.
+    """Return when a packet or a frame is shown, in ticks of its time base, or None if it has no
+    time.
 
-    An AVI holds no such times, and FFmpeg's guesses at them come in the wrong order; there it is
-    the decoding time, which is later by the same few frames for all. A bare stream holds no times
-    at all: FFmpeg makes them up from a rate that need not be the stream's.
+    An AVI stores no presentation times, and FFmpeg's guesses at them come in the wrong order. The
+    decoding time is used instead; it is later by the same few frames for all. A bare stream
+    (without a container) stores no times at all: FFmpeg makes them up from a rate that can be
+    wrong.
     """
     if container in BARE:
         return None

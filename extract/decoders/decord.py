@@ -1,8 +1,8 @@
-"""Decoding with decord: fast on short, ordinary files; a whole video at once.
+"""Decoding with decord, a whole video at once: fast for short videos of the common formats.
 
-decord decodes ahead as far as it can (github.com/dmlc/decord issues 157 and 208), so only videos
-that fit in memory are given to it. A video is decoded to its end before its first frame is
-returned: either decord decodes all of it, or PyAV does.
+decord decodes ahead as far as it can (github.com/dmlc/decord issues 157 and 208), so it is used
+only for videos that fit in memory. A video is decoded to its end before its first frame is
+returned, so that decord decodes either all of it or nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vad.grid import CLIP_FRAMES
 from .video import Block, DecodeReport, Scan
 
 # decord replaces a frame that it cannot decode by a good neighbour, unless the share of such frames
-# exceeds this; with so small a share it raises at the first one.
+# exceeds this tolerance. With this tiny value it raises an error at the first such frame.
 FAULT_TOLERANCE = 1e-9
 DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError)
 
@@ -25,11 +25,13 @@ decord.logging.set_level(decord.logging.QUIET)
 
 
 class DecordRefusal(Exception):
-    """decord cannot decode a video, or not as the file describes it."""
+    """Raised if decord cannot decode a video, or finds other frames than the file describes."""
 
 
 def read_with_decord(path: Path, scan: Scan) -> list[Block | DecodeReport]:
-    """Decode a whole video: its blocks, then the report. Raises DecordRefusal instead."""
+    """Decode a whole video and return its blocks, then the report. Raises DecordRefusal if decord
+    fails.
+    """
     info = scan.info
     try:
         reader = decord.VideoReader(
@@ -61,6 +63,6 @@ def read_with_decord(path: Path, scan: Scan) -> list[Block | DecodeReport]:
 
 
 def _gist(error: Exception) -> str:
-    """What decord says, without the time, the place in its source and the stack trace."""
+    """Return decord's error message without its time, source location and stack trace."""
     line = str(error).strip().partition("\n")[0]
     return re.sub(r"\[\d\d:\d\d:\d\d\] \S+ ", "", line)[:200] or type(error).__name__

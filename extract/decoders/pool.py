@@ -1,6 +1,7 @@
-"""Decoding in other processes, so that no video can hurt another one, or the run.
+"""A pool of decoder processes, so that a video which crashes its decoder harms no other video.
 
-A worker that dies or falls silent takes its own video with it and is replaced.
+If a worker process dies or stops answering, only the video that it was decoding fails; a new worker
+takes its place.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from .worker import Clips, Decoded, Empty, Event, Failed, Opened, Worker, empty_
 
 __all__ = ["Clips", "DecodeReport", "Decoded", "DecoderPool", "Event", "Failed", "Opened"]
 
-VIDEOS_PER_WORKER = 1000  # then a new one takes its place: decord was seen to lose 20 kB a video
+VIDEOS_PER_WORKER = 1000  # then the worker is replaced: decord leaks about 20 kB per video
 
 
 class DecoderPool:
-    """Decoder processes, started when there is work for them and ended with the `with` block.
+    """Decoder processes, which are started when there is work and ended with the `with` block.
 
     clips_per_block
-        Clips in every `Clips` event but the last of a video; fewer where the pictures are so
-        large that they would not fit `BLOCK_BYTES`.
+        Clips in every `Clips` event except a video's last; fewer if the frames are so large that
+        the clips would need more than `BLOCK_BYTES`.
     empty
-        Gives the memory that clips are received in, such as memory that a GPU reads directly.
+        Allocates the memory that clips are received in, such as memory that a GPU reads directly.
     time_limit_s
-        A worker that sends nothing for so long, while it is being listened to, is killed.
+        A worker that sends nothing for this long, while the pool waits for it, is killed.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class DecoderPool:
             self._idle.pop().close()
 
     def decode(self, paths: Iterable[Path]) -> Iterator[Event]:
-        """Decode videos: their events as they come, several videos at once, each in its order.
+        """Decode several videos at once and yield their events as they come, in order for each
+        video.
 
         A video's events are one `Opened`, any number of `Clips` and one `Decoded`; or, at any
-        point, one `Failed`, after which there are no more. Raises InternalError if decoder
-        processes cannot be started, and what iterating over `paths` raises.
+        point, one `Failed`, which is its last. Raises InternalError if decoder processes cannot be
+        started, and any error that iterating over `paths` raises.
         """
         if self._run is not None:
             raise InternalError("this pool is decoding already")
@@ -92,10 +94,11 @@ class DecoderPool:
 
 
 class _Run:
-    """One call of `decode`: a thread for every worker, which hands it videos and collects events.
+    """One call of `decode`: one thread per worker, which sends it videos and collects its
+    events.
 
-    Each thread reads one block ahead of what the queue takes: decoding and transport go on while
-    the consumer computes, in memory that does not grow.
+    Each thread reads one block more than the queue holds. So decoding and transport go on while the
+    consumer computes, and the memory in use stays bounded.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class _Run:
         self._events: queue.Queue[Event | Exception | None] = queue.Queue(maxsize=1)
         self._busy: set[Worker] = set()
         self._stopped = False
-        self._lock = threading.Lock()  # of the three above that change: idle, busy, stopped
+        self._lock = threading.Lock()  # guards _idle, _busy and _stopped
         self._threads = [
             threading.Thread(target=self._feed, daemon=True) for _ in range(pool.n_workers)
         ]
@@ -130,13 +133,13 @@ class _Run:
                 yield event
 
     def stop(self) -> None:
-        """End all that goes on; nothing is left of it when this returns."""
+        """Kill the busy workers and wait for all threads to end."""
         with self._lock:
             self._stopped = True
             for worker in self._busy:
                 worker.kill()
         while any(thread.is_alive() for thread in self._threads):
-            try:  # a thread may be waiting to hand over an event
+            try:  # a thread may be blocked on the full queue
                 self._events.get(timeout=0.01)
             except queue.Empty:
                 continue
@@ -150,13 +153,13 @@ class _Run:
                 if path is None or worker is None:
                     return
                 self._decode(worker, index, path)
-        except Exception as error:  # ours, or raised by `paths`: the consumer's to see
+        except Exception as error:  # `events` raises it in the consumer's thread
             self._events.put(error)
         finally:
             self._events.put(None)
 
     def _borrow(self) -> Worker | None:
-        """A worker for one video; None where the run has been stopped."""
+        """Return a worker for one video, or None if the run has been stopped."""
         with self._lock:
             if self._stopped:
                 return None

@@ -1,4 +1,4 @@
-"""Decoding with PyAV: every kind of file, packet by packet, in constant memory.
+"""Decoding with PyAV: all allowed formats, packet by packet, in constant memory.
 
 A packet that cannot be decoded is counted and left out, so that all other frames of a damaged file
 are kept.
@@ -24,7 +24,7 @@ from .video import Block, DecodeReport, Limits, Packets, VideoInfo, open_video
 def read_with_pyav(
     path: Path, info: VideoInfo, limits: Limits, *, note: str = ""
 ) -> Iterator[Block | DecodeReport]:
-    """Decode a video: its frames in blocks, then the report with `note` in it."""
+    """Decode a video: yield its frames in blocks, then the report, which includes `note`."""
     painter, clock = Painter(info), Clock(float(info.fps), info.container)
     n_frames = n_bad = 0
     rgb, times = painter.canvas(), np.empty(CLIP_FRAMES)
@@ -59,10 +59,10 @@ def read_with_pyav(
 
 
 class Painter:
-    """Turns decoded pictures into RGB of one size, upright.
+    """Converts decoded frames to RGB of the video's size, rotated upright.
 
-    One converter is kept for the whole video and told to use one thread: PyAV's default call
-    makes a new one for every picture (github.com/PyAV-Org/PyAV issues 1935 and 2200).
+    The whole video uses one converter, with one thread: PyAV's default call makes a new one for
+    every frame (github.com/PyAV-Org/PyAV issues 1935 and 2200).
     """
 
     def __init__(self, info: VideoInfo) -> None:
@@ -74,11 +74,11 @@ class Painter:
         self.n_rescaled = 0
 
     def canvas(self) -> NDArray[np.uint8]:
-        """Room for a clip: [16, height, width, 3]."""
+        """Return an uninitialised array for one clip: [16, height, width, 3]."""
         return np.empty((CLIP_FRAMES, *self._shown, 3), np.uint8)
 
     def rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
-        """One picture as [height, width, 3]."""
+        """Convert one frame to RGB [height, width, 3]."""
         width, height = self._stored_width, self._stored_height
         self.n_rescaled += (picture.width, picture.height) != (width, height)
         converted = self._converter.reformat(picture, width, height, format="rgb24", threads=1)

@@ -1,8 +1,8 @@
-"""What a video file declares, and the safe way to open one.
+"""What a video file declares about itself, and how to open one safely.
 
-Files are not trusted: a name may look like an address, a text may name other files, a header may
-declare pictures that do not fit in memory. So every file is opened here, by PyAV, and the formats,
-the protocol and the picture size that are allowed are passed to it before it reads anything.
+Files are not trusted: a name can look like an address, a text can name other files, a header can
+declare frames that do not fit in memory. So every file is opened here, by PyAV, and the allowed
+formats, protocol and frame size are passed to it before it reads anything.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from vad.grid import CLIP_FRAMES
 
 from .clock import BARE, has_jump, stamp, typical_step_s
 
-# FFmpeg's demuxers that read one file and nothing else. Playlists, concatenation lists, image
-# sequences, drawings and text art, all of which FFmpeg would open too, are not among them.
+# FFmpeg's demuxers that read a single file. FFmpeg would also open playlists, concatenation lists,
+# image sequences, drawings and text art; these are left out.
 FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,dhav,h264,hevc,m4v,mpegvideo,ivf,"
     "mjpeg,dv,gif"
 )
-# How files begin that FFmpeg would open, and that are known, but not allowed.
+# First bytes of files that FFmpeg would open but that are not allowed, with the reason.
 NOT_ALLOWED = {
     b"#EXTM3U": "it is a playlist, which names other files",
     b"ffconcat": "it is a list, which names other files",
@@ -43,21 +43,21 @@ NOT_ALLOWED = {
     b"\x89PNG": "it is a single picture",
     b"BM": "it is a single picture",
 }
-# Their headers declare a duration, but no number of frames. The count of an AVI includes the frames
-# that the recorder skipped, so it is a duration as well.
+# Containers whose header declares a duration and no number of frames. The count of an AVI includes
+# frames that the recorder skipped, so it serves as a duration only.
 TIMED = ("matroska", "avi", "flv", "asf")
-ASSUMED_FPS = Fraction(25)  # where a file names none
-# FFmpeg assumes 25 for bare streams that name no rate, and does not say so. It is asked to assume
-# this instead, which no header names.
+ASSUMED_FPS = Fraction(25)  # for a file that declares no rate
+# For a bare stream that declares no rate, FFmpeg silently assumes 25. It is told to assume this
+# value instead, which no header declares, so that the assumption can be recognised.
 UNLIKELY_FPS = Fraction(25_000_003, 1_000_000)
 RATE_TOLERANCE = Fraction(1, 10**6)
-MAX_READ_ERRORS = 100  # reading goes on over damage, but not for ever
-MAX_MISSING_SHARE = 0.02  # of the frames, and at least one clip
+MAX_READ_ERRORS = 100  # damaged places in one file after which reading stops
+MAX_MISSING_SHARE = 0.02  # a video that lacks more frames, and more than a clip, is truncated
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive frames: 16, a clip's worth, in every block but the last of a video."""
+    """Consecutive frames of a video: 16 (one clip), or fewer in the video's last block."""
 
     rgb: NDArray[np.uint8]  # [frames, height, width, 3], 0..255
     times_s: NDArray[np.float64]  # [frames] when each is shown, counted from the first frame
@@ -65,63 +65,64 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """What became of a video that was read to its end; it comes after the last block."""
+    """The result of decoding a video to its end; it comes after the last block."""
 
     decoder: str  # name and version
     n_frames: int
-    n_frames_expected: int  # by what the file declares
+    n_frames_expected: int  # number that the file declares
     n_bad_packets: int
-    n_rescaled: int  # frames of another size than the first, brought to it
-    duration_s: float  # from the first frame until the last one is no longer shown
-    n_jumps: int = 0  # of the time stamps, mended; see `clock`
-    note: str = ""  # why decord did not decode it, where it was tried
+    n_rescaled: int  # frames of another size than the first, rescaled to that size
+    duration_s: float  # from the start of the first frame to the end of the last
+    n_jumps: int = 0  # jumps of the time stamps that were corrected; see `clock`
+    note: str = ""  # why decord failed, if it was tried first
 
     @property
     def is_truncated(self) -> bool:
-        """Whether more frames are missing than a clip or 2 %, whichever is more."""
+        """True if more frames are missing than one clip or 2 % of the video, whichever is more."""
         allowed = max(CLIP_FRAMES, MAX_MISSING_SHARE * self.n_frames_expected)
         return self.n_frames_expected - self.n_frames > allowed
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one video may cost, and the rate of one that has no times."""
+    """Limits on the resources that one video can use, and the frame rate of bare streams."""
 
-    max_pixels: int = 4096 * 2304  # in one picture; checked before a picture is decoded
-    decord_bytes: int = 64 * 2**20  # of decoded pictures: decord keeps a whole video in memory
+    max_pixels: int = 4096 * 2304  # per frame; checked before a frame is decoded
+    decord_bytes: int = 64 * 2**20  # largest decoded video that decord gets
     bare_fps: float | None = None  # rate of bare streams, in place of their header's
 
     @property
     def memory_bytes(self) -> int:
-        """Address space of a decoder process: the libraries, and 64 of the largest pictures.
+        """Address space of a decoder process: the libraries, and 64 of the largest frames.
 
-        A clip is 16 of them, a codec keeps up to 16 more. Measured: 0.2 GB for the libraries,
-        0.8 GB with decord at 1080p, 3.7 GB for a picture of 8192x8192.
+        A clip is 16 of them, a codec keeps up to 16 more. Measured: 0.2 GB for the libraries, 0.8
+        GB with decord at 1080p, 3.7 GB for a frame of 8192x8192.
         """
         return 2 * 2**30 + 64 * 3 * self.max_pixels
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What the file declares, and what its first picture shows."""
+    """What a video file declares, completed by its first decoded frame."""
 
-    container: str  # FFmpeg's first name for it: mov (also for MP4), matroska, avi, mpegts ...
+    container: str  # FFmpeg's first name of the format: mov (also MP4), matroska, avi, mpegts ...
     codec: str
     pixel_format: str
     width: int  # as shown, after rotation
     height: int
-    rotation_deg: int  # what a stored picture is turned by, counterclockwise: 0, 90, 180, 270
+    rotation_deg: int  # counterclockwise, applied to a stored frame: 0, 90, 180, 270
     fps: Fraction  # on average
-    n_packets: int  # frames to expect: counted, or by the header where the scan stops early
+    n_packets: int  # frames to expect: counted, or as declared if the scan stopped early
     n_frames_declared: int | None  # without the frames that an edit list hides
-    duration_s: float | None  # by the header; FFmpeg's estimate where that is silent
-    fps_assumed: bool = False  # the file names no rate
+    duration_s: float | None  # as declared, or else FFmpeg's estimate
+    fps_assumed: bool = False  # the file declares no rate
 
     def n_frames_expected(self, n_frames: int, end_s: float) -> int:
-        """Frames that the file promises, when `n_frames` were found and its packets end at `end_s`.
+        """Return the number of frames that the file declares.
 
-        Where the header counts the frames, its count; where it only says how long the file is,
-        the frames found and those that would fill the time missing at the end.
+        n_frames: frames found. end_s: where the last packet ends, in seconds. If the header counts
+        the frames, its count is returned. If it declares only a duration: the frames found, plus
+        those that would fill the time missing at the end.
         """
         if self.n_frames_declared is not None:
             return self.n_frames_declared
@@ -132,35 +133,37 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What the packets of a video tell; only its first picture was decoded.
+    """What the packets of a video show. Of its frames, only the first was decoded.
 
-    The scan stops where the decoded pictures would no longer fit `Limits.decord_bytes`: PyAV
-    decodes such a video and needs no more. So a scan is cheap, however long the video is.
+    The scan stops as soon as the decoded frames would need more than `Limits.decord_bytes`: PyAV
+    will decode such a video and needs no more facts. So a scan is cheap, however long the video is.
     """
 
     info: VideoInfo
-    whole: bool  # it reached the end; else the fields below speak of the start alone
-    times_s: NDArray[np.float64]  # [n_shown] ascending; empty if not every frame has its own
-    n_shown: int
-    n_in_header: int  # frames that the header counts, whatever the file holds; 0: it does not count
-    n_hidden: int  # by an edit list
-    n_corrupt: int  # cut short, by what the container says of their sizes
+    whole: bool  # the scan reached the end; if not, the fields below describe the start only
+    times_s: NDArray[np.float64]  # [n_shown] ascending; empty if a frame has no time of its own
+    n_shown: int  # frames, without those that an edit list hides
+    n_in_header: int  # frames that the header counts; 0 if it has no count
+    n_hidden: int  # frames that an edit list hides
+    n_corrupt: int  # packets shorter than the container declares
     n_video_streams: int
     starts_at_keyframe: bool
-    jumps: bool  # its time stamps jump; see `clock`
+    jumps: bool  # the time stamps jump; see `clock`
     end_s: float  # see Packets.end_s
 
 
 class Packets:
-    """The packets of a video stream in the order of the file, read on over damage."""
+    """Iterates over the packets of a video stream in file order and continues after damaged
+    places.
+    """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
-        # A declared duration is that of the longest stream: the sound, subtitles, another camera.
+        # The declared duration is that of the longest stream: sound, subtitles or another video.
         timed = _name(container) in TIMED
         self._streams = list(container.streams) if timed else [stream]
         self._start_s = min(0.0, (container.start_time or 0) / av.time_base)
-        self.end_s = 0.0  # where the last packet read ends, counted as the header counts
+        self.end_s = 0.0  # latest end of a packet read so far, in the time of the header's duration
 
     def __iter__(self) -> Iterator[Packet[VideoStream]]:
         for _ in range(MAX_READ_ERRORS):
@@ -171,21 +174,23 @@ class Packets:
                         end = (start + (packet.duration or 0)) * packet.time_base
                         self.end_s = max(self.end_s, float(end) - self._start_s)
                     if packet.stream_index == self._stream.index:
-                        yield packet  # type: ignore[misc]  # the index says that it is of video
+                        yield packet  # type: ignore[misc]  # its index is the video stream's
             except av.FFmpegError:
-                continue  # a damaged spot: the next call reads from behind it
+                continue  # a damaged place: the next call of demux reads on behind it
             except IndexError:
-                pass  # the end: after ours, PyAV 18.1 asks for streams that began on the way
+                pass  # the end of the file: PyAV 18.1 fails here on streams that began within it
             return
 
 
 def probe(path: Path, limits: Limits | None = None) -> VideoInfo:
-    """What a video file declares. Raises VideoError for a file that is no video."""
+    """Return what a video file declares. Raises VideoError if the file is no video."""
     return scan(path, limits or Limits()).info
 
 
 def scan(path: Path, limits: Limits) -> Scan:
-    """Read the packets of a video. Raises VideoError where no picture can be decoded."""
+    """Read the packets of a video and decode its first frame. Raises VideoError if no frame can be
+    decoded.
+    """
     with open_video(path, limits) as (container, stream):
         packets = Packets(container, stream)
         picture: VideoFrame | None = None
@@ -196,7 +201,7 @@ def scan(path: Path, limits: Limits) -> Scan:
         for packet in packets:
             if picture is None:
                 picture = _first_picture(packet)
-            if packet.size == 0:  # the end, where a decoder hands out what it still holds
+            if packet.size == 0:  # the flush packet at the end of the file
                 continue
             if not shown and not n_hidden:
                 starts_at_keyframe = packet.is_keyframe
@@ -217,7 +222,7 @@ def scan(path: Path, limits: Limits) -> Scan:
         known_s = [tick * tick_s for tick in sorted(tick for tick in shown if tick is not None)]
         jumps = has_jump(known_s, [tick * tick_s for tick in decoding])
         step_s = typical_step_s(known_s)
-        if jumps and step_s and not 0.5 < step_s * info.fps < 2:  # the average has the jumps in it
+        if jumps and step_s and not 0.5 < step_s * info.fps < 2:  # the jumps falsify the average
             info = replace(info, fps=Fraction(1 / step_s).limit_denominator(1001))
         return Scan(
             info=info,
@@ -236,7 +241,9 @@ def scan(path: Path, limits: Limits) -> Scan:
 
 @contextmanager
 def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open the best video stream of a file. Raises VideoError."""
+    """Open a file and its best video stream; closes the file at the end of the `with` block. Raises
+    VideoError if it holds no video that is allowed.
+    """
     _check_file(path)
     options = {
         "format_whitelist": FORMATS,
@@ -244,7 +251,7 @@ def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, Vid
         "max_pixels": str(limits.max_pixels),
         "framerate": f"{UNLIKELY_FPS.numerator}/{UNLIKELY_FPS.denominator}",
     }
-    try:  # with its scheme, no file name can be taken for an address
+    try:  # the prefix file: keeps FFmpeg from reading a file name as an address
         container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise _not_opened(path) from error
@@ -253,7 +260,9 @@ def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, Vid
 
 
 def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
-    """The best video stream of an open container, for one thread. Raises VideoError."""
+    """Return the best video stream of an open container, set to decode in one thread. Raises
+    VideoError if there is none, its codec is unknown or its frames are too large.
+    """
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
         raise VideoError("not-a-video", "it holds no video stream")
@@ -267,7 +276,7 @@ def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
             f"{context.width * context.height:,} pixels; the limit is {limits.max_pixels:,}",
             hint=f"--max-pixels {context.width * context.height}",
         )
-    context.options = {"max_pixels": str(limits.max_pixels)}  # headers lie, and sizes change
+    context.options = {"max_pixels": str(limits.max_pixels)}  # a header can be wrong
     context.thread_count = 1
     return stream
 
@@ -286,7 +295,7 @@ def _check_file(path: Path) -> None:
 
 
 def _not_opened(path: Path) -> VideoError:
-    """The error for a file that cannot be opened: a video without its index, or no video."""
+    """Return the error for a file that cannot be opened: a video without its index, or no video."""
     with path.open("rb") as file:
         start = file.read(12)
     if start[4:8] == b"ftyp" or start[:4] == b"RIFF" or start[:4] == b"\x1a\x45\xdf\xa3":
@@ -322,22 +331,25 @@ def describe(
     n_packets: int | None,
     limits: Limits,
 ) -> VideoInfo:
-    """What an open video declares, and its first picture shows."""
+    """Return what an open video declares, completed by its first frame.
+
+    n_packets: number of frames counted, or None to use the declared number.
+    """
     context = stream.codec_context
-    # Displays turn by right angles only; the odd tag that says otherwise is rounded.
+    # A rotation tag is rounded to a multiple of 90 degrees.
     rotation_deg = round(picture.rotation / 90) * 90 % 360
     width, height = picture.width, picture.height
     if rotation_deg in (90, 270):
         width, height = height, width
     rate = stream.average_rate or stream.guessed_rate
-    if _name(container) in BARE:  # its own header's, if it has one
+    if _name(container) in BARE:  # use the codec header's rate, if it has one
         rate = context.framerate
         rate = None if not rate or abs(rate - UNLIKELY_FPS) < RATE_TOLERANCE else rate
         rate = Fraction(limits.bare_fps).limit_denominator(1001) if limits.bare_fps else rate
     fps = rate or ASSUMED_FPS
     n_declared = _n_frames_declared(container, stream)
     duration_s = container.duration / av.time_base if container.duration else None
-    if _name(container) == "avi" and stream.frames:  # FFmpeg's own value shrinks with the file
+    if _name(container) == "avi" and stream.frames:  # FFmpeg's value shrinks if cut off
         duration_s = float(stream.frames / fps)
     if n_packets is None:
         n_packets = n_declared or round((duration_s or 0) * fps)
@@ -359,7 +371,7 @@ def describe(
 def _n_frames_declared(container: InputContainer, stream: VideoStream) -> int | None:
     if stream.frames == 0 or _name(container) in TIMED:
         return None
-    if _name(container) == "mov":  # its count includes what edit lists cut, its index says what
+    if _name(container) == "mov":  # its count includes frames that edit lists hide
         return sum(not entry.is_discard for entry in stream.index_entries)
     return stream.frames
 
@@ -369,7 +381,9 @@ def _name(container: InputContainer) -> str:
 
 
 def _times_s(shown: list[int | None], stream: VideoStream) -> NDArray[np.float64]:
-    """Presentation times from the first frame's on; none where any is missing or taken twice."""
+    """Return presentation times in seconds from the first frame, ascending. The array is empty if a
+    time is missing or two frames have the same time.
+    """
     known = sorted({time for time in shown if time is not None})
     if len(known) < len(shown) or stream.time_base is None:
         return np.empty(0)

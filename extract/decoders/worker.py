@@ -1,6 +1,7 @@
-"""A decoder process: the way to talk to it, and what it does.
+"""A decoder process: the parent's handle to it, and the code that it runs.
 
-It decodes one video after another, on one thread, and sends a clip as soon as it is full.
+The process decodes one video after another, on one thread, and sends a clip as soon as the clip is
+full.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from ..child import Child, Parent, limit_memory
 from . import read_frames
 from .video import DecodeReport, Limits, VideoInfo, scan
 
-BLOCK_BYTES = 256 * 2**20  # of pictures in one Clips event, unless a single clip has more
+BLOCK_BYTES = 256 * 2**20  # most bytes of frames in a Clips event, unless one clip has more
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A video could be opened; its clips follow."""
+    """Event: a video has been opened, and its clips will follow."""
 
     index: int  # position of the video in the paths given
     info: VideoInfo
@@ -34,16 +35,16 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Clips:
-    """The next clips of a video."""
+    """Event: the next clips of a video."""
 
     index: int
     rgb: NDArray[np.uint8]  # [clips, 16, height, width, 3]
-    times: NDArray[np.float64]  # [frames] in seconds, without those that fill the last clip
+    times: NDArray[np.float64]  # [frames] in seconds, without the padding of the last clip
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A video was decoded to its end; all its clips have been handed out."""
+    """Event: a video was decoded to its end, and all its clips have been sent."""
 
     index: int
     report: DecodeReport
@@ -51,7 +52,9 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A video cannot be used, whatever of it was handed out."""
+    """Event: a video failed. It can come after some of the video's clips, which are then of
+    no use.
+    """
 
     index: int
     error: VideoError
@@ -60,20 +63,20 @@ class Failed:
 Event = Opened | Clips | Decoded | Failed
 
 
-Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]  # room for clips of that shape
+Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]  # allocates an array of a shape
 
 
 def empty_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Room in ordinary memory."""
+    """Return an uninitialised uint8 array of this shape in ordinary memory."""
     return np.empty(shape, np.uint8)
 
 
 class Worker(Child):
-    """A decoder process, seen from here."""
+    """The parent's handle to one decoder process: it sends videos and receives events."""
 
     def __init__(self) -> None:
         super().__init__(__name__)
-        self.n_videos = 0  # that it was given
+        self.n_videos = 0  # videos sent to this process so far
 
     def decode(
         self,
@@ -83,9 +86,11 @@ class Worker(Child):
         time_limit_s: float,
         empty: Empty = empty_array,
     ) -> Iterator[Event]:
-        """Events of one video, its clips in memory that `empty` gives.
+        """Send one video to the process and yield its events. `empty` allocates the memory of its
+        clips.
 
-        Raises TimeoutError, EOFError or ConnectionError.
+        task: the path and settings that `_messages` reads. Raises TimeoutError if the process is
+        silent for `time_limit_s` seconds; EOFError or ConnectionError if it died.
         """
         self.n_videos += 1
         self._send(task, time_limit_s)
@@ -119,7 +124,9 @@ class Worker(Child):
 
 
 def serve(parent: Parent) -> None:
-    """The life of a decoder process: it decodes what it is told to until its parent is gone."""
+    """Run in the decoder process: decode the videos that the parent sends, until it closes the
+    socket.
+    """
     for task in parent.tasks():
         try:
             for message, *arrays in _messages(task):
@@ -129,7 +136,9 @@ def serve(parent: Parent) -> None:
 
 
 def _messages(task: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What to say of a video: messages, each with the arrays that follow it."""
+    """Decode one video and yield the messages to send about it, each with the arrays that follow
+    it.
+    """
     path, limits, grid = Path(task["path"]), Limits(**task["limits"]), ClipGrid(task["tail"])
     limit_memory(limits.memory_bytes)
     try:
@@ -151,10 +160,10 @@ def _messages(task: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
                     )
                 yield ({"event": "decoded", **asdict(part)},)
                 return
-            for clip in grid.clips([part.rgb]):  # one, or none of a tail that is dropped
+            for clip in grid.clips([part.rgb]):  # one clip, or none if the tail is dropped
                 yield {"event": "clip", "n_frames": len(part.times_s)}, clip, part.times_s
     except VideoError as error:
         yield ({"event": "failed", "reason": error.reason, "what": str(error)},)
-    except Exception as error:  # whatever a file may cause, it is that file's failure alone
+    except Exception as error:  # any other error fails this video only
         what = f"its decoder failed: {type(error).__name__}: {error}"
         yield ({"event": "failed", "reason": "crashed", "what": what},)
