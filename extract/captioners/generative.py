@@ -64,7 +64,10 @@ class PictureCaptioner(Captioner):
 
     @abstractmethod
     def pixels(self, windows: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Return the network's input: normalised pixel values, the first axis the windows."""
+        """Return the network's input: normalised pixel values, the first axis the windows.
+
+        windows: uint8 [frames, height, width, 3] each.
+        """
 
 
 class Git(PictureCaptioner):
@@ -115,7 +118,7 @@ class Instruct(Captioner):
     ) -> None:
         super().__init__(card, device, precision, window)
         self._processor = from_pretrained(AutoProcessor, card.model, offline=offline)
-        self._processor.tokenizer.padding_side = "left"  # so that new tokens follow the prompt directly
+        self._processor.tokenizer.padding_side = "left"  # new tokens follow the prompt
         self._model = from_pretrained(
             AutoModelForImageTextToText, card.model, offline=offline, dtype=self.dtype
         )

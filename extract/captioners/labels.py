@@ -57,7 +57,7 @@ class Scene:
 
     words: str
     classes: str  # separated by commas
-    things: Mapping[str, str] = field(default_factory=dict)  # words to use if a class of these is seen
+    things: Mapping[str, str] = field(default_factory=dict)  # words -> classes of a thing
 
     def all_classes(self) -> list[str]:
         """Return every class that indicates the place, including those of its things."""
@@ -201,6 +201,8 @@ def parts(frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 def light(window: NDArray[np.uint8]) -> str:
     """Return words for unusual colour and light ("in black and white", "in dim light"), to follow a
     noun; empty if there is nothing unusual.
+
+    window: uint8 [frames, height, width, 3].
     """
     frame = window[len(window) // 2, ::2, ::2].astype(np.float32)
     colour = float((frame.max(-1) - frame.min(-1)).mean())

@@ -50,7 +50,7 @@ class Windows:
         for frame in clips.reshape(-1, *clips.shape[2:])[:n_frames]:
             self._last = frame
             if self._n_frames % self._stride in self._wanted:
-                self._kept[self._n_frames] = frame.copy()  # a copy, so that the clips' memory can be freed
+                self._kept[self._n_frames] = frame.copy()  # lets the clips be freed
             self._n_frames += 1
             if self._n_frames > self._next + self._offsets[-1]:
                 yield self._window()

@@ -118,7 +118,7 @@ def _captioner_card(
     name = stored.pop() if stored else "labels"
     if name in CAPTIONERS:
         return find_captioner(name)
-    return CaptionerCard(name, "", "", window=0, n_frames=0)  # of a file: there is nothing to load
+    return CaptionerCard(name, "", "", window=0, n_frames=0)  # captions of a file: load nothing
 
 
 def _caption_frames(
