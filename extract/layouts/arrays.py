@@ -1,4 +1,4 @@
-"""Files of one array each: opened without running what may be in them, written whole."""
+"""Read and write files of one array each, without running code that a file contains."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ CONVERT = (
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """A memory-mapped .npy file. Raises VideoError; objects, which can run code, are refused.
+    """Open a .npy file memory-mapped: [snippets, dim], [snippets, crops, dim] or [crops, snippets,
+    dim].
 
-    [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim].
+    Raises VideoError if it is no such array, or holds Python objects, which can run code.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -38,9 +39,10 @@ def open_npy(path: Path) -> NDArray[Any]:
 
 
 def open_torch(path: Path) -> NDArray[Any]:
-    """The tensor of a PyTorch file. Raises VideoError; a pickle of more than that is refused.
+    """Read the tensor of a PyTorch file: [snippets, dim], [snippets, crops, dim] or [crops,
+    snippets, dim].
 
-    [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim].
+    Raises VideoError if the file holds anything else than one such tensor.
     """
     import torch
 
@@ -56,13 +58,13 @@ def open_torch(path: Path) -> NDArray[Any]:
 
 
 def open_text(path: Path) -> NDArray[Any]:
-    """A row of numbers a line, between spaces or commas. Raises VideoError.
+    """Read a text file with one row of numbers per line, separated by spaces or commas.
 
-    -> float32 [snippets, dim].
+    Returns float32 [snippets, dim]. Raises VideoError if the file is no such table.
     """
     try:
         text = path.read_text(encoding="ascii").replace(",", " ")
-        with warnings.catch_warnings():  # of an empty file, which is told by `checked`
+        with warnings.catch_warnings():  # loadtxt warns of an empty file; `checked` reports it
             warnings.simplefilter("ignore")
             array = np.loadtxt(text.splitlines(), np.float32, ndmin=2, comments=None)
     except (OSError, ValueError) as error:
@@ -71,9 +73,9 @@ def open_text(path: Path) -> NDArray[Any]:
 
 
 def checked(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """The array, if it can be features.
+    """Return the array: [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim].
 
-    [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim]; others raise VideoError.
+    Raises VideoError unless it is a non-empty float array of 2 or 3 dimensions.
     """
     if array.dtype.kind != "f":
         raise VideoError("unreadable", f"{path} holds {array.dtype}, features are floating-point")
@@ -87,7 +89,7 @@ def checked(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def save_npy(path: Path, array: NDArray[Any]) -> Path:
-    """Write a .npy file whole or not at all."""
+    """Write a .npy file atomically and return its path."""
     with committed(path) as part, part.open("wb") as file:
         np.save(file, array, allow_pickle=False)
     return path

@@ -1,9 +1,9 @@
-"""What must agree before features are imported: shapes of files, lengths of videos, and labels.
+"""Checks before features are imported: shapes of files, lengths of videos, and labels.
 
 An array is [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim]. All videos of a set
-have the same number of crops, 1, 5 or 10, while their numbers of snippets differ: the axis of the
-crops is the one that has the same length in all files. One file alone can leave it open:
-[10, 10, 2048] and [5, 10, 2048] can be read either way, and then the person must say.
+have the same number of crops (1, 5 or 10), but different numbers of snippets. So the axis of the
+crops is the one whose length is the same in all files. One file alone can be ambiguous: [10, 10,
+2048] and [5, 10, 2048] can be read either way, and then the user must name the axes.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ log = logging.getLogger("vad")
 
 
 def common_shape(shapes: Mapping[str, Shape], axes: str = "auto") -> tuple[int | None, int, int]:
-    """The axis of the crops (None where arrays have none), their number, and the width.
+    """Return the axis of the crops (None if arrays have 2 dimensions), the number of crops, and
+    dim.
 
-    shapes: by the name of the file. Raises UsageError that names a file which differs from the
-    others, or `--axes` where the shapes leave it open.
+    shapes: by file name. Raises UsageError that names a file which differs from the others, or
+    `--axes` if the shapes are ambiguous.
     """
     if axes not in ("auto", *CROP_AXIS):
         raise UsageError(f"axes are auto, {' or '.join(CROP_AXIS)}, not {axes!r}")
@@ -54,7 +55,7 @@ def common_shape(shapes: Mapping[str, Shape], axes: str = "auto") -> tuple[int |
             f"{name} is {list(shape)}: either axis could be that of the crops",
             hint=f"--axes {' or --axes '.join(CROP_AXIS)}",
         )
-    if not fitting:  # say it of the axis where most files agree
+    if not fitting:  # report the axis on which most files agree
         axis = max(tried, key=lambda a: max(Counter(s[a] for s in shapes.values()).values()))
         n_crops = _same("number of crops", {name: shape[axis] for name, shape in shapes.items()})
         raise UsageError(
@@ -66,13 +67,15 @@ def common_shape(shapes: Mapping[str, Shape], axes: str = "auto") -> tuple[int |
 
 
 def _crops(shapes: Mapping[str, Shape], axis: int) -> int | None:
-    """The number of crops, if `axis` can be theirs."""
+    """Return the number of crops if `axis` can be the axis of the crops, else None."""
     counts = {shape[axis] for shape in shapes.values()}
     return next(iter(counts)) if len(counts) == 1 and counts <= set(CROP_COUNTS) else None
 
 
 def _same(what: str, values: Mapping[str, int]) -> int:
-    """The value that all files share; UsageError names the first that differs from most."""
+    """Return the value that all files share. Raises UsageError that names the first file which
+    differs.
+    """
     (usual, n), *others = Counter(values.values()).most_common()
     if others:
         odd = next(name for name, value in values.items() if value != usual)
@@ -86,9 +89,10 @@ def _same(what: str, values: Mapping[str, int]) -> int:
 
 
 def read_frames(path: Path, videos: Iterable[str]) -> dict[str, int]:
-    """Frames of videos, by id, from a CSV `video,frames`; a stem is enough.
+    """Read the number of frames of videos, by id, from a CSV `video,frames`; the last part of the
+    id is enough as name.
 
-    Raises UsageError for a file that is none, and where it names none of the videos.
+    Raises UsageError if the file cannot be read as such a CSV, or names none of the videos.
     """
     listed: dict[str, int] = {}
     for where, row in read_rows(path, ("video", "frames")):
@@ -102,12 +106,11 @@ def read_frames(path: Path, videos: Iterable[str]) -> dict[str, int]:
 
 
 def fit(n_rows: int, n_snippets: int, layout: Layout) -> NDArray[np.int64]:
-    """Rows for the snippets of a stored video.
+    """Return the row of the features for each snippet of a stored video: row numbers [snippets].
 
-    Text may have a row more or less than the stored features: a last one too many is cut, one
-    missing repeats the last, as TEVAD does (its captions are ceil(n / 16), its features floor).
-
-    -> row numbers [snippets].
+    Text features may have one row more or less than the video has snippets: a surplus last row is
+    dropped, a missing one repeats the last. TEVAD does the same (its captions are ceil(n / 16), its
+    features floor). Raises VideoError for any other difference.
     """
     spare = 1 if layout.kind == "text" else 0
     if layout.n_segments == n_rows:
@@ -122,9 +125,10 @@ def fit(n_rows: int, n_snippets: int, layout: Layout) -> NDArray[np.int64]:
 
 
 def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[np.int64]]:
-    """The tail policy under which frames make so many snippets, and the row of every snippet.
+    """Return the tail policy that explains `n_rows` rows for `n_frames` frames, and the row number
+    of each snippet, [snippets].
 
-    -> the policy, and row numbers [snippets].
+    Raises VideoError if no policy does.
     """
     kept, whole = (ClipGrid(tail).n_snippets(n_frames) for tail in ("repeat-last", "drop"))
     if n_rows == kept:
@@ -144,13 +148,17 @@ def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[n
 
 
 def _spread(n_segments: int, n_snippets: int) -> NDArray[np.int64]:
-    """The segment of every snippet; edges are those that training makes segments with."""
+    """Return the segment of each snippet, [snippets]; segments have the same edges as in
+    training.
+    """
     edges = np.linspace(0, n_snippets, n_segments + 1).astype(np.int64)
     return np.searchsorted(edges, np.arange(n_snippets), side="right") - 1
 
 
 def check_labels(path: Path, videos: Iterable[str]) -> None:
-    """Compare a labels file with what names of videos tell; UsageError at a contradiction."""
+    """Compare a labels file with the labels that video names contain. Raises UsageError if they
+    contradict each other.
+    """
     labels = {stem_of(label.video): label.label for label in read_labels(path)}
     stems = [stem_of(video) for video in videos]
     for stem in stems:
@@ -166,7 +174,9 @@ def check_labels(path: Path, videos: Iterable[str]) -> None:
 
 
 def label_in(stem: str) -> int | None:
-    """The label that the name of a video of UCF-Crime or XD-Violence tells; None for others."""
+    """Return the label (1: abnormal) that a video name of UCF-Crime or XD-Violence contains; None
+    for other names.
+    """
     if found := XD_VIOLENCE.fullmatch(stem):
         return int(found[1] != "A")
     if found := UCF_CRIME.fullmatch(stem):

@@ -1,4 +1,4 @@
-"""`vad export STORE`: features of a store as files that other projects read."""
+"""Export of a store's features as files that other projects read: `vad export STORE`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def export_features(
     listed: str | Path | None = None,
     quiet: bool = False,
 ) -> list[Path]:
-    """Write the features of stored videos, float32, in a published layout; returns the files.
+    """Write the features of stored videos as float32 files of a published layout; returns the
+    files.
 
-    name: of the array, if the store has several. labels: a labels file; only videos that it names
-    are written, abnormal ones first, as projects expect that take the place in the list for the
-    label. split: of the labels, only its videos. listed: a file that shall list the files, an
-    absolute path a line. Raises UsageError for wrong input.
+    name: of the array, if the store has several. labels: a labels file; only its videos are
+    written, abnormal ones first, because some projects take the label from the position in the
+    list. split: of the labels file, only videos of this split. listed: a file to write the absolute
+    path of every written file to, one per line. Raises UsageError for wrong input.
     """
     chosen, opened = find_layout(layout), FeatureStore.open(store)
     array = opened.resolve(chosen.kind, name)

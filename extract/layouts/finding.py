@@ -1,4 +1,4 @@
-"""Which files of features a command means, whose videos they are, and which layout they have."""
+"""Find the feature files that a command's arguments name, their layout, and the video of each."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from vad.tables import read_lines
 from ..sources import files_below
 from .layout import BESIDE, FPS, LAYOUTS, Layout, find_layout
 
-Crops = dict[int, Path]  # files of one video by the crop that they hold
-LINE = re.compile(r"(.+?\.(?:npy|pth?|txt))(?:[\s,].*)?", re.IGNORECASE)  # a label may follow
+Crops = dict[int, Path]  # the files of one video, by crop number
+LINE = re.compile(r"(.+?\.(?:npy|pth?|txt))(?:[\s,].*)?", re.IGNORECASE)  # path, label
 
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Files of one layout, by video."""
+    """Feature files of one layout, by video."""
 
     layout: Layout
     videos: dict[str, Crops]
-    missing: dict[str, str] = field(default_factory=dict)  # listed, but not here: video, line
-    fps: dict[str, float] = field(default_factory=dict)  # by video, where a file beside says it
+    missing: dict[str, str] = field(default_factory=dict)  # video -> line, if no file exists
+    fps: dict[str, float] = field(default_factory=dict)  # by video, if a file NAME_fps.npy exists
 
 
 def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles:
-    """The files of features in folders, or those of them that lists name.
+    """Return the feature files in folders or, if lists are given, those of them that the lists
+    name.
 
-    An input is a folder, searched with the folders in it, a file, or `@list.txt` with a path a
-    line. Lists come with paths of other machines: where a path does not exist, the file of the
-    same video in the folders given is meant. A label after the path is not read.
-    Raises UsageError if there is no file, if files are of several layouts, or if two speak of the
-    same crop of the same video.
+    An input is a folder (searched with its subfolders), a file, or `@list.txt` with one path per
+    line. Lists often hold paths of other machines: if a path does not exist, the file of the same
+    video in the given folders is used. A label after the path is ignored. Raises UsageError if
+    there is no file, if files are of several layouts, or if two files hold the same crop of the
+    same video.
     """
     names = [str(i) for i in inputs]
     files, lines = _all_files(names)
@@ -63,7 +64,9 @@ def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles
 
 
 def _rates(beside: Mapping[str, Path]) -> dict[str, float]:
-    """Frame rates by video, from `<video>_fps.npy`: one number each. Others are left out."""
+    """Return frame rates by video, from files `<video>_fps.npy` of one number each. Files that hold
+    anything else are ignored.
+    """
     rates = {}
     for name, path in beside.items():
         if name.endswith(FPS):
@@ -75,14 +78,16 @@ def _rates(beside: Mapping[str, Path]) -> dict[str, float]:
 
 
 def detect(files: Mapping[str, Path], where: str) -> Layout:
-    """The layout that the names of files show. Raises UsageError if they show none, or several."""
+    """Return the layout that the file names show. Raises UsageError if they show none, or
+    several.
+    """
     examples: dict[str, str] = {}
     for name in sorted(files):
         layout = next((row for row in LAYOUTS.values() if row.claims(name, files)), None)
         if layout:
             examples.setdefault(layout.name, name)
     if len(examples) > 1:
-        examples.pop("c3d-text", None)  # beside arrays, a text is a note or a list
+        examples.pop("c3d-text", None)  # next to arrays, a text file is a note or a list
     if len(examples) == 1:
         return LAYOUTS[next(iter(examples))]
     if not examples:
@@ -94,7 +99,7 @@ def detect(files: Mapping[str, Path], where: str) -> Layout:
 
 
 def _all_files(inputs: list[str]) -> tuple[dict[str, Path], list[str]]:
-    """Files by their name below the folder given, and the lines of the lists."""
+    """Return the files by their path below the given folder, and the lines of the lists."""
     files: dict[str, Path] = {}
     lines: list[str] = []
     for name in inputs:
@@ -117,7 +122,7 @@ def _all_files(inputs: list[str]) -> tuple[dict[str, Path], list[str]]:
 
 
 def _listed(layout: Layout, videos: dict[str, Crops], lines: list[str]) -> FoundFiles:
-    """The files that the lines of a list mean, in their order."""
+    """Return the files that the lines of a list name, in the order of the list."""
     names = VideoNames(videos)
     wanted: dict[str, Crops] = {}
     missing: dict[str, str] = {}

@@ -1,8 +1,9 @@
-"""`vad import features`: files of features in, a store out.
+"""Import of published feature files into a store: `vad import features`.
 
-Published features come without their videos: of those nothing is known but what is given here.
-The frames of a video come from `--frames`, or from the store if it holds the video already; else
-16 a snippet are assumed. The record of the video says so, and so does every array (`assumed`).
+Published features come without their videos, so their lengths and times are not known. The number
+of frames comes from `--frames`, or from the store if it holds the video already; otherwise 16
+frames per snippet are assumed. The video's record and the provenance (`assumed`) state such
+assumptions.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ BLOCK_ROWS = 512  # snippets read at once: 42 MB of ten-crop 2048-d float32
 
 @dataclass(frozen=True)
 class Features:
-    """Features of a video as they lie in its files, read a block at a time."""
+    """The features of one video in its files, read a block at a time."""
 
-    arrays: list[NDArray[Any]]  # one; or one for each crop, or each part of the width
+    arrays: list[NDArray[Any]]  # one array; or one per crop, or one per part of dim
     crop_axis: int | None
-    index: NDArray[np.int64]  # [snippets] the rows to take, in order
-    joins_dims: bool  # the arrays are parts of the width
+    index: NDArray[np.int64]  # [snippets]: the row of each snippet
+    joins_dims: bool  # the arrays are parts of dim, to be concatenated
 
     def blocks(self, dtype: str, *, text: bool) -> Iterator[NDArray[Any]]:
-        """[n, crops, dim], or [n, dim] of text, in order."""
+        """Yield blocks of snippets in order: [n, crops, dim], or [n, dim] if `text`."""
         for start in range(0, len(self.index), BLOCK_ROWS):
             rows = self.index[start : start + BLOCK_ROWS]
             if self.crop_axis is None:
@@ -55,7 +56,7 @@ class Features:
             if self.joins_dims:
                 parts = [np.concatenate(parts, axis=-1)]
             block = np.stack(parts, axis=1) if self.crop_axis is None else parts[0]
-            with np.errstate(over="ignore"):  # told by the store, with what to do
+            with np.errstate(over="ignore"):  # the importer reports values that are not finite
                 block = np.ascontiguousarray(block, dtype)
             yield block[:, 0] if text else block
 
@@ -76,14 +77,14 @@ def import_features(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Outcome:
-    """Bring published features into a store; what is stored already is skipped.
+    """Import published features into a store; videos that are stored already are skipped.
 
-    layout: one of `LAYOUTS`, or auto. name: of the array, by default as the layout says. labels:
-    a labels file that must not contradict what names of videos tell. frames: a CSV
-    `video,frames`. fps: assumed for the times. axes: of [snippets, crops, dim], where shapes leave
-    it open. dtype: float16 or float32, by default as in the files. origin: words for the record.
-    stream: of files NAME_rgb.npy and NAME_flow.npy, rgb, flow or both side by side.
-    Raises UsageError for wrong input; a file that cannot be used fails its video alone.
+    layout: one of `LAYOUTS`, or auto. name: of the array, by default the layout's. labels: a labels
+    file, checked against the labels in video names. frames: a CSV `video,frames`. fps: assumed for
+    the times. axes: order of the first two axes, if shapes are ambiguous. dtype: float16 or
+    float32, by default as in the files. origin: free text for the provenance. stream: of files
+    NAME_rgb.npy and NAME_flow.npy, take rgb, flow or both side by side. Raises UsageError for wrong
+    input; a file that cannot be used fails only its video.
     """
     if not fps > 0:
         raise UsageError(f"a frame rate is more than 0, not {fps}")
@@ -125,7 +126,7 @@ def import_features(
 
 
 def _of_stream(found: FoundFiles, stream: str) -> FoundFiles:
-    """The files of the streams that were asked for."""
+    """Keep only the files of the stream that was asked for. Raises UsageError if there are none."""
     if stream not in ("both", *STREAMS):
         raise UsageError(f"streams are both, {' or '.join(STREAMS)}, not {stream!r}")
     if stream == "both" or not found.layout.joins_dims:
@@ -153,19 +154,21 @@ def _report(found: FoundFiles, outcome: Outcome, failures: Failures) -> None:
 
 @dataclass(frozen=True)
 class _Task:
-    """What is the same for all videos of one import."""
+    """The settings and the store of one import, shared by all its videos."""
 
     store: FeatureStore
     layout: Layout
     array: str
     provenance: dict[str, Any]
     crop_axis: int | None
-    fps: float  # assumed
-    known_fps: Mapping[str, float]  # by video, where a file beside tells it
+    fps: float  # assumed for videos of unknown rate
+    known_fps: Mapping[str, float]  # by video, from files NAME_fps.npy
     short: list[str] = field(default_factory=list)  # videos that lack their last snippet
 
     def take(self, video: str, crops: Crops, n_frames: int | None) -> bool:
-        """Store one video; False if it is stored as it is."""
+        """Store one video and return True; return False if it is stored already with the same
+        content.
+        """
         arrays = [self.layout.open(crops[k]) for k in sorted(crops)]
         axis = 0 if self.crop_axis == 1 or self.crop_axis is None else 1
         counts = {array.shape[axis] for array in arrays}
@@ -198,7 +201,9 @@ class _Task:
     def _place(
         self, video: str, crops: Crops, n_rows: int, n_frames: int | None
     ) -> tuple[VideoRecord, NDArray[np.int64], list[str]]:
-        """The video's record, the row of every snippet, and what of it is assumed."""
+        """Return the video's record, the row of each snippet, and the names of the assumed
+        values.
+        """
         if video in self.store and set(self.store.names(video)) - {self.array}:
             record = self.store.record(video)
             n_snippets = record.grid.n_snippets(record.n_frames)
@@ -215,7 +220,7 @@ class _Task:
         return record, index, assumed
 
     def _assumed(self, video: str) -> list[str]:
-        """What the other arrays of a stored video assume."""
+        """Return the assumptions that other arrays of a stored video record in their provenance."""
         others = (n for n in self.store.names(video) if n != self.array)
         made = (self.store.info(video, n).provenance for n in others)
         return next((m["assumed"] for m in made if "assumed" in m), [])
@@ -234,7 +239,9 @@ class _Task:
 def _survey(
     found: FoundFiles, outcome: Outcome, axes: str, dtype: str | None
 ) -> tuple[int | None, dict[str, Any]]:
-    """Look at every file: the axis of the crops, and what the provenance says of the arrays."""
+    """Open every file, and return the axis of the crops and the provenance that the shapes
+    determine.
+    """
     if dtype not in (None, "float16", "float32"):
         raise UsageError(f"features are stored as float16 or float32, not {dtype}")
     shapes: dict[str, Shape] = {}
@@ -264,7 +271,9 @@ def _survey(
 
 
 def _n_crops(found: FoundFiles, outcome: Outcome) -> int:
-    """Crops of most videos that have one file a crop; videos that lack some fail."""
+    """Return the number of crops, for layouts with one file per crop. Videos that lack a crop are
+    added to the outcome as failed.
+    """
     usual = max(max(crops) + 1 for crops in found.videos.values())
     for video, crops in found.videos.items():
         absent = sorted(set(range(usual)) - set(crops))

@@ -1,6 +1,6 @@
-"""What a published layout of features is: how its files are called, and what lies in them.
+"""The published layouts of features: their file names and the arrays in the files.
 
-One more layout is one class here and its place in `LAYOUTS`.
+To add a layout, write one class here and add it to `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,31 @@ Kind = Literal["visual", "text"]
 
 
 class Layout(ABC):
-    """Features of many videos as files, by the rules of one family of projects.
+    """The file format in which one family of projects stores the features of many videos.
 
-    A file holds [snippets, dim], or [snippets, crops, dim] with its first two axes in either
-    order; the shapes of all files together tell which (`common_shape`).
+    A file holds [snippets, dim], or [snippets, crops, dim] with its first two axes in either order;
+    the shapes of all files together show which (`common_shape`).
     """
 
     name: ClassVar[str]
-    says: ClassVar[str]  # whose it is, and what the files hold
+    says: ClassVar[str]  # the projects that use it, and the content of a file
     kind: ClassVar[Kind] = "visual"
     array: ClassVar[str] = "features"  # name in the store, unless another is given
-    endings: ClassVar[tuple[str, ...]]  # of the names of its files; the first is written
-    n_segments: ClassVar[int | None] = None  # rows of a video of any length, where that is fixed
-    joins_dims: ClassVar[bool] = False  # several files of a video are parts of its width, not crops
+    endings: ClassVar[tuple[str, ...]]  # of file names; `write` uses the first
+    n_segments: ClassVar[int | None] = None  # fixed number of rows per video, if any
+    joins_dims: ClassVar[bool] = False  # a video's files are parts of dim, not crops
 
     def claims(self, name: str, names: Container[str]) -> bool:
-        """Whether a file is of this layout, by its name and those of the files beside it."""
+        """Return True if a file is of this layout, judged by its name and the names of the other
+        files.
+        """
         return name.endswith(self.endings)
 
     def split(self, name: str) -> tuple[str, int]:
-        """The video that a file speaks of, and which of its crops, from 0.
+        """Return the video that a file name stands for, and the number of the crop, from 0.
 
-        A name of another ending loses its suffix: lists of others write names in many ways.
+        A name of another ending only loses its suffix, because lists of other projects write names
+        in many ways.
         """
         for ending in self.endings:
             if name.endswith(ending):
@@ -53,19 +56,22 @@ class Layout(ABC):
         return str(Path(name).with_suffix("")), 0
 
     def open(self, path: Path) -> NDArray[Any]:
-        """The array of one file, perhaps memory-mapped. Raises VideoError if there is none."""
+        """Open the array of one file, memory-mapped if possible. Raises VideoError if it holds no
+        features.
+        """
         return open_npy(path)
 
     @abstractmethod
     def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
-        """Write a video; returns its files in the order in which lists name them.
+        """Write the features of a video; returns the files in the order in which lists name
+        them.
 
-        features [snippets, crops, dim], or [snippets, dim] of text.
+        features: [snippets, crops, dim], or [snippets, dim] of text.
         """
 
 
 class OneFile(Layout):
-    """A layout of one .npy file a video, which holds the array as the store does."""
+    """A layout with one .npy file per video, whose array is shaped as in the store."""
 
     def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
         return [save_npy(folder / f"{video}{self.endings[0]}", features)]
@@ -132,7 +138,7 @@ class CropFiles(Layout):
 
 
 class Numpy(OneFile):
-    """A folder of arrays: one NumPy file a video, named as the video."""
+    """A folder of arrays: one NumPy file per video, named like the video."""
 
     name = "numpy"
     says = "VIDEO.npy [snippets, crops, dim], [crops, snippets, dim] or [snippets, dim]"
@@ -140,7 +146,7 @@ class Numpy(OneFile):
 
 
 class Torch(Layout):
-    """A folder of tensors: one PyTorch file a video, named as the video."""
+    """A folder of tensors: one PyTorch file per video, named like the video."""
 
     name = "torch"
     says = "VIDEO.pt or .pth: one tensor, shaped like those of numpy"
@@ -161,10 +167,10 @@ class Torch(Layout):
 class C3dText(Layout):
     """Sultani's C3D features: `<video>.txt`, 32 lines of 4096 numbers.
 
-    A line is one of 32 segments of a video of any length. Where the number of frames is known, each
-    snippet takes the row of its segment. Else the 32 rows are taken for 32 snippets, which is
-    enough to train on, as training makes 32 segments anyway. Source: github.com/WaqasSultani/
-    AnomalyDetectionCVPR2018.
+    Each line is one of 32 equal segments of a video of any length. If the number of frames is
+    known, each snippet takes the row of its segment. If not, the 32 rows are taken as 32 snippets,
+    which is enough to train on, as training makes 32 segments anyway. Source:
+    github.com/WaqasSultani/AnomalyDetectionCVPR2018.
     """
 
     name = "c3d-text"
@@ -191,15 +197,14 @@ class C3dText(Layout):
 STREAM = re.compile(r"(.+)_(rgb|flow)\.npy")
 STREAMS = ("rgb", "flow")
 FPS = "_fps.npy"
-BESIDE = (FPS, "_timestamps_ms.npy")  # written by video_features beside its arrays
+BESIDE = (FPS, "_timestamps_ms.npy")  # files that video_features adds to its arrays
 
 
 class TwoStream(Layout):
     """Two-stream I3D as video_features writes it: `<video>_rgb.npy` and `<video>_flow.npy`.
 
-    float32 [snippets, 1024] each: one video, whose features are both side by side,
-    [snippets, 2048], or one of the two. Beside them lie `<video>_fps.npy` and
-    `<video>_timestamps_ms.npy`.
+    Each is float32 [snippets, 1024]. A video's features are both concatenated, [snippets, 2048], or
+    one of the two. video_features also writes `<video>_fps.npy` and `<video>_timestamps_ms.npy`.
     Source: github.com/v-iashin/video_features.
     """
 
@@ -220,7 +225,7 @@ class TwoStream(Layout):
         )
 
 
-# In the order of recognition: the plainest names come last.
+# In the order in which `detect` tries them: the least specific file names come last.
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
@@ -236,5 +241,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def find_layout(name: str) -> Layout:
-    """The layout of that name; UsageError lists what there is and the nearest."""
+    """Return the layout of that name. Raises UsageError, which lists the layouts, if there
+    is none.
+    """
     return find_by_name("layout", name, LAYOUTS)

@@ -1,8 +1,9 @@
-"""Live pictures: a camera, a network stream, or a file played like one, as 16-frame clips.
+"""Live video as 16-frame clips: from a camera, a network stream, or a file played at camera
+speed.
 
-source.py   what the user names, and the safe way to open it
-reader.py   the process that reads it, and how it is talked to
-feed.py     clips from it: the bounded queue, gaps, reconnection
+source.py   what the user names, and how it is opened safely reader.py   the process that reads a
+source, and the parent's handle to it feed.py     the clips of a source: bounded queue, gaps,
+reconnection
 """
 
 from .feed import Clip, Event, Feed, Gap, Lost

@@ -1,10 +1,10 @@
-"""Clips of a live source: a thread that takes every picture, however slow its consumer is.
+"""Clips of a live source: a thread reads every frame, however slow the consumer is.
 
-    reader process --frames--> this thread --clips--> bounded queue --events--> who iterates
+reader process --frames--> this thread --clips--> bounded queue --events--> consumer
 
-A live source does not wait. When the queue is full, its oldest clip is replaced by a `Gap`. When
-the source is lost, it is opened again after a pause that doubles with each try; the time that was
-missed is a `Gap`, too. A file that is not played like a camera waits for the consumer instead.
+A live source does not wait. If the queue is full, its oldest clip is replaced by a `Gap`. If the
+source is lost, it is opened again after a pause that doubles with each try, and the missed time is
+a `Gap` too. A file that is not played at camera speed waits for the consumer instead.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ from ..decoders.video import Limits
 from .reader import Frame, Opened, Reader
 from .source import LiveSource
 
-QUEUE_BYTES = 256 * 2**20  # of clips that wait, unless a single one has more
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # between two tries to reach a lost source
-CLOCK_DRIFT = 2e-4  # a camera's clock may run away from ours: 0.2 ms a second, generously
+QUEUE_BYTES = 256 * 2**20  # most bytes of waiting clips, unless a single clip has more
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # between two attempts to open a lost source
+CLOCK_DRIFT = 2e-4  # largest drift assumed between the camera's clock and ours, in s/s
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """16 consecutive frames as they came; the last of a file may be filled up."""
+    """16 consecutive frames of a source; a file's last clip can be padded."""
 
-    index: int  # clips from the start, those dropped among them
-    first_frame: int  # frames from the start, those of dropped clips among them
-    n_frames: int  # without those that fill it
-    start_s: float  # stream time: from the first frame on, gaps among it
+    index: int  # number of the clip, from 0; dropped clips count too
+    first_frame: int  # number of its first frame, from 0; frames of dropped clips count too
+    n_frames: int  # without padding
+    start_s: float  # stream time: seconds from the first frame, gaps included
     end_s: float
     arrived_s: float  # Unix time at which its last frame had been decoded
-    lag_s: float  # how late that was by the clock of the source; 0 where it has no pace
+    lag_s: float  # delay by the source's clock; 0 for a file that is not paced
     rgb: NDArray[np.uint8]  # [16, height, width, 3]
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Clips or time that nobody will see."""
+    """Clips or time that the consumer will not receive."""
 
     reason: Literal["behind", "lost"]
-    n_clips: int  # dropped
-    n_frames: int  # dropped; those that a lost source did not send nobody can count
+    n_clips: int  # number of dropped clips
+    n_frames: int  # frames of dropped clips; 0 if the source was lost
     start_s: float
     end_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The source failed and is tried again after a pause."""
+    """Event: the source failed; it is opened again after a pause."""
 
     why: str
     pause_s: float
@@ -68,15 +68,15 @@ Event = Opened | Clip | Gap | Lost
 
 
 class Feed:
-    """The clips of a source, while the `with` block lasts. Iterate over it once.
+    """The clips of a source, read while its `with` block lasts. Iterate over `events` only once.
 
     n_waiting
-        Clips that may wait; fewer where they are so large that they would fill the memory.
+        Most clips that wait in the queue; fewer if they would need more than `QUEUE_BYTES`.
     time_limit_s
-        A source that sends no picture for so long is lost.
+        A source that sends no frame for this long counts as lost.
     give_up_s
-        A source lost for so long is given up. One that fails before its first picture is given
-        up at once: it is more likely a wrong address than a broken line.
+        After this time without a frame, the source is given up. A source that fails before its
+        first frame is given up at once: more likely its address is wrong than its line broken.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class Feed:
         self._thread.join()
 
     def events(self, stop: threading.Event) -> Iterator[Event]:
-        """What comes, until the source ends or `stop` is set.
+        """Yield events until the source ends or `stop` is set.
 
-        Raises VideoError for a source that cannot be opened, or is given up.
+        Raises VideoError if the source cannot be opened, or is given up.
         """
         while not stop.is_set():
             with self._changed:
                 if not self._events:
-                    self._changed.wait(0.1)  # and look at `stop`
+                    self._changed.wait(0.1)  # with a limit, so that `stop` is noticed
                     continue
                 event = self._events.popleft()
                 self._changed.notify_all()
@@ -135,13 +135,15 @@ class Feed:
     def _run(self) -> None:
         try:
             self._read_on()
-        except Exception as error:  # the consumer's to see
+        except Exception as error:  # `events` raises it in the consumer's thread
             self._put(error)
         else:
             self._put(None)
 
     def _read_on(self) -> None:
-        """Read the source, again and again if it is one that returns."""
+        """Read the source to its end; open a camera or a network stream again whenever it ends or
+        fails.
+        """
         pause_s, since = FIRST_PAUSE_S, time.monotonic()
         while not self._stopped.is_set():
             n_before = self._n_pictures
@@ -164,7 +166,7 @@ class Feed:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _connect(self) -> None:
-        """Read the source until it ends. Raises VideoError where it fails."""
+        """Read one connection of the source until it ends. Raises VideoError if it fails."""
         with self._changed:
             if self._stopped.is_set():
                 return
@@ -217,7 +219,7 @@ class Feed:
         return sum(isinstance(event, Clip) for event in self._events)
 
     def _drop_oldest(self) -> None:
-        """Put a gap in the place of the oldest clip, or let the gap before it grow."""
+        """Replace the oldest clip of the queue by a gap, or extend the gap that precedes it."""
         at, clip = next((i, e) for i, e in enumerate(self._events) if isinstance(e, Clip))
         before = self._events[at - 1] if at else None
         if isinstance(before, Gap) and before.reason == "behind":
@@ -233,18 +235,20 @@ class Feed:
 
 
 class _Timeline:
-    """Stream time over connections, and how late frames are by the clock of their source."""
+    """Stream time across connections, and the delay of frames by the source's clock."""
 
     def __init__(self) -> None:
-        self.n_frames = 0  # in clips
-        self._end_s = 0.0  # of the last clip, in stream time
-        self._base_s = 0.0  # stream time at which this connection's own begins
+        self.n_frames = 0  # frames in clips so far
+        self._end_s = 0.0  # stream time at the end of the last clip
+        self._base_s = 0.0  # stream time at the start of this connection
         self._first_arrived_s: float | None = None
         self._step_s = 0.0
-        self._floor: tuple[float, float] | None = None  # (arrived - due) at its least, and when
+        self._floor: tuple[float, float] | None = None  # least (arrived - due), and when
 
     def resume(self, step_s: float) -> Gap | None:
-        """A connection was made; the gap since the last one, if there was one."""
+        """Start a connection. Returns the gap since the connection before, or None for the first
+        one.
+        """
         self._step_s, self._floor = step_s, None
         if self._first_arrived_s is None:
             return None
@@ -252,7 +256,7 @@ class _Timeline:
         return Gap("lost", 0, 0, self._end_s, self._base_s)
 
     def span(self, frames: list[Frame]) -> tuple[float, float, float]:
-        """Start, end and lag of a clip, in seconds."""
+        """Return start, end and delay of a clip, in seconds."""
         if self._first_arrived_s is None:
             self._first_arrived_s = frames[0].arrived_s
         self.n_frames += len(frames)
@@ -264,7 +268,9 @@ class _Timeline:
         return self._base_s + frames[0].time_s, self._end_s, lag_s
 
     def _lag_s(self, late_s: float, now_s: float) -> float:
-        """How much later than usual a frame came: what a decoder that is too slow piles up."""
+        """Return how many seconds later than the earliest frames a frame came, that is, the delay
+        which accumulates if the decoder is too slow.
+        """
         if self._floor is not None:
             least_s, since_s = self._floor
             late_floor_s = least_s + CLOCK_DRIFT * (now_s - since_s)

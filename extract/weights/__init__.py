@@ -1,7 +1,6 @@
-"""Pretrained weights: read safely, downloaded and checked, listed by name.
+"""Pretrained weights: reading them safely, downloading and checking them, listing them by name.
 
-checkpoint   a file of weights to tensors, never unpickled; strict loading
-downloads    one address to one whole, checked file in the cache
-catalogue    everything that has a name: `vad models`, `vad download`
-pretrained   models of the transformers family, by name or folder
+checkpoint   read the tensors of a weights file without unpickling; strict loading downloads
+download a file once into the cache and check it catalogue    all named weights: `vad models`, `vad
+download` pretrained   models of the transformers family, by name or folder
 """

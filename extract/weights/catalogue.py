@@ -1,7 +1,7 @@
-"""Everything pretrained that has a name: what it is for, its licence, and where it is.
+"""The catalogue of all named pretrained weights: their use, licence and location.
 
-`vad models` prints it, `vad download` fetches it. Readable without torch; nothing here opens a
-connection but `fetch_entry`.
+`vad models` prints it, `vad download` downloads from it. It can be read without torch, and only
+`fetch_entry` opens a connection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .downloads import fetch, place_of
 
 HUB = "https://huggingface.co/"
 PACKAGE = "the package "
-# Of a model on the hub: its tensors in the order of preference, and what else loading it reads.
+# Files of a model on the hub: tensors in order of preference, and other files needed to load it.
 TENSORS = ("*.safetensors", "pytorch_model*.bin")
 SETTINGS = ("*.json", "*.txt", "*.model")
 OTHER_RUNTIMES = ["onnx/*", "openvino/*"]
@@ -30,10 +30,10 @@ OTHER_RUNTIMES = ["onnx/*", "openvino/*"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One set of weights, and what it is for."""
+    """One set of weights and its use."""
 
     use: str  # such as "backbone i3d"
-    dim: int | None  # width of what it makes, if that is features
+    dim: int | None  # width of its features, if it makes features
     weights: KnownWeights
 
     @property
@@ -42,24 +42,24 @@ class Entry:
 
     @property
     def package(self) -> str | None:
-        """The package that ships it, if one does."""
+        """The Python package that ships the weights, or None."""
         source = self.weights.source
         return source.removeprefix(PACKAGE).split()[0] if source.startswith(PACKAGE) else None
 
     @property
     def repository(self) -> str | None:
-        """Its name on the hub, if it is there."""
+        """The name of the repository on the Hugging Face hub, or None."""
         source = self.weights.source
         return source.removeprefix(HUB) if source.startswith(HUB) else None
 
 
 def catalogue() -> dict[str, Entry]:
-    """Every entry, by name."""
+    """Return every entry, by name."""
     return {entry.name: entry for entry in _entries()}
 
 
 def find_entry(name: str) -> Entry:
-    """The entry of that name; UsageError lists what there is and the nearest."""
+    """Return the entry of that name. Raises UsageError, which lists the names, if there is none."""
     return find_by_name("weights", name, catalogue())
 
 
@@ -76,7 +76,7 @@ def _entries() -> Iterator[Entry]:
 
 
 def cached(entry: Entry, cache: Path | None = None) -> Path | None:
-    """Where an entry is on this machine, or None."""
+    """Return the file or folder of an entry on this machine, or None if it is not here."""
     if entry.package:
         try:
             return Path(str(distribution(entry.package).locate_file("")))
@@ -97,9 +97,10 @@ def cached(entry: Entry, cache: Path | None = None) -> Path | None:
 def fetch_entry(
     entry: Entry, *, offline: bool = False, cache: Path | None = None, quiet: bool = True
 ) -> Path:
-    """Have an entry on this machine; returns its file, or its folder.
+    """Download an entry if it is not on this machine, and return its file or folder.
 
-    cache: a folder in place of the usual one. Raises UsageError if it cannot be had.
+    cache: a folder to use in place of the default cache. Raises UsageError if it cannot be
+    downloaded.
     """
     if not entry.package and not entry.repository:
         return fetch(entry.weights, offline=offline, cache=cache, quiet=quiet)
@@ -120,7 +121,9 @@ def fetch_entry(
 
 
 def _from_hub(repository: str, cache: Path | None) -> Path:
-    """The files of a model that loading it needs: one kind of tensors, and its settings."""
+    """Download the files that loading a model needs (one kind of tensors, and its settings) and
+    return their folder. Raises UsageError if that fails.
+    """
     from huggingface_hub import snapshot_download
 
     try:

@@ -1,6 +1,6 @@
-"""Weights of backbones: checked before use, never guessed.
+"""Weights of backbones: read from files and checked before use.
 
-Weights must fit the network to the last shape; a UsageError names the entries that do not.
+Weights must fit the network in all names and shapes. A UsageError lists those that do not.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ UNKNOWN_LICENCE = "not known: a file given by its path"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file and what identifies it."""
+    """The tensors of a weights file, and the record that identifies the file."""
 
     state: State
     record: dict[str, Any] = field(default_factory=dict)  # for the provenance
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The tensors of a weights file; see `vad.checkpoints.read_weights_file`.
+    """Read the tensors of a weights file; see `vad.checkpoints.read_weights_file`.
 
-    `num_batches_tracked`, which no feature depends on, is left out.
+    `num_batches_tracked` is left out, as no feature depends on it.
     """
     tensors = read_weights_file(path)
     state = {n: value for n, value in tensors.items() if not n.endswith("num_batches_tracked")}
@@ -40,9 +40,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_strictly(network: nn.Module, state: State, source: str) -> None:
-    """Put a state into a network that it fits exactly.
+    """Load a state dict into a network that it must fit exactly.
 
-    Raises UsageError that lists what is missing, too many, of another shape or not a number.
+    Raises UsageError that lists the tensors which are missing, unknown, of another shape, or hold
+    values that are not finite.
     """
     wanted = {
         name: value
@@ -68,7 +69,9 @@ def load_strictly(network: nn.Module, state: State, source: str) -> None:
 
 
 def random_seed(weights: str) -> int | None:
-    """The seed of `random:SEED`, or None for weights that are not random."""
+    """Return the seed of `random:SEED`, or None for other weights. Raises UsageError if SEED is no
+    whole number.
+    """
     if not weights.startswith("random:"):
         return None
     seed = weights.removeprefix("random:")
@@ -78,10 +81,10 @@ def random_seed(weights: str) -> int | None:
 
 
 def fill_randomly(network: nn.Module, seed: int) -> dict[str, Any]:
-    """Fill a network with the same random numbers on every machine; returns its record.
+    """Fill a network with random numbers that are the same on every machine; returns the record.
 
-    No layer is left at a neutral value (a zero or one of a batch-norm hides mistakes), and the
-    scales keep the activations of a deep network within a few orders of magnitude.
+    No layer keeps a neutral value, as a zero or one in a batch-norm would hide mistakes. The scales
+    keep the activations of a deep network within a few orders of magnitude.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, value in network.state_dict().items():

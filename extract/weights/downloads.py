@@ -1,8 +1,8 @@
-"""Fetch published weights once, and know them again.
+"""Download published weights once, and check that they stay the same.
 
-A download goes on where the last one broke off, if the server says that the file is still the
-same one; it appears whole or not at all. No checksum of these files was published: the one of the
-first download is written beside the file and must hold from then on.
+An interrupted download is resumed if the server confirms that the file has not changed. A file
+appears in the cache only when it is complete. No checksums were published for these files, so the
+checksum of the first download is written next to the file and must match from then on.
 """
 
 from __future__ import annotations
@@ -25,27 +25,29 @@ from ..backbones.table import KnownWeights
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 20
-NOTHING_LEFT = 416  # HTTP status where all that was asked for is there already
+NOTHING_LEFT = 416  # HTTP status if the requested range begins at or behind the file's end
 
 log = logging.getLogger("vad")
 
 
 def weights_folder(cache: Path | None = None) -> Path:
-    """Where downloads are kept: CACHE/weights, by default of $VAD_CACHE or the user's cache."""
+    """Return the folder of downloads: CACHE/weights, by default in $VAD_CACHE or the user's
+    cache.
+    """
     return (cache or cache_folder()) / "weights"
 
 
 def place_of(known: KnownWeights, cache: Path | None = None) -> Path:
-    """Where the file of known weights is, or would be."""
+    """Return the path that the file of known weights has once it is downloaded."""
     return weights_folder(cache) / known.source.rpartition("/")[2]
 
 
 def fetch(
     known: KnownWeights, *, offline: bool = False, cache: Path | None = None, quiet: bool = True
 ) -> Path:
-    """The file of known weights, downloaded if it is not there yet.
+    """Return the file of known weights, and download it first if it is not there.
 
-    Raises UsageError if it cannot be had, or is not what it was when it was first seen.
+    Raises UsageError if it cannot be downloaded, or differs from the first download.
     """
     path = place_of(known, cache)
     if not path.exists():
@@ -65,7 +67,7 @@ def _download(address: str, path: Path, *, quiet: bool) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("ab") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)  # another process may be at it: then wait for it
+            fcntl.lockf(file, fcntl.LOCK_EX)  # wait for another process that downloads it
             if not path.exists():
                 _receive(address, file, part, quiet=quiet)
                 os.fsync(file.fileno())
@@ -81,10 +83,11 @@ def _download(address: str, path: Path, *, quiet: bool) -> None:
 
 
 def _receive(address: str, file: BinaryIO, part: Path, *, quiet: bool) -> None:
-    """Fill `file`. What is in it stays if the server has no newer version of it.
+    """Download into `file`. Its present content is kept if the server still has the same
+    version.
 
-    The time of a part that broke off is that of the server's version: it asks for the rest under
-    the condition that this is still the version.
+    The modification time of a partial file is that of the server's version. The request asks for
+    the rest only under the condition that this version is still the current one.
     """
     request = urllib.request.Request(address)
     if file.tell():
@@ -95,7 +98,7 @@ def _receive(address: str, file: BinaryIO, part: Path, *, quiet: bool) -> None:
     except urllib.error.HTTPError as error:
         if error.code != NOTHING_LEFT:
             raise
-        error.close()  # whether the part is whole cannot be told: from the start
+        error.close()  # the part may be complete or wrong: start again
         file.truncate(0)
         response = urllib.request.urlopen(address, timeout=TIMEOUT_S)
     with response:
@@ -130,7 +133,9 @@ def _copy(
 
 
 def _date(file: BinaryIO, part: Path, modified: str | None) -> None:
-    """Give what was received the date of the server's version; without one it is of no use."""
+    """Set the modification time of a partial file to that of the server's version. If the server
+    gave none, empty the file, as the download cannot be resumed.
+    """
     if modified is None:
         file.truncate(0)
     file.flush()
@@ -140,7 +145,9 @@ def _date(file: BinaryIO, part: Path, modified: str | None) -> None:
 
 
 def _recognise(path: Path) -> None:
-    """Compare a file with its checksum, or write that down at the first sight."""
+    """Compare a file with its stored checksum, or store its checksum if there is none. Raises
+    UsageError if they differ.
+    """
     sha256 = sha256_of(path)
     note = path.with_name(f"{path.name}.sha256")
     if not note.exists():

@@ -1,7 +1,7 @@
-"""Models of the transformers family by a name on the Hugging Face hub or a local folder.
+"""Load models of the transformers family by a name on the Hugging Face hub or a local folder.
 
-Loading is loud in those libraries and fails in many ways; here it is quiet, and fails as a
-UsageError that says what to do.
+These libraries print a lot while loading and fail with many kinds of errors. Here they are silent,
+and every failure is a UsageError that says what to do.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from vad.checkpoints import first_line
 from vad.errors import UsageError
 from vad.files import sha256_of
 
-TENSORS = "*.safetensors", "pytorch_model*.bin"  # of a model, in the order of preference
+TENSORS = "*.safetensors", "pytorch_model*.bin"  # files of tensors, in order of preference
 
 
 def from_pretrained(kind: Any, model: str, *, offline: bool, **options: Any) -> Any:
-    """`kind.from_pretrained(model)`; without a connection if `offline`, or for a folder.
+    """Return `kind.from_pretrained(model)`, without a connection if `offline` is set or `model` is
+    a folder.
 
-    Code that a model brings along never runs, and nobody is asked whether it may.
-    Raises UsageError if the model is not there, is of another kind, or lacks weights.
+    Code that comes with a model is never run, and the user is never asked to allow it. Raises
+    UsageError if the model is not there, is of another kind, or lacks weights.
     """
     local = offline or Path(model).is_dir()
     with loading(model):
@@ -46,7 +47,7 @@ def from_pretrained(kind: Any, model: str, *, offline: bool, **options: Any) -> 
 
 @contextmanager
 def loading(model: str) -> Iterator[None]:
-    """Turn what libraries raise while they load a model into a UsageError, and keep them quiet."""
+    """Silence the libraries while a model is loaded, and turn their errors into a UsageError."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
@@ -74,9 +75,10 @@ def loading(model: str) -> Iterator[None]:
 
 
 def record_of(model: str, config: Any = None) -> dict[str, Any]:
-    """What identifies a model in a provenance.
+    """Return the record that identifies a model in a provenance.
 
-    A folder: its name and the checksums of its weights; a name on the hub: the commit.
+    For a folder: its name and the checksums of its weights. For a name on the hub: the name and the
+    commit.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -87,7 +89,7 @@ def record_of(model: str, config: Any = None) -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Installed versions of packages."""
+    """Return the installed versions of these packages, by name."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
