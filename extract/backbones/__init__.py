@@ -1,9 +1,9 @@
-"""Backbones: uint8 clips to features, exactly by the published recipes.
+"""Backbones: from uint8 clips to features, exactly as in the published recipes.
 
     backbone = create_backbone("i3d", weights="random:0")
     backbone(clips)  # uint8 [clips, 16, height, width, 3] -> float32 [clips, crops, dim]
 
-What there is stands in `table.py`; a backbone is one row there and one module here.
+`table.py` lists the backbones; each is one row there and one module in this package.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def create_backbone(
     batch: int | None = None,
     offline: bool = False,
 ) -> Backbone:
-    """Load a backbone, ready to be called.
+    """Load a backbone with its weights on a device.
 
     weights: a known name, a file or random:SEED; for i3d also LAYOUT:FILE, where LAYOUT is the
-    known name whose network the file is for. recipe: a preset that fits the backbone; crops:
-    ten, five, center or whole. None takes the default of the table, and of the recipe.
-    precision: fp32, bf16, fp16 or auto. batch: clips in one forward pass; None takes what suits
-    the device. offline: open no connection, say how to get the file.
-    Raises UsageError for a name that does not exist and for weights that do not fit.
+    known name of the network that the file is for. recipe: a preset that fits the backbone. crops:
+    ten, five, center or whole. None takes the default of the table or of the recipe. precision:
+    fp32, bf16, fp16 or auto. batch: clips per forward pass; None takes what suits the device.
+    offline: open no connection; if a file is missing, the error says how to get it. Raises
+    UsageError for unknown names and for weights that do not fit.
     """
     card = find_backbone(name)
     preset = find_recipe(recipe or card.recipes[0])
@@ -54,7 +54,7 @@ def create_backbone(
             f"there are: {', '.join(card.recipes)}"
         )
     crops = crops or preset.crops
-    preset.crop_names(crops)  # a wrong name is told before a long load
+    preset.crop_names(crops)  # raises for a wrong name, before the slow load
     from vad.device import choose_device
 
     from .backbone import Backbone
@@ -70,7 +70,9 @@ def create_backbone(
 def _load_network(
     load: Load, card: BackboneCard, weights: str, recipe: Recipe, *, offline: bool
 ) -> Network:
-    """The network; where its weights cannot be fetched, the error names a backbone without any."""
+    """Load the network. If its weights cannot be downloaded, the error suggests a backbone that
+    needs no download.
+    """
     try:
         return load(weights, recipe, offline=offline)
     except UsageError as error:

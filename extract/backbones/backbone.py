@@ -1,4 +1,4 @@
-"""Clips to features: the part that is the same for every network."""
+"""From clips to features: the code that all networks share."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from .passes import (
 Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # iterating over a tensor gives tensors
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BATCHES_AHEAD = 3  # begun on a GPU: one computed, one copied to it, one read back
-MIN_COSINE = 0.9999  # features of half precision must point where those of fp32 do
+BATCHES_AHEAD = 3  # in progress on a GPU: one is computed, one copied there, one read back
+MIN_COSINE = 0.9999  # least cosine between half-precision and fp32 features
 
 
 class Features:
-    """The features of some clips, perhaps still being computed."""
+    """The features of a batch of clips, perhaps still being computed."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class Features:
         clips: Sequence[torch.Tensor] = (),
     ) -> None:
         self._values, self._parts = values, parts
-        self._clips = clips  # kept until a GPU has certainly read them
+        self._clips = clips  # kept alive until the GPU has read them
 
     def result(self) -> NDArray[np.float32]:
-        """float32 [clips, crops, dim], as soon as they are there."""
+        """Wait for the features and return them: float32 [clips, crops, dim]."""
         for part in self._parts:
             if on_gpu := part.result():
                 on_gpu.synchronize()
@@ -61,22 +61,22 @@ class Features:
         return self._values.numpy()
 
     def cancel(self) -> None:
-        """Compute no more of them; `result` then raises CancelledError."""
+        """Cancel the parts that have not started; `result` then raises CancelledError."""
         for part in self._parts:
             part.cancel()
 
 
 class Backbone:
-    """A network behind its recipe: uint8 clips in, features out.
+    """A network with its recipe: it takes uint8 clips and returns features.
 
-    name, dim, crops (names, in the order of the features), recipe, network, and provenance:
-    everything the numbers depend on, ready for JSON. n_clips: clips that it computes together.
-    n_ahead: clips that it should have begun for nothing in it to wait.
+    name, dim, crops (names, in the order of the features), recipe, network. provenance: everything
+    that the features depend on, as JSON values. n_clips: clips per batch. n_ahead: clips to keep in
+    progress, so that the device is never idle.
 
-    The features of a clip do not depend on the clips beside it, nor on how many there are. On a
-    CPU every core runs forward passes of its own, each on one thread and on crops of one clip.
-    On a GPU all passes have one shape; clips are copied to it while it computes, by a stream of
-    their own.
+    The features of a clip do not depend on the other clips of the batch or on their number. On a
+    CPU, each core runs forward passes of its own, each on one thread and on crops of one clip. On a
+    GPU, all passes have the same shape, and a separate CUDA stream copies clips to the GPU while it
+    computes.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Backbone:
             self._pass = GatherPass(self.network, shape)
         else:
             self._pass = CropPass(self.network, shape)
-        n_lanes = torch.get_num_threads() if on_cpu else 1  # each then keeps to one thread
+        n_lanes = torch.get_num_threads() if on_cpu else 1  # each lane uses one thread
         self.n_ahead = (n_lanes + (1 if on_cpu else BATCHES_AHEAD)) * self.n_clips
         self._copying = None if on_cpu else torch.cuda.Stream(device)
         self._lanes = ThreadPoolExecutor(n_lanes, "backbone", torch.set_num_threads, (1,))
@@ -130,24 +130,26 @@ class Backbone:
         }
 
     def __call__(self, clips: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]:
-        """Features of every crop of every clip.
+        """Return the features of every crop of every clip.
 
-        clips uint8 [clips, 16, height, width, 3], RGB -> float32 [clips, crops, dim]
+        clips: uint8 [clips, 16, height, width, 3], RGB -> float32 [clips, crops, dim]
         """
         return self.submit(clips).result()
 
     def empty(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Room for clips, in memory from which they get to the device fastest."""
+        """Return an uninitialised uint8 array for clips: in pinned memory for a GPU, else in
+        ordinary memory.
+        """
         if self._copying is None:
             return np.empty(shape, np.uint8)
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
 
     @torch.inference_mode()
     def submit(self, clips: Clips) -> Features:
-        """Begin to compute, and come back at once.
+        """Start computing the features of clips and return at once.
 
-        clips: uint8 [16, height, width, 3] each, RGB, not necessarily of one size. Raises
-        UsageError for others.
+        clips: uint8 [16, height, width, 3] each, RGB; their sizes can differ. Raises UsageError for
+        other arrays.
         """
         given = [self._frames_of(clip) for clip in clips]
         size = (len(given), len(self.crops), self.dim)
@@ -168,7 +170,9 @@ class Backbone:
         return Features(features, parts)
 
     def _frames_of(self, clip: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
-        """The frames of a clip that the network sees."""
+        """Return those frames of a clip that the network uses. Raises UsageError if the array is no
+        clip.
+        """
         if isinstance(clip, np.ndarray):
             clip = torch.from_numpy(np.require(clip, requirements=("C", "W")))
         if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[::3] != (CLIP_FRAMES, 3):
@@ -181,7 +185,9 @@ class Backbone:
 
     @torch.inference_mode()
     def _forward(self, pictures: list[torch.Tensor], crops: slice, features: torch.Tensor) -> None:
-        """One pass of the network: some crops of the resized frames of some clips."""
+        """Run one pass of the network on some crops of resized clips, and write the features to
+        `features`.
+        """
         features.copy_(self._pass(pictures, crops))
 
     # --- on a GPU
@@ -203,7 +209,9 @@ class Backbone:
     def _forward_on_gpu(
         self, clips: list[torch.Tensor], arrived: torch.cuda.Event, features: torch.Tensor
     ) -> torch.cuda.Event:
-        """Begin all that is left to do for clips on the GPU; the event tells when it is done."""
+        """Queue resizing and all passes for clips on the GPU. Returns the event that marks their
+        completion.
+        """
         computing = torch.cuda.current_stream(self._device)
         computing.wait_event(arrived)
         pictures: list[torch.Tensor] = []
@@ -222,11 +230,11 @@ class Backbone:
 def _in_precision(
     network: nn.Module, asked: str, recipe: Recipe, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The network in the precision asked for, and the record of the choice.
+    """Return the network in the precision asked for, and the record of the choice.
 
-    `auto` is fp32 on a CPU, and on a GPU the first half precision that is faithful on a probe:
-    smooth noise of the input's size, the same in every run, so that two runs into one store
-    decide alike.
+    `auto` is fp32 on a CPU. On a GPU, it is the first half precision whose features of a probe
+    agree with those of fp32. The probe is smooth noise, the same in every run, so that two runs
+    into one store choose alike.
     """
     find_by_name("precision", asked, dict.fromkeys(get_args(Precision)))
     if asked != "auto" or device.type == "cpu":
@@ -257,9 +265,10 @@ def _knows_bf16(device: torch.device) -> bool:
 def faithful_half(
     network: nn.Module, probe: torch.Tensor, halves: Sequence[str] = ("bf16", "fp16")
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A copy of the network in the first of `halves` that is faithful, else itself; and the record.
+    """Return a copy of the network in the first accurate precision of `halves`, and the record; if
+    none is accurate, the network itself.
 
-    Half precision must give features of the probe whose cosine with those of fp32 is 0.9999.
+    A precision is accurate if the cosine of its features with those of fp32 is at least 0.9999.
 
     probe: normalised RGB [views, frames, height, width, 3].
     """
@@ -274,6 +283,6 @@ def faithful_half(
 
 
 def _of_views(network: nn.Module, views: torch.Tensor) -> torch.Tensor:
-    """Features of normalised RGB [views, frames, height, width, 3]: [views, dim]."""
+    """Return features [views, dim] of normalised RGB [views, frames, height, width, 3]."""
     of_views = network.of_views if isinstance(network, Gathers) else network
     return cast(torch.Tensor, of_views(views))

@@ -1,6 +1,6 @@
-"""What a CPU runs in place of the convolutions that torch has no fast way for.
+"""Faster replacements, on a CPU, for convolutions over time that torch computes slowly.
 
-Features change by 1e-6 of their size. On one thread of an AVX2 machine I3D-ResNet50 takes 0.63 of
+Features change by 1e-6 of their size. On one thread of an AVX2 machine, I3D-ResNet50 takes 0.63 of
 the time.
 """
 
@@ -14,25 +14,25 @@ from torch.nn import functional as F
 
 from .filtering import OF_4
 
-NARROW_PX = 64  # a strip gains nothing by minimal filtering
+NARROW_PX = 64  # inputs narrower than this gain nothing by minimal filtering
 
 
 class TimeConv(nn.Module):
-    """A convolution over time alone (3x1x1), or over nothing (1x1x1), as matrix products.
+    """A convolution over time alone (3x1x1), or a pointwise one (1x1x1), as matrix products.
 
-    What a kernel would see before the first and after the last time step is left out, not
-    multiplied by zero.
+    Taps that lie before the first or after the last time step are skipped instead of multiplied by
+    zero.
     """
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
         assert conv.bias is not None
         self.out_channels = conv.out_channels
-        self.step = int(conv.stride[1])  # between rows, and between columns
+        self.step = int(conv.stride[1])  # stride of rows and of columns
         kernel = conv.weight.detach().flatten(2).permute(2, 1, 0)
         self.taps = nn.Parameter(kernel.contiguous(), requires_grad=False)  # [time, in, out]
         self.bias = conv.bias
-        if len(kernel) == 3:  # what the other step's tap has more than the middle one
+        if len(kernel) == 3:  # outer taps minus the middle one
             self.more = nn.Parameter(kernel[[2, 0]] - kernel[1], requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -48,7 +48,7 @@ class TimeConv(nn.Module):
         return out.permute(0, 4, 1, 2, 3)
 
     def _of_any_steps(self, x: torch.Tensor, out: torch.Tensor) -> None:
-        """x [time, pixels, in] through every tap, into out [time, pixels, out]."""
+        """Apply every tap to x [time, pixels, in] and write the sum to out [time, pixels, out]."""
         before, middle, after = self.taps
         torch.addmm(self.bias, x.flatten(0, 1), middle, out=out.flatten(0, 1))
         if len(x) > 1:
@@ -56,7 +56,8 @@ class TimeConv(nn.Module):
             out[:-1].flatten(0, 1).addmm_(x[1:].flatten(0, 1), after)
 
     def _of_two_steps(self, x: torch.Tensor, out: torch.Tensor) -> None:
-        """The same for two time steps, by three products and not four (Karatsuba's way).
+        """Do the same for two time steps, with three matrix products instead of four
+        (Karatsuba).
 
         The outputs, middle x0 + after x1 and before x0 + middle x1, share middle (x0 + x1).
         """
@@ -66,10 +67,11 @@ class TimeConv(nn.Module):
 
 
 class HalvingConv(nn.Module):
-    """A convolution of five frames that steps by two, by minimal filtering (`filtering.py`).
+    """A convolution over five frames with stride two in time, by minimal filtering
+    (`filtering.py`).
 
-    Even frames are seen by taps 0, 2 and 4, odd ones by taps 1 and 3: over pairs of frames these
-    are three taps that step by one, the last of them without its odd frame.
+    Taps 0, 2 and 4 apply to even frames, taps 1 and 3 to odd ones. Over pairs of frames, these are
+    three taps with stride one, of which the last has no odd frame.
     """
 
     def __init__(self, conv: nn.Conv3d) -> None:
@@ -93,7 +95,9 @@ class HalvingConv(nn.Module):
         return torch.stack([self._view(pairs) for pairs in views]).permute(0, 4, 1, 2, 3)
 
     def _view(self, pairs: torch.Tensor) -> torch.Tensor:
-        """Padded pairs of frames [time + 2, 2, height, width, in] -> [time, rows, columns, out]."""
+        """Convolve padded pairs of frames of one view: [time + 2, 2, height, width, in] -> [time,
+        rows, columns, out].
+        """
         inputs, back = (pairs.new_tensor(matrix) for matrix in (OF_4.inputs, OF_4.back))
         padding, stride = (0, *self.plain.padding[1:]), (1, *self.plain.stride[1:])
         steps = []
@@ -109,7 +113,9 @@ class HalvingConv(nn.Module):
 
 
 def for_cpu(module: nn.Module) -> nn.Module:
-    """`module`, changed: a folded network whose convolutions over time run well on a CPU."""
+    """Replace the slow convolutions over time of a folded network, in place, and return the
+    network.
+    """
     for name, conv in list(module.named_modules()):
         if not isinstance(conv, nn.Conv3d) or conv.bias is None:
             continue

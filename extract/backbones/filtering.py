@@ -1,10 +1,10 @@
-"""Minimal filtering: n outputs of a filter of three taps by n + 2 products instead of 3 n.
+"""Minimal filtering: n outputs of a filter with three taps from n + 2 products instead of 3 n.
 
     outputs [n] = back @ ((taps @ t [3]) * (inputs @ x [n + 2]))
 
-where output i is the sum over k of t[k] x[i + k]. In a convolution over time the products are
-matrix products, so half of its arithmetic is saved; what is added are sums. (Winograd 1980; Lavin
-and Gray, CVPR 2016, section 4.3.)
+Output i is the sum over k of t[k] x[i + k]. In a convolution over time each product is a matrix
+product, so that half of the arithmetic is saved at the cost of some additions. (Winograd 1980;
+Lavin and Gray, CVPR 2016, section 4.3.)
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ N_TAPS = 3
 
 
 class Filtering(NamedTuple):
-    """The three matrices, float64."""
+    """The three matrices of a minimal filtering, float64."""
 
-    inputs: NDArray[np.float64]  # [products, inputs], as many of either
+    inputs: NDArray[np.float64]  # [products, inputs], square
     taps: NDArray[np.float64]  # [products, 3]
     back: NDArray[np.float64]  # [outputs, products]
 
@@ -35,11 +35,11 @@ class Filtering(NamedTuple):
 
 
 def filtering(*points: float) -> Filtering:
-    """The filtering of `len(points) - 1` outputs.
+    """Return the filtering with `len(points) - 1` outputs.
 
-    A product is a value that two polynomials have at a point, the last one at infinity; `inputs`
-    holds the polynomials that are 0 at all points but one. Points near 1 in size, in pairs of
-    opposite signs or reciprocals, keep the rounding small.
+    Each product is the value of two polynomials at one point; the last point is infinity. `inputs`
+    holds the polynomials that are 0 at all points but one. Rounding errors are small if the points
+    are near 1 in size and come in pairs of opposite sign or reciprocals.
     """
     n_products = len(points) + 1
     others = [np.delete(points, i) for i in range(len(points))]
@@ -54,4 +54,4 @@ def filtering(*points: float) -> Filtering:
     return Filtering(inputs, taps, back)
 
 
-OF_4 = filtering(0, 1, -1, 2, -2)  # 6 products, not 12; float32 rounds to 1e-6 of the largest
+OF_4 = filtering(0, 1, -1, 2, -2)  # 6 products, not 12; error 1e-6 of the largest output

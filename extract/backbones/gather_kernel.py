@@ -1,4 +1,4 @@
-"""`planar.gather` as one Triton kernel: every value is read once and written once."""
+"""`planar.gather` as one Triton kernel, which reads and writes every value once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def gather(
     step: int,
     out: torch.Tensor,
 ) -> None:
-    """See `planar.gather`; frames and out are contiguous and on one GPU."""
+    """Do what `planar.gather` does; `frames` and `out` must be contiguous and on the same GPU."""
     n_clips, n_frames, height, width, _ = frames.shape
     firsts = [
         (crop.top_px, crop.left_px + recipe.crop_px - 1, -1)
@@ -88,7 +88,7 @@ def gather(
 
 
 def try_out() -> None:
-    """Compile and run the kernel once. Raises what Triton raises where it cannot."""
+    """Compile and run the kernel once. Raises Triton's error if that fails."""
     frames = torch.zeros(1, 1, 1, 1, 3, dtype=torch.uint8, device="cuda")
     out = torch.empty(1, 1, 1, 1, 1, 16, device="cuda")
     gather(frames, [Crop("center", 0, 0, False)], Recipe("one pixel", crop_px=1), 1, 1, out)

@@ -1,16 +1,16 @@
 """I3D-ResNet50, the network behind the published 2048-d features.
 
-One set of tensors goes by three published sets of names, and is run with two stride layouts that
-give different features from the same tensors:
+The same tensors are published under three sets of names, and run with two stride layouts that give
+different features:
 
     layout            16 frames keep     trained on
     fair-32x2         2 time steps       32 frames, every 2nd   (video-nonlocal-net, Tushar-N)
     pytorchvideo-8x8  8 time steps        8 frames, every 8th   (pytorchvideo's model hub)
 
-So the layout belongs to the weights. A file says by its names which it is: those of pytorchvideo
-mean `pytorchvideo-8x8`, all others `fair-32x2`; write `LAYOUT:FILE` for one converted from the
-one naming to the other. The feature is the mean over time and space after the last stage.
-Papers: Carreira and Zisserman 2017; Wang et al. 2018 (the inflated ResNet50, non-local blocks).
+So the layout belongs to the weights. It follows from the names of the tensors: pytorchvideo's names
+mean `pytorchvideo-8x8`, all others `fair-32x2`. For a file converted from one naming to the other,
+write `LAYOUT:FILE`. The feature is the mean over time and space after the last stage. Papers:
+Carreira and Zisserman 2017; Wang et al. 2018 (the inflated ResNet50, non-local blocks).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NONLOCAL = {"3_1": 512, "3_3": 512, "4_1": 1024, "4_3": 1024, "4_5": 1024}  # af
 
 
 class I3D(nn.Module):
-    """The trunk of pytorchvideo's ResNet50, as I3D, in one of the two layouts."""
+    """The trunk of pytorchvideo's ResNet50 as I3D, in one of its layouts."""
 
     def __init__(self, layout: str) -> None:
         super().__init__()
@@ -87,16 +87,17 @@ class I3D(nn.Module):
         return self.after_stem(self.blocks[0](views.permute(0, 4, 1, 2, 3)))
 
     def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
-        """The first block over crops of one clip: see `SharedStem`. Its norm must be folded.
+        """Run the first block on crops of one clip; see `SharedStem`. Its batch-norm must be
+        folded.
 
-        pixels [frames, height, width, 3] -> maps [crops, 64, time, rows, columns].
+        pixels: [frames, height, width, 3] -> maps [crops, 64, time, rows, columns].
         """
         first = self.blocks[0]
         shared = SharedStem(first.conv, first.pool)
         return cast(torch.Tensor, shared(pixels, corners, side))
 
     def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps of the first block [views, 64, time, rows, columns] -> [views, 2048]."""
+        """Run the other blocks: maps [views, 64, time, rows, columns] -> features [views, 2048]."""
         x = maps
         for number, block in list(enumerate(self.blocks))[1:]:
             if number not in STAGES:
@@ -111,11 +112,11 @@ class I3D(nn.Module):
 
 
 def _add(shortcut: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-    return branch.add_(shortcut)  # in place: a new tensor costs as much as the sum
+    return branch.add_(shortcut)  # in place: a new tensor would double the time
 
 
 def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
-    """I3D-ResNet50 with known weights, a published file or random:SEED in it."""
+    """Load I3D-ResNet50 with known weights, a published file or random:SEED."""
     layout, source = _split(weights)
     seed = random_seed(source)
     record: dict[str, Any]
@@ -154,7 +155,9 @@ def _planar(module: nn.Module) -> nn.Module:
 
 
 def _split(weights: str) -> tuple[str | None, str]:
-    """The layout, where it is told, and where the tensors come from."""
+    """Split `LAYOUT:FILE` into the layout and the source of the tensors. The layout is None if it
+    is not given.
+    """
     head, _, rest = weights.partition(":")
     if CARD.known(head) is None:
         return None, weights

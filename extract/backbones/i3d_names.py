@@ -1,4 +1,4 @@
-"""The published names of the tensors of I3D-ResNet50, and how they map to ours.
+"""The published names of I3D-ResNet50's tensors, and their conversion to the names used here.
 
     ours, pytorchvideo      Tushar-N                   Caffe2 (video-nonlocal-net)
     blocks.0.conv.weight    conv1.weight               conv1_w
@@ -9,7 +9,7 @@
     nonlocals.3_1.conv_phi  layer2.1.nl.phi            nonlocal_conv3_1_phi
     (blocks.6)              (fc)                       (pred)              the classifier
 
-`blocks` 1, 3, 4, 5 are the stages 1-4, res2-res5; non-local blocks have no names in pytorchvideo.
+`blocks` 1, 3, 4, 5 are the stages 1-4, res2-res5. pytorchvideo has no names for non-local blocks.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _CAFFE_PARAMETER = {
 
 
 def to_our_names(state: State, source: str) -> tuple[str, State]:
-    """The layout that a file's names stand for, and its trunk under the names of `I3D`.
+    """Return the layout that a file's tensor names imply, and its trunk under the names of
+    `I3D`.
 
-    Raises UsageError for names of no known I3D-ResNet50.
+    Raises UsageError if the names are of no known I3D-ResNet50.
     """
     if "conv1_w" in state:
         ours = {_from_caffe2(name): value for name, value in state.items()}

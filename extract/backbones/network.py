@@ -1,4 +1,4 @@
-"""What a backbone module hands over: a network ready to run, and how it came to be."""
+"""The network that a backbone's module loads, ready to run, and the record of its weights."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from ..recipes import Recipe
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its weights in it.
+    """A network with its weights.
 
-    `module` maps normalised RGB, float32 [views, frames, crop, crop, 3], to [views, dim]: a view
-    is one crop of one clip.
+    `module` maps normalised RGB, float32 [views, frames, crop, crop, 3], to [views, dim]: a view is
+    one crop of one clip.
     """
 
     module: nn.Module
     dim: int
-    recipe: Recipe  # the one asked for, its frames and sizes set to what the weights were made for
+    recipe: Recipe  # as asked for, with the frames and sizes that the weights need
     weights: dict[str, Any]  # record for the provenance: name, sha256, licence
-    layout: str  # which of the variants of its architecture
-    cpu_views: int  # views that run best at once
+    layout: str  # the variant of the architecture
+    cpu_views: int  # views per forward pass that are fastest on a CPU
     gpu_views: int
-    libraries: tuple[str, ...] = field(default=("torch",))  # whose versions change the numbers
-    for_gpu: Callable[[nn.Module], nn.Module] | None = None  # the same network, as a GPU runs it
+    libraries: tuple[str, ...] = field(default=("torch",))  # their versions can change features
+    for_gpu: Callable[[nn.Module], nn.Module] | None = None  # makes the faster form for a GPU
 
 
 class Load(Protocol):
-    """What a module of this folder offers."""
+    """The function `load` that every backbone module offers."""
 
     def __call__(self, weights: str, recipe: Recipe, *, offline: bool) -> Network: ...
 
 
 def fold(module: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
-    """Make `module` fast, not other: batch-norms into the convolutions, kernels channels-last.
+    """Make a network faster without changing its function: fold batch-norms into convolutions, and
+    store kernels channels-last.
 
-    pairs: dotted names of (convolution, batch-norm) inside `module`, which is changed. The
+    pairs: dotted names of (convolution, batch-norm) inside `module`, which is changed in place. The
     folding is done in double precision; features change by 1e-6 of their size.
     """
     module.eval().requires_grad_(False)

@@ -1,11 +1,11 @@
-"""One forward pass: some crops of some resized clips, through a network.
+"""Forward passes: from crops of resized clips to features.
 
-There are three ways with equal results:
+Three classes give equal results:
 
-    CropPass    cuts every crop out of the pixels and gives it to the network
-    FramePass   gives whole frames to a network that cuts the crops itself, behind its first layers,
-                and so computes what crops share once: on a CPU this saves a seventh of I3D, and
-                most of the work around it
+    CropPass    cuts every crop out of the frames and runs the network on it
+    FramePass   runs the first layers on whole frames and cuts the crops behind them, so that what
+                crops share is computed once: on a CPU this saves a seventh of I3D, and most of the
+                work around it
     GatherPass  lets the network gather its input from whole frames, in a layout of its own: on a
                 GPU one kernel for all crops of all clips
 """
@@ -34,23 +34,25 @@ Corner = tuple[int, int]  # row and column of a crop's first pixel
 
 
 class Pass(Protocol):
-    """Features of some crops of clips, `crops_at_once` of them or fewer."""
+    """Computes features of at most `crops_at_once` crops of clips."""
 
     crops_at_once: int
 
     def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
-        """uint8 [frames, height, width, 3] each, resized -> float32 [clips, crops, dim]."""
+        """Compute features: resized clips, uint8 [frames, height, width, 3] each -> float32 [clips,
+        crops, dim].
+        """
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a pass is made for."""
+    """The recipe, batch sizes, device and number format that a pass is made for."""
 
     name: str  # of the backbone
     recipe: Recipe
     crop_set: str
     n_clips: int
-    n_views: int  # that the network takes best at once
+    n_views: int  # views per forward pass that are fastest
     device: torch.device
     dtype: torch.dtype
 
@@ -59,22 +61,22 @@ class Shape:
         return len(self.recipe.crop_names(self.crop_set))
 
     def boxes(self, frames: torch.Tensor) -> list[Crop]:
-        """The crops of resized frames.
+        """Return the crops of resized frames.
 
-        frames [frames, height, width, 3].
+        frames: [frames, height, width, 3].
         """
         return crop_boxes(self.recipe, self.crop_set, frames.shape[1], frames.shape[2])
 
 
 class Frugal:
-    """What a pass does where it does not fit into the memory: parts of it, and parts ever after."""
+    """Base class of passes that use fewer views at once if memory runs out, and from then on."""
 
     def __init__(self, shape: Shape, n_views: int) -> None:
         self.shape = shape
-        self.views_at_once = n_views  # fewer where memory is short
+        self.views_at_once = n_views  # reduced if memory runs out
 
     def attempt(self, compute: Callable[[int], torch.Tensor]) -> torch.Tensor:
-        """`compute` with as many views at once as fit.
+        """Call `compute` with as many views at once as fit in memory, and return its result.
 
         Raises UsageError if the memory is too small for a single view.
         """
@@ -84,7 +86,7 @@ class Frugal:
             try:
                 return compute(n_views)
             except torch.OutOfMemoryError:
-                pass  # and not here: what the error holds on to is free only outside
+                pass  # retry outside: here the error still keeps memory in use
             if n_views == 1:
                 raise UsageError(
                     f"{device} has too little memory for one view of {self.shape.name}",
@@ -97,8 +99,9 @@ class Frugal:
 
 
 class CropPass(Frugal):
-    """Crops as pixels. Every pass has one shape: missing clips are padded with those of an earlier
-    pass, whose features are discarded."""
+    """Cuts crops out of the frames. Every pass has the same shape: missing clips are padded with
+    those of an earlier pass, whose features are discarded.
+    """
 
     def __init__(self, network: nn.Module, shape: Shape) -> None:
         self._network = network
@@ -107,7 +110,9 @@ class CropPass(Frugal):
         self._lane = threading.local()  # every thread fills a buffer of its own
 
     def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
-        """See `Pass`. Raises UsageError if the memory is too small for a single view."""
+        """Compute features as in `Pass`. Raises UsageError if the memory is too small for a single
+        view.
+        """
         if not hasattr(self._lane, "buffer"):
             self._lane.buffer = self._new_buffer()
         for clip, frames in enumerate(clips):
@@ -134,24 +139,27 @@ class Gathers(Protocol):
     """A network that makes its own input from resized frames, in a layout of its own."""
 
     def room(self, n_clips: int, n_crops: int, recipe: Recipe) -> tuple[int, ...]:
-        """Shape [clips, crops, ...] of the input of so many views."""
+        """Return the shape [clips, crops, ...] of the input for this number of clips and crops."""
 
     def gather(
         self, frames: torch.Tensor, crops: Sequence[Crop], recipe: Recipe, out: torch.Tensor
     ) -> None:
-        """Fill input `out` [clips, crops, ...] from uint8 [clips, frames, height, width, 3]."""
+        """Fill the input `out` [clips, crops, ...] from uint8 frames [clips, frames, height, width,
+        3].
+        """
 
     def of_views(self, views: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB [views, frames, height, width, 3] -> [views, dim]."""
+        """Compute features: normalised RGB [views, frames, height, width, 3] -> [views, dim]."""
 
     def __call__(self, views: torch.Tensor) -> torch.Tensor:
-        """Input [views, ...] -> [views, dim]."""
+        """Compute features from gathered input: [views, ...] -> [views, dim]."""
 
 
 class GatherPass(Frugal):
-    """All crops of all clips through a network that gathers its input, in one go where it fits.
+    """Runs a network that gathers its input on all crops of all clips, in one pass if memory
+    allows.
 
-    Every pass has one shape, as in `CropPass`.
+    Every pass has the same shape, as in `CropPass`.
     """
 
     def __init__(self, network: Gathers, shape: Shape) -> None:
@@ -160,7 +168,7 @@ class GatherPass(Frugal):
         self.crops_at_once = shape.n_crops
 
     def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
-        """See `Pass`; `crops` are all. Raises UsageError as `CropPass` does."""
+        """Compute features as in `Pass`, of all crops. Raises UsageError as `CropPass` does."""
         alike = [
             (torch.stack(group), self.shape.boxes(group[0])) for group in alike_neighbours(clips)
         ]
@@ -169,7 +177,9 @@ class GatherPass(Frugal):
     def _features(
         self, alike: Sequence[tuple[torch.Tensor, list[Crop]]], n_views: int
     ) -> torch.Tensor:
-        """Features [clips, crops, dim] of groups of clips of one size, n_views at once."""
+        """Return features [clips, crops, dim] of groups of clips of equal size, `n_views` views at
+        a time.
+        """
         shape = self.shape
         n_clips, n_crops = max(1, n_views // shape.n_crops), min(n_views, shape.n_crops)
         recipe, rows = shape.recipe, []
@@ -187,7 +197,7 @@ class GatherPass(Frugal):
                         seen = frames[inside.start - begin : inside.stop - begin]
                         self._network.gather(seen, boxes[some], recipe, input_[inside])
                     begin = end
-                input_[max(0, begin) :].zero_()  # clips that are missing
+                input_[max(0, begin) :].zero_()  # padding for missing clips
                 features = self._network(input_.flatten(0, 1)).float()
                 parts.append(features.view(n_clips, -1, features.shape[-1]))
             rows.append(torch.cat(parts, 1))
@@ -195,7 +205,7 @@ class GatherPass(Frugal):
 
 
 def alike_neighbours(clips: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """Clips that follow each other and have one size, together.
+    """Yield successive clips of equal size as one list.
 
     Each clip is [16, height, width, 3].
     """
@@ -208,21 +218,25 @@ class TakesFrames(Protocol):
     """A network that cuts the crops itself, behind its first layers."""
 
     def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
-        """Normalised RGB [frames, height, width, 3] -> maps of crops [crops, ...]."""
+        """Run the first layers: normalised RGB [frames, height, width, 3] -> maps of crops [crops,
+        ...].
+        """
 
     def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
-        """[crops, ...] -> features [crops, dim]"""
+        """Run the other layers: maps [crops, ...] -> features [crops, dim]."""
 
 
 class FramePass:
-    """Frames as pixels: all crops that are mirrored, or all that are not, of one clip at a time."""
+    """Runs the first layers on whole frames of one clip, once for its plain crops and once for its
+    mirrored ones.
+    """
 
     def __init__(self, network: TakesFrames, shape: Shape) -> None:
         self._network, self._shape = network, shape
         self.crops_at_once = min(len(shape.recipe.order), shape.n_crops)
 
     def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
-        """See `Pass`."""
+        """Compute features as in `Pass`."""
         return torch.stack([self._features(frames, crops) for frames in clips])
 
     def _features(self, frames: torch.Tensor, crops: slice) -> torch.Tensor:

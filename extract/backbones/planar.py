@@ -1,14 +1,14 @@
-"""I3D-ResNet50 as planar convolutions: what a GPU runs in place of three-dimensional ones.
+"""I3D-ResNet50 with two-dimensional convolutions in place of three-dimensional ones, for GPUs.
 
-No kernel of this network but the first spans space and time at once. So maps `[views, time, rows,
-columns, channels]` are read as pictures without a copy: as `views x time` pictures of `rows x
-columns` by a kernel over space, and as `views` pictures of `time x (rows x columns)` by a kernel
-over time. cuDNN has far faster kernels for pictures whose channels lie last than for volumes, and
-computes bias, ReLU and the addition of the shortcut in the same kernel.
+Except for the first, no kernel of this network spans both space and time. So maps `[views, time,
+rows, columns, channels]` are viewed as images without a copy: as `views x time` images of `rows x
+columns` for a kernel over space, and as `views` images of `time x (rows x columns)` for a kernel
+over time. cuDNN has far faster kernels for channels-last images than for volumes, and computes
+bias, ReLU and the addition of the shortcut in the same kernel.
 
-The first kernel (5x7x7) becomes one over space as well: the five frames that it sees lie side by
-side as channels. `gather` makes this input from resized frames: crops, mirroring, normalisation and
-the five frames of each time step in one go.
+The first kernel (5x7x7) becomes a kernel over space as well: the five frames that it covers are
+stacked as channels. `gather` makes this input from resized frames in one step: crops, mirroring,
+normalisation and the five frames of each time step.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ log = logging.getLogger("vad")
 
 Gather = Callable[[torch.Tensor, Sequence[Crop], Recipe, int, int, torch.Tensor], None]
 
-CHANNELS = 16  # five frames of three colours, and zeros: tensor cores want multiples of eight
+CHANNELS = 16  # five frames of three colours, padded: tensor cores need multiples of eight
 
 
 class PlanarConv(nn.Module):
-    """A folded convolution over space alone or over time alone, and the ReLU behind it."""
+    """A folded convolution over space alone or over time alone, followed by ReLU."""
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class PlanarConv(nn.Module):
         self.padding = [padding[0], 0] if self.over_time else list(padding[1:])
 
     def forward(self, maps: torch.Tensor, shortcut: torch.Tensor | None = None) -> torch.Tensor:
-        """ReLU of the convolution, to which `shortcut` is added first.
+        """Return relu(convolution + shortcut).
 
-        maps [views, time, rows, columns, in] -> [views, time, rows, columns, out]
+        maps: [views, time, rows, columns, in] -> [views, time, rows, columns, out]
         """
         pictures = self._as_pictures(maps)
         added = None if shortcut is None else self._as_pictures(shortcut)
@@ -75,7 +75,9 @@ def conv_relu(
     padding: list[int],
     added: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """relu(conv2d(pictures) + added), in one kernel on a GPU. pictures [n, in, rows, columns]."""
+    """Return relu(conv2d(pictures) + added), in one kernel on a GPU. pictures: [n, in, rows,
+    columns].
+    """
     if not pictures.is_cuda:
         out = F.conv2d(pictures, weight, bias, stride, padding)
         return (out if added is None else out.add_(added)).relu_()
@@ -87,7 +89,7 @@ def conv_relu(
 
 
 class PlanarBlock(nn.Module):
-    """A bottleneck block. Its last convolution adds the shortcut, and the shortcut's bias."""
+    """A bottleneck block. Its last convolution also adds the shortcut and the shortcut's bias."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class PlanarBlock(nn.Module):
 
 
 class PlanarStem(nn.Module):
-    """The first convolution, over gathered frames, with its ReLU and its pooling."""
+    """The first convolution, on gathered frames, with its ReLU and pooling."""
 
     def __init__(self, conv: nn.Conv3d, pool: nn.Module) -> None:
         super().__init__()
@@ -135,7 +137,7 @@ class PlanarStem(nn.Module):
 
 
 class PlanarPool(nn.Module):
-    """A max pooling over volumes: over time by an element-wise maximum, then over pictures."""
+    """A max pooling over volumes: an element-wise maximum over time, then pooling of images."""
 
     def __init__(self, pool: nn.Module) -> None:
         super().__init__()
@@ -147,7 +149,7 @@ class PlanarPool(nn.Module):
         self.sizes = (kernel, stride, padding)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """[views, time, rows, columns, channels] -> the same with fewer of the middle three."""
+        """Pool [views, time, rows, columns, channels] over time, rows and columns."""
         most = maps[:, :: self.steps]
         for step in range(1, self.steps):
             most = torch.maximum(most, maps[:, step :: self.steps])
@@ -160,7 +162,7 @@ class PlanarPool(nn.Module):
 
 
 class PlanarI3D(nn.Module):
-    """The same features as `I3D`, whose batch-norms are folded, from gathered frames."""
+    """Computes the features of `I3D` from gathered frames; the I3D's batch-norms must be folded."""
 
     def __init__(self, network: I3D) -> None:
         super().__init__()
@@ -178,30 +180,36 @@ class PlanarI3D(nn.Module):
                     self.steps.append(ChannelsFirst(network.nonlocals[place]))
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """[views, time, height, width, 16], see `gather` -> [views, 2048]."""
+        """Compute features: gathered frames [views, time, height, width, 16], see `gather` ->
+        [views, 2048].
+        """
         maps = self.stem(frames)
         for step in self.steps:
             maps = step(maps)
         return cast(torch.Tensor, maps.mean((1, 2, 3), dtype=torch.float32))
 
     def room(self, n_clips: int, n_crops: int, recipe: Recipe) -> tuple[int, ...]:
-        """Shape of what `gather` fills for so many views."""
+        """Return the shape of the array that `gather` fills for this number of clips and crops."""
         n_steps = -(-len(recipe.frames) // self.step)
         return (n_clips, n_crops, n_steps, recipe.crop_px, recipe.crop_px, CHANNELS)
 
     def gather(
         self, frames: torch.Tensor, crops: Sequence[Crop], recipe: Recipe, out: torch.Tensor
     ) -> None:
-        """Fill a part of `room` from resized frames, see `gather`."""
+        """Fill `out`, an array of the shape that `room` returns, from resized frames; see
+        `gather`.
+        """
         gather(frames, crops, recipe, self.taps, self.step, out)
 
     def of_views(self, views: torch.Tensor) -> torch.Tensor:
-        """The features of normalised RGB [views, frames, height, width, 3]: [views, 2048]."""
+        """Return features [views, 2048] of normalised RGB [views, frames, height, width, 3]."""
         return cast(torch.Tensor, self(side_by_side(views, self.taps, self.step)))
 
 
 class ChannelsFirst(nn.Module):
-    """A module for volumes [views, channels, time, rows, columns] among planar ones."""
+    """Wraps a module for volumes [views, channels, time, rows, columns], for use among
+    planar ones.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -220,12 +228,12 @@ def gather(
     step: int,
     out: torch.Tensor,
 ) -> None:
-    """Write crops of clips, normalised, as a planar network reads them.
+    """Write normalised crops of clips to `out`, in the layout that a planar network reads.
 
-    frames uint8 [clips, frames, height, width, 3], resized; out [clips, crops, time, side, side,
+    frames: uint8 [clips, frames, height, width, 3], resized. out: [clips, crops, time, side, side,
     16], of any floating type. Channel 3 k + c of time t is colour c of frame `step t + k - taps //
-    2`. It is zero where there is no such frame, as the padding of the three-dimensional
-    convolution is, and behind the last colour.
+    2`. It is zero if there is no such frame (like the padding of the three-dimensional
+    convolution), and so are the channels after the last colour.
     """
     if frames.is_cuda and (kernel := _kernel()):
         kernel(frames, crops, recipe, taps, step, out)
@@ -240,7 +248,9 @@ def gather(
 
 
 def side_by_side(pixels: torch.Tensor, taps: int, step: int) -> torch.Tensor:
-    """Normalised RGB [views, frames, height, width, 3] -> [views, time, height, width, 16]."""
+    """Stack the frames of each time step as channels: normalised RGB [views, frames, height, width,
+    3] -> [views, time, height, width, 16].
+    """
     padded = F.pad(pixels, (0,) * 6 + (taps // 2, taps // 2))
     seen = padded.unfold(1, taps, step).transpose(-1, -2).flatten(-2)  # [..., taps x 3]
     return F.pad(seen, (0, CHANNELS - seen.shape[-1]))
@@ -248,7 +258,9 @@ def side_by_side(pixels: torch.Tensor, taps: int, step: int) -> torch.Tensor:
 
 @functools.cache
 def _kernel() -> Gather | None:
-    """`gather` in one kernel; None where Triton is missing or finds no C compiler."""
+    """Return `gather` as one GPU kernel, or None, after a warning, if Triton is missing or
+    fails.
+    """
     try:
         from .gather_kernel import gather, try_out
 

@@ -1,8 +1,8 @@
-"""The first layers of a network over crops that overlap, each pixel computed once.
+"""The first layers of a network on overlapping crops, with each pixel computed only once.
 
-Ten crops hold three times the pixels of the frame and its mirror image, and a third of the work of
-I3D-ResNet50 is its first convolution. Crops that begin at pixels of the same parity share its
-values, except at their edges, where each sees zeros and not what is beside it in the frame.
+Ten crops hold three times the pixels of the frame and its mirror image, and the first convolution
+is a third of the work of I3D-ResNet50. Crops whose first pixels have the same parity share its
+values, except at their edges, where each crop sees zero padding instead of the frame's pixels.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .passes import Corner
 
 
 class SharedStem(nn.Module):
-    """A strided convolution, a max pooling and a ReLU over square crops of one clip.
+    """A strided convolution, a max pooling and a ReLU on square crops of one clip.
 
-    The values are those of every crop by itself, but for the order in which a convolution sums.
-    conv, pool: the layers, square in space; their strides together divide the side of a crop.
+    The values equal those of each crop computed by itself, up to the order of summation. conv,
+    pool: the layers, square in space; the product of their strides divides the side of a crop.
     """
 
     def __init__(self, conv: nn.Conv3d | HalvingConv, pool: nn.MaxPool3d) -> None:
@@ -33,10 +33,10 @@ class SharedStem(nn.Module):
         stride = self._conv.stride * self._pool.stride
         before = self._conv.before + self._conv.stride * self._pool.before
         kernel = self._conv.kernel + self._conv.stride * (self._pool.kernel - 1)
-        self._n_first = -(-before // stride)  # outputs that see beyond the first pixel
+        self._n_first = -(-before // stride)  # outputs at the start that see padding
         self._edge_px = -(-(stride * (self._n_first - 1) - before + kernel) // stride) * stride
         n_in_edge = self._pool.n_outputs(self._conv.n_outputs(self._edge_px))
-        self._n_last = n_in_edge - self._n_first  # outputs that see beyond the last pixel
+        self._n_last = n_in_edge - self._n_first  # outputs at the end that see padding
 
     def forward(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
         """Normalised RGB [frames, height, width, 3] -> [crops, channels, time, rows, columns]."""
@@ -49,10 +49,10 @@ class SharedStem(nn.Module):
             shared = self.conv(box)
             for corner in alike:
                 maps[corner] = self._crop(shared, box, (corner[0] - top, corner[1] - left), side)
-        return torch.cat([maps[corner] for corner in corners]).relu_()  # fewer after the maximum
+        return torch.cat([maps[corner] for corner in corners]).relu_()  # ReLU last: fewer values
 
     def _sharing(self, corners: Sequence[Corner]) -> list[list[Corner]]:
-        """The corners, those together that the convolution steps on alike."""
+        """Group the corners whose position modulo the convolution's stride is equal."""
         groups: dict[tuple[int, ...], list[Corner]] = defaultdict(list)
         for corner in corners:
             groups[tuple(place % self._conv.stride for place in corner)].append(corner)
@@ -61,7 +61,9 @@ class SharedStem(nn.Module):
     def _crop(
         self, shared: torch.Tensor, box: torch.Tensor, corner: Corner, side: int
     ) -> torch.Tensor:
-        """The pooled map of one crop: what is shared, and its edges inside the box anew."""
+        """Return the pooled map of one crop: shared values, with recomputed edges that lie inside
+        the box.
+        """
         n_steps = self._conv.n_outputs(side)
         seen, crop = shared, box
         for axis, first in zip((-2, -1), corner, strict=True):
@@ -84,7 +86,7 @@ class SharedStem(nn.Module):
 
 
 class _Sizes:
-    """Kernel, stride and padding of a layer along rows, and along columns."""
+    """Kernel, stride and padding of a layer in space, the same for rows and columns."""
 
     def __init__(self, layer: nn.Conv3d | nn.MaxPool3d) -> None:
         self.kernel, self.stride, self.before = (

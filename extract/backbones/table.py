@@ -1,7 +1,7 @@
-"""Every backbone and its known weights, readable without importing torch.
+"""The table of all backbones and their known weights, readable without importing torch.
 
-`vad models` and the help of the command line print this table. A new backbone is one row here
-and one module that offers `load(weights, recipe, *, offline) -> Network`.
+`vad models` and the help of the command line print this table. A new backbone is one row here and
+one module that offers `load(weights, recipe, *, offline) -> Network`.
 """
 
 from __future__ import annotations
@@ -13,38 +13,40 @@ from vad.names import find_by_name
 
 @dataclass(frozen=True, slots=True)
 class KnownWeights:
-    """Published weights that have a name of their own."""
+    """Published weights that have a name in this project."""
 
     name: str
     licence: str
-    source: str  # the address of the file, or where else it comes from
+    source: str  # the file's address, or the package that ships it
     n_parameters: int | None = None  # of the network as published, its classifier included
     says: str = ""
 
     @property
     def is_download(self) -> bool:
-        """Whether they are fetched from the network, and not shipped as a package."""
+        """True if the weights are downloaded, False if a package ships them."""
         return self.source.startswith("https://")
 
     @property
     def n_bytes(self) -> int | None:
-        """Size of the tensors in float32; a file may hold more."""
+        """Size of the tensors in float32, in bytes; a file can hold more. None if it is not
+        known.
+        """
         return self.n_parameters and 4 * self.n_parameters
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneCard:
-    """What there is to know of a backbone before loading it."""
+    """The facts about a backbone that are known before it is loaded."""
 
     name: str
-    module: str  # beside this file
+    module: str  # name of its module in this package
     dim: int
     says: str
     weights: tuple[KnownWeights, ...]  # the first is the default
     recipes: tuple[str, ...]  # that fit it; the first is the default
 
     def known(self, name: str) -> KnownWeights | None:
-        """The known weights of that name, if there are such."""
+        """Return the known weights of that name, or None."""
         return next((weights for weights in self.weights if weights.name == name), None)
 
 
@@ -119,5 +121,7 @@ BACKBONES: dict[str, BackboneCard] = {card.name: card for card in _CARDS}
 
 
 def find_backbone(name: str) -> BackboneCard:
-    """The card of that name; UsageError lists what there is and the nearest."""
+    """Return the card of that name. Raises UsageError, which lists the backbones, if there
+    is none.
+    """
     return find_by_name("backbone", name, BACKBONES)

@@ -1,9 +1,11 @@
-"""TimeSformer (Bertasius et al. 2021), from transformers: the CLS token after the last LayerNorm.
+"""TimeSformer (Bertasius et al. 2021), from transformers: the CLS token after the last
+LayerNorm.
 
-Weights are a name on the Hugging Face hub, a folder in its form (config.json beside safetensors
-or pytorch_model.bin), an original checkpoint (.pyth), or random:SEED. The frames and the picture
-size are what the weights were trained on: 8 frames are every second one of a clip, 16 are all.
-They are read here rather than by `from_pretrained`, which fills gaps with random numbers.
+Weights are a name on the Hugging Face hub, a local folder in its format (config.json with
+safetensors or pytorch_model.bin), an original checkpoint (.pyth), or random:SEED. The number of
+frames and the frame size are those that the weights were trained on: 8 frames are every second
+frame of a clip, 16 are all. Files are read here and not by `from_pretrained`, which fills missing
+tensors with random numbers.
 """
 
 from __future__ import annotations
@@ -39,12 +41,12 @@ from .table import BACKBONES
 
 CARD = BACKBONES["timesformer"]
 CONFIG = "config.json"
-TENSORS = ("model.safetensors", "pytorch_model.bin")  # in the order in which they are looked for
+TENSORS = ("model.safetensors", "pytorch_model.bin")  # in order of preference
 HEAD_DIM = 64  # of one attention head, in every published TimeSformer
 
 
 class FusedAttention(nn.Module):
-    """The self-attention of transformers' TimeSformer by torch's fused kernel."""
+    """The self-attention of transformers' TimeSformer, computed by torch's fused kernel."""
 
     def __init__(self, qkv: nn.Linear, n_heads: int) -> None:
         super().__init__()
@@ -52,7 +54,9 @@ class FusedAttention(nn.Module):
         self.n_heads = n_heads
 
     def forward(self, tokens: torch.Tensor, _attentions: bool = False) -> tuple[torch.Tensor]:
-        """[sequences, tokens, dim] -> the same, in the tuple that the caller unpacks."""
+        """Attend over tokens: [sequences, tokens, dim] -> the same shape, in a tuple as the caller
+        expects.
+        """
         sequences, n_tokens, dim = tokens.shape
         qkv = self.qkv(tokens).reshape(sequences, n_tokens, 3, self.n_heads, dim // self.n_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -61,7 +65,7 @@ class FusedAttention(nn.Module):
 
 
 class ClipToken(nn.Module):
-    """TimeSformer as a map from views to features."""
+    """TimeSformer as a network from views to features."""
 
     def __init__(self, model: TimesformerModel) -> None:
         super().__init__()
@@ -77,7 +81,7 @@ class ClipToken(nn.Module):
 
 
 def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
-    """TimeSformer with a hub name, a folder, an original file or random:SEED in it."""
+    """Load TimeSformer with weights from the hub, a folder, an original file or random:SEED."""
     seed = random_seed(weights)
     record: dict[str, Any]
     if seed is not None:
@@ -105,7 +109,9 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
 
 
 def _adapt(recipe: Recipe, config: TimesformerConfig, weights: str) -> Recipe:
-    """The recipe with the frames and the picture size that the weights were made for."""
+    """Return the recipe with the frames and the frame size that the weights need. Raises UsageError
+    if a clip cannot supply them.
+    """
     n, size = config.num_frames, config.image_size
     if not isinstance(size, int):
         raise UsageError(f"{weights} wants pictures of {size} px, which are not square")
@@ -120,7 +126,9 @@ def _adapt(recipe: Recipe, config: TimesformerConfig, weights: str) -> Recipe:
 
 
 def _find(weights: str, offline: bool) -> tuple[Path, TimesformerConfig | None]:
-    """The file of tensors, and the configuration unless it must be told from their shapes."""
+    """Return the file of tensors, and the configuration; None if it must be derived from the
+    tensors' shapes. Raises UsageError if there are no such weights.
+    """
     path = Path(weights)
     if path.is_dir():
         tensors = next((path / name for name in TENSORS if (path / name).is_file()), None)
@@ -149,14 +157,16 @@ def _read_config(path: Path) -> TimesformerConfig:
 
 
 def _from_hub(repository: str, names: tuple[str, ...], offline: bool) -> Path:
-    """The first of the files that the repository has, from the cache or the hub."""
+    """Return the first of these files that the repository has, from the cache or the hub. Raises
+    UsageError if it has none.
+    """
     from huggingface_hub import hf_hub_download
 
     reason = ""
     for name in names:
         try:
             return Path(hf_hub_download(repository, name, local_files_only=offline))
-        except (EntryNotFoundError, OSError) as error:  # not there, or no way there
+        except (EntryNotFoundError, OSError) as error:  # no such file, or no connection
             reason = first_line(error)
     raise UsageError(
         f"{repository} is not in the cache of the Hugging Face hub and "
@@ -188,9 +198,9 @@ _CLASSIFIERS = ("classifier.", "head.")
 
 
 def to_our_names(state: State, source: str) -> State:
-    """The trunk of a state dict under the names of transformers' TimesformerModel.
+    """Return the trunk of a state dict under the names of transformers' TimesformerModel.
 
-    Raises UsageError for names of no known TimeSformer.
+    Raises UsageError if the names are of no known TimeSformer.
     """
     state = {re.sub(r"^(timesformer|model)\.", "", name): value for name, value in state.items()}
     if "cls_token" in state:
@@ -212,7 +222,9 @@ def _from_original(name: str) -> str:
 
 
 def config_of(state: State, source: str) -> TimesformerConfig:
-    """The configuration that the shapes of an original checkpoint tell."""
+    """Return the configuration that follows from the shapes of a checkpoint's tensors. Raises
+    UsageError if tensors are missing.
+    """
     try:
         time = state["embeddings.time_embeddings"]
         position = state["embeddings.position_embeddings"]
