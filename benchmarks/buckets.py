@@ -1,9 +1,9 @@
-"""What a feature store on an object store costs: requests, and time where each takes a while.
+"""What a feature store in an object store costs: the requests, and the time with a given latency.
 
     python benchmarks/buckets.py --videos 100 --latency-ms 30
 
-A server on this machine speaks the S3 protocol; every request is held up as a far one would be.
-Requests are counted where s3fs sends them, so that they do not depend on the machine.
+A server on this machine speaks the S3 protocol; every request is delayed as if the server was far
+away. Requests are counted where s3fs sends them, so the counts do not depend on the machine.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def tasks(n_videos: int) -> list[tuple[str, int, Callable[[], Any]]]:
-    """What is done with the store, in this order, and how often."""
+    """Return the tasks to measure, in order: name, number of items, function."""
     store = FeatureStore.create(ADDRESS)
     features = np.ones((450, 10, 2048), np.float16)  # of a four-minute video, I3D
     ids = [f"video {number:05d}" for number in range(n_videos)]
@@ -91,12 +91,12 @@ def tasks(n_videos: int) -> list[tuple[str, int, Callable[[], Any]]]:
 
 
 def read_of(store: FeatureStore, array: str) -> Callable[[str], float]:
-    """A function that reads an array of a video, and keeps nothing of it."""
+    """Return a function that reads an array of a video and keeps only one value."""
     return lambda video: float(store.read(video, array)[0, 0, 0])
 
 
 class Meter:
-    """Counts requests and takes the time of what is done."""
+    """Counts the requests of a task and measures its time."""
 
     def __init__(self, latency_s: float) -> None:
         self._counts: Counter[str] = Counter()

@@ -2,11 +2,11 @@
 
     python benchmarks/caption.py --json OUT
 
-Texts in, embeddings out, MiniLM on this machine's CPU, of the 23,542 sentences that people wrote of
-UCF-Crime (UCA). The shuffled sentences are dealt into rounds; in every round both embed the same
-ones, taking turns at being first, so that whatever else the machine does slows both down alike.
-Sentences that come twice count twice: `vad` embeds equal ones once. `--sentences` takes a random
-share of them, of the same lengths.
+Both embed texts with MiniLM on this machine's CPU: the 23,542 sentences that people wrote about
+UCF-Crime (UCA). The shuffled sentences are divided among the rounds. In every round both encoders
+embed the same sentences, and they alternate in going first, so that other load on the machine slows
+down both alike. Repeated sentences count each time, but `vad` embeds equal ones only once.
+`--sentences` uses a random subset.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def compare(texts: list[str], n_rounds: int) -> dict[str, Any]:
-    """Speeds of both over all rounds, and the largest difference between their embeddings."""
+    """Return the speeds of both encoders, and the largest difference between their embeddings."""
     plain = SentenceTransformer(packaged(), device="cpu")
     ways: dict[str, Embed] = {"vad": create_encoder("minilm"), "plain": plain.encode}
     wall_s: dict[str, list[float]] = {name: [] for name in ways}

@@ -1,9 +1,9 @@
-"""What it costs that everything read from a store is compared with its checksum.
+"""What it costs to compare everything that is read from a store with its checksum.
 
     python benchmarks/checked_reading.py [--videos N] [--snippets N] [--repeats N]
 
-Reads the same store in turns, as training and scoring do, and by zarr alone, without any check;
-prints the fastest turn of either, and their ratio.
+Reads the same store alternately in two ways: with checks, as training and scoring do, and by zarr
+alone. Prints the fastest reading of each way, and their ratio.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = "visual/i3d"
 
 
 def make_store(folder: Path, n_videos: int, n_snippets: int) -> FeatureStore:
-    """Features as I3D with ten crops makes them: half of the values are zero."""
+    """Make a store of ten-crop features like those of I3D, of which half of the values are zero."""
     store, rng = FeatureStore.create(folder / "f.zarr"), np.random.default_rng(0)
     for number in range(n_videos):
         rows = np.maximum(rng.standard_normal((n_snippets, 10, 2048)), 0).astype(np.float16)
@@ -40,27 +40,27 @@ def make_store(folder: Path, n_videos: int, n_snippets: int) -> FeatureStore:
 
 
 def read_checked(store: FeatureStore) -> None:
-    """As `vad train` packs a store."""
+    """Read all videos as `vad train` does when it packs a store."""
     for streams in read_each(store, {"visual": NAME}, store.ids()):
         segment_mean(streams["visual"], 32)
 
 
 def read_plainly(store: FeatureStore) -> None:
-    """The same by zarr alone, one array after the other."""
+    """Read all videos by zarr alone, without checks, one array after the other."""
     for video in store.ids():
         array = zarr.open_array(str(store.path / key_of(video) / NAME), mode="r")
         segment_mean(np.asarray(array[:]), 32)
 
 
 def seconds(read: Callable[[FeatureStore], None], store: FeatureStore) -> float:
-    """How long a reading takes."""
+    """Return the seconds that one reading takes."""
     started = time.perf_counter()
     read(store)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--snippets", type=int, default=200)

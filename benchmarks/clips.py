@@ -1,4 +1,4 @@
-"""Short real videos for the benchmarks that need many: the fight videos, cut into pieces."""
+"""Cut the fight videos into short real clips, for benchmarks that need many videos."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cut_clips(folder: Path, n_clips: int, n_frames: int = 34) -> list[Path]:
 
 
 def write_clip(path: Path, frames: list[av.VideoFrame], codec: str = "libx264") -> None:
-    """Encode frames at 30 a second; the suffix of the path says the container."""
+    """Encode frames at 30 per second; the suffix of the path determines the container."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30, options=OPTIONS.get(codec, {}))
         assert isinstance(stream, av.VideoStream)

@@ -1,13 +1,13 @@
-"""Where the coordinator of a Ray run saturates: videos per second by number of workers.
+"""Where the coordinator of a Ray extraction saturates: videos per second by number of workers.
 
     python benchmarks/coordinator.py [--workers 1 2 64] [--seconds 1 0.2 0.05 0] [--json OUT]
 
-The coordinator, its actors and the calls between them are those of `vad extract --executor ray`,
-on this machine alone. Four processes play many workers, and a worker sleeps for a time instead of
-doing its video. So the workers could do `workers / seconds` videos a second, and do
-`videos_per_s`: what is missing is the coordinator's, or, as all share the cores of this machine,
-theirs. The rate is taken while all of them work. At 0 seconds they do nothing but ask: that is
-where it saturates.
+The coordinator, its actors and the calls between them are those of `vad extract --executor ray`, on
+this machine alone. Four processes simulate many workers: a worker sleeps for a given time instead
+of processing its video. So the workers could process `workers / seconds` videos per second, and
+they do process `videos_per_s`. The difference is lost in the coordinator or, because all share this
+machine's cores, in the workers. The rate is measured while all workers are busy. With 0 seconds
+they only ask for videos, so this is where the coordinator saturates.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from vad.stages.extract.sources import Source
 from vad.stages.pipelines.executors.cluster import on_cluster
 from vad.stages.pipelines.executors.settings import ExecutorSettings
 
-MEASURE_S = 8.0  # about as long as the workers would need, were the coordinator free
+MEASURE_S = 8.0  # seconds that the workers would need with an infinitely fast coordinator
 MOST = 4000  # videos in one measurement
-MOST_PROCESSES = 4  # that play the workers
+MOST_PROCESSES = 4  # processes that simulate the workers
 
 
 @dataclass(frozen=True)
 class Sleep:
-    """A job that takes a time for every video, once all processes are there.
+    """A job that sleeps for each video, once all processes have started.
 
-    Each process plays several workers: threads that ask for videos in turn, as a worker's decoders
-    do.
+    Each process simulates several workers by threads, which take turns in asking for a video, as
+    the decoders of a worker do.
     """
 
     seconds: float
-    present: Path  # folder with a file for every process
+    present: Path  # folder with one file per started process
     n_processes: int
     n_threads: int
 
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def measure(n_workers: int, all_seconds: list[float]) -> Iterator[dict[str, float | None]]:
-    """One cluster of so many workers, and its rate at every length of a video."""
+    """Start a cluster of `n_workers`; yield its rate for every number of seconds per video."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -101,7 +101,7 @@ def measure(n_workers: int, all_seconds: list[float]) -> Iterator[dict[str, floa
         logging_level=logging.ERROR,
     )
     for seconds in all_seconds:
-        offered = n_workers / seconds if seconds else None  # nothing but asking
+        offered = n_workers / seconds if seconds else None  # None: workers only ask
         n_videos = int(min(MOST, max(offered * MEASURE_S, 4 * n_workers))) if offered else MOST
         with tempfile.TemporaryDirectory() as folder:
             job = Sleep(seconds, Path(folder), n_processes, n_workers // n_processes)

@@ -1,4 +1,4 @@
-"""The data sets of `detect.py`: each is a function that makes a store, and a row of `DATA_SETS`."""
+"""The data sets of `detect.py`: a function makes the store of each; `DATA_SETS` lists them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a detector is trained and measured on."""
+    """A data set on which a detector is trained and measured."""
 
     store: Path
-    labels: Path  # with folds, each is held out once; else their `split` says what is for testing
+    labels: Path  # each fold is held out once; without folds, `split` names the test videos
     segments: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of training, what the data ask for
-    detector: str = "rtfm"  # measured where none is named
+    settings: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # training settings that this data set needs
+    detector: str = "rtfm"  # the detector to measure by default
 
 
-# Where the store is to be made, if it is not there yet -> the data set.
+# From the path of the store, which is made if it does not exist, to the data set.
 Prepare = Callable[[Path], DataSet]
 
 
 def videos_of(name: str) -> Prepare:
-    """A folder of real videos with labels, extracted with the embedded backbone."""
+    """Return the `Prepare` of a folder of real, labelled videos; the packaged backbone extracts
+    them.
+    """
 
     def prepare(store: Path) -> DataSet:
         extract(DATA / name / "videos", store)
@@ -44,9 +48,9 @@ def videos_of(name: str) -> Prepare:
 
 
 def captioned(name: str, **streams: str) -> Prepare:
-    """The same videos with captions of the embedded captioner, and the streams to read of them.
+    """Return the `Prepare` of the same videos with captions of the packaged captioner.
 
-    Several such data sets share one store, `<name>.zarr` beside the one that is asked for.
+    streams: the arrays to train on. Data sets of the same name share one store, `<name>.zarr`.
     """
 
     def prepare(store: Path) -> DataSet:
@@ -58,9 +62,10 @@ def captioned(name: str, **streams: str) -> Prepare:
 
 
 def ucf_captions(store: Path) -> DataSet:
-    """UCF-Crime by what people wrote of it (UCA): no videos, 1,568 for training, 286 for testing.
+    """Make UCF-Crime from written captions (UCA), without videos: 1,568 to train, 286 to test.
 
-    The writers saw the videos: figures of this data set are never to be set beside published ones.
+    The writers saw the videos, so figures of this data set must not be compared with published
+    ones.
     """
     folder = DATA / "ucf-crime"
     caption(
@@ -73,11 +78,13 @@ def ucf_captions(store: Path) -> DataSet:
     labels, segments = store.parent / "ucf-labels.csv", store.parent / "ucf-segments.csv"
     write_labels(labels, [label for label in annotated.labels if label.video in videos])
     write_segments(segments, [part for part in annotated.segments if part.video in videos])
-    return DataSet(store, labels, segments, detector="topk")  # the plain way is enough for it
+    return DataSet(
+        store, labels, segments, detector="topk"
+    )  # a simple detector suffices for this data set
 
 
 def rendered(store: Path) -> DataSet:
-    """The videos of `vad demo`, to be had anywhere: 30 to train, 10 to validate, 10 to test."""
+    """Make the videos of `vad demo`, which need no download: 30 train, 10 validate, 10 test."""
     data = render_demo(store.with_name("rendered"))
     extract(data.videos, store)
     return DataSet(store, data.labels, data.segments)

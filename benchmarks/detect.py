@@ -2,12 +2,12 @@
 
     python benchmarks/detect.py --data ped2 fight --detector all --seeds 3 --json OUT
 
-Prints one table, a row a detector: the mean over the seeds, and after +- their standard deviation;
-`train_s` are processor seconds of a training.
-Where the labels have folds, each is held out once and their test scores are pooled. TEVAD and
-E-TEVAD read the one kind of features that there is, unless `--set` says more. Epoch and threshold
-are chosen on a validation share of the training videos; frame truth is read only to measure.
-`oracle_auc` is that of a score that knows the labels of the test videos and nothing else.
+Prints a table with one row per detector: the mean over the seeds and, after +-, their standard
+deviation; `train_s` is the CPU time of one training, in seconds. If the labels have folds, each
+fold is held out once, and the test scores of all folds are pooled. TEVAD and E-TEVAD read the only
+kind of features in the store, unless `--set` says otherwise. Epoch and threshold are chosen on a
+validation share of the training videos; frame truth is used only for the test. `oracle_auc` is the
+AUC of a score that knows only the labels of the test videos.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.store and len(args.data) > 1:
         parser.error("--store holds the features of one data set")
-    logging.getLogger("vad").setLevel(logging.ERROR)  # that few videos judge is said above
+    logging.getLogger("vad").setLevel(
+        logging.ERROR
+    )  # hides the warnings about few validation videos
     settings = dict(pair.split("=", 1) for pair in args.set)
     named = list(DETECTORS) if args.detector == ["all"] else args.detector
     rows = []
@@ -68,14 +70,14 @@ def main() -> None:
                 out = Path(folder, f"{name}-{detector}")
                 rows.append({**row, **measure(data, detector, args.seeds, settings, out)})
                 print(as_line(rows[-1]), flush=True)
-                if args.json:  # of one row: that row, as long runs are read while they go on
+                if args.json:  # after every row, so that results can be read meanwhile
                     write_json(args.json, rows if len(rows) > 1 else rows[0])
 
 
 def measure(
     data: DataSet, detector: str, n_seeds: int, settings: dict[str, str], out: Path
 ) -> dict[str, Any]:
-    """Mean, spread and values of every figure over the seeds, and the seconds of a training."""
+    """Return mean, spread and values over the seeds, for every figure and the training time."""
     seeds = [measure_seed(data, detector, seed, settings, out) for seed in range(n_seeds)]
     row: dict[str, Any] = {"detector": detector}
     for name in (*FIGURES, "train_s"):
@@ -87,7 +89,7 @@ def measure(
 def measure_seed(
     data: DataSet, detector: str, seed: int, settings: dict[str, str], out: Path
 ) -> dict[str, float]:
-    """The figures of one seed, over the test videos of all folds together."""
+    """Return the figures of one seed, over the test videos of all folds together."""
     folds = sorted({label.fold for label in read_labels(data.labels)})
     evaluations: list[Evaluation] = []
     train_s = 0.0
@@ -114,7 +116,7 @@ def measure_seed(
 
 
 def as_line(row: dict[str, Any]) -> str:
-    """One row of the table."""
+    """Return one row of the table as text."""
     cells = [f"{row[name]['mean']:.4f} +- {row[name]['spread']:.4f}" for name in FIGURES]
     return (
         f"{row['detector']:10s} "

@@ -2,10 +2,11 @@
 
     python benchmarks/evaluate.py --json OUT
 
-The videos have the lengths and events of UCF-Crime's test set, and features of noise with a shift
-in the events. Measured are the whole evaluation, as `vad evaluate` runs it (scores, figures, plots,
-page), and, on the same scores, 1000 resamples of the intervals against the plain way: scikit-learn
-on the frames of every resample (timed on a few of them). Peak memory is that of the process.
+The videos have the lengths and events of UCF-Crime's test set; their features are noise, shifted
+during the events. Two things are measured: the whole evaluation, as `vad evaluate` runs it (scores,
+figures, plots, page); and, on the same scores, 1000 bootstrap resamples of the confidence
+intervals, against scikit-learn on the frames of every resample (timed on a few of these). Peak
+memory is that of the process.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data")) / "ucf-crime"
 FPS = 30.0
 DIM = 16
-N_TRAIN = 8  # enough for a detector that can be run
-N_PLAIN = 3  # resamples of the plain way
+N_TRAIN = 8  # enough to train a detector that runs
+N_PLAIN = 3  # resamples timed with scikit-learn
 
 
 def main() -> None:
@@ -86,7 +87,7 @@ def make_store(folder: Path) -> None:
 def put(
     store: FeatureStore, video: str, n_frames: int, found: Annotated, random: np.random.Generator
 ) -> None:
-    """Store one video of noise, shifted where it is anomalous."""
+    """Store one video whose features are noise, shifted in anomalous snippets."""
     anomalous = frame_truth(video, n_frames, found.segments)[::16, None]
     features = random.normal(size=(len(anomalous), DIM)) + anomalous
     times = np.arange(n_frames) / FPS
@@ -113,7 +114,7 @@ def put(
 
 
 def intervals(evaluation: Evaluation) -> dict[str, float]:
-    """Time 1000 resamples of AUC, AP and PR-AUC, and the plain way on the same frames."""
+    """Time 1000 resamples of AUC, AP and PR-AUC, and scikit-learn on the same frames."""
     truth = evaluation.truth
     scores = [s.frames.astype(np.float64) for s in evaluation.scores]
     is_abnormal = np.array([label.label for label in evaluation.labels], bool)

@@ -3,15 +3,15 @@
     python benchmarks/extract.py --json OUT [--weights random:0] [--videos FILE...]
 
     vad      what `vad extract` does
-    plain    PyTorch as one would write it: clip by clip, crop by crop, the network as it is
-    common   the way of the public extractors: every frame to a JPEG file, read again by PIL,
-             resized one by one, all crops of all clips as floating point numbers, batches of clips
-    host     vad with a network that answers at once: all that is not the model, on more videos
+    plain    straightforward PyTorch: clip by clip, crop by crop, with the network unchanged
+    common   as in the public extractors: every frame is saved as a JPEG file, read again by PIL
+             and resized singly; all crops of all clips as floats, in batches of clips
+    host     vad with a network that answers at once, on more videos: all costs except the model's
 
-Seconds are CPU seconds of the whole process tree, which other work on the machine disturbs little;
-`wall` is what a clock on the wall shows, to be read on a machine that does nothing else. Each way
-computes on `--threads` threads and is a process of its own, whose memory (the resident size of it
-and its children, sampled) is watched. The model alone is timed in the process of `vad`.
+Seconds are CPU seconds of the whole process tree, which depend little on other load. `wall` is
+elapsed time, which is meaningful only on an idle machine. Each way computes on `--threads` threads
+in a process of its own, and the resident memory of this process and its children is sampled. The
+model alone is timed in the process of `vad`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from vad.store import FeatureStore
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data"))
 VIDEOS = [DATA / "fight" / "videos" / f"{name}.mp4" for name in ("s32_fight", "s33_calm0")]
-CLIPS_AT_ONCE = 4  # of the common way, whose default of 20 would need 5 GB
+CLIPS_AT_ONCE = 4  # for the common way; its default of 20 would need 5 GB
 PARTS = ("decode", "transform", "model", "write")
 
 Seconds = dict[str, float]
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def measure(way: str, videos: list[Path], args: argparse.Namespace) -> Seconds:
-    """Run one way in a process of its own; its seconds per clip and its peak memory."""
+    """Run one way in a new process; return its seconds per clip and its peak memory."""
     command = [sys.executable, __file__, "--way", way, "--weights", args.weights]
     command += ["--threads", str(args.threads), "--videos", *map(str, videos)]
     printed, peak_bytes = watch(command)
@@ -90,7 +90,7 @@ def measure(way: str, videos: list[Path], args: argparse.Namespace) -> Seconds:
 
 
 def summary(ways: dict[str, Seconds]) -> dict[str, Any]:
-    """The figures that are quoted, and what they follow from."""
+    """Return the figures that are published, and the measurements behind them."""
     host, own = ways["host"], ways["vad"]
     host_s = host["decode"] + host["transform"] + host["write"]
     return {
@@ -118,7 +118,7 @@ def table(ways: dict[str, Seconds], result: dict[str, Any]) -> str:
 
 
 class Clock:
-    """CPU seconds of this process and its children, by part."""
+    """Counts the CPU seconds of this process and its children, by part of the work."""
 
     def __init__(self) -> None:
         self.seconds: Seconds = defaultdict(float)
@@ -126,7 +126,7 @@ class Clock:
         self._began = time.perf_counter()
 
     def lap(self, part: str) -> None:
-        """What was used since the last lap was used by `part`."""
+        """Add the seconds since the last lap to `part`."""
         now = self._now()
         self.seconds[part] += now - self._last
         self._last = now
@@ -146,7 +146,7 @@ class Clock:
 
 
 def with_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
-    """Total of a run; the model alone, on as many passes."""
+    """Return the seconds per clip of an extraction, and of the model alone on as many clips."""
     backbone = create_backbone("i3d", weights=weights)
     chosen = ExtractSettings(backbone="i3d", weights=weights, workers=1)
     plan = make_plan(find_sources(videos), folder / "s.zarr", backbone, chosen)
@@ -169,7 +169,7 @@ def with_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
 
 @torch.inference_mode()
 def model_alone(backbone: Backbone) -> None:
-    """The network on the ten crops of a clip that is ready, as a CPU runs it."""
+    """Run the network on the ten crops of a random clip, in the way that a CPU runs it."""
     network = backbone.network
     assert isinstance(network, TakesFrames)
     pixels = torch.randn(CLIP_FRAMES, 256, 341, 3)
@@ -180,7 +180,7 @@ def model_alone(backbone: Backbone) -> None:
 
 
 def host_of_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
-    """Decoding; decoding and crops; the whole run. The parts are their differences."""
+    """Measure decoding, decoding with crops, and everything; the parts are their differences."""
     backbone, clock = instant_i3d(), Clock()
     n_clips = decode(videos, lambda clips: None)
     clock.lap("decode")
@@ -207,7 +207,7 @@ def decode(videos: list[Path], use: Callable[[NDArray[np.uint8]], object]) -> in
 
 
 def plainly(videos: list[Path], weights: str, folder: Path) -> Seconds:
-    """Frames by PyAV's default call, clip by clip and crop by crop through the plain network."""
+    """Decode by PyAV's default call, and run the plain network clip by clip and crop by crop."""
     network, clock, n_clips = plain_network(weights), Clock(), 0
     for video in videos:
         features = []
@@ -233,7 +233,7 @@ def plainly(videos: list[Path], weights: str, folder: Path) -> Seconds:
 
 
 def commonly(videos: list[Path], weights: str, folder: Path) -> Seconds:
-    """The steps of the common extractor: JPEG files, PIL, Lanczos to 340x256, 2x/255 - 1."""
+    """Work as the common extractor: JPEG files, PIL, Lanczos to 340x256, 2x/255 - 1."""
     network, clock, n_clips = plain_network(weights), Clock(), 0
     for video in videos:
         with av.open(str(video)) as container:
@@ -267,7 +267,7 @@ def commonly(videos: list[Path], weights: str, folder: Path) -> Seconds:
 
 
 def plain_network(weights: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """I3D-ResNet50 as published: batch-norms unfolded, torch's own layout."""
+    """Return I3D-ResNet50 as published: batch norms not folded, in torch's default layout."""
     network = i3d.I3D("fair-32x2").eval().requires_grad_(False)
     fill_randomly(network, int(weights.removeprefix("random:")))
     return torch.inference_mode()(network)

@@ -1,13 +1,13 @@
-"""Extract damaged videos, for as long as you like, and see that nothing but them suffers.
+"""Extract damaged videos for a given time, and check that no other video or process is affected.
 
     python benchmarks/fuzz.py --minutes 10 --seed 0 [--videos 5000] [--json OUT]
 
-Real videos in several containers and codecs are damaged (mutate.py) and extracted by the real
-run, in batches, with a backbone that costs nothing. Every video must end stored, and whole, or
-listed with a reason that is known; none may take longer than its limit (watched from outside:
-how long a decoder process holds the file open); this process's memory must stay flat; no process
-may be left over. Exit code 1 if any of this fails. Damage is a function of `--seed` and the
-number of the video: `--first N --videos 1` repeats one.
+Real videos in several containers and codecs are damaged (mutate.py) and extracted in batches by the
+real pipeline, with a backbone that costs nothing. Every video must end either stored and complete,
+or listed with a known reason. No video can take longer than its limit, measured by how long a
+decoder process holds the file open. The memory of this process must not grow, and no process can be
+left over. The exit code is 1 if any of this fails. The damage depends only on `--seed` and the
+number of the video: `--first N --videos 1` repeats one video.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
 from vad.store.verify import verify
 
-BATCH = 100  # videos a run
+BATCH = 100  # videos per extraction
 LIMIT_S = 10.0
 FORMS = (
     *(("mp4", "libx264"), ("mov", "libx264"), ("mkv", "libx264"), ("ts", "libx264")),
@@ -51,18 +51,20 @@ FORMS = (
 
 @dataclass
 class Tally:
-    """What became of the videos."""
+    """Counts how the videos ended, and collects mistakes of the program."""
 
     n_videos: int = 0
     stored: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     mistakes: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
-    memory_mb: list[float] = field(default_factory=list)  # of this process, after every batch
+    memory_mb: list[float] = field(
+        default_factory=list
+    )  # resident memory of this process, after every batch
 
     @property
     def growth_mb_per_1000(self) -> float:
-        """Slope of the memory over the second half of the run, when caches are full."""
+        """The growth of memory per 1000 videos over the second half, when caches are full."""
         half = self.memory_mb[len(self.memory_mb) // 2 :]
         n_videos = max(1, (len(half) - 1) * BATCH)
         return (half[-1] - half[0]) / n_videos * 1000 if half else 0.0
@@ -108,7 +110,7 @@ def main() -> None:
 
 
 def write_originals(folder: Path) -> list[Path]:
-    """The same 18 real frames in every form, and the small real files of other people."""
+    """Write the same 18 real frames in every format; return these files and small real files."""
     folder.mkdir()
     with av.open(str(DATA / "fight" / "videos" / "s03_calm0.mp4")) as container:
         frames = [f.reformat(160, 120) for f in islice(container.decode(video=0), 18)]
@@ -127,7 +129,7 @@ def batch(
     backbone: Backbone,
     tally: Tally,
 ) -> None:
-    """Damage and extract some videos."""
+    """Damage some videos, extract them, and add the results and mistakes to the tally."""
     folder.mkdir()
     contents = [path.read_bytes() for path in originals]
     how = {}
@@ -166,11 +168,11 @@ def batch(
 
 
 class Watch:
-    """Notes from outside how long every file is held open by a decoder process."""
+    """Measures, from outside, how long a decoder process holds each file open."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
-        self._seen: dict[str, list[float]] = {}  # first and last time, by video
+        self._seen: dict[str, list[float]] = {}  # video -> first and last time it was seen open
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -197,7 +199,7 @@ class Watch:
 
 
 def decoders() -> list[int]:
-    """The processes that this one has started."""
+    """Return the ids of the child processes of this process."""
     tasks = Path("/proc/self/task").glob("*/children")
     return [int(pid) for task in tasks for pid in task.read_text().split()]
 
@@ -207,13 +209,13 @@ def _open_files(pid: int) -> list[str]:
     try:
         for link in os.scandir(f"/proc/{pid}/fd"):
             found.append(os.readlink(link.path))
-    except OSError:  # closed meanwhile, or the process is gone
+    except OSError:  # the file was closed or the process has ended
         pass
     return found
 
 
 def memory_mb() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

@@ -1,25 +1,26 @@
-"""Prove and measure everything that runs on a GPU, in under seven minutes.
+"""Test and measure everything that runs on a GPU, in under seven minutes.
 
     python benchmarks/gpu.py --json OUT [--device cuda] [--parts tests,i3d,...] [--tiny]
 
-Nothing is downloaded: weights are random, videos are rendered here. Every part is a process of its
-own, so that one that fails costs only itself; what it found is printed, and written to OUT, as soon
-as it ends. A machine without a package index gets what it lacks by benchmarks/wheels.py.
+Nothing is downloaded: weights are random, and videos are rendered here. Every part runs in a
+process of its own, so that a failure affects only that part; its result is printed, and written to
+OUT, as soon as it ends. benchmarks/wheels.py collects the packages for a machine that cannot reach
+a package index.
 
     tests         the tests that need a GPU
     i3d, timesformer, efficientnet-lite0
-                  clips of 320x240 a second, in bf16, fp16 and fp32:
-                      network   the network alone, on input that is ready
-                      backbone  from clips in the memory of the host to features, resize included
+                  clips of 320x240 per second, in bf16, fp16 and fp32:
+                      network   the network alone, on prepared input
+                      backbone  from clips in host memory to features, with resizing
                       files     `vad extract`, from video files to the store
-                  waits: the share of the time of `files` that the GPU does nothing, 1 - files /
+                  waits: the share of the time of `files` in which the GPU is idle, 1 - files /
                   backbone; cosine of the features to those of fp32; memory; seconds to the first
                   features
     train         steps of RTFM at its published size, on the GPU and on the CPU
     score         `vad score` of a video, and ten seconds of `vad stream`
     memory        every backbone in every precision with 8 GB and with 12 GB of memory
 
-`--device cpu --tiny` runs the same parts in a minute where there is no GPU.
+`--device cpu --tiny` runs the same parts within a minute on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ from vad.stages.train.detectors import create_detector
 from vad.store import FeatureStore
 
 ROOT = Path(__file__).resolve().parent.parent
-BACKBONES = ("i3d", "timesformer", "efficientnet-lite0")  # with the crops of their recipes
+BACKBONES = ("i3d", "timesformer", "efficientnet-lite0")  # each with the crops of its recipe
 HEIGHT_PX, WIDTH_PX, FPS = 240, 320, 30
 LIMITS_GB = (8, 12)
 SECONDS_A_MEASURE = 4.0
@@ -67,14 +68,14 @@ PART_LIMIT_S = 150
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """How much is rendered and measured."""
 
     precisions: tuple[str, ...]
     n_videos: int  # rendered
-    n_clips: int  # of each
-    copies: int  # of each video that are extracted
+    n_clips: int  # clips of each video
+    copies: int  # copies of each video to extract
     n_probe: int  # clips whose features are compared
-    bag: tuple[int, int, int, int]  # videos of a step of training, crops, segments, values
+    bag: tuple[int, int, int, int]  # a training batch: videos, crops, segments, dim
     stream_s: float
 
 
@@ -126,7 +127,7 @@ def say(began: float, line: str) -> None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return a description of the machine."""
     found: dict[str, Any] = {
         "device": "cpu",
         "torch": torch.__version__,
@@ -145,7 +146,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def in_process(part: str, args: argparse.Namespace, folder: str) -> dict[str, Any]:
-    """What a part found, in a process of its own; or `failed`, the end of what it said."""
+    """Return the result of a part, run in a new process; {"failed": its last output} on errors."""
     command = [sys.executable, __file__, "--part", part, "--device", args.device]
     command += ["--videos", folder]
     try:
@@ -161,7 +162,7 @@ def in_process(part: str, args: argparse.Namespace, folder: str) -> dict[str, An
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures of the backbones, one line a precision."""
+    """Return the figures of the backbones as a table with one line per precision."""
     columns = ("network", "backbone", "files", "waits", "cosine", "memory_gb", "start_s")
     lines = [f"{'clips a second':26s}" + "".join(f"{column:>11s}" for column in columns)]
     for backbone in BACKBONES:
@@ -176,7 +177,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def render(folder: Path, size: Size) -> None:
-    """Write videos of a textured scene in which something moves, `copies` names for each."""
+    """Write videos of a textured scene with a moving object, and `copies` - 1 links to each."""
     paths = [folder / f"v{index:02}.mp4" for index in range(size.n_videos)]
     with ProcessPoolExecutor() as workers:
         list(workers.map(partial(render_one, size.n_clips), paths, range(size.n_videos)))
@@ -205,7 +206,7 @@ def render_one(n_clips: int, path: Path, seed: int) -> None:
 
 
 def clips(n: int) -> NDArray[np.uint8]:
-    """Clips of smooth noise, which differ from each other."""
+    """Return n different clips of smooth noise, uint8 [n, 16, 240, 320, 3]."""
     coarse = np.random.default_rng(0).integers(0, 256, (n, CLIP_FRAMES, 15, 20, 3), np.uint8)
     return coarse.repeat(16, axis=2).repeat(16, axis=3)
 
@@ -214,7 +215,7 @@ def clips(n: int) -> NDArray[np.uint8]:
 
 
 def tests(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
-    """The tests that need a GPU, in the files that have such."""
+    """Run the tests that need a GPU; return pytest's summary."""
     del videos, size
     files = [f for f in (ROOT / "tests").rglob("test_*.py") if "mark.gpu" in f.read_text("utf-8")]
     command = [
@@ -246,7 +247,7 @@ def tests(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
 def backbone_figures(
     name: str, device: torch.device, videos: Path, size: Size
 ) -> dict[str, dict[str, float]]:
-    """The figures of one backbone, by precision."""
+    """Return the figures of one backbone, by precision."""
     found: dict[str, dict[str, float]] = {}
     probe = clips(size.n_probe)
     exact = load(name, device, "fp32")(probe)
@@ -278,7 +279,7 @@ def load(name: str, device: torch.device, precision: str) -> Backbone:
 
 
 def network_alone(backbone: Backbone, device: torch.device) -> float:
-    """Clips a second of the network on input that is ready, in passes of the size it is given."""
+    """Return the clips per second of the network on prepared input, in its usual batches."""
     network, recipe, n_crops = backbone.network, backbone.recipe, len(backbone.crops)
     dtype = next(network.parameters()).dtype
     if isinstance(network, Gathers):
@@ -293,14 +294,16 @@ def network_alone(backbone: Backbone, device: torch.device) -> float:
 
 
 def from_files(backbone: Backbone, videos: Path, size: Size) -> float:
-    """Clips a second of `vad extract`, from files to the store."""
+    """Return the clips per second of `vad extract`, from video files to the store."""
     chosen = ExtractSettings(
         backbone=backbone.name, weights="random:0", workers=os.cpu_count() or 1
     )
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore.create(Path(folder) / "features.zarr")
         sources = find_sources([videos])
-        if next(backbone.network.parameters()).dtype == torch.float32:  # slow on any device
+        if (
+            next(backbone.network.parameters()).dtype == torch.float32
+        ):  # slow on every device, so fewer videos
             sources = sources[: size.n_videos]
         plan = make_plan(sources, Path(folder) / "features.zarr", backbone, chosen)
         began = time.perf_counter()
@@ -312,7 +315,7 @@ def from_files(backbone: Backbone, videos: Path, size: Size) -> float:
 
 
 def train(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
-    """Steps of RTFM on either device: losses of the first three, and seconds of a later one."""
+    """Run steps of RTFM on both devices; return their first losses and seconds per step."""
     del videos
     sides = {"cpu": steps_of_rtfm(torch.device("cpu"), size, 3)}
     sides["device"] = steps_of_rtfm(device, size, 10)
@@ -329,7 +332,7 @@ def train(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
 
 
 def steps_of_rtfm(device: torch.device, size: Size, n_steps: int) -> tuple[list[float], float]:
-    """Losses of steps of Adam on one batch of bags, and seconds of a step."""
+    """Return the losses of steps of Adam on one batch of bags, and the fastest step's seconds."""
     torch.manual_seed(0)
     n_videos, *_, dim = size.bag
     detector = create_detector("rtfm", visual_dim=dim, settings={"dropout": 0.0}).to(device)
@@ -349,7 +352,7 @@ def steps_of_rtfm(device: torch.device, size: Size, n_steps: int) -> tuple[list[
 
 
 def score(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
-    """`vad score` of a video, and some seconds of `vad stream`, as commands."""
+    """Run `vad score` on a video, and `vad stream` for some seconds, as commands."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for index in range(4):
@@ -376,7 +379,7 @@ def score(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
 
 
 def command(*words: str, limit_s: float | None = None) -> list[str]:
-    """Run a command of `vad`; its lines. With a limit it is interrupted then, as by Ctrl-C."""
+    """Run a command of `vad`; return its lines of output. After `limit_s`, it is sent SIGTERM."""
     with subprocess.Popen(
         [sys.executable, "-m", "vad", *words, "--quiet"],
         stdout=subprocess.PIPE,
@@ -384,7 +387,7 @@ def command(*words: str, limit_s: float | None = None) -> list[str]:
         text=True,
     ) as process:
         if limit_s is not None and process.stdout:
-            first = process.stdout.readline()  # it has started
+            first = process.stdout.readline()  # wait until it has started
             time.sleep(limit_s)
             process.terminate()
         out, err = process.communicate(timeout=PART_LIMIT_S)
@@ -394,7 +397,7 @@ def command(*words: str, limit_s: float | None = None) -> list[str]:
 
 
 def memory(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
-    """Every backbone in every precision with little memory: features as with much."""
+    """Compare features computed with little GPU memory and with all, for every backbone."""
     del videos
     if device.type == "cpu":
         return {"skipped": "a limit is set on GPUs alone"}
@@ -415,7 +418,7 @@ def memory(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
 
 @contextmanager
 def at_most(share: float, device: torch.device) -> Iterator[None]:
-    """Let this process take no more than a share of the GPU's memory."""
+    """Limit this process to a share of the GPU's memory."""
     free(device)
     torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
     try:
@@ -428,7 +431,7 @@ def at_most(share: float, device: torch.device) -> Iterator[None]:
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of one call among many that follow each other, all of them done at the end."""
+    """Return the mean seconds of a call, of many that follow each other; on a CPU, of one call."""
 
     def finish(last: Any) -> None:
         if hasattr(last, "result"):
@@ -459,7 +462,7 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def cosine(features: NDArray[np.float32], exact: NDArray[np.float32]) -> float:
-    """The smallest cosine between features of the same crop."""
+    """Return the smallest cosine between two features [..., dim] of the same crop."""
     products = (features * exact).sum(-1)
     lengths = np.linalg.norm(features, axis=-1) * np.linalg.norm(exact, axis=-1)
     return float((products / lengths).min())
@@ -472,7 +475,7 @@ def free(device: torch.device) -> None:
 
 
 def peak_gb(device: torch.device) -> float:
-    """Memory of the GPU that this process took at its peak."""
+    """Return the peak of GPU memory that this process reserved, in GB; 0 on a CPU."""
     return torch.cuda.max_memory_reserved(device) / 1e9 if device.type == "cuda" else 0.0
 
 

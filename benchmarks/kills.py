@@ -1,18 +1,18 @@
-"""Kill extraction at random moments, run it again, and compare with a run left in peace.
+"""Kill extraction at random moments, run it again, and compare with an undisturbed extraction.
 
     python benchmarks/kills.py --clips 300 --kills 20 --json OUT
     python benchmarks/kills.py --clips 300 --ray --json OUT
 
-With `--ray` two machines of a Ray cluster, both played by this one, do the clips; one of them is
-removed after a third of the clips, another joins, and the only worker of a machine is killed after
-two thirds.
+With `--ray`, two machines of a Ray cluster, both simulated on this one, extract the clips. One of
+them is removed after a third of the clips and another one joins; after two thirds, the only worker
+of a machine is killed.
 
-The clips are real, the decoders, the run and the store are those of `vad extract`; the model
-computes mean colours, for a millisecond a clip, so that the moments fall into the work around it.
+The clips are real; decoders, pipeline and store are those of `vad extract`; the model computes mean
+colours and takes a millisecond per clip, so that most kills hit the work around it.
 
-The store must come out equal to the last bit, no reader may ever see a part of a video, and no
-process may be left over. The moments are random from the first decoder process on; what goes
-before, the start of Python and the loading of the model, touches no store.
+The store must be equal to the last bit, no reader can ever see a part of a video, and no process
+can be left over. The moments are random from the first decoder process on: before, while Python
+starts and the model is loaded, no store is touched.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def run_in_peace(videos: Path, store: Path) -> float:
-    """The run that all others are compared with; how long it took."""
+    """Run the undisturbed extraction, to which all others are compared; return its seconds."""
     nursery = Nursery()
     started = time.perf_counter()
     nursery.start(videos, store)
@@ -84,9 +84,9 @@ def run_in_peace(videos: Path, store: Path) -> float:
 def measure(
     videos: Path, peace: Path, n_clips: int, n_kills: int, work_s: float, rng: random.Random
 ) -> dict[str, object]:
-    """Kill and start again, and see what became of it."""
+    """Kill and restart extraction `n_kills` times; return the findings as figures by name."""
     killed, nursery = peace.with_name("killed.zarr"), Nursery()
-    lost: list[int] = []  # videos under way, at every kill
+    lost: list[int] = []  # unfinished videos at every kill
     stored: list[int] = []
     n_faults = 0
     processes: set[Path] = set()
@@ -94,7 +94,7 @@ def measure(
         pid = nursery.start(videos, killed)
         time.sleep(rng.uniform(0, 2 * work_s / n_kills))
         processes |= children_of(pid)
-        with contextlib.suppress(ProcessLookupError):  # it was done already
+        with contextlib.suppress(ProcessLookupError):  # the extraction had already ended
             os.kill(pid, signal.SIGKILL)
         nursery.wait()
         if (killed / "zarr.json").exists():
@@ -118,7 +118,7 @@ def measure(
 
 
 def on_ray(videos: Path, peace: Path, n_clips: int) -> dict[str, object]:
-    """The same clips on a cluster that loses a machine, and a worker."""
+    """Extract the clips on a cluster that loses a machine and a worker; return the findings."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -163,14 +163,14 @@ def _load(settings: ExtractSettings) -> Backbone:
 
 
 def _writer(store: Path) -> int:
-    """The process that is in the middle of a video: the names of drafts say it."""
+    """Return the id of a process that is writing a video, from the name of its draft."""
     while not (drafts := list((store / ".scratch").glob("*"))):
         time.sleep(0.001)
     return int(drafts[0].name.rsplit("-", 2)[1])
 
 
 class Nursery:
-    """Runs that start at once; see nursery.py."""
+    """Starts extractions without delay; see nursery.py."""
 
     def __init__(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("nursery.py"))]
@@ -179,7 +179,7 @@ class Nursery:
         )
 
     def start(self, videos: Path, store: Path) -> int:
-        """Start a run; its process id."""
+        """Start an extraction; return its process id."""
         task = {"videos": str(videos), "store": str(store), "sleep_s": 0.001, "settings": {}}
         assert self._process.stdin
         self._process.stdin.write(json.dumps(task) + "\n")
@@ -187,19 +187,19 @@ class Nursery:
         return self.wait()
 
     def wait(self) -> int:
-        """The next number it tells: after the id, the status the run ended with."""
+        """Return the next number that the process prints: after the id, the exit status."""
         assert self._process.stdout
         return int(self._process.stdout.readline())
 
 
 def children_of(pid: int) -> set[Path]:
-    """The processes that a process has started."""
+    """Return the `/proc` folders of the child processes of a process."""
     tasks = Path("/proc", str(pid), "task").glob("*/children")
     return {Path("/proc", child) for task in tasks for child in task.read_text().split()}
 
 
 def files_of(store: Path) -> dict[Path, bytes]:
-    """Every file of the stored videos, with its bytes."""
+    """Return the bytes of every file of the stored videos, by relative path."""
     return {
         path.relative_to(store): path.read_bytes()
         for path in store.rglob("*")

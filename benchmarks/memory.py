@@ -1,12 +1,12 @@
-"""Does memory grow with the length of a video? An extraction of 2 minutes and one of 40.
+"""Whether memory grows with the length of a video: extractions of 2 and of 40 minutes.
 
     python benchmarks/memory.py [--minutes 2 40] [--json OUT]
 
-A real video of 320x240 is repeated, without encoding it again, to each length, and extracted as
-`vad extract --backbone i3d` would: decoder process, ten crops, features of 2048 numbers, store.
-The network alone is left out: it would take hours on a CPU, and its memory, which knows single
-views only, would hide the growth of the rest. Each run is a process of its own; memory is that of
-its whole tree.
+The packets of a real 320x240 video are repeated up to each length, and the result is extracted as
+by `vad extract --backbone i3d`: decoder process, ten crops, features of 2048 values, store. Only
+the network is left out: it would take hours on a CPU, and its memory, which does not depend on the
+length, would hide growth elsewhere. Each extraction is a process of its own, and memory is that of
+its process tree.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VIDEO = DATA / "fight" / "videos" / "s03_fight.mp4"
 
 
 def main() -> None:
-    """Print the peaks and their ratio."""
+    """Run the benchmark; print the peaks and their ratio."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", nargs=2, type=float, default=(2.0, 40.0))
     parser.add_argument("--json", type=Path, metavar="OUT")
@@ -63,7 +63,7 @@ def measure(minutes: float) -> dict[str, Any]:
 
 
 def write_long(path: Path, duration_s: int) -> int:
-    """Repeat the packets of the real video until it is so long. Returns the number of frames."""
+    """Repeat the packets of the real video up to that duration. Return the number of frames."""
     with av.open(str(VIDEO)) as source, av.open(str(path), "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)

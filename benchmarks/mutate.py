@@ -1,4 +1,4 @@
-"""Damage videos the way copies, disks and attackers do. Every mutation is a function of a seed."""
+"""Damage videos as copying, disks and attackers do. A seed determines every mutation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 Mutation = Callable[[bytearray, random.Random], bytearray]
 
-# Values that counters and sizes are compared with, or multiplied by
+# Values at the limits of counters and sizes
 EXTREMES = (0, 1, 7, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 BOXES = (
     *(b"ftyp", b"moov", b"mvhd", b"trak", b"tkhd", b"edts", b"elst", b"mdia", b"mdhd", b"hdlr"),
@@ -18,14 +18,14 @@ BOXES = (
 
 
 def mutate(content: bytes, seed: int, others: list[bytes]) -> tuple[str, bytes]:
-    """Damage a file by 1 to 4 mutations. Returns their names, and what is left of the file."""
+    """Damage a file by 1 to 4 mutations. Return their names, and the damaged content."""
     rng = random.Random(seed)
     names, damaged = [], bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 2, 4))):
         name = rng.choice(tuple(MUTATIONS))
         names.append(name)
         damaged = MUTATIONS[name](damaged, rng)
-    if rng.random() < 0.05:  # two files in one
+    if rng.random() < 0.05:  # joins the parts of two files
         names.append("splice")
         other = rng.choice(others)
         damaged = damaged[: rng.randrange(len(damaged) + 1)] + other[rng.randrange(len(other)) :]
@@ -39,7 +39,7 @@ def _flip_bits(data: bytearray, rng: random.Random) -> bytearray:
 
 
 def _flip_in_head(data: bytearray, rng: random.Random) -> bytearray:
-    """Where the headers of most containers are."""
+    """Change bytes near the start, where most containers have their headers."""
     for _ in range(rng.choice((1, 4, 16))):
         if data:
             data[rng.randrange(min(len(data), 2048))] = rng.randrange(256)
@@ -65,7 +65,7 @@ def _insert(data: bytearray, rng: random.Random) -> bytearray:
 
 
 def _overwrite(data: bytearray, rng: random.Random) -> bytearray:
-    """A bad sector: zeros, ones or noise."""
+    """Overwrite a block with zeros, ones or noise, like a bad sector."""
     size = rng.choice((16, 512, 4096))
     start = rng.randrange(len(data) + 1)
     sector = rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size)))
@@ -80,7 +80,7 @@ def _repeat(data: bytearray, rng: random.Random) -> bytearray:
 
 
 def _extreme_number(data: bytearray, rng: random.Random) -> bytearray:
-    """A 32-bit field somewhere in or behind the name of a box: its size, a count, a dimension."""
+    """Set a 32-bit field near the name of a box, such as a size or count, to an extreme value."""
     places = [place for box in BOXES for place in _places(data, box)]
     if not places or rng.random() < 0.2:
         places = [rng.randrange(len(data) + 1)]
@@ -91,7 +91,7 @@ def _extreme_number(data: bytearray, rng: random.Random) -> bytearray:
 
 
 def _rename_box(data: bytearray, rng: random.Random) -> bytearray:
-    """A part that is there under the name of another."""
+    """Give a box the name of another one."""
     places = [place for box in BOXES for place in _places(data, box)]
     if places:
         start = rng.choice(places)

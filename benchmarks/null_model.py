@@ -1,4 +1,4 @@
-"""Backbones that cost nothing: what is left to measure is everything around the model."""
+"""Backbones that cost nothing, to measure everything except the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from vad.stages.extract.recipes import Recipe, find_recipe
 
 
 class _Means(nn.Module):
-    """Mean colours [views, frames, height, width, 3] -> [views, 3], after `sleep_s` of nothing."""
+    """Returns mean colours: [views, frames, height, width, 3] -> [views, 3], after `sleep_s`
+    seconds.
+    """
 
     def __init__(self, sleep_s: float) -> None:
         super().__init__()
@@ -27,7 +29,7 @@ class _Means(nn.Module):
 
 
 def null_backbone(sleep_s: float = 0.0) -> Backbone:
-    """The real `Backbone`, its recipe and its provenance around no network."""
+    """Return the real `Backbone`, recipe and provenance around a network that costs nothing."""
     recipe = Recipe("null", resize_px=(32, 32), crop_px=32, crops="whole", filter="bilinear-plain")
     network = Network(
         module=_Means(sleep_s),
@@ -43,8 +45,10 @@ def null_backbone(sleep_s: float = 0.0) -> Backbone:
 
 
 class _Ready(nn.Module):
-    """The same features for every view: [views, ...] -> [views, dim]. Takes whole frames, as I3D
-    does on a CPU."""
+    """Returns the same features for every view: [views, ...] -> [views, dim].
+
+    It takes whole frames, as I3D does on a CPU.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -61,7 +65,7 @@ class _Ready(nn.Module):
 
 
 def instant_i3d() -> Backbone:
-    """I3D as it is fed and as it answers, ten crops of 2048 numbers, without I3D."""
+    """Return a backbone with I3D's input and output (ten crops, 2048-d), without the network."""
     network = Network(
         module=_Ready(2048),
         dim=2048,

@@ -1,8 +1,9 @@
-"""A process that has loaded everything once and turns every line it reads into an extraction.
+"""A process that loads everything once, and starts an extraction for every line that it reads.
 
-A line is a JSON object: `videos`, `store`, `sleep_s` (of the model, for every clip), `settings`.
-The answer is the id of the new process, and later the status it ended with. So runs that are to
-be killed start at once. (It must not touch a store itself: zarr's threads do not survive a fork.)
+A line is a JSON object: `videos`, `store`, `sleep_s` (of the model, per clip) and `settings`. For
+each line, the process forks, prints the id of the child, and later prints its exit status. So
+extractions that are to be killed start at once. (The process itself must not open a store, because
+zarr's threads do not survive a fork.)
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 def extract(task: dict[str, Any]) -> int:
-    """Do one run with the model that costs nothing; its exit code."""
+    """Extract videos with the model that costs nothing; return the exit code."""
     settings = ExtractSettings(backbone="null", **task["settings"])
     backbone = null_backbone(task["sleep_s"])
     plan = make_plan(find_sources([task["videos"]]), task["store"], backbone, settings)

@@ -1,7 +1,7 @@
-"""RTFM and its published training loop in the plainest PyTorch, for `train.py` to be held against.
+"""RTFM and its published training loop in plain PyTorch, as the reference for `train.py`.
 
-After a description of the released code (github.com/tianyu0207/RTFM, cf938f4): one file a video,
-pooled when it is loaded; two loaders, one a class; the non-local block compares all pairs.
+Written after a description of the released code (github.com/tianyu0207/RTFM, cf938f4): one file per
+video, pooled when loaded; two loaders, one per class; the non-local block compares all pairs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Videos(Dataset[NDArray[np.float32]]):
-    """Files [snippets, crops, dim] as bags [crops, segments, dim], pooled one by one."""
+    """A data set of files [snippets, crops, dim], each pooled to a bag [crops, segments, dim]."""
 
     def __init__(self, paths: list[Path], n_segments: int) -> None:
         self.paths, self.n_segments = paths, n_segments
@@ -57,7 +57,9 @@ class NonLocal(nn.Module):
 
 
 class PlainRTFM(nn.Module):
-    """[videos, crops, segments, dim] -> scores [videos, segments] and features like the input."""
+    """Maps bags [videos, crops, segments, dim] to scores [videos, segments] and features like the
+    bags.
+    """
 
     def __init__(self, dim: int = 2048, width: int = 512) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class PlainRTFM(nn.Module):
 
 
 def plain_loss(scores: Tensor, features: Tensor, drop: nn.Dropout, k: int = 3) -> Tensor:
-    """The released loss; the first half of the videos is normal."""
+    """Return the released loss; the first half of the videos is normal."""
     half = len(scores) // 2
     magnitudes = features.norm(dim=3).mean(1)
     means, picked = [], []
@@ -102,9 +104,10 @@ def plain_loss(scores: Tensor, features: Tensor, drop: nn.Dropout, k: int = 3) -
 def plain_steps(
     folder: Path, batch: int, n_segments: int, steps: int
 ) -> tuple[float, float, float]:
-    """Seconds of a step, of the loading in it, and of a snippet when whole videos are scored.
+    """Return the seconds per training step, of loading in a step, and per snippet scored.
 
-    A step before them warms up; videos are scored one after the other, as the test set is.
+    One step before the measurement warms up. Whole videos are scored one after the other, as in the
+    test set.
     """
     torch.manual_seed(0)
     loaders = [
@@ -135,7 +138,7 @@ def plain_steps(
 
 @torch.no_grad()
 def scoring_s(model: PlainRTFM, paths: list[Path]) -> float:
-    """Seconds of a snippet, from files of whole videos."""
+    """Return the seconds per snippet when files of whole videos are scored."""
     started, n_snippets = time.process_time(), 0
     for path in paths:
         features = torch.from_numpy(np.load(path)).transpose(0, 1)[None]

@@ -1,4 +1,4 @@
-"""Run a program and watch how much memory it takes, with all that it starts."""
+"""Run a program and measure the memory of its process tree."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SAMPLE_S = 0.1
 
 
 def watch(command: Sequence[str]) -> tuple[str, int]:
-    """Run a program on one thread: what it printed, and the peak of its tree in bytes.
+    """Run a program on one thread; return its output, and the peak memory of its tree in bytes.
 
-    Memory is resident and sampled; pages that n processes share count 1/n for each. Ends this
-    program where that one fails.
+    Memory is resident and sampled; a page that n processes share counts 1/n for each. If the
+    program fails, this process exits.
     """
     peak_bytes = 0
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -31,12 +31,12 @@ def watch(command: Sequence[str]) -> tuple[str, int]:
 
 
 def tree_bytes(pid: int) -> int:
-    """Resident memory of a process and of all that it started, shared pages shared out."""
+    """Return the resident memory of a process and its descendants; shared pages count once."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         resident_kb = next((int(n.split()[1]) for n in lines if n.startswith("Pss:")), 0)
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = [int(c) for t in tasks for c in (t / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
-        return 0  # it ended meanwhile
+        return 0  # the process has ended
     return 1024 * resident_kb + sum(map(tree_bytes, children))

@@ -1,11 +1,11 @@
-"""Watch a file in a loop as a long stream: does memory hold, how late are scores, what is dropped?
+"""Score a looped file as a long stream: memory growth, latency of scores, and dropped clips.
 
     python benchmarks/stream.py VIDEO --detector RUN [--hours 1] [--speed 8] [--json OUT]
 
-An hour of stream takes an hour at --speed 1. At more, frames come faster than a camera would send
-them: as many go through as in an hour, of which a slow machine scores fewer. Memory is that of the
-process tree, sampled every second; of one minute after the start on, medians of minutes are
-compared, the last with the first.
+An hour of stream takes an hour at --speed 1. At a higher speed, frames arrive faster than from a
+camera: as many frames as in an hour are sent, of which a slow machine scores fewer. Memory is that
+of the process tree, sampled every second. The first minute is left out; then the median of the last
+minute is compared with that of the first.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ WARM_UP_S = 60.0
 SAMPLE_EVERY_S = 1.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-Sample = tuple[float, int, int]  # seconds, resident bytes, own bytes
+Sample = tuple[float, int, int]  # seconds, resident bytes, private bytes
 
 
 def memory_bytes() -> tuple[int, int]:
-    """Of this process and all below it: resident memory, and what of it no file backs.
+    """Return the memory of this process and its descendants: resident, and not backed by a file.
 
-    Pages of libraries are resident as long as nobody else wants the memory; they come and go.
+    The pages of libraries stay resident only while no other process needs the memory, so the first
+    number varies.
     """
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
             children.setdefault(int(parent), []).append(int(folder.name))
     todo, resident, own = [os.getpid()], 0, 0
@@ -53,14 +54,14 @@ def memory_bytes() -> tuple[int, int]:
 
 
 def sample(memory: list[Sample], stop: threading.Event) -> None:
-    """Note samples until `stop`."""
+    """Append samples of the memory until `stop` is set."""
     started = time.monotonic()
     while not stop.wait(SAMPLE_EVERY_S):
         memory.append((time.monotonic() - started, *memory_bytes()))
 
 
 def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, Any]:
-    """Watch until so many hours of stream have passed; the figures."""
+    """Score the stream for that many hours of stream time; return the figures."""
     memory: list[Sample] = []
     stop, done = threading.Event(), threading.Event()
     sampler = threading.Thread(target=sample, args=(memory, done), daemon=True)
@@ -92,7 +93,9 @@ def watch(video: Path, run: Path, *, hours: float, speed: float) -> dict[str, An
 
 
 def memory_figures(seconds: Sequence[float], sizes: Sequence[int]) -> dict[str, Any]:
-    """Megabytes: medians of every minute, and the peak; growth from the first to the last."""
+    """Return medians per minute and the peak in MB, and the growth from the first to the last
+    minute.
+    """
     minutes: dict[int, list[int]] = {}
     for at, size in zip(seconds, sizes, strict=True):
         minutes.setdefault(int(at // 60), []).append(size)
@@ -107,7 +110,7 @@ def memory_figures(seconds: Sequence[float], sizes: Sequence[int]) -> dict[str, 
 
 
 def main() -> None:
-    """Print the figures."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("video", type=Path)
     parser.add_argument("--detector", type=Path, required=True)

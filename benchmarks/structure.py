@@ -1,12 +1,12 @@
-"""How large and how open the code is: files, types, docstrings, and the files that a video enters.
+"""Count the code: files, lines, types, shapes in docstrings, and the files that a video enters.
 
     python benchmarks/structure.py --json FILE
     python benchmarks/structure.py --root OLD_CHECKOUT --json FILE
 
-Every figure is counted from the files, without importing them, so that other versions of the
-project can be counted, too. For the last three, small videos are rendered and the commands run in
-processes that note each file of the project in which a function was called; what runs only while
-a module is imported does not count.
+The figures are counted from the files without importing them, so that other versions of the project
+can be counted, too. For the last three, small videos are rendered, and the commands run in
+processes that record each file of the project in which a function was called. Code that runs only
+while a module is imported does not count.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TENSOR = re.compile(r"\b(Tensor|NDArray|ndarray|ArrayLike|Floats|Bools)\b")
 SHAPE = re.compile(r"\[(?!\d+\])[\w ,*/+.-]+\]")  # such as [snippets, dim], [..., 3] or [n]
 N_VIDEOS, N_FRAMES, SIDE = 6, 40, 64
 
-# Run at the start of every Python process: notes the files in which functions are called.
+# Run at the start of every Python process: it records the files in which functions are called.
 TRACER = """
 import os, sys, threading
 
@@ -67,14 +67,14 @@ class Structure:
 
     n_files: int
     n_lines: int
-    median_lines: float  # of a file
+    median_lines: float  # median lines of a file
     longest_lines: int
     n_any: int  # uses of `Any` outside import statements
     n_tensor_functions: int  # public functions that take or return tensors or arrays
-    shapes_told_percent: float  # of these, in their docstrings
-    files_extract: list[str]  # with a function that runs when one video is extracted,
-    files_train: list[str]  # one run trained,
-    files_score: list[str]  # one video scored to report.html
+    shapes_told_percent: float  # share of these whose docstrings state a shape
+    files_extract: list[str]  # files with a function that runs when one video is extracted,
+    files_train: list[str]  # ... when one run is trained,
+    files_score: list[str]  # ... when one video is scored to report.html
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def count(root: Path) -> Structure:
-    """All figures of a checkout."""
+    """Return all figures of a checkout."""
     texts = [path.read_text(encoding="utf-8") for path in files_of(root)]
     lengths = [text.count("\n") for text in texts]
     told = [tells for text in texts for tells in shapes_told(ast.parse(text))]
@@ -112,7 +112,7 @@ def count(root: Path) -> Structure:
 
 
 def files_of(root: Path) -> list[Path]:
-    """The Python files of the package, each once: folders are not entered through links."""
+    """Return the Python files of the package, each once: links to folders are not followed."""
     return [
         Path(folder, name)
         for top in FOLDERS
@@ -123,7 +123,7 @@ def files_of(root: Path) -> list[Path]:
 
 
 def n_any(text: str) -> int:
-    """How often `Any` stands in a file outside its import statements."""
+    """Return how often a file uses `Any` outside its import statements."""
     imports = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Import | ast.ImportFrom))
     skipped = {line for n in imports for line in range(n.lineno, (n.end_lineno or n.lineno) + 1)}
     lines = enumerate(text.splitlines(), 1)
@@ -131,9 +131,9 @@ def n_any(text: str) -> int:
 
 
 def shapes_told(tree: ast.Module) -> Iterator[bool]:
-    """For every public function with tensors: whether its docstring has a shape.
+    """Yield, for every public function with tensors, True if its docstring states a shape.
 
-    A method may leave that to the docstring of its class.
+    For a method, the docstring of its class counts as well.
     """
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
@@ -153,7 +153,9 @@ def _told(node: ast.stmt, above: str) -> Iterator[bool]:
 
 
 def run_commands(root: Path, folder: Path) -> tuple[list[str], list[str], list[str]]:
-    """Files in which functions run when a video is extracted, a run trained, a video scored."""
+    """Return the files in which functions run when a video is extracted, a run trained, a video
+    scored.
+    """
     videos = render(folder / "videos")
     rows = "".join(f"{path.stem},{i % 2}\n" for i, path in enumerate(videos))
     (folder / "labels.csv").write_text(f"video,label\n{rows}")
@@ -188,7 +190,7 @@ def run_commands(root: Path, folder: Path) -> tuple[list[str], list[str], list[s
 
 
 def render(folder: Path) -> list[Path]:
-    """Small videos in which a bright square moves over a dark ground."""
+    """Write small videos in which a bright square moves over a dark background."""
     folder.mkdir()
     paths = [folder / f"v{i}.mp4" for i in range(N_VIDEOS)]
     for i, path in enumerate(paths):

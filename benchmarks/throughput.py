@@ -1,10 +1,10 @@
-"""Guard the rate of everything around the model: frames per second, decoded, cropped and written.
+"""Check the speed of everything around the model: frames per second decoded, cropped and written.
 
     python benchmarks/throughput.py [--figures FILE] [--record]
 
-The clips are real, the model computes mean colours. The best of three runs is compared with the
-figure that FILE holds of the same class of machine (its processor and number of cores): below 80 %
-of it the exit code is 1. `--record` writes the figure; do that on a machine that does nothing else.
+The clips are real, and the model computes mean colours. The best of three runs is compared with the
+figure in FILE for the same class of machine (processor and number of cores): below 80 % of that
+figure the exit code is 1. `--record` writes the figure; use it on an idle machine.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def frames_per_s(folder: Path, repeat: int) -> float:
-    """The rate of one run of all clips into a new store."""
+    """Extract all clips into a new store; return the frames per second."""
     settings, backbone = ExtractSettings(backbone="null"), null_backbone()
     store = folder / f"{repeat}.zarr"
     plan = make_plan(find_sources([folder / "videos"]), store, backbone, settings)
@@ -60,7 +60,7 @@ def frames_per_s(folder: Path, repeat: int) -> float:
 
 
 def machine_class() -> str:
-    """The processor and the number of its cores that this process may use."""
+    """Return the name of the processor and the number of cores that this process can use."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

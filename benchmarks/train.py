@@ -2,22 +2,22 @@
 
     python benchmarks/train.py --json OUT
 
-32 normal and 32 abnormal videos a step, ten crops, 32 segments, 2048 values; features drawn at
-random, as long as the videos of UCF-Crime that people have captioned: 444 snippets on average. The
-plain loop does what the published one does, in the plainest PyTorch: every step loads the .npy file
-of each of its videos, pools it crop by crop and segment by segment, and runs the whole batch
-through the network. Both sides train the same network with the same loss by Adam, each in a process
-of its own, one after the other.
+A step uses 32 normal and 32 abnormal videos, ten crops, 32 segments and 2048 values. Features are
+random, with the lengths of the captioned videos of UCF-Crime: 444 snippets on average. The plain
+loop works as the published one, in plain PyTorch: every step loads the .npy file of each of its
+videos, pools it crop by crop and segment by segment, and runs the whole batch through the network.
+Both sides train the same network with the same loss by Adam, each in a process of its own, one
+after the other.
 
-Seconds are those of the processor, on one thread, so that other programs do not count.
+Seconds are CPU seconds on one thread, so that other programs do not affect them.
 
-    speedup_over_plain_loop   seconds of a plain step over those of one of ours, the same work
-    speedup_one_crop          the same with `--set crops=1`: one crop of every video a step
-    speedup_with_evaluation   the same, with what either does between the steps at the size of
+    speedup_over_plain_loop   seconds of a plain step / seconds of one of our steps, the same work
+    speedup_one_crop          the same with `--set crops=1`: one crop per video and step
+    speedup_with_evaluation   the same with the evaluation between the steps, at the size of
                               UCF-Crime: the published loop scores the whole test set at every
-                              fifth step, ours ranks its validation bags once a pass
-    data_share                share of our step that goes by until its batch is ready
-    peak_gb                   resident memory of our process at its peak
+                              fifth step, ours ranks its validation bags once per pass
+    data_share                share of our step until its batch is ready
+    peak_gb                   peak of the resident memory of our process
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ from vad.store import FeatureStore
 
 CROPS, DIM, SEGMENTS, BATCH = 10, 2048, 32, 32
 SIDES = ("plain", "ours", "one_crop")
-UCF_TEST_SNIPPETS, STEPS_A_TEST = 69_634, 5  # of the published loop
-UCF_VALIDATION_BAGS, STEPS_A_PASS = 322, 21  # of ours: a fifth of 1,610 videos, and the others
+UCF_TEST_SNIPPETS, STEPS_A_TEST = 69_634, 5  # steps between tests in the published loop
+UCF_VALIDATION_BAGS, STEPS_A_PASS = 322, 21  # in ours: a fifth of 1,610 videos; the rest trains
 
 
 def main() -> None:
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def in_process(side: str, folder: str, steps: int) -> dict[str, float]:
-    """The figures of one side, from a fresh process."""
+    """Return the figures of one side, measured in a new process."""
     command = [sys.executable, __file__, "--side", side, "--folder", folder, "--steps", str(steps)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -105,7 +105,7 @@ def in_process(side: str, folder: str, steps: int) -> dict[str, float]:
 
 
 def measure(side: str, folder: Path, steps: int) -> dict[str, float]:
-    """Seconds of a step, of the loading in it, of scoring, and the peak of the memory in GB."""
+    """Return the seconds per step, of loading in it, and of scoring, and the peak memory in GB."""
     if side == "plain":
         names = ("step_s", "data_s", "snippet_s")
         seconds = plain_steps(folder, BATCH, SEGMENTS, steps)
@@ -117,7 +117,7 @@ def measure(side: str, folder: Path, steps: int) -> dict[str, float]:
 
 
 def our_steps(folder: Path, steps: int, crops: int | None) -> tuple[float, float, float]:
-    """Seconds per step of `fit`, to make its batch ready, and per bag validated."""
+    """Return the seconds per step of `fit`, of preparing its batch, and per validated bag."""
     device = choose_device("cpu")
     store = FeatureStore.open(folder / "features.zarr")
     labels = read_labels(folder / "labels.csv")
@@ -163,7 +163,7 @@ def our_steps(folder: Path, steps: int, crops: int | None) -> tuple[float, float
 
 
 def make_data(folder: Path, n_videos: int, n_snippets: int) -> None:
-    """Videos of random features of both classes, as files and as a store, and their labels."""
+    """Write videos of random features of both classes, as files and as a store, with labels."""
     random = np.random.default_rng(0)
     store = FeatureStore.create(folder / "features.zarr")
     lines = ["video,label"]

@@ -1,16 +1,15 @@
-"""Collect the wheels that a machine without a package index lacks to run `vad`.
+"""Collect the wheels that `vad` needs on a machine that cannot reach a package index.
 
     python benchmarks/wheels.py wheels/ --have packages.txt [--python 3.12] [--limit-mib 60]
 
-packages.txt is what `python -m pip list --format=freeze` printed on that machine (versions may be
-left out). There, from the checkout:
+packages.txt is the output of `python -m pip list --format=freeze` on that machine (versions can be
+left out). On that machine, in the checkout:
 
     python3 -m pip install --no-index --no-deps --target site wheels/*.whl
     PYTHONPATH=src:site python3 benchmarks/gpu.py --json gpu.json
 
-What is needed is what pyproject.toml requires, in the versions that are installed here.
-Packages without a wheel are built here; they
-must be pure Python.
+The needed packages are those that pyproject.toml requires, in the versions that are installed here.
+Packages without a published wheel are built here, so they must be pure Python.
 """
 
 from __future__ import annotations
@@ -28,9 +27,14 @@ from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 BESIDE = ("pytest", "hypothesis")
-LEFT_OUT = {"decord"}  # PyAV decodes where it is missing
-GIVEN = ("torch", "torchvision", "transformers", "numpy")  # a machine with a GPU has them
-GLIBC = range(39, 16, -1)  # minor versions of glibc that wheels are made for
+LEFT_OUT = {"decord"}  # without it, PyAV decodes
+GIVEN = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "numpy",
+)  # assumed to be installed on a machine with a GPU
+GLIBC = range(39, 16, -1)  # minor versions of glibc for which wheels exist
 
 
 def main() -> None:
@@ -58,7 +62,7 @@ def main() -> None:
 
 
 def closure(packages: Iterable[str]) -> set[str]:
-    """The installed packages that these need, themselves included."""
+    """Return the installed packages that these packages depend on, with the packages themselves."""
     found: set[str] = set()
     waiting = [name(package) for package in packages]
     while waiting:
@@ -77,12 +81,12 @@ def closure(packages: Iterable[str]) -> set[str]:
 
 
 def name(line: str) -> str:
-    """The normalised name of a package in a line such as `PyYAML==6.0`."""
+    """Return the normalised name of a package in a line such as `PyYAML==6.0`."""
     return re.sub(r"[-_.]+", "-", re.split(r"[=<>@; ]", line.strip())[0]).lower()
 
 
 def fetch(requirement: str, folder: Path, python: str) -> None:
-    """A wheel for Linux on x86-64, downloaded, or built where only sources are published."""
+    """Download a wheel for Linux on x86-64, or build it if only sources are published."""
     platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in GLIBC]
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     download = [*pip, "download", "--no-deps", "--only-binary=:all:", f"--python-version={python}"]

@@ -661,13 +661,13 @@ def export_onnx(
     backbone: bool = True,
     weights: str | None = None,
 ) -> Iterator[Exported]:
-    """Write a run's networks as ONNX files into `out` (by default RUN/onnx); yield each when
-    written.
+    """Write a run's networks as ONNX files into `out` (by default RUN/onnx), one after the other.
 
-    Each network is checked against PyTorch on real input. store: its features check the detector;
-    by default the store that the run was trained on. video: its first clip checks the backbone.
-    backbone: False leaves the backbone out. weights: where the backbone's weights are now. Raises
-    UsageError if there is no real input, InternalError if the outputs of ONNX and PyTorch differ.
+    Each file is yielded when written, after its network is checked against PyTorch on real input.
+    store: its features check the detector; by default the store that the run was trained on. video:
+    its first clip checks the backbone. backbone: False leaves the backbone out. weights: where the
+    backbone's weights are now. Raises UsageError if there is no real input, InternalError if the
+    outputs of ONNX and PyTorch differ.
     """
     from .stages.pipelines.onnx import export_onnx as write
 

@@ -72,9 +72,7 @@ class Backend(Protocol):
 
     @property
     def cache(self) -> Path:
-        """Return a local folder for files that can be made again; in the store, if it is
-        writable.
-        """
+        """Return a local folder for files that can be made again: in the store, if writable."""
 
     @property
     def address(self) -> str:
@@ -93,9 +91,7 @@ class Backend(Protocol):
         """Return True if nothing exists at the address yet."""
 
     def folders(self, key: str = "") -> list[str]:
-        """Return the names of the folders in a folder, sorted; hidden and unfinished are left
-        out.
-        """
+        """Return the names of the visible, finished folders in a folder, sorted."""
 
     def videos(self) -> list[str]:
         """Return the names of the folders of the store that can be videos, sorted.
