@@ -1,1 +1,1 @@
-"""Raw video to feature store: decoding, clips, crops and backbones."""
+"""From raw video to a feature store: decoding, clips, crops and backbones."""

@@ -161,7 +161,7 @@ class Pipeline:
     ) -> None:
         self._store, self._tail, self._joins = store, tail, joins
         self._progress = progress or Meter()
-        self._jobs: dict[int, _Job] = {}  # the videos being decoded, by the index of their events
+        self._jobs: dict[int, _Job] = {}  # videos being decoded, by event index
         self._waiting: dict[Maker, deque[tuple[_Job, Making, Item]]] = {m: deque() for m in makers}
         self._n_ahead = sum(maker.n_ahead for maker in makers)
         self._steps: deque[_Step] = deque()

@@ -52,8 +52,8 @@ class Recipe:
     """One fixed way from uint8 frames to network input."""
 
     name: str
-    frames: tuple[int, ...] = ALL_FRAMES  # which of the 16 frames of a clip the network sees
-    resize_px: int | tuple[int, int] = 256  # short side; or (height, width), whatever the shape
+    frames: tuple[int, ...] = ALL_FRAMES  # the frames of a clip, of 16, that the network sees
+    resize_px: int | tuple[int, int] = 256  # short side; or (height, width)
     filter: Filter = "bilinear"
     crop_px: int = 224
     crops: CropSet = "ten"  # the default crop set
@@ -135,7 +135,7 @@ _PRESETS = (
     ),
     Recipe(
         "pytorchvideo",
-        frames=(0, 2, 4, 6, 8, 10, 12, 15),  # 8 of 16, evenly from the first to the last
+        frames=(0, 2, 4, 6, 8, 10, 12, 15),  # 8 of 16, evenly spaced
         filter="bilinear-plain",
         crop_px=256,
         crops="center",

@@ -118,7 +118,7 @@ def _id(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Shard `index` of `n`, counted from 1. Raises UsageError if there is no such shard."""
+    """Shard number `index` (from 1) of `n`. Raises UsageError if there is no such shard."""
 
     index: int = 1
     n: int = 1

@@ -33,7 +33,7 @@ from .passes import (
     alike_neighbours,
 )
 
-Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # iterating over a tensor gives tensors
+Clips = Iterable[NDArray[np.uint8]] | torch.Tensor  # a tensor iterates over its first axis
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BATCHES_AHEAD = 3  # in progress on a GPU: one is computed, one copied there, one read back

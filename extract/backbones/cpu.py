@@ -36,7 +36,7 @@ class TimeConv(nn.Module):
             self.more = nn.Parameter(kernel[[2, 0]] - kernel[1], requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[views, in, time, rows, columns] -> [views, out, time, rows, columns]."""
+        """Convolve [views, in, time, rows, columns] -> [views, out, time, rows, columns]."""
         pixels = x.permute(0, 2, 3, 4, 1)[:, :, :: self.step, :: self.step].contiguous()
         out = pixels.new_empty(*pixels.shape[:-1], self.taps.shape[2])
         of_steps = self._of_two_steps if pixels.shape[1] == 2 else self._of_any_steps
@@ -88,7 +88,7 @@ class HalvingConv(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[views, in, frames, height, width] -> [views, out, time, rows, columns]."""
+        """Convolve [views, in, frames, height, width] -> [views, out, time, rows, columns]."""
         if x.shape[2] % (2 * OF_4.n_outputs) or min(x.shape[3:]) < NARROW_PX:
             return cast(torch.Tensor, self.plain(x))
         views = F.pad(x.permute(0, 2, 3, 4, 1), (0,) * 6 + (2, 2)).unflatten(1, (-1, 2))

@@ -81,7 +81,7 @@ def _conv(dim_in: int, dim: int, kernel: int = 1, stride: int = 1, groups: int =
 
 
 def _relu6(x: torch.Tensor) -> torch.Tensor:
-    return F.relu6(x, inplace=True)  # a quarter less time on a CPU than with a copy
+    return F.relu6(x, inplace=True)  # in place takes a quarter less time on a CPU
 
 
 class InvertedResidual(nn.Module):
@@ -101,7 +101,7 @@ class InvertedResidual(nn.Module):
         self._bn2 = nn.BatchNorm2d(dim, NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [images, channels, rows, columns] -> the same axes."""
+        """Run the block: x [images, channels, rows, columns] -> the same axes."""
         wide = _relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         wide = _relu6(self._bn1(self._depthwise_conv(wide)))
         y: torch.Tensor = self._bn2(self._project_conv(wide))
@@ -137,7 +137,9 @@ class EfficientNetLite0(nn.Module):
         return x.mean((2, 3)), middle
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB [views, frames, height, width, 3] -> [views, 1504]."""
+        """Return clip features: normalised RGB [views, frames, height, width, 3] -> [views,
+        1504].
+        """
         images = views.flatten(0, 1).permute(0, 3, 1, 2)
         at_once = IMAGES_ON_CPU if images.device.type == "cpu" else len(images)
         maps = [self.maps(some) for some in torch.split(images, at_once)]

@@ -15,14 +15,14 @@ PIXELS_A_BLOCK = 128
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton ships no types
-def _gather(  # type: ignore[no-untyped-def]  # nor has a kernel any
+def _gather(  # type: ignore[no-untyped-def]  # kernel arguments have no types
     frames,
     firsts,  # [crops, 3]: first row, first column, and 1 or -1 for the step to the next column
     out,
     n_frames,
     height,
     width,
-    n_pixels,  # of a view: time x side x side
+    n_pixels,  # pixels of a view: time x side x side
     scale,
     shift,
     n_crops: tl.constexpr,

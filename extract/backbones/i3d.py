@@ -83,7 +83,7 @@ class I3D(nn.Module):
                 module.branch_fusion = _add  # type: ignore[assignment]  # a plain attribute
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB [views, frames, height, width, 3] -> [views, 2048]."""
+        """Return features: normalised RGB [views, frames, height, width, 3] -> [views, 2048]."""
         return self.after_stem(self.blocks[0](views.permute(0, 4, 1, 2, 3)))
 
     def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:

@@ -20,8 +20,8 @@ from vad.errors import UsageError
 
 from ..weights.checkpoint import State
 
-_TUSHAR_STAGE = {"1": "1", "2": "3", "3": "4", "4": "5"}  # layer2 holds what blocks.3 holds
-_CAFFE_STAGE = {"2": "1", "3": "3", "4": "4", "5": "5"}  # and res3
+_TUSHAR_STAGE = {"1": "1", "2": "3", "3": "4", "4": "5"}  # layer2 corresponds to blocks.3
+_CAFFE_STAGE = {"2": "1", "3": "3", "4": "4", "5": "5"}  # res3 corresponds to blocks.3
 _LETTER = {"1": "a", "2": "b", "3": "c"}
 _CAFFE_PARAMETER = {
     "w": "weight",

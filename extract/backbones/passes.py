@@ -107,7 +107,7 @@ class CropPass(Frugal):
         self._network = network
         self.crops_at_once = min(shape.n_views, shape.n_crops)
         super().__init__(shape, shape.n_clips * self.crops_at_once)
-        self._lane = threading.local()  # every thread fills a buffer of its own
+        self._lane = threading.local()  # each thread has its own buffer
 
     def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
         """Compute features as in `Pass`. Raises UsageError if the memory is too small for a single
@@ -136,7 +136,9 @@ class CropPass(Frugal):
 
 @runtime_checkable
 class Gathers(Protocol):
-    """A network that makes its own input from resized frames, in a layout of its own."""
+    """The interface of a network that makes its own input from resized frames, in its own
+    layout.
+    """
 
     def room(self, n_clips: int, n_crops: int, recipe: Recipe) -> tuple[int, ...]:
         """Return the shape [clips, crops, ...] of the input for this number of clips and crops."""
@@ -189,7 +191,7 @@ class GatherPass(Frugal):
                 some = slice(first, first + n_crops)
                 size = self._network.room(n_clips, len(range(shape.n_crops)[some]), recipe)
                 input_ = torch.empty(size, dtype=shape.dtype, device=shape.device)
-                begin = -first_clip  # of a group, counted from the first clip of this part
+                begin = -first_clip  # start of the group, relative to the first clip of this part
                 for frames, boxes in alike:
                     end = begin + len(frames)
                     inside = slice(max(0, begin), min(n_clips, end))
@@ -215,7 +217,9 @@ def alike_neighbours(clips: Iterable[torch.Tensor]) -> Iterator[list[torch.Tenso
 
 @runtime_checkable
 class TakesFrames(Protocol):
-    """A network that cuts the crops itself, behind its first layers."""
+    """The interface of a network that runs its first layers on whole frames and then cuts the
+    crops.
+    """
 
     def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
         """Run the first layers: normalised RGB [frames, height, width, 3] -> maps of crops [crops,

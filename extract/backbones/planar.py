@@ -106,7 +106,7 @@ class PlanarBlock(nn.Module):
             self.c.bias = _constant(self.c.bias + shortcut.bias)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """[views, time, rows, columns, in] -> [views, time, rows, columns, out]."""
+        """Run the block: [views, time, rows, columns, in] -> [views, time, rows, columns, out]."""
         beside = maps
         if self.shortcut is not None:
             beside = F.linear(maps[:, :, :: self.step, :: self.step].contiguous(), self.shortcut)
@@ -128,7 +128,9 @@ class PlanarStem(nn.Module):
         self.pool = PlanarPool(pool)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """[views, time, height, width, 16] -> [views, time, rows, columns, 64]."""
+        """Run the stem: gathered frames [views, time, height, width, 16] -> [views, time, rows,
+        columns, 64].
+        """
         pictures = frames.flatten(0, 1).permute(0, 3, 1, 2)
         maps = conv_relu(pictures, self.weight, self.bias, self.stride, self.padding)
         return cast(

@@ -29,7 +29,7 @@ class SharedStem(nn.Module):
         self.conv, self.pool = conv, pool
         plain = conv.plain if isinstance(conv, HalvingConv) else conv
         self._conv, self._pool = _Sizes(plain), _Sizes(pool)
-        # Output i of both sees the pixels from `stride i - before` on, `kernel` of them.
+        # Output i of both layers together depends on `kernel` pixels from `stride i - before` on.
         stride = self._conv.stride * self._pool.stride
         before = self._conv.before + self._conv.stride * self._pool.before
         kernel = self._conv.kernel + self._conv.stride * (self._pool.kernel - 1)
@@ -39,7 +39,11 @@ class SharedStem(nn.Module):
         self._n_last = n_in_edge - self._n_first  # outputs at the end that see padding
 
     def forward(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
-        """Normalised RGB [frames, height, width, 3] -> [crops, channels, time, rows, columns]."""
+        """Return the maps of square crops, whose first pixels are `corners` and whose side is
+        `side` pixels.
+
+        Normalised RGB [frames, height, width, 3] -> [crops, channels, time, rows, columns].
+        """
         clip = pixels.permute(3, 0, 1, 2)[None]
         maps = {}
         for alike in self._sharing(corners):

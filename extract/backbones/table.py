@@ -18,7 +18,7 @@ class KnownWeights:
     name: str
     licence: str
     source: str  # the file's address, or the package that ships it
-    n_parameters: int | None = None  # of the network as published, its classifier included
+    n_parameters: int | None = None  # of the published network, with classifier
     says: str = ""
 
     @property
@@ -43,7 +43,7 @@ class BackboneCard:
     dim: int
     says: str
     weights: tuple[KnownWeights, ...]  # the first is the default
-    recipes: tuple[str, ...]  # that fit it; the first is the default
+    recipes: tuple[str, ...]  # recipes that fit the backbone; the first is the default
 
     def known(self, name: str) -> KnownWeights | None:
         """Return the known weights of that name, or None."""

@@ -42,7 +42,7 @@ from .table import BACKBONES
 CARD = BACKBONES["timesformer"]
 CONFIG = "config.json"
 TENSORS = ("model.safetensors", "pytorch_model.bin")  # in order of preference
-HEAD_DIM = 64  # of one attention head, in every published TimeSformer
+HEAD_DIM = 64  # width of an attention head in every published TimeSformer
 
 
 class FusedAttention(nn.Module):
@@ -75,7 +75,7 @@ class ClipToken(nn.Module):
                 model.set_submodule(name, FusedAttention(module.qkv, module.num_heads))
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB [views, frames, height, width, 3] -> [views, dim]."""
+        """Return features: normalised RGB [views, frames, height, width, 3] -> [views, dim]."""
         tokens: torch.Tensor = self.model(views.permute(0, 1, 4, 2, 3)).last_hidden_state
         return tokens[:, 0]
 

@@ -37,7 +37,7 @@ SURE_OF_THING = 0.5  # least share of a thing in the probability of its place, t
 SEEN = 0.1  # least probability of a place among all ImageNet classes, to be named
 SMALL_PX = 80  # width to which frames are shrunk before motion is measured
 CHANGED = 10.0  # grey levels by which a pixel must change between frames to count as moving
-DIM, COLOURLESS = 60.0, 6.0  # mean grey level; mean distance between the channels
+DIM, COLOURLESS = 60.0, 6.0  # thresholds: mean grey level; mean range of the three channels
 # Least share of moving pixels, averaged over pairs of successive frames, and the words for it.
 MOTION = (
     (0.15, "very strong motion"),
@@ -212,7 +212,7 @@ def light(window: NDArray[np.uint8]) -> str:
 
 def motion(window: NDArray[np.uint8]) -> str:
     """Return how much moves and where, in words. window: [frames, height, width, 3]."""
-    step = max(1, window.shape[2] // (2 * SMALL_PX))  # most pixels of a large picture are skipped
+    step = max(1, window.shape[2] // (2 * SMALL_PX))  # pixels of large frames are subsampled
     sparse = torch.from_numpy(np.ascontiguousarray(window[:, ::step, ::step]))
     height, width = sparse.shape[1:3]
     size = (max(1, round(height * SMALL_PX / width)), SMALL_PX)

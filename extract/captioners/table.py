@@ -20,7 +20,7 @@ class CaptionerCard:
 
     name: str  # also the name of the array in the store
     loader: str  # MODULE.CLASS in this package; empty if there is no model to load
-    model: str  # a name on the hub or a folder; a file of captions; empty: a package ships it
+    model: str  # name on the hub, folder or caption file; empty: a package ships the model
     window: int  # frames that a caption describes, from the first frame of the snippet
     n_frames: int  # frames of the window that the model sees
     licence: str = ""

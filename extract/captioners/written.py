@@ -47,7 +47,7 @@ class Sentence:
 
 @dataclass
 class VideoCaptions:
-    """The captions of one video in a file."""
+    """The captions of one video, as read from a file."""
 
     unit: str  # "seconds", "frames" or "snippets"
     sentences: list[Sentence] = field(default_factory=list)

@@ -31,7 +31,7 @@ from ..sources import Source
 
 log = logging.getLogger("vad")
 
-DECODER = "none: captions only"  # in the record of a video that was never decoded
+DECODER = "none: captions only"  # the decoder's name in records of undecoded videos
 
 
 def store_captions_of_files(

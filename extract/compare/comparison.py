@@ -40,8 +40,8 @@ class VideoAgreement:
     lowest: float
     worst_snippet: int
     worst_crop: int
-    worst_s: float  # when the worst snippet begins
-    norms: tuple[float, float]  # mean length of the vectors
+    worst_s: float  # start of the worst snippet, in seconds
+    norms: tuple[float, float]  # mean length of the vectors of either side
 
 
 @dataclass(frozen=True)

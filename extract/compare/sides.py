@@ -115,7 +115,7 @@ def side_of(where: str | Path, name: str | None, layout: str, axes: str) -> Side
 
 def pairs_of(ours: list[str], theirs: list[str]) -> list[tuple[str, str]]:
     """Pair the videos of both sides: by equal ids, or by the last part of the id if it is
-    unambiguous.
+    unambiguous. If each side has one video only, these two are a pair.
     """
     if len(ours) == len(theirs) == 1:
         return [(ours[0], theirs[0])]

@@ -28,11 +28,11 @@ DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav")
 # The kinds of files for which decord 0.6.0 (FFmpeg 4.1) gave the same frames as PyAV 18.1
 # (FFmpeg 8.1): bit for bit, or within one grey level for pictures of odd width or height.
 # These are left out, because of what decord did:
-#   MPEG-TS: 48 of 300 frames were silent repeats of others, or it does not open
-#   AV1: it does not open; 10 bit: the colours of a pixel differ by up to 176 of 255
+#   MPEG-TS: it silently repeated 48 of 300 frames, or could not open the file
+#   AV1: it cannot open the file; 10 bit: colours differ by up to 176 of 255
 #   rotated pictures, and several video streams: equal, but tried on few files only
-#   frames hidden by an edit list, and a start between keyframes: it repeats its last frame
-#   a packet cut short, at the end of a cut AVI: the damaged picture differs, without an error
+#   frames hidden by an edit list, or a start between keyframes: it repeats the last frame
+#   an incomplete packet at the end of a cut AVI: the damaged frame differs, without an error
 CONTAINERS = ("mov", "matroska", "avi")
 CODECS = ("h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9")
 PIXEL_FORMATS = (

@@ -45,7 +45,7 @@ def read_with_decord(path: Path, scan: Scan) -> list[Block | DecodeReport]:
             stop = min(start + CLIP_FRAMES, n_frames)
             rgb = reader.get_batch(range(start, stop)).asnumpy()
             blocks.append(Block(rgb, scan.times_s[start:stop]))
-    # decord checks its arguments with assert and raises its own kinds of error from C++
+    # decord checks its arguments by assert; its C++ code raises error classes of its own
     except (*DECORD_ERRORS, AssertionError, RuntimeError, ValueError) as error:
         raise DecordRefusal(_gist(error)) from error
     if blocks[0].rgb.shape[1:3] != (info.height, info.width):

@@ -60,7 +60,7 @@ class Block:
     """Consecutive frames of a video: 16 (one clip), or fewer in the video's last block."""
 
     rgb: NDArray[np.uint8]  # [frames, height, width, 3], 0..255
-    times_s: NDArray[np.float64]  # [frames] when each is shown, counted from the first frame
+    times_s: NDArray[np.float64]  # [frames] when each is shown, in seconds from the first frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Limits:
 
     max_pixels: int = 4096 * 2304  # per frame; checked before a frame is decoded
     decord_bytes: int = 64 * 2**20  # largest decoded video that decord gets
-    bare_fps: float | None = None  # rate of bare streams, in place of their header's
+    bare_fps: float | None = None  # rate of bare streams; overrides the header's
 
     @property
     def memory_bytes(self) -> int:
@@ -108,7 +108,7 @@ class VideoInfo:
     container: str  # FFmpeg's first name of the format: mov (also MP4), matroska, avi, mpegts ...
     codec: str
     pixel_format: str
-    width: int  # as shown, after rotation
+    width: int  # as displayed, after rotation
     height: int
     rotation_deg: int  # counterclockwise, applied to a stored frame: 0, 90, 180, 270
     fps: Fraction  # on average
@@ -284,7 +284,7 @@ def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
 def _check_file(path: Path) -> None:
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could be read for ever
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device could never end
             raise VideoError("unreadable", "it is not a regular file")
         if status.st_size == 0:
             raise VideoError("empty", "the file is empty")

@@ -95,7 +95,7 @@ class Worker(Child):
         self.n_videos += 1
         self._send(task, time_limit_s)
         block = empty_array((0, CLIP_FRAMES, 0, 0, 3))
-        times: list[NDArray[np.float64]] = []  # of the clips in the block
+        times: list[NDArray[np.float64]] = []  # frame times of the clips in the block
         while True:
             message = self._receive()
             match message.pop("event"):

@@ -101,4 +101,4 @@ def _holds_objects(path: Path) -> bool:
             start = file.read(256)
     except OSError:
         return False
-    return start[:1] == b"\x80" or b"'|O'" in start  # a pickle; an array of objects
+    return start[:1] == b"\x80" or b"'|O'" in start  # a pickle, or a .npy file of objects

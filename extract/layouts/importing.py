@@ -33,7 +33,7 @@ from .layout import STREAMS, Layout
 
 log = logging.getLogger("vad")
 
-BLOCK_ROWS = 512  # snippets read at once: 42 MB of ten-crop 2048-d float32
+BLOCK_ROWS = 512  # snippets per block: 42 MB of ten-crop 2048-d float32
 
 
 @dataclass(frozen=True)

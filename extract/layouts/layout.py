@@ -33,7 +33,7 @@ class Layout(ABC):
     name: ClassVar[str]
     says: ClassVar[str]  # the projects that use it, and the content of a file
     kind: ClassVar[Kind] = "visual"
-    array: ClassVar[str] = "features"  # name in the store, unless another is given
+    array: ClassVar[str] = "features"  # default name in the store
     endings: ClassVar[tuple[str, ...]]  # of file names; `write` uses the first
     n_segments: ClassVar[int | None] = None  # fixed number of rows per video, if any
     joins_dims: ClassVar[bool] = False  # a video's files are parts of dim, not crops
@@ -80,10 +80,10 @@ class OneFile(Layout):
 class Rtfm(OneFile):
     """RTFM's layout, which MGFN, S3R, TEVAD and GlanceVAD share.
 
-    `<video>_i3d.npy`, float32 [snippets, 10, 2048] (TEVAD's XD-Violence: [snippets, 5, 1024]), a
-    row for every 16 frames. Lists name one file a line, abnormal videos first: these projects take
-    the label from the position in the list. Source: github.com/tianyu0207/RTFM, its list/ and
-    dataset.py.
+    `<video>_i3d.npy`, float32 [snippets, 10, 2048] (TEVAD's XD-Violence: [snippets, 5, 1024]), with
+    one row per 16 frames. Lists name one file per line, abnormal videos first, because these
+    projects take the label from the position in the list. Source: github.com/tianyu0207/RTFM, its
+    list/ and dataset.py.
     """
 
     name = "rtfm"
@@ -111,10 +111,10 @@ CROP = re.compile(r"(.+)__(\d{1,2})\.npy")
 
 
 class CropFiles(Layout):
-    """One file a crop: XDVioDet, DeepMIL, UR-DMU, PEL4VAD, BN-WVAD, VadCLIP.
+    """The layout with one file per crop: XDVioDet, DeepMIL, UR-DMU, PEL4VAD, BN-WVAD, VadCLIP.
 
     `<video>__<k>.npy`, float32 [snippets, dim] each, k = 0..9 (UCF-Crime) or 0..4 (XD-Violence),
-    the centre crop first. PEL4VAD's UCF-Crime writes no suffix at crop 0. Lists name all crops of a
+    the centre crop first. In PEL4VAD's UCF-Crime, crop 0 has no suffix. Lists name all crops of a
     video one after the other. Source: github.com/Roc-Ng/XDVioDet, github.com/henrryzh1/UR-DMU.
     """
 

@@ -32,7 +32,7 @@ Kind = Literal["file", "camera", "network"]
 # that no packet is lost and no port must be open.
 PROTOCOLS = {"rtsp": "rtsp,rtp,tcp", "rtsps": "rtsp,rtp,tcp,tls"}
 PROBE_S = 2.0  # most seconds of a network stream that FFmpeg reads to detect its format
-# Some cameras take the password in the path or the query.
+# Some cameras expect the password in the path or the query of the address.
 PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd|pass)=)[^&/]*")
 _MASKED = r"\1****"
 KNOWN = "give a file, the number of a camera (0), or an address rtsp://... or rtsps://..."

@@ -26,7 +26,7 @@ class EncoderCard:
     """The facts about a sentence encoder that are known before it is loaded."""
 
     name: str  # also the default name of the array in the store
-    model: str  # a name on the hub or a folder; empty: a package ships it
+    model: str  # name on the hub or folder; empty: a package ships the model
     pooling: Pooling
     licence: str = ""
     says: str = ""
