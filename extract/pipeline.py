@@ -47,7 +47,7 @@ class Pending(Protocol):
     """A batch whose computation has been started."""
 
     def result(self) -> NDArray[Any]:
-        """Wait for the results and return them, one row per item."""
+        """Wait for the results and return them, one row per item: [items, ...]."""
 
     def cancel(self) -> None:
         """Cancel the computation, because its results are not needed."""

@@ -265,8 +265,8 @@ def _knows_bf16(device: torch.device) -> bool:
 def faithful_half(
     network: nn.Module, probe: torch.Tensor, halves: Sequence[str] = ("bf16", "fp16")
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Return a copy of the network in the first accurate precision of `halves`, and the record; if
-    none is accurate, the network itself.
+    """Return a copy of the network in the first precision of `halves` that is accurate, and the
+    record; if none is accurate, the network itself in fp32.
 
     A precision is accurate if the cosine of its features with those of fp32 is at least 0.9999.
 

@@ -57,7 +57,10 @@ def gather(
     step: int,
     out: torch.Tensor,
 ) -> None:
-    """Do what `planar.gather` does; `frames` and `out` must be contiguous and on the same GPU."""
+    """Do what `planar.gather` does, for arrays that are contiguous and on the same GPU.
+
+    frames: uint8 [clips, frames, height, width, 3]; out: [clips, crops, time, side, side, 16].
+    """
     n_clips, n_frames, height, width, _ = frames.shape
     firsts = [
         (crop.top_px, crop.left_px + recipe.crop_px - 1, -1)

@@ -31,7 +31,11 @@ from ..pipeline import Item, Maker
 
 
 class Windows:
-    """Cuts the frames of one video into windows while its clips arrive."""
+    """Cuts the frames of one video into windows while its clips arrive.
+
+    A window holds the frames [offsets, height, width, 3], `offsets` being counted from its first
+    frame.
+    """
 
     def __init__(self, offsets: Sequence[int], stride: int) -> None:
         self._offsets, self._stride = offsets, stride

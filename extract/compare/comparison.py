@@ -178,7 +178,7 @@ class _CropTally:
 
     def order(self) -> list[int] | None:
         """Return the order of the second side's crops that fits the first side clearly better than
-        the present order, or None if there is no such order.
+        their present order, or None if there is none.
         """
         if not self.n:
             return None

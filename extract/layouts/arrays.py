@@ -89,7 +89,9 @@ def checked(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def save_npy(path: Path, array: NDArray[Any]) -> Path:
-    """Write a .npy file atomically and return its path."""
+    """Write an array to a .npy file atomically and return the path. array: [snippets, dim] or
+    [snippets, crops, dim].
+    """
     with committed(path) as part, part.open("wb") as file:
         np.save(file, array, allow_pickle=False)
     return path

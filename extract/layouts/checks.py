@@ -125,10 +125,10 @@ def fit(n_rows: int, n_snippets: int, layout: Layout) -> NDArray[np.int64]:
 
 
 def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[np.int64]]:
-    """Return the tail policy that explains `n_rows` rows for `n_frames` frames, and the row number
-    of each snippet, [snippets].
+    """Return the tail policy under which `n_frames` frames have `n_rows` snippets, and the row
+    number of each snippet, [snippets].
 
-    Raises VideoError if no policy does.
+    Raises VideoError if there is no such policy.
     """
     kept, whole = (ClipGrid(tail).n_snippets(n_frames) for tail in ("repeat-last", "drop"))
     if n_rows == kept:
