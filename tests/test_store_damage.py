@@ -289,13 +289,14 @@ def test_source_paths_are_absolute_and_older_relative_ones_are_found_beside_the_
 ):
     from vad.stages.extract.decoders.pool import DecodeReport
     from vad.stages.extract.decoders.video import probe
-    from vad.stages.extract.records import decoded_record, unseen_record
+    from vad.stages.extract.records import FileState, decoded_record, unseen_record
 
     path = make_video("videos/a.mp4", n_frames=20)
     monkeypatch.chdir(tmp_path)
     relative = path.relative_to(tmp_path)
     report = DecodeReport(**{**{f.name: None for f in fields(DecodeReport)}, "n_frames": 20})
-    record = decoded_record(relative, "aa", probe(relative), report, "repeat-last")
+    state = FileState.of(relative)
+    record = decoded_record(relative, state, "aa", probe(relative), report, "repeat-last")
     assert record.source == str(path)
     store = FeatureStore.create(tmp_path / "f.zarr")
     monkeypatch.chdir("/")
