@@ -100,9 +100,7 @@ def common(
 
 
 def main() -> None:
-    """Run the command line. Every error is printed as one line and ends the process with its exit
-    code.
-    """
+    """Run the command line. An error is printed as one line and determines the exit code."""
     _open_standard_streams()
     log = logging.getLogger("vad")
     handler = logging.StreamHandler(sys.stderr)
@@ -132,7 +130,7 @@ def _terminable() -> Iterator[None]:
     A second SIGTERM ends the process at once.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
+        yield  # only the main thread can handle signals
         return
     is_terminated = False
 

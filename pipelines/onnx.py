@@ -35,7 +35,7 @@ from vad.store import FeatureStore
 from .features_for_run import settings_of
 
 N_VIDEOS = 4  # on which the detector is checked
-LENGTHS = (1, 2, 5)  # in snippets: the first video is also checked cut to these
+LENGTHS = (1, 2, 5)  # the first video is also checked when cut to these numbers of snippets
 
 
 def export_onnx(
@@ -47,8 +47,7 @@ def export_onnx(
     backbone: bool = True,
     **settings: Any,
 ) -> Iterator[Exported]:
-    """Write a run's networks into `out` (by default RUN/onnx), and yield each file as it is
-    written.
+    """Write a run's networks into `out` (by default RUN/onnx); yield each file when written.
 
     store: its features check the detector; by default the store that the run was trained on. video:
     its first clip checks the backbone; by default a video of the store. `settings` are those of

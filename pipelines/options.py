@@ -130,9 +130,7 @@ def _keyword(name: str, annotation: Any) -> inspect.Parameter:
 
 
 def tell_outcome(outcome: Outcome, store: str, then: str) -> None:
-    """Print how many videos were done, and the next command; then exit with the outcome's exit
-    code.
-    """
+    """Print how many videos were done, and the next command; then exit with the exit code."""
     from vad.stages.extract.outcome import Failures
 
     typer.echo(

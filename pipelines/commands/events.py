@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Find events in written scores again, with other settings, without the model.
 
-    Settings that are not given are those that the scores were written with.
+    A setting that is not given keeps the value with which the scores were written.
 
     Examples:
 

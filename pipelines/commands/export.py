@@ -64,7 +64,7 @@ def command(
 ) -> None:
     """Write stored features in a published layout, float32; or the networks of a run as ONNX.
 
-    ONNX files are checked against PyTorch on real input, and not left if they disagree.
+    ONNX files are checked against PyTorch on real input, and deleted if the outputs differ.
 
     Examples:
 

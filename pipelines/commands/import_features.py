@@ -65,7 +65,7 @@ def command(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring features that others published into a store; stored videos are skipped.
+    """Import published features into a store; stored videos are skipped.
 
     Examples:
 

@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Run the commands of a published row, and compare its numbers with yours.
 
-    Where files are missing, prints what to obtain and from whom. Without ROW, lists the rows.
+    If files are missing, it prints what to obtain and from whom. Without ROW, it lists all rows.
 
     Examples:
 

@@ -60,7 +60,7 @@ def command(
 ) -> None:
     """Search settings on validation videos, by short trainings; test videos are never read.
 
-    The search starts from the settings given, and tells whether it found better ones.
+    The search starts from the given settings, and reports whether it found better ones.
 
     Examples:
 

@@ -41,7 +41,7 @@ class Pose:
 
 Joint = tuple[float, float, float]  # forward, to the left, up
 Moment = tuple[Ground, float, Pose]  # place, heading (0 to the right, pi / 2 away), pose
-Script = Callable[[float], Moment]  # of the time in seconds
+Script = Callable[[float], Moment]  # from the time in seconds to the moment
 
 
 @dataclass(frozen=True, slots=True)

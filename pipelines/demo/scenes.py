@@ -41,7 +41,7 @@ class Scene:
     shadow: Ground  # from the foot of a 1 m high pole to the end of its shadow
     lanes: tuple[Line, ...]  # people walk along these in both directions
     spot: Ground  # where people stand and talk
-    bin: Ground  # a litter bin, which may catch fire
+    bin: Ground  # a litter bin, which burns in the event "fire"
     vehicle: str  # "car" or "cyclist": the vehicle of the anomalous event
     drive: Line  # the line along which that vehicle drives
     traffic: Line | None = None  # the line of ordinary cars

@@ -12,7 +12,7 @@ from typing import Any
 from vad.errors import UsageError
 
 KNOCK_S = 10.0  # seconds within which a cluster must answer
-OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster started here; no large objects are sent
+OBJECT_STORE_BYTES = 100 * 2**20  # memory of a cluster started here; no large objects are sent
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Dispatch:
         self._waiting = deque(todo)
         self._n_left = len(self._waiting)
         self._suspects: deque[Source] = deque()  # videos under way when a worker died
-        self._under_way: dict[str, dict[str, Source]] = {}  # by turn and video
+        self._under_way: dict[str, dict[str, Source]] = {}  # turn -> video id -> video
         self._alone: set[str] = set()  # turns that process one suspect and nothing else
         self._losses: Counter[str] = Counter()
         self._max_losses = max_losses

@@ -41,7 +41,7 @@ class Job:
     says: str = ""  # one line: the result, or why it failed
     began_s: float | None = None  # Unix time
     took_s: float | None = None
-    files: dict[str, Path] = field(default_factory=dict)  # by format
+    files: dict[str, Path] = field(default_factory=dict)  # format -> file
     n_bytes: int = 0  # total size of the result files
     key: str = field(
         default_factory=secrets.token_urlsafe

@@ -51,7 +51,7 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A report may run its own script, but open no connection.
+# A report can run its own script, but cannot open a connection.
 REPORT_POLICY = "sandbox allow-scripts"
 COPIES = "/copies/"
 SILENCE_S = 60.0  # a connection that sends nothing for this time is closed
