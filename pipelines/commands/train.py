@@ -51,8 +51,8 @@ def command(
 ) -> None:
     """Train a detector from video-level labels.
 
-    --set also accepts the detector's own settings, such as --set k=5. The defaults shown are those
-    of rtfm; presets and other detectors have their own.
+    --set also accepts the detector's own settings, such as --set k=5.
+    Defaults shown are for rtfm; presets and other detectors have their own.
 
     Examples:
 
