@@ -47,7 +47,7 @@ def tail_of(backbone: Backbone, settings: ExtractSettings) -> Tail:
     return settings.tail or backbone.recipe.tail
 
 
-def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, Any]:
+def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, object]:
     """Return everything that a backbone's features depend on, as the provenance for the store."""
     return {
         **backbone.provenance,
@@ -95,7 +95,7 @@ class _Making:
         """Return no items: `add` returned every clip already."""
         return ()
 
-    def write(self, results: NDArray[Any], draft: Draft) -> None:
+    def write(self, results: NDArray[np.generic], draft: Draft) -> None:
         """Append features to the draft; results: float32 [clips, crops, dim]."""
         draft.append(self.array, results.astype(self.dtype))
 

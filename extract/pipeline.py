@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ Item = NDArray[np.uint8]  # the input for one row of results: frames [n, height,
 class Pending(Protocol):
     """A batch whose computation has been started."""
 
-    def result(self) -> NDArray[Any]:
+    def result(self) -> NDArray[np.generic]:
         """Wait for the results and return them, one row per item: [items, ...]."""
 
     def cancel(self) -> None:
@@ -70,7 +70,7 @@ class Making(Protocol):
     def finish(self) -> Iterable[Item]:
         """Return the items that remain at the end of the video."""
 
-    def write(self, results: NDArray[Any], draft: Draft) -> None:
+    def write(self, results: NDArray[np.generic], draft: Draft) -> None:
         """Append the results of the next items, in order, to the draft. Runs in the writer
         thread.
         """
@@ -85,7 +85,7 @@ class Maker(Protocol):
     """Makes one array of the store, for any number of videos."""
 
     array: str  # its name in the store
-    provenance: dict[str, Any]  # everything that the array's values depend on
+    provenance: dict[str, object]  # everything that the array's values depend on
     n_together: int  # items per batch
     n_ahead: int  # items to keep in progress, so that the maker is never idle
     item_frames: int  # frames from the start of one item to the start of the next

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES, Tail
@@ -83,9 +83,9 @@ class Recipe:
         """
         return replace(self, resize_px=(self.crop_px, self.crop_px)) if crops == "whole" else self
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return every field as plain JSON values, for the provenance."""
-        record: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        record: dict[str, object] = json.loads(json.dumps(asdict(self)))
         return record
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
@@ -139,7 +138,7 @@ def is_unchanged(path: Path, record: VideoRecord) -> bool:
 
 
 def refuse_mix(
-    store: FeatureStore, array: str, provenance: Mapping[str, Any], *, hint: str
+    store: FeatureStore, array: str, provenance: Mapping[str, object], *, hint: str
 ) -> None:
     """Raise UsageError if the store holds an array of that name which was made with other
     settings.

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class Plan:
     todo: list[Source]
     stored: list[str]  # ids of the videos to skip, whose features are stored
     array: str  # name of the array in the store
-    provenance: dict[str, Any]
+    provenance: dict[str, object]
     overwrite: bool = False
 
 

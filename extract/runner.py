@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from vad.errors import UsageError
 from vad.grid import Tail
@@ -74,7 +73,7 @@ class VideoRunner:
 
     store: str  # address of the store, the same on every machine
     load: Callable[[str | None], list[Maker]]  # argument: device, or None for the settings' device
-    provenance: dict[str, dict[str, Any]]  # by name of the array
+    provenance: dict[str, dict[str, object]]  # by name of the array
     decoding: Decoding
     overwrite: bool = False  # make arrays again that are stored already
     joins: bool = False  # add the arrays to stored videos; see `Pipeline`
@@ -85,7 +84,7 @@ class VideoRunner:
         """Return a copy for another device, where the makers are loaded again."""
         return replace(self, device=device, makers=None)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "makers": None}
 
     def each(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from vad.config import build, options
 from vad.documents import parse
@@ -44,7 +44,7 @@ def make_features(
     chosen: Run,
     sources: list[Source],
     store: str | Path,
-    given: Mapping[str, Any],
+    given: Mapping[str, object],
     *,
     quiet: bool,
     on_stored: Callable[[str], None],
@@ -151,7 +151,7 @@ class _TextMade:
     captions: _Captions = _Captions()
 
 
-def settings_of(chosen: Run, given: Mapping[str, Any]) -> ExtractSettings:
+def settings_of(chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
     """Return the extraction settings that the run's features were made with, overridden by `given`.
 
     Raises UsageError if the run does not record them, or if it names weights that are neither known
@@ -185,7 +185,7 @@ def _require_known_weights(chosen: Run, made: _VisualMade) -> None:
     )
 
 
-def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
+def check_provenance(chosen: Run, ours: Mapping[str, object]) -> None:
     """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
     if differing := differences(chosen.card.streams["visual"].provenance or {}, ours):
         field, (theirs, here) = next(iter(differing.items()))
@@ -196,7 +196,7 @@ def check_provenance(chosen: Run, ours: Mapping[str, Any]) -> None:
         )
 
 
-def caption_settings_of(chosen: Run, given: Mapping[str, Any]) -> CaptionSettings:
+def caption_settings_of(chosen: Run, given: Mapping[str, object]) -> CaptionSettings:
     """Return the caption settings that the run's text was made with, overridden by `given`.
 
     Raises UsageError if its captions came from a file, or if its captioner or encoder is unknown.

@@ -68,7 +68,7 @@ def takes(
     table: str,
     *,
     built: bool = True,
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, object] | None = None,
     without: tuple[str, ...] = (),
 ) -> Callable[[Command], Command]:
     """Give a command an option for every setting of a class, and the options `--config` and

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -187,7 +186,7 @@ def balanced_batches(
         yield np.concatenate([deal[start : start + size] for deal in dealt])
 
 
-def mixed(labels: NDArray[Any]) -> NDArray[np.int64]:
+def mixed(labels: NDArray[np.generic]) -> NDArray[np.int64]:
     """Return an order of videos in which every stretch has about the same share of abnormal videos.
 
     Loss terms compare the classes within a batch, and labels [videos] are often sorted by class.

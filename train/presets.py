@@ -54,7 +54,7 @@ def find_preset(name: str) -> Preset:
     return find_by_name("preset", name, PRESETS)
 
 
-def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
+def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, object]]:
     """Split given settings into those of the training and those of the detector, and fill both up.
 
     A setting that is not given is taken from the first source that has it: the preset; the weights
@@ -77,9 +77,9 @@ def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, A
     return chosen, asdict(build(row.settings, own, where=name))
 
 
-def _start(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _start(given: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
     """Return the name of the detector, and its settings before those of the user are applied."""
-    name, start = given.get("detector"), dict[str, Any]()
+    name, start = given.get("detector"), dict[str, object]()
     if given.get("preset"):
         preset = find_preset(given["preset"])
         if name not in (None, preset.detector):

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +39,7 @@ PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
 # longer videos are scored crop by crop, as attention memory grows with the square of the length
 LONG_SNIPPETS = 1024
 
-Arrays = Mapping[str, NDArray[Any]]  # features [snippets, crops, dim] of one video, by kind
+Arrays = Mapping[str, NDArray[np.generic]]  # features [snippets, crops, dim] of one video, by kind
 
 
 @dataclass(frozen=True)
@@ -243,7 +242,7 @@ class Run:
         )
 
     def score(
-        self, visual: NDArray[Any] | None = None, text: NDArray[Any] | None = None
+        self, visual: NDArray[np.generic] | None = None, text: NDArray[np.generic] | None = None
     ) -> NDArray[np.float32]:
         """Return the snippet scores of one video, from the features that the run was trained on.
 

@@ -61,7 +61,7 @@ def train_run(
     labels: Labels,
     out: Path,
     settings: TrainSettings,
-    own: Mapping[str, Any],
+    own: Mapping[str, object],
     *,
     resume: bool,
     overwrite: bool,
@@ -106,7 +106,11 @@ def train_run(
 
 
 def _planned(
-    data: TrainingData, labels: Labels, out: Path, settings: TrainSettings, own: Mapping[str, Any]
+    data: TrainingData,
+    labels: Labels,
+    out: Path,
+    settings: TrainSettings,
+    own: Mapping[str, object],
 ) -> Card:
     """Return the card of a run before training, when neither epoch nor threshold is chosen."""
     visual_dim, text_dim = data.dims

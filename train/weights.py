@@ -122,9 +122,9 @@ def read_dictionary(path: str | Path) -> NDArray[np.float32]:
 
 
 def from_published(
-    state_dict: Mapping[str, Any] | str | Path,
+    state_dict: Mapping[str, object] | str | Path,
     *,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
 ) -> Detector:
     """Return a detector, in eval mode, with weights as their authors published them.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ class Captioner(ABC):
         if precision == "auto":
             used = "fp32" if device.type == "cpu" else "fp16"
         self.dtype = DTYPES[used]
-        self.provenance: dict[str, Any] = {
+        self.provenance: dict[str, object] = {
             "captioner": card.name,
             "window": self.window,
             "frames": list(self.offsets),

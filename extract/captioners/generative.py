@@ -148,7 +148,7 @@ class Instruct(Captioner):
         return answers
 
 
-def _question(window: NDArray[np.uint8]) -> list[dict[str, Any]]:
+def _question(window: NDArray[np.uint8]) -> list[dict[str, object]]:
     """Return one chat message with the frames of a window, followed by the prompt."""
     frames = [{"type": "image", "image": Image.fromarray(frame)} for frame in window]
     return [{"role": "user", "content": [*frames, {"type": "text", "text": PROMPT}]}]

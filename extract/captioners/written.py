@@ -98,7 +98,7 @@ def _read_json(path: Path) -> dict[str, VideoCaptions]:
     return found
 
 
-def _objects(text: str) -> Iterable[Mapping[str, Any]]:
+def _objects(text: str) -> Iterable[Mapping[str, object]]:
     """Return the objects of a JSON document or of JSON lines. Raises UsageError if they are no
     objects.
     """

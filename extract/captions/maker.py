@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +110,7 @@ class _Making:
         """Return the windows that reach beyond the end of the video."""
         return self._windows.finish()
 
-    def write(self, results: NDArray[Any], draft: Draft) -> None:
+    def write(self, results: NDArray[np.generic], draft: Draft) -> None:
         """Keep the captions, [windows] of str, until `close`, where the number of snippets is
         known.
         """

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -285,7 +284,7 @@ class _Embedder:
         store: FeatureStore,
         encoder: SentenceEncoder,
         array: str,
-        provenance: Mapping[str, Any],
+        provenance: Mapping[str, object],
     ) -> None:
         self._store, self._encoder = store, encoder
         self._array, self._provenance = array, provenance

@@ -75,7 +75,7 @@ class Comparison:
             and all(v.lowest >= self.least for v in self.videos)
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return all fields and the verdict as JSON values."""
         return {**asdict(self), "same": self.same}
 
@@ -130,7 +130,7 @@ def compare(
 
 
 def _recipes(
-    ours: dict[str, Any] | None, theirs: dict[str, Any] | None
+    ours: dict[str, object] | None, theirs: dict[str, object] | None
 ) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]], bool | None]:
     """Compare two provenances: return the recipe fields that differ, the informing fields that
     differ, and whether the recipes are the same (None if one is not known).
@@ -145,9 +145,9 @@ def _recipes(
     return recipe, informing, not recipe
 
 
-def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(record: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Return nested fields under dotted names: `{"recipe": {"std": 1}}` -> `{"recipe.std": 1}`."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in record.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")
@@ -214,7 +214,7 @@ def _agree(one: Side, two: Side, pair: tuple[str, str], crops: _CropTally) -> Vi
     )
 
 
-def _unit(features: NDArray[Any]) -> tuple[Floats, Floats]:
+def _unit(features: NDArray[np.generic]) -> tuple[Floats, Floats]:
     """Return the vectors scaled to length 1, and their original lengths. A zero vector
     stays zero.
     """

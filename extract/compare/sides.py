@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,7 @@ class StoredSide:
         return self.store.having(self.array)
 
     @cached_property
-    def provenance(self) -> dict[str, Any] | None:
+    def provenance(self) -> dict[str, object] | None:
         return self.store.provenance(self.array)
 
     @property
@@ -44,7 +43,7 @@ class StoredSide:
         _, *crops, dim = self.store.info(self.videos[0], self.array).shape
         return (crops[0] if crops else 1), dim
 
-    def read(self, video: str) -> NDArray[Any]:
+    def read(self, video: str) -> NDArray[np.generic]:
         """Read the features of a video: [snippets, crops, dim]."""
         features = self.store.read(video, self.array)
         return features if features.ndim == 3 else features[:, None]
@@ -74,14 +73,14 @@ class FileSide:
             n_crops = max(map(len, self._found.videos.values()))
         self.shape = (n_crops, dim)
 
-    def _open(self, video: str) -> list[NDArray[Any]]:
+    def _open(self, video: str) -> list[NDArray[np.generic]]:
         crops = self._found.videos[video]
         try:
             return [self._found.layout.open(crops[k]) for k in sorted(crops)]
         except VideoError as error:
             raise UsageError(str(error)) from error
 
-    def read(self, video: str) -> NDArray[Any]:
+    def read(self, video: str) -> NDArray[np.generic]:
         """Read the features of a video from its files: [snippets, crops, dim]. Raises UsageError if
         a file cannot be read.
         """

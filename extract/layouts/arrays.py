@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ CONVERT = (
 )
 
 
-def open_npy(path: Path) -> NDArray[Any]:
+def open_npy(path: Path) -> NDArray[np.generic]:
     """Open a .npy file memory-mapped: [snippets, dim], [snippets, crops, dim] or [crops, snippets,
     dim].
 
@@ -38,7 +37,7 @@ def open_npy(path: Path) -> NDArray[Any]:
     return checked(array, path)
 
 
-def open_torch(path: Path) -> NDArray[Any]:
+def open_torch(path: Path) -> NDArray[np.generic]:
     """Read the tensor of a PyTorch file: [snippets, dim], [snippets, crops, dim] or [crops,
     snippets, dim].
 
@@ -57,7 +56,7 @@ def open_torch(path: Path) -> NDArray[Any]:
     return checked((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(), path)
 
 
-def open_text(path: Path) -> NDArray[Any]:
+def open_text(path: Path) -> NDArray[np.generic]:
     """Read a text file with one row of numbers per line, separated by spaces or commas.
 
     Returns float32 [snippets, dim]. Raises VideoError if the file is no such table.
@@ -72,7 +71,7 @@ def open_text(path: Path) -> NDArray[Any]:
     return checked(array, path)
 
 
-def checked(array: NDArray[Any], path: Path) -> NDArray[Any]:
+def checked(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
     """Return the array: [snippets, dim], [snippets, crops, dim] or [crops, snippets, dim].
 
     Raises VideoError unless it is a non-empty float array of 2 or 3 dimensions.
@@ -88,7 +87,7 @@ def checked(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return array
 
 
-def save_npy(path: Path, array: NDArray[Any]) -> Path:
+def save_npy(path: Path, array: NDArray[np.generic]) -> Path:
     """Write an array to a .npy file atomically and return the path. array: [snippets, dim] or
     [snippets, crops, dim].
     """

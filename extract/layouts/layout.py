@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Layout(ABC):
                 return name.removesuffix(ending), 0
         return str(Path(name).with_suffix("")), 0
 
-    def open(self, path: Path) -> NDArray[Any]:
+    def open(self, path: Path) -> NDArray[np.generic]:
         """Open the array of one file, memory-mapped if possible. Raises VideoError if it holds no
         features.
         """
@@ -152,7 +152,7 @@ class Torch(Layout):
     says = "VIDEO.pt or .pth: one tensor, shaped like those of numpy"
     endings = (".pt", ".pth")
 
-    def open(self, path: Path) -> NDArray[Any]:
+    def open(self, path: Path) -> NDArray[np.generic]:
         return open_torch(path)
 
     def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
@@ -179,7 +179,7 @@ class C3dText(Layout):
     endings = (".txt",)
     n_segments = 32
 
-    def open(self, path: Path) -> NDArray[Any]:
+    def open(self, path: Path) -> NDArray[np.generic]:
         return open_text(path)
 
     def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:

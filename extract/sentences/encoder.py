@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ class SentenceEncoder:
         self._device = device
         model.module.to(device).eval()
         self.dim = self(["a"]).shape[1]
-        self.provenance: dict[str, Any] = {
+        self.provenance: dict[str, object] = {
             "encoder": card.name,
             "dim": self.dim,
             **model.record,

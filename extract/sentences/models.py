@@ -24,7 +24,7 @@ class TextModel:
     module: nn.Module
     embed: Callable[[dict[str, Tensor]], Tensor]  # padded tokens of a batch -> [sentences, dim]
     max_tokens: int  # longer sentences are cut
-    record: Mapping[str, Any]  # for the provenance: weights, pooling, normalised
+    record: Mapping[str, object]  # for the provenance: weights, pooling, normalised
     prompt: str = ""  # text that the model expects before every sentence
 
 

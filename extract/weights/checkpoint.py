@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +25,7 @@ class Checkpoint:
     """The tensors of a weights file, and the record that identifies the file."""
 
     state: State
-    record: dict[str, Any] = field(default_factory=dict)  # for the provenance
+    record: dict[str, object] = field(default_factory=dict)  # for the provenance
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -80,7 +79,7 @@ def random_seed(weights: str) -> int | None:
     return int(seed)
 
 
-def fill_randomly(network: nn.Module, seed: int) -> dict[str, Any]:
+def fill_randomly(network: nn.Module, seed: int) -> dict[str, object]:
     """Fill a network with random numbers that are the same on every machine; returns the record.
 
     No layer keeps a neutral value, as a zero or one in a batch-norm would hide mistakes. The scales

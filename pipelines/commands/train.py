@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,7 +47,7 @@ def command(
     ] = False,
     quiet: Quiet = False,
     *,
-    settings: dict[str, Any],
+    settings: dict[str, object],
 ) -> None:
     """Train a detector from video-level labels.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -56,7 +56,7 @@ def command(
     quiet: Quiet = False,
     as_json: Json = False,
     *,
-    settings: dict[str, Any],
+    settings: dict[str, object],
 ) -> None:
     """Search settings on validation videos, by short trainings; test videos are never read.
 

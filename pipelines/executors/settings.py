@@ -33,7 +33,7 @@ class ExecutorSettings:
     )
 
 
-def split(settings: Mapping[str, Any], *, where: str) -> tuple[ExecutorSettings, dict[str, Any]]:
+def split(settings: Mapping[str, object], *, where: str) -> tuple[ExecutorSettings, dict[str, Any]]:
     """Split settings by name: `ExecutorSettings`, checked, and a dictionary of all others."""
     ours = options(ExecutorSettings)
     chosen = build(ExecutorSettings, {n: v for n, v in settings.items() if n in ours}, where=where)

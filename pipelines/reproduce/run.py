@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vad.errors import UsageError, VadError
 from vad.files import write_json
@@ -35,7 +34,7 @@ class Result:
     counts: tuple[int, int]  # anomalous frames, frames
     departures: list[str]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return all fields in the schema `vad.reproduction/1`."""
         truth = FEATURES[self.row.features].truth
         return {

@@ -131,14 +131,14 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     )
 
 
-def build(cls: Callable[..., Settings], *sources: Mapping[str, Any], where: str) -> Settings:
+def build(cls: Callable[..., Settings], *sources: Mapping[str, object], where: str) -> Settings:
     """Return settings made from several sources; later sources override earlier ones.
 
     Raises UsageError that lists every unknown name, with the nearest known one, and every value of
     a wrong type or outside its choices or range. where: the words that begin the message.
     """
     known = options(cls)  # type: ignore[arg-type]  # a dataclass is both a type and a callable
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for source in sources:
         given.update(source)
     mistakes, values = [], {}
@@ -162,7 +162,7 @@ def unknown(name: str, known: Iterable[str]) -> str:
     return f"no setting {name!r}, {rest}"
 
 
-def read_toml(path: str | Path | None, table: str) -> dict[str, Any]:
+def read_toml(path: str | Path | None, table: str) -> dict[str, object]:
     """Return one table of a TOML file, such as `[train]`; empty without a path or such a table.
 
     Raises UsageError if the file is missing or not TOML, or has a table that no command reads.

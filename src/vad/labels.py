@@ -63,7 +63,7 @@ class Table(Protocol):
     def to_dict(self, orient: Literal["records"]) -> list[dict[Any, Any]]: ...
 
 
-Labels = str | Path | Mapping[str, Any] | Table  # a file, {video: label}, or a DataFrame
+Labels = str | Path | Mapping[str, object] | Table  # a file, {video: label}, or a DataFrame
 
 
 def read_labels(source: Labels) -> list[Label]:
@@ -208,7 +208,7 @@ def write_segments(path: Path, segments: Iterable[Segment]) -> None:
     _write(path, [asdict(segment) for segment in segments], SEGMENTS)
 
 
-def _write(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+def _write(path: Path, rows: Iterable[dict[str, object]], columns: Sequence[str]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -56,7 +56,7 @@ class _DType:
 class _Array:
     """An array under construction; `values` is None until its state is set."""
 
-    values: NDArray[Any] | None = None
+    values: NDArray[np.generic] | None = None
 
 
 def read_pickle(content: bytes) -> object:
@@ -177,7 +177,7 @@ def _dtype(code: object) -> _DType:
     return _DType(found[2], found[1] or "=")
 
 
-def _array(data: object, dtype: object, shape: Any, order: str) -> NDArray[Any]:
+def _array(data: object, dtype: object, shape: Any, order: str) -> NDArray[np.generic]:
     """Return the array made of these bytes. Raises ValueError if their number does not fit."""
     if isinstance(data, str):  # bytes of Python 2
         data = data.encode("latin-1")

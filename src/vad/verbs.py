@@ -66,7 +66,7 @@ def explained(*classes: type) -> Callable[[Verb], Verb]:
     return explain
 
 
-def _settings(given: Mapping[str, Any], *classes: type) -> dict[str, Any]:
+def _settings(given: Mapping[str, object], *classes: type) -> dict[str, object]:
     """Return those of the given arguments that are settings of the classes and not None."""
     names = [name for cls in classes for name in options(cls)]
     return {name: given[name] for name in names if given.get(name) is not None}
@@ -602,7 +602,7 @@ def import_detector(
     text: str | None = None,
     dictionary: Place | None = None,
     overwrite: bool = False,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Run:
     """Make a run from published weights; the detector is recognised by the names in the file.
 

@@ -41,7 +41,7 @@ def create_detector(
     *,
     visual_dim: int,
     text_dim: int | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
 ) -> Detector:
     """Return a new detector with random weights, drawn from torch's global generator.

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
@@ -25,7 +24,7 @@ class Sizes:
 
     visual_dim: int
     text_dim: int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     asked: tuple[str, ...] = ()  # settings that no shape tells, so the caller must give them
 
 
@@ -129,7 +128,7 @@ ALIASES = {
 }
 
 
-def check_asked(name: str, sizes: Sizes, settings: Mapping[str, Any]) -> None:
+def check_asked(name: str, sizes: Sizes, settings: Mapping[str, object]) -> None:
     """Raise UsageError if a setting that the shapes do not tell is missing."""
     if missing := [asked for asked in sizes.asked if asked not in settings]:
         raise UsageError(
@@ -172,7 +171,7 @@ def recognise(weights: Weights) -> Mark:
     )
 
 
-def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+def unwrap(state_dict: Mapping[str, object]) -> dict[str, Tensor]:
     """Return the bare weights of a training checkpoint, of a state_dict, or of one of our runs.
 
     The prefixes `module.` and `model.` are removed from the names, and so are tensors of a run that

@@ -34,10 +34,10 @@ class DetectorRow:
     paper: str
     text: bool = False  # True if it needs text features besides the visual ones
     # suggested settings for a few dozen videos
-    small: Mapping[str, Any] = field(default_factory=dict)
+    small: Mapping[str, object] = field(default_factory=dict)
     arrays: tuple[str, ...] = ()  # names of arrays that it takes at creation
 
-    def kinds(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    def kinds(self, settings: Mapping[str, object]) -> tuple[str, ...]:
         """Return the kinds of features that the detector requires, "visual", "text" or both.
 
         The result is empty if it reads features of either kind.

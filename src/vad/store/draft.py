@@ -6,7 +6,6 @@ import contextlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import zarr
@@ -29,7 +28,7 @@ class Draft:
         self._backend, self._folder = backend, backend.scratch()
         self._arrays: dict[str, ArrayWriter] = {}
 
-    def append(self, name: str, rows: NDArray[Any]) -> None:
+    def append(self, name: str, rows: NDArray[np.generic]) -> None:
         """Append rows to an array: `visual/...` [n, crops, dim], `text/...` [n, dim],
         `captions/...` [n] of str.
 
@@ -50,7 +49,7 @@ class Draft:
         self,
         record: VideoRecord,
         times: NDArray[np.float64],
-        provenance: Mapping[str, Mapping[str, Any]],
+        provenance: Mapping[str, Mapping[str, object]],
     ) -> None:
         """Make the video visible, and delete the draft.
 
@@ -75,7 +74,7 @@ class Draft:
         self,
         record: VideoRecord,
         times: NDArray[np.float64],
-        provenance: Mapping[str, Mapping[str, Any]],
+        provenance: Mapping[str, Mapping[str, object]],
     ) -> None:
         zarr.create_group(str(self._folder), attributes={"id": self.video_id, **asdict(record)})
         writer = ArrayWriter(self._folder / "times", times)

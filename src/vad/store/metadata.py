@@ -88,7 +88,9 @@ class ArrayInfo:
         return ["/".join(("c", str(i), *"0" * (len(self.shape) - 1))) for i in range(n_chunks)]
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differences(
+    ours: Mapping[str, object], theirs: Mapping[str, object]
+) -> dict[str, tuple[Any, Any]]:
     """Return the provenance fields in which two arrays differ: {field: (ours, theirs)}."""
     names = sorted((ours.keys() | theirs.keys()) - INFORMATION)
     return {n: (ours.get(n), theirs.get(n)) for n in names if ours.get(n) != theirs.get(n)}

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import unquote
 
 from ..files import matches_checksum
@@ -65,7 +65,7 @@ class Report:
         """3 if the store still holds a faulty video or damaged training data, else 0."""
         return 3 if set(self.bad_videos) - set(self.moved) or self.caches else 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values, in the schema `vad.verify/1`."""
         return {
             "schema": "vad.verify/1",

@@ -107,7 +107,7 @@ class Backend(Protocol):
         Raises FileNotFoundError if there is no such video.
         """
 
-    def open(self, key: str, document: dict[str, Any]) -> zarr.Array[Any]:
+    def open(self, key: str, document: dict[str, object]) -> zarr.Array[Any]:
         """Return an array for reading; `document` is its `zarr.json`. No values are read yet."""
 
     def has_all(self, key: str, names: Iterable[str]) -> bool:
