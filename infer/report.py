@@ -43,11 +43,11 @@ def write_report(
     copies: Sequence[Copies | None] | None = None,
     meter: Meter | None = None,
 ) -> None:
-    """Write the page, with the videos sorted by their highest scores.
+    """Write the HTML report of the videos, the video with the highest score first.
 
-    copies has the copies of every video, or None for videos whose copies are made now; `meter`
-    advances by one for each of these. For a video that cannot be read again, the page still shows
-    curve and events.
+    copies: for each video the preview MP4, poster and thumbnails that the report shows; if it is
+    None, they are made now, and `meter` advances by one video. A video that cannot be read again
+    has only its curve and events in the report.
     """
     made = copies or [None] * len(videos)
     order = sorted(zip(videos, made, strict=True), key=lambda pair: -pair[0].peak)

@@ -45,10 +45,10 @@ class Layout(ABC):
         return name.endswith(self.endings)
 
     def split(self, name: str) -> tuple[str, int]:
-        """Return the video that a file name stands for, and the number of the crop, from 0.
+        """Return the video's name and the crop's number, from 0, of a file name.
 
-        A name of another ending only loses its suffix, because lists of other projects write names
-        in many ways.
+        If the name ends in one of `endings`, that ending is removed; otherwise only the file's
+        suffix is, because lists of other projects name files that they do not hold.
         """
         for ending in self.endings:
             if name.endswith(ending):

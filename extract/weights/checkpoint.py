@@ -80,7 +80,8 @@ def random_seed(weights: str) -> int | None:
 
 
 def fill_randomly(network: nn.Module, seed: int) -> dict[str, object]:
-    """Fill a network with random numbers that are the same on every machine; returns the record.
+    """Fill a network with random numbers that depend on the seed alone, on every machine. Returns
+    what provenance says of the weights: `{"random": True, "seed": seed}`.
 
     No layer keeps a neutral value, as a zero or one in a batch-norm would hide mistakes. The scales
     keep the activations of a deep network within a few orders of magnitude.

@@ -89,8 +89,8 @@ class BNWVAD(Detector):
         return Output(bounded(anomaly), magnitudes, batch.lengths, parts)
 
     def join_crops(self, outputs: Sequence[Output]) -> Tensor:
-        """Return the scores [videos, snippets] of all crops: the bounded mean of their
-        anomalies.
+        """Average the unbounded anomaly values of the crops to a, and return the scores
+        a / (1 + a), [videos, snippets].
         """
         return bounded(torch.stack([output.parts["anomaly"] for output in outputs]).mean(0))
 

@@ -57,7 +57,8 @@ def s3r_sizes(weights: Weights) -> Sizes:
     """Read the feature width, the channels of a branch, and the first width of the classifiers."""
     width, dim = weights["video_embedding.0.conv_1.0.weight"].shape[:2]
     hidden = weights["video_classifier.0.weight"].shape[0]
-    return Sizes(dim, settings={"width": width, "hidden": hidden})
+    own = {} if hidden == dim // 4 else {"hidden": hidden}  # a quarter is the published rule
+    return Sizes(dim, settings={"width": width, **own})
 
 
 def tevad_sizes(weights: Weights) -> Sizes:
