@@ -174,7 +174,8 @@ def run_commands(root: Path, folder: Path) -> tuple[list[str], list[str], list[s
         }
         called = [sys.executable, "-m", "vad", *command]
         subprocess.run(called, cwd=folder, env=environment, check=True, stdout=sys.stderr)
-        names = {name for name in log.read_text().splitlines() if name.endswith(".py")}
+        ours = {str(path) for path in files_of(root)}  # an environment may lie in the checkout
+        names = ours & set(log.read_text().splitlines())
         return sorted(str(Path(name).relative_to(root)) for name in names)
 
     extracted = files_run("extract", f"videos/{videos[0].name}")
