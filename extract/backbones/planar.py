@@ -250,8 +250,12 @@ def gather(
 
 
 def side_by_side(pixels: torch.Tensor, taps: int, step: int) -> torch.Tensor:
-    """Stack the frames of each time step as channels: normalised RGB [views, frames, height, width,
-    3] -> [views, time, height, width, 16].
+    """Return the frames that a temporal convolution of kernel size `taps` and stride `step` sees at
+    each of its time steps, concatenated as channels, frame by frame.
+
+    pixels: normalised RGB [views, frames, height, width, 3]. Returns [views, time, height, width,
+    16]. Frames before the first or after the last are zero, as are the channels behind the last
+    colour.
     """
     padded = F.pad(pixels, (0,) * 6 + (taps // 2, taps // 2))
     seen = padded.unfold(1, taps, step).transpose(-1, -2).flatten(-2)  # [..., taps x 3]
