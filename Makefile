@@ -24,7 +24,7 @@ demo: setup  ## raw videos to frame scores, on videos rendered here
 test-quick: setup  ## the tests of the rules that everything hangs on, in under a minute
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(QUICK)
 
-test: setup  ## the tests that need no special hardware, in under ten minutes
+test: setup  ## the tests that need no special hardware, in a quarter of an hour on two cores
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-all: setup  ## every test; VAD_REQUIRE_GPU=1 makes those fail that find no GPU
