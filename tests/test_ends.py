@@ -4,12 +4,14 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
+from vad.files import write_text
 from vad.store import FeatureStore
 from vad.store.verify import verify
 
@@ -129,3 +131,37 @@ def test_scoring_on_a_full_disk_names_the_folder(small_run, tmp_path):
     assert "Traceback" not in err
     assert str(tmp_path / "scores") in err.splitlines()[-1]
     assert list((tmp_path / "scores").glob(".*")) == []
+
+
+def test_files_of_killed_processes_are_swept_by_the_next_one(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from vad.files import committed\n"
+        "with committed(Path('a.json')) as part:\n"
+        "    part.write_text('{'); print(part.name, flush=True); sys.stdin.read()"
+    )
+    killed, busy = (
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    left, used = (process.stdout.readline().strip() for process in (killed, busy))
+    killed.kill()
+    killed.communicate()
+    assert (tmp_path / left).exists()
+    write_text(tmp_path / "b.txt", "b")
+    assert not (tmp_path / left).exists()
+    assert (tmp_path / used).exists()  # of a process that is still writing
+    busy.communicate("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.txt"]
+
+
+def test_a_store_is_made_where_a_killed_process_was_making_it(tmp_path):
+    (tmp_path / "f.zarr").mkdir()
+    (tmp_path / "f.zarr" / f".{socket.gethostname()}-99999999-0.part").write_text("{")
+    assert FeatureStore.create(tmp_path / "f.zarr").ids() == []
+    assert [path.name for path in (tmp_path / "f.zarr").iterdir()] == ["zarr.json"]

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import logging
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -268,6 +270,89 @@ def test_an_interrupted_run_resumed_equals_one_that_was_not(data, run, tmp_path,
     train(*args, resume=True, **QUICK)
     for name in ("members/0/detector.safetensors", "history.csv"):
         assert (tmp_path / "rtfm" / name).read_bytes() == (run.path / name).read_bytes()
+
+
+@pytest.fixture
+def unfinished(data, tmp_path, monkeypatch):
+    """A folder with a run that was interrupted after seven epochs, and how to train into it."""
+    from vad.stages.train import history
+
+    add = history.History.add
+
+    def interrupt_after_seven(self, row):
+        add(self, row)
+        if row["epoch"] == 7:
+            raise KeyboardInterrupt
+
+    def go_on(**settings):
+        return train(data / "features.zarr", data / "labels.csv", out, **{**QUICK, **settings})
+
+    out = tmp_path / "rtfm"
+    with monkeypatch.context() as patch:
+        patch.setattr(history.History, "add", interrupt_after_seven)
+        with pytest.raises(KeyboardInterrupt):
+            go_on()
+    return out, go_on
+
+
+def flip_the_last_bit(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+RESUME_DAMAGES = {
+    "no plan": ("plan.json", Path.unlink, "has no plan.json, which says how its run was begun"),
+    "cut plan": ("plan.json", lambda p: p.write_text(p.read_text()[:99]), "plan.json cannot be"),
+    "empty plan": ("plan.json", lambda p: p.write_text("{}"), "plan.json: schema is None"),
+    "cut state": ("state.safetensors", lambda p: os.truncate(p, 999), "state.safetensors cannot"),
+    "flipped bit": ("state.safetensors", flip_the_last_bit, "state.safetensors is not what was"),
+    "no history": ("history.csv", Path.unlink, "history.csv lacks some of the 7 epochs"),
+    "cut history": ("history.csv", lambda p: os.truncate(p, 300), "history.csv"),
+    "history of words": ("history.csv", lambda p: p.write_text("epoch\none\n"), "line 2: could"),
+}
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), RESUME_DAMAGES.values(), ids=RESUME_DAMAGES)
+def test_a_damaged_run_is_not_gone_on_with_and_what_to_do_is_told(
+    unfinished, name, damage, message
+):
+    out, go_on = unfinished
+    damage(out / name)
+    with pytest.raises(UsageError) as told:
+        go_on(resume=True)
+    assert str(told.value).startswith(f"{out} cannot be gone on with: ")
+    assert message in str(told.value)
+    assert str(told.value).endswith("; train anew without --resume")
+    assert "\n" not in str(told.value)
+    assert go_on().card.selection.epoch  # as the message says
+
+
+def test_fewer_epochs_than_are_done_are_refused(unfinished):
+    _, go_on = unfinished
+    for epochs in (3, 7):  # of the first half none is chosen, and that was the half of 20
+        with pytest.raises(UsageError, match="trained for 7 epochs.*set --epochs to 8 or more"):
+            go_on(resume=True, epochs=epochs)
+    assert go_on(resume=True, epochs=8).card.selection.epoch == 8
+
+
+def test_a_training_that_begins_anew_says_so_and_leaves_nothing_of_the_old(
+    unfinished, caplog, monkeypatch
+):
+    from vad.stages.train import history
+
+    def fail(*_):
+        raise OSError("a crash: no state is saved")
+
+    out, go_on = unfinished
+    caplog.set_level(logging.INFO, "vad")
+    with monkeypatch.context() as patch:
+        patch.setattr(history.History, "add", fail)
+        with pytest.raises(OSError, match="a crash"):
+            go_on(lr=0.02)
+    gone = f"{out}: training begins anew; the unfinished run that was there is gone"
+    assert gone in caplog.messages
+    go_on(lr=0.02, resume=True)  # of the first run nothing is left that this could go on with
+    assert f"{out} holds no run to go on with: training begins anew" in caplog.messages
 
 
 def test_evaluation_writes_figures_and_plots(data, run, tmp_path):

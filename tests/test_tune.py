@@ -2,6 +2,8 @@
 
 import csv
 import json
+import logging
+import re
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +17,7 @@ from vad.stages.train.presets import split_settings
 from vad.stages.train.training import train
 from vad.stages.train.tune.measure import Problem, measure
 from vad.stages.train.tune.results import SearchResult, Trial, mean_error
-from vad.stages.train.tune.run import JOURNAL, tune
+from vad.stages.train.tune.run import JOURNAL, SEARCH, tune
 from vad.stages.train.tune.space import Choice, Range, choose_space, grid_of
 from vad.store import FeatureStore
 
@@ -182,6 +184,50 @@ def test_a_search_is_not_mixed_with_another(folder, tmp_path):
         search(folder, out)
     with pytest.raises(UsageError, match="begun with other space"):
         search(folder, out, space="lr", resume=True)
+
+
+def test_a_killed_search_goes_on_though_its_last_line_is_cut(folder, tmp_path):
+    whole = search(folder, tmp_path / "whole")
+    search(folder, tmp_path / "parts", trials=1)
+    with (tmp_path / "parts" / JOURNAL).open("a") as file:
+        file.write('{"op_code":4,"worker_id":"a-b')
+    assert points(search(folder, tmp_path / "parts", resume=True)) == points(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged", "message"),
+    [
+        (SEARCH, None, f"{SEARCH} cannot be read: no file .*; choose another --out"),
+        (SEARCH, "{", f"{SEARCH} cannot be read: .*; choose another --out"),
+        (SEARCH, "[]", f"{SEARCH} holds no settings of a search; choose another --out"),
+        (JOURNAL, "{}\n", f"{JOURNAL} is damaged: .*; choose another --out"),
+        (JOURNAL, "nonsense\n{}\n", f"{JOURNAL} is damaged: .*; choose another --out"),
+    ],
+    ids=["missing", "cut", "a list", "no log", "no JSON"],
+)
+def test_a_search_with_a_damaged_file_is_not_gone_on_with(folder, tmp_path, name, damaged, message):
+    search(folder, tmp_path, trials=1)
+    (tmp_path / name).unlink()
+    if damaged is not None:
+        (tmp_path / name).write_text(damaged)
+    with pytest.raises(UsageError, match=message):
+        search(folder, tmp_path, resume=True)
+
+
+def test_a_value_that_was_changed_in_the_journal_is_told(folder, tmp_path):
+    search(folder, tmp_path, trials=2)
+    lines = (tmp_path / JOURNAL).read_text().splitlines(keepends=True)
+    changed = [re.sub(r'"values":\[[^]]*\]', '"values":[0.99]', line) for line in lines]
+    assert changed != lines
+    (tmp_path / JOURNAL).write_text("".join(changed))
+    with pytest.raises(UsageError, match="trial 0 is not what was written"):
+        search(folder, tmp_path, resume=True)
+
+
+def test_a_search_with_nothing_to_go_on_with_says_that_it_begins(folder, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "vad"):
+        search(folder, tmp_path, trials=1, resume=True)
+    assert f"{tmp_path} holds no search to go on with: a new one begins" in caplog.messages
 
 
 def test_every_point_of_a_grid_comes_once_and_the_files_say_so(folder, tmp_path):

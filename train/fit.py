@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from .streams import Inputs
 WARMUP = 0.5  # share of the epochs, from the first on, that cannot be chosen as the best
 # seconds between two saves of the state: a killed training loses about this much work
 SAVE_EVERY_S = 60.0
+CHECKSUM = "sha256"  # tensor of a saved state with the checksum of all others
 
 
 class Diverged(UsageError):
@@ -65,17 +67,21 @@ class Fit:
             tensors |= {f"adam.{index}.{n}": t for n, t in moments.items()}
         tensors["epochs"] = torch.tensor([self.epoch, self.best_epoch])
         tensors["best"] = torch.tensor(self.best, dtype=torch.float64)
+        tensors[CHECKSUM] = _checksum(tensors)
         save_tensors(path, tensors)
 
     def load(self, path: Path) -> None:
-        """Restore the state from a file. Raises UsageError if the file is of another detector."""
+        """Restore the state from a file. Raises UsageError if the file is damaged, or is of another
+        detector.
+        """
         tensors = read_safetensors(path)
+        noted = tensors.pop(CHECKSUM, torch.empty(0))
+        if not torch.equal(noted, _checksum(tensors)):
+            raise UsageError(f"{path} is not what was written")
         try:
             self.detector.load_state_dict(with_prefix(tensors, "detector."))
         except RuntimeError:
-            raise UsageError(
-                f"{path} is of another detector", hint="train into another --out"
-            ) from None
+            raise UsageError(f"{path} is of another detector") from None
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in with_prefix(tensors, "adam.").items():
             index, _, key = name.partition(".")
@@ -85,6 +91,17 @@ class Fit:
         self.best_weights = with_prefix(tensors, "best.")
         self.epoch, self.best_epoch = (int(n) for n in tensors["epochs"])
         self.best = tensors["best"].item()
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the SHA-256 of named tensors, uint8 [32]."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(
+            tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
 def fit(

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import csv
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from vad.errors import UsageError
 from vad.files import write_text
+from vad.tables import read_rows
 
 
 class History:
     """A log of named metrics, one row per epoch.
 
-    If a training is resumed after epoch `after_epoch`, later rows in the file are dropped.
+    If a training is resumed after epoch `after_epoch`, later rows in the file are dropped. Raises
+    UsageError if the file does not have the row of every epoch up to there.
     """
 
     def __init__(self, folder: Path, after_epoch: int) -> None:
         self.path = folder / "history.csv"
-        self.rows = [r for r in read_history(self.path) if r["epoch"] <= after_epoch]
+        before = read_history(self.path) if after_epoch else []
+        self.rows = [row for row in before if row["epoch"] <= after_epoch]
+        if [row["epoch"] for row in self.rows] != list(range(1, after_epoch + 1)):
+            raise UsageError(f"{self.path} lacks some of the {after_epoch} epochs that are done")
         with warnings.catch_warnings():
             # importing tensorboard raises warnings about its own code
             warnings.simplefilter("ignore")
@@ -51,11 +57,22 @@ class History:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a `history.csv`, or an empty list if the file does not exist."""
+    """Return the rows of a `history.csv`, or an empty list if the file does not exist.
+
+    Raises UsageError if the file is damaged.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    rows = []
+    for where, row in read_rows(path, ("epoch",)):
+        try:
+            values = {name: float(text) for name, text in row.items() if text}
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}") from None
+        if "epoch" not in values or not all(map(math.isfinite, values.values())):
+            raise UsageError(f"{where}: a value is missing, or is no finite number")
+        rows.append(values)
+    return rows
 
 
 def _text(value: float | None) -> str:

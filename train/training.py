@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from .streams import read_each
 
 log = logging.getLogger("vad")
 
+ANEW = "train anew without --resume"
 STATE, PLAN = "state.safetensors", "plan.json"  # files of an unfinished run
 
 
@@ -78,15 +80,22 @@ def train_run(
     detector = data.detector(settings, own)
     device = choose_device(settings.device)
     state = Fit.begin(detector.to(device), settings)
-    if going_on:
-        state.load(out / STATE)
-        log.info("going on after epoch %d", state.epoch)
-    else:
-        card.write(out / PLAN)
+    with _resumable(out):
+        if going_on:
+            state.load(out / STATE)
+            if settings.epochs < state.epoch + (state.best_epoch == 0):
+                raise UsageError(
+                    f"it has trained for {state.epoch} epochs, more than {settings.epochs}",
+                    hint=f"set --epochs to {state.epoch + 1} or more",
+                )
+            log.info("going on after epoch %d", state.epoch)
+        history = History(out, state.epoch)
+    if not going_on:
+        _begin_anew(out, card, resume=resume)
     inputs = data.inputs.to(device)
     n_epochs = settings.epochs - state.epoch
     with (
-        History(out, state.epoch) as history,
+        history,
         meter("train", n_epochs, unit="epochs", quiet=quiet) as progress,
     ):
         fit(
@@ -141,7 +150,10 @@ def _goes_on(out: Path, planned: Card, *, resume: bool) -> bool:
     """
     if not resume or not (out / STATE).exists():
         return False
-    before = read_card_file(out / PLAN)
+    with _resumable(out):
+        if not (out / PLAN).exists():
+            raise UsageError(f"{out} has no {PLAN}, which says how its run was begun")
+        before = read_card_file(out / PLAN)
     changed = {
         "setting": differing_fields(before.training, planned.training, but=("epochs",)),
         "detector": differing_fields(before.members[0], planned.members[0]),
@@ -151,9 +163,28 @@ def _goes_on(out: Path, planned: Card, *, resume: bool) -> bool:
         if names:
             raise UsageError(
                 f"{out} was begun with another {part} {names[0]}",
-                hint="use the same settings, or train anew without --resume",
+                hint=f"use the same settings, or {ANEW}",
             )
     return True
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Add what to do to the message about an unfinished run that cannot be gone on with."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{out} cannot be gone on with: {error}", hint=ANEW) from None
+
+
+def _begin_anew(out: Path, card: Card, *, resume: bool) -> None:
+    """Write the plan of a run that begins, and delete the state of an earlier one."""
+    if resume:
+        log.info("%s holds no run to go on with: training begins anew", out)
+    elif (out / STATE).exists():
+        log.warning("%s: training begins anew; the unfinished run that was there is gone", out)
+    (out / STATE).unlink(missing_ok=True)
+    card.write(out / PLAN)
 
 
 def _finish(run: Run, data: TrainingData, chosen: Mapping[str, float]) -> Run:

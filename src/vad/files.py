@@ -12,19 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .scratch import new_part, sweep_parts
 
 UMASK = os.umask(0o077)  # mode bits that new files lack; reading the umask sets it
 os.umask(UMASK)
+_swept: set[Path] = set()  # folders in which no file of a killed process is left
 
 
 @contextmanager
 def committed(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which is renamed to `path` if the block succeeds.
 
-    If the block fails, the temporary file is deleted and `path` stays as it was.
+    If the block fails, the temporary file is deleted and `path` stays as it was. Temporary files
+    that killed processes left in the folder are deleted too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if (folder := path.parent.absolute()) not in _swept:
+        _swept.add(folder)
+        sweep_parts(folder)
+    part = new_part(path.parent)
     try:
         with located(path.parent):
             yield part

@@ -28,6 +28,7 @@ from vad.errors import UsageError
 from vad.files import write_json, write_text
 from vad.labels import Labels, read_labels, write_labels
 from vad.progress import meter
+from vad.tables import read_text
 
 from ..fit import WARMUP, Diverged
 from ..presets import split_settings
@@ -51,6 +52,7 @@ log = logging.getLogger("vad")
 SCHEMA = "vad.search/1"
 JOURNAL, SEARCH = "study.journal", "search.json"
 STARTUP = 5  # finished trials before any is pruned
+ELSEWHERE = "choose another --out"
 GIVEN_UP = (optuna.trial.TrialState.FAIL, optuna.trial.TrialState.RUNNING)
 FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
@@ -181,23 +183,59 @@ def _begin(search: Search, *, resume: bool) -> None:
     """Write `search.json`, or check that an existing one is equal and the search may be resumed.
 
     Trials that a killed process left unfinished are marked as failed. Raises UsageError if the
-    folder holds a search and `resume` is False, or if the settings differ.
+    folder holds a search and `resume` is False, if the settings differ, or if a file is damaged.
     """
     said, path = json.loads(json.dumps(search.to_dict())), search.out / SEARCH
-    if not path.exists():
+    journal = search.out / JOURNAL
+    if not path.exists() and not journal.exists():
+        if resume:
+            log.info("%s holds no search to go on with: a new one begins", search.out)
         write_json(path, said)
         return
     if not resume:
         raise UsageError(f"{search.out} holds a search", hint="--resume, or choose another --out")
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = json.loads(read_text(path))
+    except (UsageError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint=ELSEWHERE) from None
+    if not isinstance(before, dict):
+        raise UsageError(f"{path} holds no settings of a search", hint=ELSEWHERE)
     if other := [n for n in said if before.get(n) != said[n]]:
         raise UsageError(
             f"{search.out} was begun with other {other[0]}",
-            hint="use the same settings, or choose another --out",
+            hint=f"use the same settings, or {ELSEWHERE}",
         )
-    study = search.study()
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    _mend(journal)
+    try:
+        study = search.study()
+        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        for trial in study.get_trials(states=FINISHED):
+            _check(trial, search)
+        for measured in study.user_attrs.values():
+            np.array(measured, np.float64)
+    except Exception as error:  # Optuna checks little of what it reads, so any error may come
+        words = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UsageError(f"{journal} is damaged: {words}", hint=ELSEWHERE) from None
+
+
+def _mend(journal: Path) -> None:
+    """Drop an incomplete last line, which a process left that was killed while it wrote."""
+    if not journal.exists():
+        return
+    with journal.open("r+b") as file:
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+
+
+def _check(trial: FrozenTrial, search: Search) -> None:
+    """Raise ValueError if a finished trial of a resumed search is not one of this search."""
+    is_complete = trial.state == optuna.trial.TrialState.COMPLETE
+    aucs = trial.user_attrs.get("aucs", ())
+    if trial.params.keys() != search.space.keys() or (
+        is_complete and (len(aucs) != len(search.seeds) or trial.value != np.mean(aucs))
+    ):
+        raise ValueError(f"trial {trial.number} is not what was written")
 
 
 def _enter_grid(study: Study, search: Search, n_trials: int) -> int:

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import UsageError
+from ...scratch import is_dead, new_scratch, owner, sweep
 from .backend import user_cache
 from .claims import RUNS, ObjectClaims
 from .ledgers import ObjectLedger
 from .objects import Objects, storage_errors
-from .scratch import is_dead, new_scratch, owner, sweep
 
 UPLOAD_BYTES = 64 << 20  # uploaded, and in memory, at a time
 WRITING = ".writing"

@@ -33,8 +33,8 @@ from typing import Self
 
 from ...errors import VadError
 from ...names import key_of
+from ...scratch import is_dead, owner
 from .objects import Objects
-from .scratch import is_dead, owner
 
 RUNS = ".runs"
 BEAT_S = 20.0

@@ -20,10 +20,10 @@ from zarr.storage import LocalStore, StorePath
 
 from ...errors import UsageError
 from ...files import committed
+from ...scratch import PART, new_scratch, sweep
 from .backend import Item, Result, map_ahead, user_cache
 from .claims import FileClaims
 from .ledgers import FileLedger
-from .scratch import new_scratch, sweep
 
 ARRAYS_AHEAD = 2  # arrays read ahead while another one is used
 
@@ -65,7 +65,9 @@ class FolderBackend:
         return (self.path / key).exists()
 
     def is_free(self) -> bool:
-        return not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir()))
+        if not self.path.exists():
+            return True
+        return self.path.is_dir() and all(e.suffix == PART for e in self.path.iterdir())
 
     def folders(self, key: str = "") -> list[str]:
         entries = os.scandir(self.path / key)

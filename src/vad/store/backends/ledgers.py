@@ -48,7 +48,7 @@ class FileLedger:
         with self._locked():
             left = [e for video, e in self.read().items() if video not in videos]
             text = "".join(json.dumps(entry) + "\n" for entry in left)
-            if not self.path.exists() or self.path.read_text(encoding="utf-8") == text:
+            if not self.path.exists() or self.path.read_bytes() == text.encode():
                 return  # unchanged: nothing is written, as the store can be read-only
             if left:
                 write_text(self.path, text)
@@ -92,7 +92,9 @@ class ObjectLedger:
         return f"{self._folder}/{key_of(video)}.json"
 
     def _read(self, key: str) -> dict[str, str] | None:
-        with contextlib.suppress(FileNotFoundError):  # another process has just deleted it
-            entry: dict[str, str] = json.loads(self._objects.read(key))
-            return entry
+        # another process has just deleted it, or it is damaged
+        with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
+            entry = json.loads(self._objects.read(key))
+            if isinstance(entry, dict) and "video" in entry:
+                return entry
         return None

@@ -1,13 +1,18 @@
-"""Temporary folders in which videos are written, named by the process that writes them."""
+"""Temporary files and folders, named by the process that writes them.
+
+A process that is killed leaves them behind; the next one that writes there removes them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import socket
 from pathlib import Path
 
+PART = ".part"  # suffix of temporary files
 _count = itertools.count()
 
 
@@ -16,11 +21,24 @@ def new_scratch(folder: Path) -> Path:
     return folder / f"{owner()}-{next(_count)}"
 
 
+def new_part(folder: Path) -> Path:
+    """Return the path of a temporary file in `folder`, which only this process uses."""
+    return folder / f".{owner()}-{next(_count)}{PART}"
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary folders of processes of this host that have ended."""
     for left in folder.glob(f"{socket.gethostname()}-*"):
         if is_dead(left.name):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove the temporary files of processes of this host that have ended."""
+    for left in folder.glob(f".{socket.gethostname()}-*{PART}"):
+        if is_dead(left.name[1:]):
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def owner() -> str:
@@ -42,6 +60,6 @@ def is_dead(name: str) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return False
     return False
