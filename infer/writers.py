@@ -18,7 +18,7 @@ import numpy as np
 
 from vad.errors import UsageError
 from vad.files import committed, write_json, write_text
-from vad.progress import Meter
+from vad.progress import Meter, meter
 from vad.store import key_of
 from vad.terminal import plain
 
@@ -57,9 +57,11 @@ class ScoreFiles:
     files together.
     """
 
-    def __init__(self, folder: Path, formats: Iterable[str], *, clips: bool = False) -> None:
+    def __init__(
+        self, folder: Path, formats: Iterable[str], *, clips: bool = False, quiet: bool = True
+    ) -> None:
         formats = check_formats(formats)
-        self._folder, self._clips = folder, clips
+        self._folder, self._clips, self._quiet = folder, clips, quiet
         self.single = [f for f in formats if not FORMATS[f].joint]
         self.joint = [f for f in formats if FORMATS[f].joint]
         self.videos: list[VideoScores] = []  # scores only; decoded frames are not kept
@@ -123,7 +125,7 @@ class ScoreFiles:
         """
         from . import report
         from .video.clips import Clips
-        from .video.copies import CopyMaker
+        from .video.copies import CopyMaker, ProgressViewer
         from .video.overlay import Overlay
 
         viewers: list[Viewer] = []
@@ -134,11 +136,15 @@ class ScoreFiles:
             viewers.append(clips := Clips(self._folder, scores))
         if not viewers:
             return [], None
-        with tempfile.TemporaryFile() as file:
+        with (
+            tempfile.TemporaryFile() as file,
+            meter("draw", 1, unit="videos", quiet=self._quiet) as progress,
+        ):
             maker = None
             if "html" in self.joint:
                 viewers.append(maker := CopyMaker(scores, file, report.EMBEDDED_BYTES))
-            scores.watch(viewers)
+            scores.watch([*viewers, ProgressViewer(scores, progress)])
+            progress.advance(name=scores.video)
             copies = maker.copies(report.EMBEDDED_BYTES) if maker else None
         return clips.paths if clips else [], copies
 

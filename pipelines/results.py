@@ -41,7 +41,7 @@ class Results:
         if formats or clips:
             check_writable(folder)
         self._folder, self._quiet, self._tell = folder, quiet, tell
-        self._files = ScoreFiles(folder, formats, clips=clips)
+        self._files = ScoreFiles(folder, formats, clips=clips, quiet=quiet)
         self._n_clips = 0
 
     def __enter__(self) -> Results:

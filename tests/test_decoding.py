@@ -1,5 +1,7 @@
 """Frame i is frame i: both decoders, every kind of file, and files that are none."""
 
+import resource
+import struct
 import subprocess
 import sys
 
@@ -395,6 +397,33 @@ except VideoError as error:
     reason, grown_mb = done.stdout.split()
     assert reason == "too-large"
     assert int(grown_mb) < 64
+
+
+BOMBS = {  # how each kind of file says the size of its pictures, here 160x96
+    "screen.gif": ({"codec": "gif", "pixel_format": "rgb8"}, "<HH", (160, 96)),
+    "lossless.avi": ({"codec": "ffv1"}, "<ii", (160, 96)),
+    "raw.avi": ({"codec": "rawvideo"}, "<ii", (160, 96)),
+    "bare.mjpeg": ({"codec": "mjpeg", "pixel_format": "yuvj420p"}, ">HH", (96, 160)),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_file_that_claims_huge_pictures_is_too_large_and_takes_no_memory(make_video, name):
+    settings, form, size = BOMBS[name]
+    path = make_video(name, 3, **settings)
+    content, said = path.read_bytes(), struct.pack(form, *size)
+    assert said in content
+    path.write_bytes(content.replace(said, struct.pack(form, 60_000, 60_000)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    error = failure(path)
+    assert error.reason == "too-large"
+    assert str(error) == (
+        "its pictures are 60000x60000 = 3,600,000,000 pixels; the limit is 9,437,184"
+    )  # and no setting allows more than FFmpeg does
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # kB
+    if name == "lossless.avi":
+        path.write_bytes(content.replace(said, struct.pack(form, 5000, 5000)))
+        assert str(failure(path)).endswith("9,437,184; --max-pixels 25000000")
 
 
 def test_large_pictures_are_refused_before_one_is_decoded(make_video):

@@ -8,6 +8,7 @@ import vad.progress
 from vad import caption, extract
 from vad.progress import Meter, meter
 from vad.stages.pipelines.results import Results
+from vad.stages.pipelines.score import score_videos
 
 
 @pytest.fixture
@@ -80,6 +81,41 @@ def test_a_report_moves_within_a_video(make_video, make_scores, tmp_path, shares
 
     assert shares_of_one("report", write) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
     assert (tmp_path / "out" / "video.html").exists()
+
+
+def test_scoring_moves_within_a_video(make_video, small_run, tmp_path, shares_of_one):
+    video = make_video("long.mp4", 160)
+
+    def score():
+        scored = []
+        score_videos(video, small_run / "run", each=scored.append, batch=1, workers=1)
+        assert len(scored) == 1
+
+    shares = shares_of_one("extract", score)
+    assert shares == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+
+
+def test_an_overlay_moves_within_a_video(make_video, make_scores, tmp_path, shares_of_one):
+    make_video("video.mp4", 160)
+
+    def write():
+        with Results(tmp_path / "out", ["mp4"]) as results:
+            results.add(make_scores([0.1] * 10))
+
+    assert shares_of_one("draw", write) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert list((tmp_path / "out").glob("video*.mp4"))
+
+
+def test_a_bar_within_a_bar_shares_the_terminal(monkeypatch):
+    monkeypatch.setattr(vad.progress.sys.stderr, "isatty", lambda: True, raising=False)
+    with meter("extract", 2, unit="videos") as outer:
+        with meter("draw", 1, unit="videos") as inner:
+            shown = [task.description for task in inner._progress.tasks]
+            inner.advance()
+        assert shown == ["extract", "draw"]
+        assert [task.description for task in outer._progress.tasks] == ["extract"]
+    with meter("extract", 1, unit="videos") as alone:
+        assert len(alone._progress.tasks) == 1
 
 
 def test_captioning_moves_within_a_video(make_video, tmp_path, shares_of_one):

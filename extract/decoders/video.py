@@ -7,7 +7,10 @@ formats, protocol and frame size are passed to it before it reads anything.
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +54,10 @@ ASSUMED_FPS = Fraction(25)  # for a file that declares no rate
 # value instead, which no header declares, so that the assumption can be recognised.
 UNLIKELY_FPS = Fraction(25_000_003, 1_000_000)
 RATE_TOLERANCE = Fraction(1, 10**6)
+# FFmpeg's words when it takes no memory for a frame; it has a limit of its own, whatever ours is.
+REFUSED = re.compile(r"Picture size (\d+)x(\d+) (?:is invalid|exceeds)")
+MOST_PIXELS = 2**31 // 8  # FFmpeg's limit, roughly
+REFUSED_PACKETS = 16  # packets in which a refused size is looked for
 MAX_READ_ERRORS = 100  # damaged places in one file after which reading stops
 MAX_MISSING_SHARE = 0.02  # a video that lacks more frames, and more than a clip, is truncated
 
@@ -215,6 +222,8 @@ def scan(path: Path, limits: Limits) -> Scan:
                 whole = False
                 break
         if picture is None:
+            if refused := _refused_size(path, limits):
+                raise _too_large(*refused, limits)
             raise _no_picture(len(shown), _n_frames_declared(container, stream))
         n_packets = len(shown) if whole else None
         info = describe(container, stream, picture, n_packets, limits)
@@ -270,12 +279,7 @@ def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
     if context is None:
         raise VideoError("no-frames", "its video codec is unknown")
     if context.width * context.height > limits.max_pixels:
-        raise VideoError(
-            "too-large",
-            f"its pictures are {context.width}x{context.height} = "
-            f"{context.width * context.height:,} pixels; the limit is {limits.max_pixels:,}",
-            hint=f"--max-pixels {context.width * context.height}",
-        )
+        raise _too_large(context.width, context.height, limits)
     context.options = {"max_pixels": str(limits.max_pixels)}  # a header can be wrong
     context.thread_count = 1
     return stream
@@ -308,6 +312,33 @@ def _not_opened(path: Path) -> VideoError:
         if start.startswith(known):
             return VideoError("not-a-video", f"{what}: no video format that is allowed")
     return VideoError("not-a-video", "its content is of no video format that is known")
+
+
+def _too_large(width: int, height: int, limits: Limits) -> VideoError:
+    n_pixels = width * height
+    return VideoError(
+        "too-large",
+        f"its pictures are {width}x{height} = {n_pixels:,} pixels; the limit is "
+        f"{limits.max_pixels:,}",
+        hint=f"--max-pixels {n_pixels}" if n_pixels <= MOST_PIXELS else "",
+    )
+
+
+def _refused_size(path: Path, limits: Limits) -> tuple[int, int] | None:
+    """Return the width and height for which FFmpeg decoded no frame of a file, if that is why.
+
+    It takes no memory for such frames and says their size in its log alone.
+    """
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=False) as lines, open_video(path, limits) as (file, stream):
+            for packet in itertools.islice(Packets(file, stream), REFUSED_PACKETS):
+                _first_picture(packet)
+    finally:
+        av.logging.set_level(None)
+    found = (match for _, _, line in lines if (match := REFUSED.match(line)))
+    sizes = ((int(match[1]), int(match[2])) for match in found)
+    return next((size for size in sizes if math.prod(size) > limits.max_pixels), None)
 
 
 def _no_picture(n_packets: int, n_declared: int | None) -> VideoError:

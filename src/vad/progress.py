@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -75,10 +76,30 @@ def meter(what: str, total: int, *, unit: str, quiet: bool = False) -> Iterator[
                 table_column=Column(no_wrap=True, overflow="ellipsis"),
             ),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            yield _Bar(progress, what, total)
+        with _shown(*columns) as progress:
+            bar = _Bar(progress, what, total)
+            try:
+                yield bar
+            finally:
+                bar.remove()
     else:
         yield _Lines(what, total, unit)
+
+
+_progress: Progress | None = None  # what is shown now: a terminal has one, with several bars
+
+
+@contextmanager
+def _shown(*columns: ProgressColumn) -> Iterator[Progress]:
+    global _progress
+    if _progress is not None:
+        yield _progress
+        return
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as _progress:
+            yield _progress
+    finally:
+        _progress = None
 
 
 class _Bar(Meter):
@@ -86,6 +107,10 @@ class _Bar(Meter):
         super().__init__(total)
         self._progress = progress
         self._task = progress.add_task(what, total=total, note="")
+
+    def remove(self) -> None:
+        """Take the bar away, as what it measured has ended."""
+        self._progress.remove_task(self._task)
 
     def _show(self) -> None:
         self._progress.update(self._task, completed=self.done, note=self._note)
