@@ -86,12 +86,18 @@ def decoded_record(
 def notes_on(record: VideoRecord) -> list[str]:
     """Return remarks for the user on how a stored video was read, such as an assumed frame rate."""
     notes = []
-    if record.n_jumps:
-        notes.append(f"its time stamps jump; {record.n_jumps} jumps were mended")
     if record.fps_assumed:
         notes.append(f"it names no frame rate, {record.fps:g} was assumed; --fps sets another")
-    if record.n_rescaled:
-        notes.append(f"{record.n_rescaled} frames of another size were brought to the first one's")
+    return notes_on_frames(record.n_jumps, record.n_rescaled) + notes
+
+
+def notes_on_frames(n_jumps: int, n_rescaled: int) -> list[str]:
+    """Return remarks on the frames of a video: corrected jumps of time, and changes of size."""
+    notes = []
+    if n_jumps:
+        notes.append(f"its time stamps jump; {n_jumps} jumps were mended")
+    if n_rescaled:
+        notes.append(f"{n_rescaled} frames of another size were brought to the first one's")
     return notes
 
 

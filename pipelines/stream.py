@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.features import limits_of, load_backbone, provenance_of
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
+from vad.stages.extract.records import notes_on_frames
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
@@ -123,11 +125,19 @@ class _Watch:
                     report.tell(self._tally)
                 yield from self._scores(self._window.flush())
         except VideoError as error:
+            self._count_frames(feed)
             yield self._tally.end(str(error))
             raise
         finally:
             report.tell(self._tally, last=True)
+        self._count_frames(feed)
         yield self._tally.end("stopped" if stop.is_set() else "the source ended")
+
+    def _count_frames(self, feed: Feed) -> None:
+        """Take over the counts of an ended feed, and log what the user should know of them."""
+        self._tally.n_jumps, self._tally.n_rescaled = feed.n_jumps, feed.n_rescaled
+        for note in notes_on_frames(feed.n_jumps, feed.n_rescaled):
+            log.warning("%s: %s", self._source.shown, note)
 
     def _start(self) -> Line:
         return {
@@ -147,8 +157,8 @@ class _Watch:
     def _of(self, event: Event) -> Iterator[Line]:
         """Yield the lines that one event of the feed causes."""
         match event:
-            case Opened(width, height, fps, codec):
-                yield opened(width, height, fps, codec)
+            case Opened():
+                yield opened(**asdict(event))
             case Clip():
                 yield from self._scores(self._window.push(self._features(event), _moment(event)))
             case Gap(reason, n_clips, n_frames, start_s, end_s):
@@ -182,6 +192,7 @@ def _moment(clip: Clip) -> Moment:
         end_s=clip.end_s,
         arrived_s=clip.arrived_s,
         lag_s=clip.lag_s,
+        n_jumps=clip.n_jumps,
     )
 
 

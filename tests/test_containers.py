@@ -5,11 +5,15 @@ code. `vad` reads frames from the first to the last and never seeks; that others
 numbers and times it gives, find the same frames is tested at the end.
 """
 
+import json
+from fractions import Fraction
+
 import av
 import decord
 import numpy as np
 import pytest
 
+from vad.errors import VideoError
 from vad.stages.extract.decoders import read_frames
 from vad.stages.extract.decoders.video import Block, Limits, scan
 
@@ -41,7 +45,7 @@ CONTAINERS = {  # suffix: codecs that it can hold
     "mpg": "h264 hevc mpeg4 mpeg2",
 }
 FILES = [(suffix, codec) for suffix, codecs in CONTAINERS.items() for codec in codecs.split()]
-BY_DECORD = {"mp4", "mov", "mkv", "webm", "avi"}, {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg"}
+BY_DECORD = {"mp4", "mov", "mkv", "webm", "avi"}, {"h264", "hevc", "vp8", "mpeg4", "mjpeg"}
 
 
 def decode(path, decoder="auto"):
@@ -125,6 +129,67 @@ def test_frames_of_a_variable_rate_keep_their_number_and_their_times(
     assert read_numbers(rgb) == list(range(10))  # none repeated to fill a gap, none left out
     assert times == pytest.approx(np.array(ticks) / 30, abs=1e-3)
     assert not report.is_truncated
+
+
+@pytest.fixture
+def resizing(draw, tmp_path):
+    """Write a video of 20 small frames, 20 large ones and 10 small ones, in one stream."""
+
+    def write(suffix, codec):
+        encoder, pixel_format, options, _ = CODECS[codec]
+        path, step, number = tmp_path / f"video.{suffix}", Fraction(1, 30), 0
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(encoder, rate=30)
+            stream.width, stream.height, stream.pix_fmt = 160, 96, pixel_format
+            for size, n_frames in (((160, 96), 20), ((320, 192), 20), ((160, 96), 10)):
+                context = av.CodecContext.create(encoder, "w")
+                context.width, context.height = size
+                context.pix_fmt, context.time_base, context.framerate = pixel_format, step, 30
+                context.options = {**options, "bf": "0"} if codec == "h264" else options
+                frames = []
+                for at in range(number, number + n_frames):
+                    frames.append(av.VideoFrame.from_ndarray(draw(at, *size), format="rgb24"))
+                    frames[-1].pts, frames[-1].time_base = at, step
+                number += n_frames
+                for packet in [p for f in [*frames, None] for p in context.encode(f)]:
+                    packet.stream, packet.time_base = stream, step
+                    container.mux(packet)
+        return path
+
+    return write
+
+
+RESIZING = [
+    *(("mkv", "h264"), ("mp4", "h264"), ("avi", "h264"), ("mkv", "hevc"), ("avi", "mpeg4")),
+    *(("mkv", "mpeg4"), ("webm", "vp8"), ("webm", "vp9"), ("avi", "mjpeg"), ("mp4", "mjpeg")),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), RESIZING, ids=[f"{c}.{s}" for s, c in RESIZING])
+def test_a_change_of_size_is_counted_whichever_decoder_is_chosen(
+    resizing, read_numbers, suffix, codec
+):
+    path = resizing(suffix, codec)
+    for decoder in ("auto", "pyav"):
+        rgb, _, report = decode(path, decoder)
+        assert read_numbers(rgb) == list(range(50))
+        assert (decoder, report.n_rescaled) == (decoder, 20)
+    with pytest.raises(VideoError, match="decord: "):  # it would not tell
+        decode(path, "decord")
+
+
+def test_a_change_of_size_is_told_and_recorded(resizing, vad, small_run, tmp_path):
+    path, store, scores = resizing("mkv", "h264"), tmp_path / "s.zarr", tmp_path / "scores"
+    said = "20 frames of another size were brought to the first one's"
+    _, _, err = vad("extract", path, "--store", store)
+    assert said in err
+    _, out, _ = vad("inspect", store, "--json")
+    assert said in out
+    _, _, err = vad("score", path, "--detector", small_run / "run", "--out", scores, "-f", "json")
+    assert said in err
+    _, out, err = vad("stream", path, "--detector", small_run / "run")
+    assert json.loads(out.splitlines()[-1])["n_rescaled"] == 20
+    assert said in err
 
 
 REAL = [  # file, codec, pixel format, size as shown

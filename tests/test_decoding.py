@@ -51,7 +51,7 @@ def failure(path, decoder="auto", **settings):
         ("mpeg4_b_frames.avi", {"codec": "mpeg4", "options": {"bf": "2"}}),
         ("h264.avi", {}),
         ("h264.mkv", {"options": {"bf": "2"}}),
-        ("vp9.webm", {"codec": "libvpx-vp9", "options": {"deadline": "realtime"}}),
+        ("vp8.webm", {"codec": "libvpx", "options": {"deadline": "realtime"}}),
         ("mjpeg.avi", {"codec": "mjpeg", "pixel_format": "yuvj420p"}),
         ("odd_sides.mp4", {"size": (161, 97), "pixel_format": "yuv444p"}),
         ("odd_sides.avi", {"size": (161, 97), "codec": "mpeg4"}),

@@ -1,5 +1,6 @@
 """Seconds go forward at the pace of the video, whatever is stamped on its frames."""
 
+import json
 import logging
 import threading
 from fractions import Fraction
@@ -166,3 +167,23 @@ def test_the_estimate_counts_snippets_video_by_video_and_by_the_tail(make_video,
         plan, backbone = prepare(todo, store, settings, ExecutorSettings(), overwrite=False)
         found = estimate(plan, backbone, settings)
         assert (found.n_frames, found.n_snippets) == (60, n_snippets)
+
+
+@pytest.mark.parametrize("settings", [[], ["--speed", "8", "--queue", "1"]])
+def test_the_lines_of_a_stream_say_where_jumps_were_mended(vad, small_run, apart, settings):
+    code, out, err = vad("stream", apart, "--detector", small_run / "run", "--quiet", *settings)
+    lines = [json.loads(line) for line in out.splitlines()]
+    scores = [line for line in lines if line["type"] == "score"]
+    assert code == 0
+    assert (lines[-1]["type"], lines[-1]["n_jumps"], lines[-1]["n_rescaled"]) == ("end", 1, 0)
+    if not settings:  # otherwise the snippet can be one that was dropped
+        assert [score["n_jumps"] for score in scores] == [0, 1, 0, 0]  # frame 30 of snippets of 16
+    assert "its time stamps jump; 1 jumps were mended" in err
+
+
+def test_a_stream_of_a_bare_file_says_that_its_rate_is_assumed(vad, small_run, make_video):
+    bare = make_video("cam.mjpeg", 20, codec="mjpeg", pixel_format="yuvj420p")
+    for options, fps, assumed in (((), 25, True), (("--fps", 12.5), 12.5, False)):
+        _, out, _ = vad("stream", bare, "--detector", small_run / "run", *options)
+        opened = json.loads(out.splitlines()[1])
+        assert (opened["fps"], opened["fps_assumed"]) == (fps, assumed)

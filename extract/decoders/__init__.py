@@ -30,11 +30,12 @@ DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav")
 # These are left out, because of what decord did:
 #   MPEG-TS: it silently repeated 48 of 300 frames, or could not open the file
 #   AV1: it cannot open the file; 10 bit: colours differ by up to 176 of 255
+#   VP9: any frame can change the size of the pictures, without a header that is easily found
 #   rotated pictures, and several video streams: equal, but tried on few files only
 #   frames hidden by an edit list, or a start between keyframes: it repeats the last frame
 #   an incomplete packet at the end of a cut AVI: the damaged frame differs, without an error
 CONTAINERS = ("mov", "matroska", "avi")
-CODECS = ("h264", "hevc", "mpeg4", "mjpeg", "vp8", "vp9")
+CODECS = ("h264", "hevc", "mpeg4", "mjpeg", "vp8")
 PIXEL_FORMATS = (
     *("yuv420p", "yuv422p", "yuv444p", "gray"),
     *("yuvj420p", "yuvj422p", "yuvj444p"),
@@ -115,6 +116,7 @@ def _outside_decord(scan: Scan) -> str | None:
         ),
         (len(scan.times_s) == scan.n_shown, "frames without a time of their own"),
         (not scan.jumps, "its time stamps jump"),
+        (not scan.resizes, "the size of its pictures may change"),
         (scan.whole, "the decoded video would not fit the memory that it may use"),
     )
     return next((why for holds, why in checks if not holds), None)

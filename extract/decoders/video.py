@@ -31,6 +31,7 @@ from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES
 
 from .clock import BARE, has_jump, stamp, typical_step_s
+from .sizes import size_header
 
 # FFmpeg's demuxers that read a single file. FFmpeg would also open playlists, concatenation lists,
 # image sequences, drawings and text art; these are left out.
@@ -156,6 +157,7 @@ class Scan:
     n_video_streams: int
     starts_at_keyframe: bool
     jumps: bool  # the time stamps jump; see `clock`
+    resizes: bool  # the size of its pictures may change; see `sizes`
     end_s: float  # see Packets.end_s
 
 
@@ -204,7 +206,9 @@ def scan(path: Path, limits: Limits) -> Scan:
         shown: list[int | None] = []  # presentation times
         decoding: list[int] = []  # decoding times
         n_hidden = n_corrupt = 0
-        starts_at_keyframe, whole = False, True
+        starts_at_keyframe, whole, resizes = False, True, False
+        codec = stream.codec_context.codec.canonical_name
+        extradata = header = bytes(stream.codec_context.extradata or b"")
         for packet in packets:
             if picture is None:
                 picture = _first_picture(packet)
@@ -212,6 +216,8 @@ def scan(path: Path, limits: Limits) -> Scan:
                 continue
             if not shown and not n_hidden:
                 starts_at_keyframe = packet.is_keyframe
+                header = size_header(packet, codec, extradata) or header
+            resizes = resizes or size_header(packet, codec, extradata) not in header
             n_corrupt += packet.is_corrupt
             if packet.is_discard:
                 n_hidden += 1
@@ -238,6 +244,7 @@ def scan(path: Path, limits: Limits) -> Scan:
             whole=whole,
             times_s=_times_s(shown, stream),
             jumps=jumps,
+            resizes=resizes,
             n_shown=len(shown),
             n_in_header=stream.frames,
             n_hidden=n_hidden,

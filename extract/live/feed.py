@@ -42,6 +42,7 @@ class Clip:
     end_s: float
     arrived_s: float  # Unix time at which its last frame had been decoded
     lag_s: float  # delay by the source's clock; 0 for a file that is not paced
+    n_jumps: int  # jumps of the time stamps that were corrected within it
     rgb: NDArray[np.uint8]  # [16, height, width, 3]
 
 
@@ -70,6 +71,9 @@ Event = Opened | Clip | Gap | Lost
 class Feed:
     """The clips of a source, read while its `with` block lasts. Iterate over `events` only once.
 
+    n_jumps, n_rescaled
+        Of all frames so far, those of dropped clips too: jumps of their time stamps that were
+        corrected, and frames of another size than the first of their connection.
     n_waiting
         Most clips that wait in the queue; fewer if they would need more than `QUEUE_BYTES`.
     time_limit_s
@@ -90,6 +94,7 @@ class Feed:
         give_up_s: float = 600.0,
     ) -> None:
         self.source, self.n_waiting = source, n_waiting
+        self.n_jumps = self.n_rescaled = 0
         self._grid, self._limits = ClipGrid(tail), limits or Limits()
         self._time_limit_s, self._give_up_s = time_limit_s, give_up_s
         self._events: deque[Event | Exception | None] = deque()
@@ -180,6 +185,8 @@ class Feed:
                     self._put(item)
                     continue
                 self._n_pictures += 1
+                self.n_jumps += item.jumped
+                self.n_rescaled += item.rescaled
                 frames.append(item)
                 if len(frames) == CLIP_FRAMES:
                     self._put(self._clip(frames))
@@ -200,6 +207,7 @@ class Feed:
             end_s=end_s,
             arrived_s=frames[-1].arrived_s,
             lag_s=lag_s,
+            n_jumps=sum(frame.jumped for frame in frames),
             rgb=self._grid.fill(np.stack([frame.rgb for frame in frames])),
         )
 

@@ -20,7 +20,7 @@ from vad.errors import VideoError
 from ..child import Child, Parent, limit_memory
 from ..decoders.clock import FORWARD_S, Clock
 from ..decoders.pyav import Painter
-from ..decoders.video import Limits, Packets, describe
+from ..decoders.video import Limits, Packets, VideoInfo, describe
 from .source import LiveSource, open_source
 
 
@@ -32,6 +32,7 @@ class Opened:
     height: int
     fps: float
     codec: str
+    fps_assumed: bool  # the source declares no rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Frame:
     time_s: float  # by the source's clock, from the first frame of this connection
     due_s: float | None  # when it should arrive, by that clock and speed; None if not paced
     arrived_s: float  # Unix time at which it was decoded
+    jumped: bool  # its time stamp is a jump, which was corrected; see `decoders.clock`
+    rescaled: bool  # it had another size than the first frame
 
 
 class Reader(Child):
@@ -124,14 +127,21 @@ def _pictures(source: LiveSource, limits: Limits) -> Iterator[tuple[Any, ...]]:
                     if painter is None:
                         info = describe(container, stream, picture, 0, limits)
                         painter, started_s = Painter(info), time.monotonic()
-                        fps = float(info.fps)
-                        yield ({"event": "opened", **asdict(_opened(info, fps))},)
+                        yield ({"event": "opened", **asdict(_opened(info))},)
                     if clock is None:
                         clock = Clock(float(info.fps), info.container)
+                    n_jumps, n_rescaled = clock.n_jumps, painter.n_rescaled
                     time_s = base_s + clock.read(picture)
-                    due_s = _wait(source, time_s, started_s)
-                    message = {"event": "frame", "time_s": time_s, "due_s": due_s}
-                    yield message | {"arrived_s": time.time()}, painter.rgb(picture)
+                    rgb = painter.rgb(picture)
+                    message = {
+                        "event": "frame",
+                        "time_s": time_s,
+                        "due_s": _wait(source, time_s, started_s),
+                        "arrived_s": time.time(),
+                        "jumped": clock.n_jumps > n_jumps,
+                        "rescaled": painter.n_rescaled > n_rescaled,
+                    }
+                    yield message, rgb
                     n_frames += 1
             if clock is not None:
                 base_s += clock.now_s + clock.step_s
@@ -141,8 +151,8 @@ def _pictures(source: LiveSource, limits: Limits) -> Iterator[tuple[Any, ...]]:
         raise VideoError("no-frames", "not one of its frames can be decoded")
 
 
-def _opened(info: Any, fps: float) -> Opened:
-    return Opened(info.width, info.height, fps, info.codec)
+def _opened(info: VideoInfo) -> Opened:
+    return Opened(info.width, info.height, float(info.fps), info.codec, info.fps_assumed)
 
 
 def _wait(source: LiveSource, time_s: float, started_s: float) -> float | None:

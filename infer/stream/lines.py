@@ -40,6 +40,7 @@ class Moment:
     end_s: float
     arrived_s: float  # Unix time at which its last frame was decoded
     lag_s: float  # seconds that the decoder was behind the source at that frame
+    n_jumps: int  # jumps of the time stamps that were corrected within it
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Tally:
     n_dropped: int = 0
     n_anomalous: int = 0
     n_lost: int = 0  # how often the source was lost
+    n_jumps: int = 0  # jumps of the time stamps that were corrected, in dropped clips too
+    n_rescaled: int = 0  # frames that had another size than the first
     end_s: float = 0.0  # end of the stream so far, in stream time
     recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # latest latencies
     started_s: float = field(default_factory=time.monotonic)
@@ -105,6 +108,7 @@ class Tally:
             "score": round(score, 6),
             "anomalous": score >= threshold,
             "n_seen": n_seen,
+            "n_jumps": moment.n_jumps,
         }
 
     def gap(self, reason: str, n_clips: int, n_frames: int, start_s: float, end_s: float) -> Line:
@@ -141,10 +145,10 @@ class Tally:
         }
 
 
-def opened(width: int, height: int, fps: float, codec: str) -> Line:
+def opened(width: int, height: int, fps: float, codec: str, fps_assumed: bool) -> Line:
     """Return a `source` line for a source that was opened."""
     size = {"width": width, "height": height, "fps": round(fps, 3), "codec": codec}
-    return {"type": "source", "state": "open", **size}
+    return {"type": "source", "state": "open", **size, "fps_assumed": fps_assumed}
 
 
 def utc(unix_s: float) -> str:

@@ -10,7 +10,7 @@ import typer
 from vad.stages.infer.settings import parse_threshold
 from vad.stages.infer.stream.settings import StreamSettings
 
-from ..options import Device, Quiet, RunOption, Threshold, Weights, takes
+from ..options import Device, Offline, Quiet, RunOption, Threshold, Weights, takes
 
 
 @takes(StreamSettings, "stream")
@@ -23,6 +23,11 @@ def command(
     threshold: Threshold = "auto",
     device: Device = "auto",
     weights: Weights = None,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", min=0.01, help="of a bare stream; by default its header's, else 25"),
+    ] = None,
+    offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a live source: one JSON object a line, as it goes.
@@ -62,6 +67,8 @@ def command(
         quiet=quiet,
         device=device,
         weights=weights,
+        fps=fps,
+        offline=offline,
         **asdict(settings),
     )
     try:

@@ -471,6 +471,8 @@ def stream(
     quiet: bool = False,
     device: str = "auto",
     weights: str | None = None,
+    fps: float | None = None,
+    offline: bool = False,
     window: int = 64,
     lookahead: int = 0,
     queue: int = 4,
@@ -484,7 +486,7 @@ def stream(
     source: a file, the number of a camera, or an address rtsp://... detector: a trained run; by
     default the newest finished one in runs/. threshold: by default the run's. stop: an event; when
     it is set, the stream ends with its last line. quiet: log no reports. device, weights: of the
-    backbone.
+    backbone. fps: of a bare stream in a file, by default its header's. offline: fetch no weights.
 
     Raises UsageError for wrong input, and VideoError if the source cannot be opened.
     """
@@ -499,6 +501,8 @@ def stream(
         quiet=quiet,
         device=device,
         weights=weights,
+        fps=fps,
+        offline=offline,
         **given,
     )
 
