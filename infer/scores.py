@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.documents import parse
+from vad.documents import parse, read_json
 from vad.errors import InternalError, UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.store import VideoRecord, key_of
@@ -236,12 +235,7 @@ def read_scores(path: str | Path) -> VideoScores:
     Raises UsageError, with the name of the field, if the file has another schema or is damaged.
     """
     path = Path(path)
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe could wait for ever
-            raise OSError("it is not a file")
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+    document = read_json(path)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise UsageError(
             f"{path} does not hold scores of schema {SCHEMA}",

@@ -1,6 +1,7 @@
 """`vad caption`: rows equal snippets, runs resume, settings never mix, files are read."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -304,7 +305,7 @@ def test_captions_on_the_grid(name, text, expected, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("c.csv", "video,text\n", "has the columns text, video; a CSV of captions has"),
+        ("c.csv", "video,text\n", "has no column 'caption' .*it has: video, text"),
         ("c.csv", "video,caption,start_s,end_s\nv,x,2,1\n", "line 2: 2 to 1 is no interval"),
         ("c.csv", "video,caption,start_s,end_s\nv,x,now,1\n", "line 2: 'now' to '1' are no times"),
         ("c.json", '{"v": {"sentences": ["x"]}}', "'v' is neither a list of captions nor"),
@@ -312,6 +313,17 @@ def test_captions_on_the_grid(name, text, expected, tmp_path):
         ("c.json", "[1]", "objects"),
         ("c.json", "{", "cannot be read as captions"),
         ("c.json", "{}", "captions no video"),
+        ("c.json", "[" * 10**5, "cannot be read as captions: maximum recursion"),
+        ("c.json", json.dumps({"v" * 5000: ["x"]}), "name has 5,000 bytes, at most 4,096: 'vvvv"),
+        ("c.csv", f"video,caption,snippet\n{'v' * 5000},x,0\n", "line 2: .*5,000 bytes, at most"),
+        ("c.json", '{"\\ud800": ["x"]}', "name is not in Unicode"),
+        ("c.csv", "video,caption,snippet\nv,x," + "9" * 5000, "line 2: .*is no interval"),
+        ("c.csv", "video,caption\nv,x\n", "has the columns caption, video; a CSV of captions has"),
+        (
+            "c.json",
+            '{"v": {"duration": NaN, "timestamps": [[0, 1]], "sentences": ["x"]}}',
+            "is neither a list of captions nor duration",
+        ),
     ],
 )
 def test_faulty_files_of_captions_are_told(name, text, message, tmp_path):
@@ -319,3 +331,41 @@ def test_faulty_files_of_captions_are_told(name, text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         read_captions([path])
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.json"])
+def test_too_many_captions_are_refused_with_their_size_before_they_are_read(name, tmp_path):
+    path = tmp_path / name
+    path.touch()
+    os.truncate(path, 200 * 2**20)  # takes no room on the disk
+    with pytest.raises(UsageError, match=f"/{name} has 200 MiB of text; at most 128 are read"):
+        read_captions([path])
+    (tmp_path / "small.csv").write_text("video,caption,snippet\n" + "v,x,0\n" * 10**5)
+    os.truncate(path, 128 * 2**20)
+    with pytest.raises(UsageError, match="has 128 MiB of text; at most 127 are read"):
+        read_captions([tmp_path / "small.csv", path])  # together they are too large
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.csv", "video,caption,snippet\n" + "v,a,1\n" * 101),
+        ("c.json", json.dumps({"v": ["a"] * 101})),
+        ("c.json", json.dumps({"v": [[]] * 101})),
+        ("c.json", json.dumps({"v": ["a"] * 60, "w": ["a"] * 41})),
+    ],
+)
+def test_too_many_sentences_are_refused(name, text, tmp_path, monkeypatch):
+    monkeypatch.setattr("vad.stages.extract.captioners.written.MAX_SENTENCES", 100)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=r"10[12] sentences are too many, at most 100 are read"):
+        read_captions([tmp_path / name])
+
+
+def test_an_absurd_length_fails_its_video_alone(tmp_path, vad):
+    (tmp_path / "c.json").write_text('{"a": ["x"], "b": ["y"]}')
+    (tmp_path / "frames.csv").write_text(f"video,frames\na,{10**12}\nb,16\n")
+    args = ("--captioner", f"file:{tmp_path}/c.json", "--frames", tmp_path / "frames.csv")
+    code, out, err = vad("caption", tmp_path / "s.zarr", *args, "-q")
+    assert (code, out.split(";")[0]) == (3, "1 done, 0 skipped, 1 failed")
+    assert "it would have 1,000,000,000,000 frames, at most 100,000,000" in err

@@ -138,7 +138,7 @@ def test_several_curves_share_an_axis(make_scores):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot be read"),
+        (None, "no file .*scores.json"),
         ("[", "cannot be read"),
         ("[]", "does not hold scores of schema vad.scores/1; give a file that vad score"),
         ('{"schema": "vad.scores/9"}', "does not hold scores of schema"),
@@ -190,7 +190,7 @@ def test_a_strange_file_is_refused_in_a_line(tmp_path, content):
     with pytest.raises(UsageError):
         read_scores(path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match="cannot be read: it is not a file"):
+    with pytest.raises(UsageError, match="is a folder, not a file"):
         read_scores(tmp_path / "folder")
 
 

@@ -5,12 +5,16 @@ import os
 
 import pytest
 
+from vad.config import read_toml
 from vad.datasets import read_dataset
 from vad.datasets.lists import read_list
 from vad.errors import UsageError
 from vad.labels import read_labels, read_segments
 from vad.stages.extract.layouts.checks import read_frames
 from vad.stages.extract.sources import find_sources
+from vad.stages.infer.scores import read_scores
+from vad.stages.train.card import read_card_file
+from vad.store import FeatureStore
 from vad.tables import read_lines, read_rows
 
 LABELS = "video,label\na,0\nb c,1\n"
@@ -149,3 +153,39 @@ def test_a_text_too_large_is_refused_before_it_is_read(tmp_path):
         list(read_lines(path))
     with pytest.raises(UsageError, match="MiB of text"):
         list(read_rows(path, ("video",)))
+
+
+LARGE = {
+    "card": (read_card_file, 2**40, "card has 1,048,576 MiB of text; at most"),
+    "scores": (read_scores, 2**40, "scores has 1,048,576 MiB of text; at most"),
+    "settings": (lambda path: read_toml(path, "train"), 2**21, "settings has 2 MiB of text; at m"),
+    "zarr.json": (
+        lambda path: FeatureStore.open(path.parent),
+        2**40,
+        "is not a feature store of vad",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_documents_that_are_too_large_are_refused_before_they_are_read(tmp_path, name):
+    read, size, message = LARGE[name]
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(size)
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["card", "scores", "settings"])
+def test_a_pipe_is_no_document(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UsageError, match=f"{name} is no regular file"):
+        LARGE[name][0](tmp_path / name)
+
+
+def test_a_name_that_no_file_could_have_is_refused_by_line(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"video,label\na,0\n{'x' * 10**5},1\n")
+    with pytest.raises(UsageError, match="line 3: the video's name has 100,000 bytes") as told:
+        read_labels(path)
+    assert len(str(told.value)) < 200 + len(str(path))

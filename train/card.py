@@ -8,7 +8,6 @@ videos, and which videos the epoch and the threshold were chosen on. Cards of sc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from vad.config import build
-from vad.documents import parse
+from vad.documents import parse, read_json
 from vad.errors import UsageError
 from vad.files import write_json
 from vad.labels import Label
@@ -202,10 +201,7 @@ def read_card(folder: Path) -> Card:
 
 def read_card_file(path: Path) -> Card:
     """Read a card from its file. Raises UsageError like `read_card`."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+    document = read_json(path)
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema not in (SCHEMA, SCHEMA_1):
         raise UsageError(
@@ -293,7 +289,7 @@ class _Card1:
     imported: Imported | None = None
 
 
-def _of_schema_1(document: Mapping[str, object]) -> Card:
+def _of_schema_1(document: object) -> Card:
     """Convert a document of schema `vad.run/1` to a card with one member.
 
     Raises ValueError with the name of the field if a field is wrong.

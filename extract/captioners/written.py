@@ -13,10 +13,10 @@ the snippet before it. Snippets before the first sentence take the first sentenc
 
 from __future__ import annotations
 
-import csv
 import functools
 import glob
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +27,15 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES, ClipGrid
+from vad.names import check_name
+from vad.tables import read_rows, read_text
 
 from .captioner import clean
 
-BYTES = 2**30  # largest caption file that is read
+# Limits on all files together, so that reading them takes at most about a GB of memory. A caption
+# for every snippet of XD-Violence makes 90 MB and 1.5 million sentences.
+MAX_BYTES = 128 * 2**20
+MAX_SENTENCES = 4_000_000
 HALF = 0.5  # share of a snippet that a sentence must cover to be its caption
 
 
@@ -72,26 +77,37 @@ def read_captions(paths: Iterable[Path]) -> dict[str, VideoCaptions]:
     captioned twice.
     """
     captions: dict[str, VideoCaptions] = {}
+    n_bytes = n_sentences = 0
     for path in paths:
-        if path.stat().st_size > BYTES:
-            raise UsageError(f"{path} is larger than {BYTES} bytes: no file of captions")
         read = _read_csv if path.suffix.lower() == ".csv" else _read_json
         try:
-            found = read(path)
-        except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+            found = read(path, MAX_BYTES - n_bytes)
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} cannot be read as captions: {error}") from None
         if not found:
             raise UsageError(f"{path} captions no video")
         if twice := captions.keys() & found.keys():
             raise UsageError(f"{path} captions {min(twice)!r} a second time")
         captions |= found
+        n_bytes += path.stat().st_size
+        n_sentences += sum(len(said.sentences) for said in found.values())
+        _check_number(str(path), n_sentences)
     return captions
 
 
-def _read_json(path: Path) -> dict[str, VideoCaptions]:
+def _check_number(where: str, n: int) -> None:
+    if n > MAX_SENTENCES:
+        limit = f"at most {MAX_SENTENCES:,} are read"
+        raise UsageError(f"{where}: {n:,} sentences are too many, {limit}")
+
+
+def _read_json(path: Path, max_bytes: int) -> dict[str, VideoCaptions]:
     found: dict[str, VideoCaptions] = {}
-    for entry in _objects(path.read_text(encoding="utf-8-sig")):
+    text = read_text(path, max_bytes)
+    _check_number(str(path), max(map(text.count, "[{")))  # each takes memory as it is parsed
+    for entry in _objects(text):
         for video, value in entry.items():
+            check_name(video, str(path))
             if video in found:
                 raise UsageError(f"{path} captions {video!r} a second time")
             found[video] = _from_json(f"{path}, {video!r}", value)
@@ -113,6 +129,7 @@ def _objects(text: str) -> Iterable[Mapping[str, object]]:
 
 def _from_json(where: str, value: Any) -> VideoCaptions:
     if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        _check_number(where, len(value))
         rows = [Sentence(i, i + 1, clean(text)) for i, text in enumerate(value)]
         return VideoCaptions("snippets", rows, one_each=True)
     try:
@@ -120,8 +137,11 @@ def _from_json(where: str, value: Any) -> VideoCaptions:
         if len(texts) != len(times):
             raise UsageError(f"{where} has {len(texts)} sentences and {len(times)} timestamps")
         found = [_sentence(where, a, b, text) for (a, b), text in zip(times, texts, strict=True)]
-        return VideoCaptions("seconds", found, float(value["duration"]))
-    except (KeyError, TypeError, ValueError):
+        duration_s = float(value["duration"])
+        if not 0 <= duration_s < float("inf"):
+            raise ValueError("duration")
+        return VideoCaptions("seconds", found, duration_s)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise UsageError(
             f"{where} is neither a list of captions nor duration, timestamps and sentences"
         ) from None
@@ -134,28 +154,22 @@ UNITS = {
 }
 
 
-def _read_csv(path: Path) -> dict[str, VideoCaptions]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return _from_rows(path, csv.DictReader(file, restval="", strict=True))
-
-
-def _from_rows(path: Path, rows: csv.DictReader[str]) -> dict[str, VideoCaptions]:
-    columns = {name.strip() for name in rows.fieldnames or []}
-    unit = next((u for u, needed in UNITS.items() if columns.issuperset(needed)), None)
-    if unit is None or not columns.issuperset(("video", "caption")):
-        raise UsageError(
-            f"{path} has the columns {', '.join(sorted(columns)) or 'none'}",
-            hint="a CSV of captions has video,caption and snippet or start_s,end_s or "
-            "start_frame,end_frame",
-        )
-    rows.fieldnames = [name.strip() for name in rows.fieldnames or []]
+def _read_csv(path: Path, max_bytes: int) -> dict[str, VideoCaptions]:
     captions: dict[str, VideoCaptions] = {}
-    for row in rows:
-        where = f"{path}, line {rows.line_num}"
+    rows = read_rows(path, ("video", "caption"), max_bytes=max_bytes)
+    for number, (where, row) in enumerate(rows, 1):
+        _check_number(str(path), number)
+        unit = next((u for u, needed in UNITS.items() if row.keys() >= {*needed}), None)
+        if unit is None:
+            raise UsageError(
+                f"{path} has the columns {', '.join(sorted(row))}",
+                hint="a CSV of captions has video,caption and snippet or start_s,end_s or "
+                "start_frame,end_frame",
+            )
         start, stop = row[UNITS[unit][0]], row[UNITS[unit][-1]]
-        if unit == "snippets" and start.strip().isdecimal():
+        if unit == "snippets" and re.fullmatch("[0-9]{1,15}", start):
             stop = str(int(start) + 1)
-        video = captions.setdefault(row["video"].strip(), VideoCaptions(unit))
+        video = captions.setdefault(row["video"], VideoCaptions(unit))
         video.sentences.append(_sentence(where, start, stop, row["caption"]))
     return captions
 
@@ -163,7 +177,7 @@ def _from_rows(path: Path, rows: csv.DictReader[str]) -> dict[str, VideoCaptions
 def _sentence(where: str, start: Any, stop: Any, text: Any) -> Sentence:
     try:
         sentence = Sentence(float(start), float(stop), clean(str(text)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(f"{where}: {start!r} to {stop!r} are no times") from None
     if not 0 <= sentence.start <= sentence.stop < float("inf"):
         raise UsageError(f"{where}: {start} to {stop} is no interval")

@@ -7,8 +7,8 @@ the videos that it holds; captions of other videos are ignored.
 
 from __future__ import annotations
 
-import csv
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from vad.files import sha256_of
 from vad.names import VideoNames
 from vad.progress import meter
 from vad.store import FeatureStore, VideoRecord
+from vad.tables import read_rows
 from vad.version import VERSION
 
 from ..captioners.settings import CaptionSettings
@@ -31,6 +32,7 @@ from ..sources import Source
 
 log = logging.getLogger("vad")
 
+MOST_FRAMES = 10**8  # of a video of which there are captions only: 38 days at 30 frames a second
 DECODER = "none: captions only"  # the decoder's name in records of undecoded videos
 
 
@@ -139,17 +141,19 @@ def _video(
         )
     if n_frames < 1:
         raise VideoError("empty", f"{file} says it has {n_frames} frames")
+    if n_frames > MOST_FRAMES:
+        raise VideoError("mismatch", f"it would have {n_frames:,} frames, at most {MOST_FRAMES:,}")
     record = unseen_record(file, n_frames, fps, "repeat-last", decoder=DECODER)
     return record, np.arange(n_frames) / fps
 
 
 def read_lengths(path: Path) -> dict[str, int]:
     """Read the number of frames of each video from a CSV with the columns video and frames; other
-    columns are ignored.
+    columns are ignored. Raises UsageError with the line of the first mistake.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lengths = {row["video"].strip(): int(row["frames"]) for row in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is no CSV of video,frames: {error}") from None
+    lengths = {}
+    for where, row in read_rows(path, ("video", "frames")):
+        if not re.fullmatch("[0-9]{1,15}", row["frames"]):
+            raise UsageError(f"{where}: frames is {row['frames'][:40]!r}, expected a whole number")
+        lengths[row["video"]] = int(row["frames"])
     return lengths

@@ -94,8 +94,10 @@ def _check(settings: CaptionSettings) -> None:
     for name, value in (("stride", settings.stride), ("window", settings.window)):
         if value is not None and value % CLIP_FRAMES:
             raise UsageError(f"a {name} of {value} frames is no multiple of {CLIP_FRAMES}")
-    if settings.name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", settings.name):
-        raise UsageError(f"{settings.name!r} is no name", hint="use letters, digits, - and _")
+    if settings.name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", settings.name):
+        raise UsageError(
+            f"{settings.name[:40]!r} is no name", hint="use up to 100 letters, digits, - and _"
+        )
 
 
 def _captioner_card(

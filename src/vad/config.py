@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from .errors import UsageError
 from .names import did_you_mean
+from .tables import read_text
 
 Settings = TypeVar("Settings")
 TABLES = (
@@ -32,6 +33,7 @@ TABLES = (
     "stream",
     "space",
 )  # the tables that a TOML file can have
+MAX_BYTES = 2**20  # largest TOML file
 LARGEST = 2**53  # integers up to this are exact in every JSON reader
 
 
@@ -169,11 +171,11 @@ def read_toml(path: str | Path | None, table: str) -> dict[str, object]:
     """
     if path is None:
         return {}
+    if not Path(path).exists():
+        raise UsageError(f"no configuration file {path}")
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"no configuration file {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document = tomllib.loads(read_text(Path(path), MAX_BYTES))
+    except ValueError as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except RecursionError:
         raise UsageError(f"{path} is not TOML that can be read: it is nested too deep") from None

@@ -1,4 +1,4 @@
-"""Read JSON documents into dataclasses; every field is checked against its type.
+"""Read JSON files into dataclasses; every field is checked against its type.
 
     @dataclass(frozen=True)
     class Choice:
@@ -16,17 +16,29 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .config import options
+from .errors import UsageError
+from .tables import MAX_BYTES, read_text
 
 LARGEST = 2**63  # 64-bit integers, because times in nanoseconds are such
 SHOWN = 60  # characters of a wrong value that an error message shows
 
 Document = TypeVar("Document")
+
+
+def read_json(path: Path, max_bytes: int = MAX_BYTES) -> object:
+    """Return the value in a JSON file. Raises UsageError if it cannot be read or is too large."""
+    try:
+        return json.loads(read_text(path, max_bytes))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
 
 
 def parse(cls: type[Document], value: object, where: str = "") -> Document:

@@ -23,6 +23,8 @@ SUFFIXES = (
     *(".ogv", ".qt", ".tod", ".ts", ".vob", ".webm", ".wmv"),
 )
 
+LONGEST = 4096  # bytes of a name, as of a path in Linux
+
 Entry = TypeVar("Entry")
 
 
@@ -44,6 +46,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def shortened(names: Sequence[str], n: int = 3) -> str:
     """Return the first `n` names, quoted, followed by `...` if there are more."""
     return ", ".join(map(repr, names[:n])) + (", ..." if len(names) > n else "")
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise UsageError if no file could have this name: it is too long, or not in Unicode.
+
+    where: the words that begin the message.
+    """
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise UsageError(f"{where}: the video's name is not in Unicode: {name[:40]!r}") from None
+    if length > LONGEST:
+        raise UsageError(
+            f"{where}: the video's name has {length:,} bytes, at most {LONGEST:,}: {name[:40]!r}..."
+        )
 
 
 def stem_of(video_id: str) -> str:

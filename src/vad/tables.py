@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import UsageError
-from .names import did_you_mean
+from .names import check_name, did_you_mean
 
 log = logging.getLogger("vad")
 
@@ -37,7 +37,7 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
             raise UsageError(
                 f"{path} has {status.st_size / 2**20:,.0f} MiB of text; "
                 f"at most {max_bytes / 2**20:,.0f} are read",
-                hint="split it",
+                hint="is it the right file?",
             )
         content = path.read_bytes()
     except FileNotFoundError:
@@ -61,7 +61,11 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_rows(
-    path: Path, required: Sequence[str], optional: Sequence[str] | None = None
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the rows of a table as {column: value}, each after its place "FILE, line N".
 
@@ -69,7 +73,7 @@ def read_rows(
     reads all. Any other column is named in a warning. Raises UsageError if a column is missing or
     repeated, or if a line has more values than the header.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path, max_bytes), newline=""), strict=True)
     try:
         columns = [column.strip() for column in next(reader, [])]
         _check(path, columns, required, optional)
@@ -79,7 +83,9 @@ def read_rows(
                 raise UsageError(f"{where}: more values than columns")
             if values:
                 padded = [value.strip() for value in values] + [""] * (len(columns) - len(values))
-                yield where, dict(zip(columns, padded, strict=True))
+                row = dict(zip(columns, padded, strict=True))
+                check_name(row.get("video", ""), where)
+                yield where, row
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num} is no CSV: {error}") from None
 

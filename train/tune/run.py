@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from vad.device import choose_device
+from vad.documents import read_json
 from vad.errors import UsageError
 from vad.files import write_json, write_text
 from vad.labels import Labels, read_labels, write_labels
 from vad.progress import meter
-from vad.tables import read_text
 
 from ..fit import WARMUP, Diverged
 from ..presets import split_settings
@@ -195,9 +195,9 @@ def _begin(search: Search, *, resume: bool) -> None:
     if not resume:
         raise UsageError(f"{search.out} holds a search", hint="--resume, or choose another --out")
     try:
-        before = json.loads(read_text(path))
-    except (UsageError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint=ELSEWHERE) from None
+        before = read_json(path)
+    except UsageError as error:
+        raise UsageError(str(error), hint=ELSEWHERE) from None
     if not isinstance(before, dict):
         raise UsageError(f"{path} holds no settings of a search", hint=ELSEWHERE)
     if other := [n for n in said if before.get(n) != said[n]]:

@@ -25,6 +25,7 @@ from .backend import Item, Result, map_ahead, user_cache
 from .claims import FileClaims
 from .ledgers import FileLedger
 
+MAX_BYTES = 16 * 2**20  # no zarr.json of a store is larger
 ARRAYS_AHEAD = 2  # arrays read ahead while another one is used
 
 
@@ -53,8 +54,11 @@ class FolderBackend:
 
     def read(self, key: str) -> bytes:
         path = self.path / key
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
             raise OSError(errno.EINVAL, "not a file", str(path))
+        if status.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes", str(path))
         return path.read_bytes()
 
     def write(self, key: str, content: bytes) -> None:
