@@ -31,17 +31,23 @@ class ComputeSettings:
         "auto", "number format of the network; auto: half precision on a GPU"
     )
     batch: int | None = _compute(
-        None, "clips per forward pass; by default what suits the device", minimum=1
+        None, "clips per forward pass; by default what suits the device", minimum=1, maximum=65_536
     )
     workers: int = _compute(N_WORKERS, "decoder processes", minimum=1, maximum=256)
     time_limit: float = _compute(
-        60.0, "seconds without an answer after which a decoder is stopped", minimum=1
+        60.0,
+        "seconds without an answer after which a decoder is stopped",
+        minimum=1,
+        maximum=86_400,
     )
-    max_pixels: int = _compute(4096 * 2304, "largest frame that is decoded, in pixels", minimum=1)
+    max_pixels: int = _compute(
+        4096 * 2304, "largest frame that is decoded, in pixels", minimum=1, maximum=2**28
+    )
     fps: float | None = _compute(
         None,
         "frames per second of bare H.264 and HEVC streams; by default their header's, else 25",
         minimum=0.01,
+        maximum=1000,
     )
     offline: bool = _compute(
         False, "open no network connection: use weights that are on this machine"

@@ -24,7 +24,7 @@ class Propagation:
         "hold", "frames take the score of their snippet (hold), or scores are smoothed over time"
     )
     sigma: float = _event(
-        1.0, "standard deviation of gaussian propagation, in seconds", minimum=0.001
+        1.0, "standard deviation of gaussian propagation, in seconds", minimum=0.001, maximum=86_400
     )
 
 

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from vad.errors import InternalError, VadError
+from vad.errors import InternalError, UsageError, VadError
 from vad.terminal import PlainFormatter, plain
 from vad.version import VERSION
 
@@ -115,7 +115,9 @@ def main() -> None:
         where = f": {error.filename}" if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         free = "; free some space and run again" if full else ""
-        _fail(f"{error.strerror or error}{where}{free}", InternalError.exit_code)
+        given = error.errno == errno.ENAMETOOLONG  # no name of ours is so long
+        code = UsageError.exit_code if given else InternalError.exit_code
+        _fail(f"{error.strerror or error}{where}{free}", code)
     except Exception as error:
         line = f"internal error, {type(error).__name__}: {error}; vad --debug COMMAND shows where"
         _fail(line, InternalError.exit_code)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vad.config import Option, build, options, parse_assignments, read_toml
+from vad.config import Option, build, options, parse_assignments, read_toml, unknown
+from vad.errors import UsageError
 
 if TYPE_CHECKING:
     from vad.stages.extract.outcome import Outcome
@@ -71,6 +72,7 @@ def takes(
     table: str,
     *,
     built: bool = True,
+    open_: bool = False,
     defaults: Mapping[str, object] | None = None,
     without: tuple[str, ...] = (),
 ) -> Callable[[Command], Command]:
@@ -78,9 +80,11 @@ def takes(
     `--set`.
 
     The command's parameter `settings` receives an instance of the class or, if not `built`, a
-    dictionary of the settings that were given. Later sources override earlier ones: the table
-    `table` of the TOML file, `--set`, the options. defaults: values that `--help` shows in place of
-    those of the class. without: names of settings for which the command has an option of its own.
+    dictionary of the settings that were given. With `open_`, this may hold other names too, which
+    the command checks, but none of its own parameters. Later sources override earlier ones: the
+    table `table` of the TOML file, `--set`, the options. defaults: values that `--help` shows in
+    place of those of the class. without: names of settings for which the command has an option of
+    its own.
     """
 
     def decorate(command: Command) -> Command:
@@ -90,6 +94,9 @@ def takes(
             flags = {n: v for n in known if (v := given.pop(n)) is not None}
             settings = read_toml(config, table) | parse_assignments(assign or []) | flags
             where = f"vad {table}"
+            for name in settings.keys() - known.keys():
+                if not built and (not open_ or name in given):
+                    raise UsageError(f"{where}: {unknown(name, known)}")
             command(**given, settings=build(cls, settings, where=where) if built else settings)
 
         own = inspect.signature(command, eval_str=True).parameters.values()

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .weights import read_scalings, read_weights, recognised
 
 # principal components per training video, unless the setting `components` is given
 COMPONENTS_A_VIDEO = 2
+MOST_WEIGHTS = 500_000_000  # of a detector; the largest published one has 30 million
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,17 @@ class TrainingData:
         """
         arrays = self._arrays(settings, own)
         visual_dim, text_dim = self.dims
-        torch.manual_seed(settings.seed)
-        detector = create_detector(
+        create = partial(
+            create_detector,
             settings.detector,
             visual_dim=visual_dim,
             text_dim=text_dim,
             settings=own,
             arrays=arrays,
         )
+        _check_size(create, settings.detector)
+        torch.manual_seed(settings.seed)
+        detector = create()
         if settings.weights:
             _, sizes = recognised(settings.weights)
             if (sizes.visual_dim, sizes.text_dim) != (detector.visual_dim, detector.text_dim):
@@ -98,6 +103,20 @@ class TrainingData:
             streams, _, _ = self.train.take(np.array([index]), cpu)
             videos.append(self.inputs(streams)[0][0].transpose(0, 1).numpy())
         return {"dictionary": make_dictionary(videos, percent=own["atoms"])}
+
+
+def _check_size(create: Callable[[], Detector], name: str) -> None:
+    """Raise UsageError if a detector would have too many weights; it takes no memory for them."""
+    try:
+        with torch.device("meta"):
+            n = sum(weights.numel() for weights in create().parameters())
+    except (RuntimeError, OverflowError):  # by torch, for sizes beyond 64 bits
+        n = 2**63
+    if n > MOST_WEIGHTS:
+        raise UsageError(
+            f"{name} would have {n:,} weights, at most {MOST_WEIGHTS:,}",
+            hint="set a smaller width",
+        )
 
 
 def load_training_data(

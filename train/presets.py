@@ -62,6 +62,9 @@ def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, o
     without preset and weights, and not for the published form of the loss); the default. Raises
     UsageError if a name is no setting.
     """
+    first = {n: value for n, value in given.items() if n in ("detector", "preset", "weights")}
+    typed = build(TrainSettings, first, where="train")
+    given = {**given, **{n: getattr(typed, n) for n in first}}
     name, start = _start(given)
     row, known = find_row(name), options(TrainSettings)
     if wrong := set(given) - set(known) - set(options(row.settings)):

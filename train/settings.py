@@ -39,7 +39,10 @@ class TrainSettings:
         "scaling of the features: none, to mean 0 and deviation 1, or to principal components",
     )
     components: int | None = _features(
-        None, "number of principal components; by default two per training video", minimum=1
+        None,
+        "number of principal components; by default two per training video",
+        minimum=1,
+        maximum=100_000,
     )
     validation: float = _videos(
         0.2, "share of the training videos that is held out for validation", minimum=0, maximum=0.9
@@ -49,17 +52,22 @@ class TrainSettings:
         "videos that epoch and threshold are chosen on; with test, every result says so",
     )
     fold: str | None = _videos(None, "hold out this fold of the labels as the test set")
-    seed: int = _videos(0, "seed of the split, the weights and the batches", minimum=0)
+    seed: int = _videos(
+        0, "seed of the split, the weights and the batches", minimum=0, maximum=2**32 - 1
+    )
     segments: int = _training(32, "segments that a video is pooled to", minimum=1, maximum=10_000)
-    epochs: int = _training(30, "passes over the larger class", minimum=1)
-    batch: int = _training(32, "videos of each class per step", minimum=1)
+    epochs: int = _training(30, "passes over the larger class", minimum=1, maximum=1_000_000)
+    batch: int = _training(32, "videos of each class per step", minimum=1, maximum=1_000_000)
     lr: float = _training(1e-3, "learning rate of the Adam optimizer", minimum=0)
     weight_decay: float = _training(5e-3, "weight decay of the Adam optimizer", minimum=0)
     clip: float | None = _training(
         None, "largest norm of the gradient; larger ones are scaled down to it", minimum=0
     )
     crops: int | None = _training(
-        None, "crops of each video per step, drawn at random; by default all", minimum=1
+        None,
+        "crops of each video per step, drawn at random; by default all",
+        minimum=1,
+        maximum=10_000,
     )
     form: Literal["paper", "published"] = _training(
         "paper", "loss as the paper defines it, or as its authors' code computes it"

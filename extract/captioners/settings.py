@@ -35,24 +35,35 @@ class CaptionSettings:
         "frames that a caption describes, from the start of its snippet; by default the "
         "captioner's",
         minimum=16,
+        maximum=65_536,
     )
-    stride: int = _caption(16, "frames from one caption to the next; more is faster", minimum=16)
+    stride: int = _caption(
+        16, "frames from one caption to the next; more is faster", minimum=16, maximum=65_536
+    )
     frames: str | None = _caption(
         None, "with file:, a CSV video,frames: lengths of videos that are not stored"
     )
     fps: float = _caption(
-        30.0, "with file:, frame rate of such videos, where no CSV tells their lengths", minimum=0.1
+        30.0,
+        "with file:, frame rate of such videos, where no CSV tells their lengths",
+        minimum=0.1,
+        maximum=1000,
     )
     device: str = _compute("auto", "auto, cpu, cuda or cuda:1")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _compute(
         "auto", "number format of the captioner; auto: half precision on a GPU"
     )
-    batch: int = _compute(8, "windows that are captioned together", minimum=1)
+    batch: int = _compute(8, "windows that are captioned together", minimum=1, maximum=65_536)
     workers: int = _compute(N_WORKERS, "decoder processes", minimum=1, maximum=256)
     time_limit: float = _compute(
-        60.0, "seconds without an answer after which a decoder is stopped", minimum=1
+        60.0,
+        "seconds without an answer after which a decoder is stopped",
+        minimum=1,
+        maximum=86_400,
     )
-    max_pixels: int = _compute(4096 * 2304, "largest frame that is decoded, in pixels", minimum=1)
+    max_pixels: int = _compute(
+        4096 * 2304, "largest frame that is decoded, in pixels", minimum=1, maximum=2**28
+    )
     offline: bool = _compute(
         False, "open no network connection: use models that are on this machine"
     )

@@ -25,7 +25,7 @@ LabelsOption = Annotated[
 USED = asdict(split_settings({})[0])  # defaults of `vad train`: those for rtfm
 
 
-@takes(TrainSettings, "train", built=False, defaults=USED)
+@takes(TrainSettings, "train", built=False, open_=True, defaults=USED)
 def command(
     store: StoreArgument = STORE,
     labels: LabelsOption = None,

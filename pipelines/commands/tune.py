@@ -16,7 +16,7 @@ from .train import USED, LabelsOption
 SEARCH = "Search"
 
 
-@takes(TrainSettings, "train", built=False, defaults=USED)
+@takes(TrainSettings, "train", built=False, open_=True, defaults=USED)
 def command(
     store: StoreArgument = STORE,
     labels: LabelsOption = None,
@@ -25,13 +25,17 @@ def command(
         typer.Option("--out", metavar="DIR", help="folder of the search", rich_help_panel=COMMON),
     ] = Path("runs/tune"),
     trials: Annotated[
-        int, typer.Option("--trials", min=1, help="trials in all", rich_help_panel=SEARCH)
+        int,
+        typer.Option(
+            "--trials", min=1, max=1_000_000, help="trials in all", rich_help_panel=SEARCH
+        ),
     ] = 30,
     splits: Annotated[
         int,
         typer.Option(
             "--splits",
             min=1,
+            max=1000,
             help="validation splits that each trial is measured on",
             rich_help_panel=SEARCH,
         ),
@@ -48,7 +52,7 @@ def command(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="trials at once", rich_help_panel=SEARCH)
+        int, typer.Option("--jobs", min=1, max=256, help="trials at once", rich_help_panel=SEARCH)
     ] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with a search", rich_help_panel=SEARCH)

@@ -23,13 +23,19 @@ class ExecutorSettings:
         None, "Ray cluster, HOST:PORT or auto; by default $RAY_ADDRESS, else one is started here"
     )
     actor_gpus: float | None = _cluster(
-        None, "GPUs per Ray actor, such as 0.5; by default 1 if the cluster has any", minimum=0
+        None,
+        "GPUs per Ray actor, such as 0.5; by default 1 if the cluster has any",
+        minimum=0,
+        maximum=1024,
     )
     actor_cpus: int | None = _cluster(
-        None, "cores per Ray actor; by default 1, or its share of a machine with GPUs", minimum=1
+        None,
+        "cores per Ray actor; by default 1, or its share of a machine with GPUs",
+        minimum=1,
+        maximum=4096,
     )
     max_losses: int = _cluster(
-        3, "give up on a video after this many workers died on it", minimum=1
+        3, "give up on a video after this many workers died on it", minimum=1, maximum=1000
     )
 
 

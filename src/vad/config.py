@@ -34,6 +34,7 @@ TABLES = (
     "space",
 )  # the tables that a TOML file can have
 MAX_BYTES = 2**20  # largest TOML file
+LONGEST = 4096  # characters of a text; paths have no more
 LARGEST = 2**53  # integers up to this are exact in every JSON reader
 
 
@@ -82,6 +83,8 @@ class Option:
             converted = self.kind(value)
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{value!r} is no {NAMES[self.kind]}") from None
+        if self.kind in (str, Path) and len(str(converted)) > LONGEST:
+            raise ValueError(f"{str(converted)[:40]!r}... has more than {LONGEST:,} characters")
         if self.kind is float and not math.isfinite(converted):
             raise ValueError(f"{value!r} is no finite number")
         if self.kind is int and abs(converted) > LARGEST:
