@@ -254,10 +254,9 @@ def test_training_after_a_repair_does_not_use_what_was_packed_before(folder, vad
 # --- stores that cannot be written, and stores that moved
 
 
-def test_a_store_that_cannot_be_written_is_read_all_the_same(folder, tmp_path, make_video):
-    shutil.rmtree("f.zarr/.cache")
-    for path in (Path("f.zarr"), *Path("f.zarr").rglob("*")):
-        path.chmod(0o555 if path.is_dir() else 0o444)
+@pytest.fixture
+def vad_without_rights(tmp_path):
+    """Run a command in a process that may not write into the store f.zarr of the working folder."""
     without_rights = []
     if os.getuid() == 0:  # who may write everywhere, unless told otherwise
         if shutil.which("setpriv") is None:
@@ -265,6 +264,8 @@ def test_a_store_that_cannot_be_written_is_read_all_the_same(folder, tmp_path, m
         without_rights = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
 
     def run(*args):
+        for path in (Path("f.zarr"), *Path("f.zarr").rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
         return subprocess.run(
             [*without_rights, sys.executable, "-m", "vad", *map(str, args)],
             env={**os.environ, "VAD_CACHE": str(tmp_path / "cache")},
@@ -273,15 +274,33 @@ def test_a_store_that_cannot_be_written_is_read_all_the_same(folder, tmp_path, m
             check=False,
         )
 
-    done = run("train", "f.zarr", "--labels", "labels.csv", "--out", tmp_path / "run", *TRAIN)
+    return run
+
+
+def test_a_store_that_cannot_be_written_is_read_all_the_same(
+    folder, tmp_path, make_video, vad_without_rights
+):
+    shutil.rmtree("f.zarr/.cache")
+    train = ("train", "f.zarr", "--labels", "labels.csv", "--out", tmp_path / "run", *TRAIN)
+    done = vad_without_rights(*train)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "cache/bags").glob("*.npy"))
     assert not Path("f.zarr/.cache").exists()
     (weights,) = (tmp_path / "run").rglob("*.safetensors")
     assert weights.stat().st_mode & 0o777 == 0o666 & ~UMASK
-    refused = run("extract", make_video("new.mp4", n_frames=20), "--store", "f.zarr", "-q")
+    new = make_video("new.mp4", n_frames=20)
+    refused = vad_without_rights("extract", new, "--store", "f.zarr", "-q")
     assert refused.returncode == 2
     assert "f.zarr cannot be written: Permission denied" in refused.stderr
+
+
+def test_extraction_with_nothing_to_do_needs_no_right_to_write(
+    small_run, tmp_path, monkeypatch, vad_without_rights
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(small_run / "features.zarr", "f.zarr")
+    done = vad_without_rights("extract", small_run / "videos", "--store", "f.zarr", "-q")
+    assert (done.returncode, done.stdout) == (0, "0 done, 4 skipped, 0 failed\n"), done.stderr
 
 
 def test_source_paths_are_absolute_and_older_relative_ones_are_found_beside_the_store(
