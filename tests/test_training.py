@@ -403,6 +403,14 @@ def test_wrong_settings_are_refused(data, tmp_path, settings, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_loss_that_is_no_number_is_told(data, tmp_path):
+    with pytest.raises(UsageError, match="training diverged: .*scores or losses are no numbers"):
+        train(
+            *(data / "features.zarr", data / "labels.csv", tmp_path),
+            **{**QUICK, "epochs": 1, "detector": "mgfn", "margin": 1e30},
+        )
+
+
 def test_a_finished_run_is_not_overwritten_by_accident(data, run):
     with pytest.raises(UsageError, match="holds a finished run; choose another --out, or --over"):
         train(data / "features.zarr", data / "labels.csv", run.path, **QUICK)

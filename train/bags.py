@@ -36,10 +36,20 @@ def segment_mean(features: NDArray[np.floating], n_segments: int) -> NDArray[np.
     equal, the segment between them would be empty; its value is then the snippet at that index.
     """
     edges = np.linspace(0, len(features), n_segments + 1).astype(np.int64)
-    # If two edges are equal, reduceat returns the single row at that index, as the docstring asks.
-    sums = np.add.reduceat(features.astype(np.float32), edges[:-1], axis=0)
-    counts = np.maximum(np.diff(edges), 1).reshape(-1, *[1] * (features.ndim - 1))
-    return np.asarray(sums / counts, np.float32)
+    counts = np.maximum(np.diff(edges), 1)
+    means = np.empty((n_segments, *features.shape[1:]), np.float32)
+    for segment, (start, count) in enumerate(zip(edges, counts, strict=False)):  # one edge more
+        rows = _to_float32(features[start : start + count])
+        np.add.reduce(rows, axis=0, out=means[segment, ...])
+    means /= counts.astype(np.float32).reshape(-1, *[1] * (features.ndim - 1))
+    return means
+
+
+def _to_float32(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return an array as float32; torch converts float16 more than ten times as fast as NumPy."""
+    if rows.dtype == np.float16 and rows.flags.writeable:
+        return np.asarray(torch.from_numpy(rows).float().numpy())
+    return rows.astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ CHECKSUM = "sha256"  # tensor of a saved state with the checksum of all others
 
 
 class Diverged(UsageError):
-    """The scores of a detector have become NaN or infinite during training."""
+    """The scores or the loss of a detector have become NaN or infinite during training."""
 
 
 @dataclass
@@ -172,6 +172,7 @@ def _train_epoch(
         output = state.detector(*inputs(streams), lengths)
         _require_numbers(output.scores, settings)
         terms = state.detector.loss(output, labels, settings.form)
+        _require_numbers(terms["total"], settings)
         state.optimizer.zero_grad()
         terms["total"].backward()
         if settings.clip is not None:
@@ -238,6 +239,7 @@ def validate(
         output = detector(*inputs(streams), lengths)
         _require_numbers(output.scores, settings)
         terms = detector.loss(output, labels, "paper")
+        _require_numbers(terms["total"], settings)
         losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())
     auc = roc_auc_score(bags.labels[order], np.concatenate(peaks))
@@ -270,9 +272,10 @@ def heldout_loss(run: Run, store: FeatureStore, labels: Sequence[Label]) -> floa
     return loss if math.isfinite(loss) else None
 
 
-def _require_numbers(scores: Tensor, settings: TrainSettings) -> None:
-    if not torch.isfinite(scores).all():
+def _require_numbers(values: Tensor, settings: TrainSettings) -> None:
+    if not torch.isfinite(values).all():
         raise Diverged(
-            f"training diverged: at learning rate {settings.lr:g} scores are no numbers any more",
-            hint="a smaller --lr, or --clip 1",
+            f"training diverged: at learning rate {settings.lr:g} scores or losses are no numbers "
+            "any more",
+            hint="a smaller --lr or margin, or --clip 1",
         )

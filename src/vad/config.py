@@ -35,7 +35,8 @@ TABLES = (
 )  # the tables that a TOML file can have
 MAX_BYTES = 2**20  # largest TOML file
 LONGEST = 4096  # characters of a text; paths have no more
-LARGEST = 2**53  # integers up to this are exact in every JSON reader
+# Integers up to this are exact in every JSON reader; models compute in 32 bits.
+LARGEST: dict[type, float] = {int: 2**53, float: 3.4e38}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Option:
             raise ValueError(f"{str(converted)[:40]!r}... has more than {LONGEST:,} characters")
         if self.kind is float and not math.isfinite(converted):
             raise ValueError(f"{value!r} is no finite number")
-        if self.kind is int and abs(converted) > LARGEST:
+        if self.kind in LARGEST and abs(converted) > LARGEST[self.kind]:
             raise ValueError(f"{value!r} is too large")
         return converted
 
