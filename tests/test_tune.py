@@ -197,7 +197,7 @@ def test_a_killed_search_goes_on_though_its_last_line_is_cut(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "damaged", "message"),
     [
-        (SEARCH, None, f"{SEARCH} cannot be read: no file .*; choose another --out"),
+        (SEARCH, None, f"no file .*/{SEARCH}; choose another --out"),
         (SEARCH, "{", f"{SEARCH} cannot be read: .*; choose another --out"),
         (SEARCH, "[]", f"{SEARCH} holds no settings of a search; choose another --out"),
         (JOURNAL, "{}\n", f"{JOURNAL} is damaged: .*; choose another --out"),
