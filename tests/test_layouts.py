@@ -1,5 +1,6 @@
 """Features as others publish them: told apart, brought in, handed out again unchanged."""
 
+import json
 import pickle
 
 import numpy as np
@@ -7,8 +8,12 @@ import pytest
 import torch
 
 from vad.errors import UsageError
+from vad.labels import Label
 from vad.stages.extract.layouts import LAYOUTS, export_features, import_features
+from vad.stages.train.bags import bags_in_memory
+from vad.stages.train.streams import read_streams
 from vad.store import FeatureStore
+from vad.store.verify import verify
 
 DIM = 6
 
@@ -313,25 +318,92 @@ def test_segments_lie_on_the_snippets_that_they_speak_of(published, stored, tmp_
     assert np.array_equal(store.read("a", "visual/c3d")[:, 0], np.repeat(rows, 2, axis=0))
 
 
+@pytest.mark.parametrize("joins", [False, True])
+def test_segments_of_a_short_video_are_not_lost(published, stored, tmp_path, joins):
+    rows = published({"a.txt": (32, DIM), "visual/a_i3d.npy": (8, 5, DIM)})["a.txt"]
+    (tmp_path / "frames.csv").write_text("video,frames\na,128\n")  # 8 snippets of 4 segments
+    if joins:
+        stored(published.folder / "visual", layout="rtfm")
+    _, store = stored(published.folder / "a.txt", frames=None if joins else tmp_path / "frames.csv")
+    found = store.read("a", "visual/c3d")[:, 0]
+    assert found == pytest.approx(rows.reshape(8, 4, DIM).mean(1), rel=1e-6)
+
+
+@pytest.mark.parametrize("n_frames", [100, 16 * 64 - 3])
+def test_c3d_files_have_32_lines_whatever_the_video(published, stored, tmp_path, n_frames):
+    rows = published({"a.txt": (32, DIM)})["a.txt"]
+    (tmp_path / "frames.csv").write_text(f"video,frames\na,{n_frames}\n")
+    _, store = stored(frames=tmp_path / "frames.csv")
+    export_features(store.path, "c3d-text", tmp_path / "out", quiet=True)
+    found = np.loadtxt(tmp_path / "out" / "a.txt")
+    assert found.shape == (32, DIM)
+    if n_frames > 512:
+        assert found == pytest.approx(rows, rel=1e-6)
+
+
 # --- beside what is stored
 
 
-@pytest.mark.parametrize("n_text", [3, 4, 5])
-def test_text_joins_the_visual_features_of_its_video(published, stored, n_text):
+@pytest.mark.parametrize(
+    ("n_text", "read"),  # rows of text that are read for 4 snippets
+    [
+        (4, [0, 1, 2, 3]),
+        (5, [0, 1, 2, 3]),  # a surplus is cut
+        (8, [0, 1, 2, 3]),
+        (3, [0, 1, 2, 2]),  # one missing: the last once more
+        (2, [0, 1, 0, 1]),  # two missing: the last two once more, as TEVAD fills them
+    ],
+)
+def test_text_joins_the_visual_features_of_its_video(published, stored, n_text, read):
     files = published({"a_i3d.npy": (4, 5, DIM), "a_emb.npy": (n_text, DIM)})
     stored(layout="rtfm")
     _, store = stored(layout="tevad-text")
     assert store.names("a") == ["text/simcse", "visual/i3d"]
-    emb = files["a_emb.npy"]  # one too many is cut, one missing repeats the last
-    assert np.array_equal(store.read("a", "text/simcse"), emb[[0, 1, 2, min(3, n_text - 1)]])
+    assert verify(store.path, quiet=True).faults == []
+    text, names = files["a_emb.npy"], {"visual": "visual/i3d", "text": "text/simcse"}
+    assert np.array_equal(read_streams(store, names, "a")["text"][:, 0], text[read])
+    # training pools each stream by itself
+    bags = bags_in_memory(store, names, [Label("a", 1)], 2, stretch=True)
+    assert bags.streams["text"][0, 0] == pytest.approx(
+        np.stack([half.mean(0) for half in (text[: n_text // 2], text[n_text // 2 :])])
+    )
+    written = export_features(store.path, "tevad-text", store.path.parent / "out", quiet=True)
+    assert np.array_equal(np.load(written[0]), text)
+    assert import_features(published.folder, store.path, layout="tevad-text", quiet=True).skipped
 
 
-def test_text_of_another_video_is_refused(published, stored):
-    published({"a_i3d.npy": (4, 5, DIM), "a_emb.npy": (6, DIM)})
+@pytest.mark.parametrize("n_text", [1, 9])
+def test_text_of_another_video_is_refused(published, stored, n_text):
+    published({"a_i3d.npy": (4, 5, DIM), "a_emb.npy": (n_text, DIM)})
     stored(layout="rtfm")
     outcome, store = stored(layout="tevad-text")
-    assert "it has 6 snippets here, 4 in the store" in str(outcome.failed["a"])
+    assert f"it has {n_text} snippets here, 4 in the store" in str(outcome.failed["a"])
     assert store.names("a") == ["visual/i3d"]
+
+
+def test_a_detector_of_both_streams_reads_text_of_other_rows(published, vad, tmp_path):
+    files = {f"v{i}_i3d.npy": (6 + i, 5, DIM) for i in range(4)}
+    published(files | {f"v{i}_emb.npy": (5 + 2 * i, DIM) for i in range(4)})
+    (tmp_path / "l.csv").write_text(
+        "video,label,split\n" + "".join(f"v{i},{i % 2},train\n" for i in range(4))
+    )
+    store, run = tmp_path / "s.zarr", tmp_path / "run"
+    for layout in ("rtfm", "tevad-text"):
+        vad("import", "features", published.folder, "--store", store, "--layout", layout)
+    common = ["--labels", tmp_path / "l.csv", "--quiet"]
+    for way in (["--detector", "tevad", "--epochs", 1], ["--detector", "topk", "--epochs", 1]):
+        code, _, err = vad(
+            *("train", store, *common, "--out", run, "--overwrite", *way),
+            *("--visual", "i3d", "--text", "simcse"),
+        )
+        assert (code, err) == (0, err)
+        code, _, _ = vad(
+            *("score", "--store", store, "--detector", run),
+            *("--out", tmp_path / "o", "-f", "json"),
+        )
+        assert code == 0
+        scores = [json.loads((tmp_path / "o" / f"v{i}.json").read_text()) for i in range(4)]
+        assert [len(found["snippets"]) for found in scores] == [6, 7, 8, 9]
 
 
 def test_a_second_import_does_only_what_is_new(published, stored):
@@ -435,7 +507,7 @@ def two_streams(tmp_path):
         np.save(folder / f"{video}_rgb.npy", np.full((3, 4), 1, np.float32))
         np.save(folder / f"{video}_flow.npy", np.full((3, 4), 2, np.float32))
         np.save(folder / f"{video}_fps.npy", np.array(24.0))
-        np.save(folder / f"{video}_timestamps_ms.npy", np.arange(3.0))
+        np.save(folder / f"{video}_timestamps_ms.npy", np.array([16, 32, 48]) / 24 * 1000)
     return folder
 
 
@@ -449,6 +521,46 @@ def test_rgb_and_flow_files_are_one_video(two_streams, tmp_path, stream, row):
     assert store.read("a", "visual/i3d").tolist() == [[row]] * 3
     assert store.record("a").fps == 24
     assert store.provenance("visual/i3d")["dim"] == len(row)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "fps", "starts", "told"),
+    [
+        ([16, 32, 48], 24, [0, 16, 32], ""),
+        ([64, 128, 192], 6, [0, 64, 128], "2 videos have a row for more or fewer frames than 16"),
+        ([16, 32, 96], 24, [0, 16, 80], "a for 40"),  # a pause; the step is the median
+        ([16, 32], 24, [0, 16, 32], "not used: a, timestamps_ms.npy: 2 times for 3 rows"),
+        ([16, 8, 48], 24, [0, 16, 32], "a_timestamps_ms.npy holds no times that increase"),
+    ],
+)
+def test_times_of_rows_are_the_seconds_of_snippets(
+    two_streams, tmp_path, caplog, stamps, fps, starts, told
+):
+    """stamps, starts: in 1/24 s."""
+    for video in ("a", "b"):
+        np.save(two_streams / f"{video}_timestamps_ms.npy", np.array(stamps) / 24 * 1000)
+    with caplog.at_level("WARNING", logger="vad"):
+        import_features(two_streams, tmp_path / "s.zarr", quiet=True)
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    record, times = store.record("a"), store.times("a")
+    if stamps != [16, 32, 96]:
+        assert record.fps == pytest.approx(fps)
+    assert times[::16] == pytest.approx(np.array(starts) / 24)
+    assert (np.diff(times) > 0).all()
+    assert record.duration_s > times[-1]
+    assert told in caplog.text
+    assert told or not caplog.text
+
+
+def test_pairs_are_compared_as_one_video(two_streams, vad, tmp_path):
+    vad("import", "features", two_streams, "--store", tmp_path / "s.zarr")
+    code, out, _ = vad("compare", tmp_path / "s.zarr", two_streams, "--json")
+    found = json.loads(out)
+    assert (code, found["same"], found["shapes"]) == (0, True, [[1, 8], [1, 8]])
+    (two_streams / "b_flow.npy").unlink()
+    code, _, err = vad("compare", tmp_path / "s.zarr", two_streams)
+    assert code == 2
+    assert "'b' has fewer files than the other videos" in err
 
 
 def test_a_video_that_lacks_a_stream_fails_alone_with_the_way_out(two_streams, tmp_path):

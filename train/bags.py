@@ -19,11 +19,12 @@ from torch import Tensor
 
 from vad.errors import UsageError
 from vad.files import committed, matches_checksum, note_checksum
+from vad.grid import align_text, segment_edges
 from vad.labels import Label
 from vad.progress import Meter, meter
-from vad.store import FeatureStore
+from vad.store import ARRAYS_AT_ONCE, FeatureStore
 
-from .streams import Names, read_each, shapes_of
+from .streams import Names, shapes_of
 
 MOST_ROWS = 20_000  # most rows [rows, dim] of features that a scaling is computed from, roughly
 
@@ -35,7 +36,7 @@ def segment_mean(features: NDArray[np.floating], n_segments: int) -> NDArray[np.
     UR-DMU, the borders are linspace(0, snippets, n_segments + 1), rounded down. If two borders are
     equal, the segment between them would be empty; its value is then the snippet at that index.
     """
-    edges = np.linspace(0, len(features), n_segments + 1).astype(np.int64)
+    edges = segment_edges(len(features), n_segments)
     counts = np.maximum(np.diff(edges), 1)
     means = np.empty((n_segments, *features.shape[1:]), np.float32)
     for segment, (start, count) in enumerate(zip(edges, counts, strict=False)):  # one edge more
@@ -141,7 +142,7 @@ def load_bags(
     lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
     for kind, name in names.items():
-        key = _key(store, name, videos, n_segments, stretch=stretch)
+        key = _key(store, name, videos, lengths, n_segments, stretch=stretch)
         path = store.backend.cache / f"bags-{key[:24]}.npy"
         shape = (len(labels), shapes[0][kind][1], n_segments, shapes[0][kind][2])
         if not _is_packed(path, shape):
@@ -150,10 +151,10 @@ def load_bags(
                 meter("pack", len(labels), unit="videos", quiet=quiet) as m,
             ):
                 packed = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-                _fill(packed, store, {kind: name}, labels, m, stretch=stretch)
+                _fill(packed, store, name, videos, lengths, m, stretch=stretch)
                 packed.flush()
             note_checksum(path)
-            if key != _key(store, name, videos, n_segments, stretch=stretch):
+            if key != _key(store, name, videos, lengths, n_segments, stretch=stretch):
                 path.unlink()
                 raise UsageError(f"{store.backend} changed while it was read", hint="run it again")
         streams[kind] = np.load(path, mmap_mode="r")
@@ -161,15 +162,21 @@ def load_bags(
 
 
 def _key(
-    store: FeatureStore, name: str, videos: Sequence[str], n_segments: int, *, stretch: bool
+    store: FeatureStore,
+    name: str,
+    videos: Sequence[str],
+    lengths: NDArray[np.int64],
+    n_segments: int,
+    *,
+    stretch: bool,
 ) -> str:
     """Return a checksum of what the packed bags depend on: the stored arrays and the way of
-    pooling.
+    pooling. lengths: [videos].
     """
     key = hashlib.sha256(f"checked {name} {n_segments} {stretch}".encode())
     checksums = store.each(lambda video: store.info(video, name).sha256, videos)
-    for video, sha256 in zip(videos, checksums, strict=True):
-        key.update(f"{video} {sha256}".encode())
+    for video, length, sha256 in zip(videos, lengths, checksums, strict=True):
+        key.update(f"{video} {length} {sha256}".encode())
     return key.hexdigest()
 
 
@@ -204,14 +211,15 @@ def bags_in_memory(
     store: FeatureStore, names: Names, labels: Sequence[Label], n_segments: int, *, stretch: bool
 ) -> Bags:
     """Return the same bags as `load_bags`, held in memory; for a few videos at a time."""
-    shapes = _same_shapes(store, names, [label.video for label in labels])
+    videos = [label.video for label in labels]
+    shapes = _same_shapes(store, names, videos)
     lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
     with meter("pool", len(labels), unit="videos", quiet=True) as done:
         for kind, name in names.items():
             _, crops, dim = shapes[0][kind]
             streams[kind] = np.zeros((len(labels), crops, n_segments, dim), np.float32)
-            _fill(streams[kind], store, {kind: name}, labels, done, stretch=stretch)
+            _fill(streams[kind], store, name, videos, lengths, done, stretch=stretch)
     return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
 
 
@@ -226,20 +234,26 @@ def _lengths(
 def _fill(
     packed: NDArray[np.float32],
     store: FeatureStore,
-    names: Names,
-    labels: Sequence[Label],
+    name: str,
+    videos: Sequence[str],
+    lengths: NDArray[np.int64],
     done: Meter,
     *,
     stretch: bool,
 ) -> None:
-    """Write the bags of one stream into `packed`, [videos, crops, segments, dim], which holds
-    zeros.
+    """Write the bags of one array into `packed`, [videos, crops, segments, dim], which holds
+    zeros. lengths: [videos], number of segments of each bag.
+
+    Text that has other rows than the video has snippets is pooled by itself, as in TEVAD; where
+    rows are not pooled, it is cut or filled.
     """
-    n_segments = packed.shape[2]
-    every = read_each(store, names, [label.video for label in labels])
-    for row, streams in enumerate(every):
-        (features,) = streams.values()
-        if stretch or len(features) > n_segments:
+    _, n_crops, n_segments, dim = packed.shape
+    every = store.each(lambda video: store.read(video, name), videos, at_once=ARRAYS_AT_ONCE)
+    for row, array in enumerate(every):
+        features, length = array.reshape(-1, n_crops, dim), int(lengths[row])
+        if stretch or length == n_segments:
             features = segment_mean(features, n_segments)
-        packed[row, :, : len(features)] = features.transpose(1, 0, 2)
+        elif name.startswith("text/"):
+            features = align_text(features, length)
+        packed[row, :, :length] = features.transpose(1, 0, 2)
         done.advance()

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vad.errors import UsageError
+from vad.grid import align_text
 from vad.store import ARRAYS_AT_ONCE, FeatureStore
+from vad.store.metadata import rows_fit
 
 from .card import Stream
 
@@ -53,15 +55,18 @@ def choose_streams(
 
 
 def shapes_of(store: FeatureStore, names: Names, video: str) -> dict[str, tuple[int, int, int]]:
-    """Return (snippets, crops, dim) of every stream of a video, by kind.
+    """Return (rows, crops, dim) of every stream of a video, by kind.
 
-    Raises UsageError if the streams have different numbers of snippets.
+    Imported text can have a few rows more or less than the video has snippets. Raises UsageError if
+    the streams differ otherwise.
     """
     shapes = {}
-    for kind, name in names.items():
-        n_snippets, *crops, dim = store.info(video, name).shape
-        shapes[kind] = (n_snippets, crops[0] if crops else 1, dim)
-    if len({shape[0] for shape in shapes.values()}) > 1:
+    infos = {kind: store.info(video, name) for kind, name in names.items()}
+    for kind, info in infos.items():
+        n_rows, *crops, dim = info.shape
+        shapes[kind] = (n_rows, crops[0] if crops else 1, dim)
+    n_snippets = next(iter(shapes.values()))[0]
+    if not all(rows_fit(names[kind], infos[kind], n_snippets) for kind in names):
         counts = ", ".join(f"{names[kind]} has {shapes[kind][0]}" for kind in names)
         raise UsageError(
             f"the streams of {video!r} in {store.backend} differ in snippets: {counts}",
@@ -90,10 +95,16 @@ def stored_streams(store: FeatureStore, names: Names, video: str) -> tuple[Strea
 def read_streams(store: FeatureStore, names: Names, video: str) -> dict[str, NDArray[Any]]:
     """Read the streams of a video, each [snippets, crops, dim], by kind.
 
-    Raises UsageError if the streams have different numbers of snippets.
+    Imported text is cut or filled to the snippets of the video, as in TEVAD. Raises UsageError if
+    the streams have different numbers of snippets otherwise.
     """
     shapes = shapes_of(store, names, video)
-    return {kind: store.read(video, name).reshape(shapes[kind]) for kind, name in names.items()}
+    streams = {k: store.read(video, name).reshape(shapes[k]) for k, name in names.items()}
+    if "text" in streams:
+        record = store.record(video)
+        n_snippets = record.grid.n_snippets(record.n_frames)
+        streams["text"] = align_text(streams["text"], n_snippets)
+    return streams
 
 
 def read_each(

@@ -69,8 +69,13 @@ class FileSide:
             for k, array in enumerate(self._open(video))
         }
         self._axis, n_crops, dim = common_shape(shapes, axes)
-        if self._axis is None:
-            n_crops = max(map(len, self._found.videos.values()))
+        n_files = max(map(len, self._found.videos.values()))
+        if lacking := [v for v, files in self._found.videos.items() if len(files) < n_files]:
+            raise UsageError(f"{path}: {lacking[0]!r} has fewer files than the other videos")
+        if self._found.layout.joins_dims:
+            dim *= n_files
+        elif self._axis is None:
+            n_crops = n_files
         self.shape = (n_crops, dim)
 
     def _open(self, video: str) -> list[NDArray[np.generic]]:
@@ -85,6 +90,10 @@ class FileSide:
         a file cannot be read.
         """
         arrays = self._open(video)
+        if len({len(array) for array in arrays}) > 1:
+            raise UsageError(f"the files of {video!r} in {self.name} differ in their rows")
+        if self._found.layout.joins_dims:
+            return np.concatenate(arrays, axis=-1)[:, None]
         if self._axis is None:
             return np.stack(arrays, axis=1)
         return np.moveaxis(arrays[0], self._axis, 1)

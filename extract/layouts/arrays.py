@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
 from vad.files import committed
+from vad.grid import segment_edges
 
 CONVERT = (
     "where you trust it, convert it: np.save(new, np.stack([np.asarray(row) for row in "
@@ -85,6 +87,15 @@ def checked(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
             "[snippets, crops, dim] or [crops, snippets, dim]",
         )
     return array
+
+
+def segment_means(rows: NDArray[Any], n_segments: int) -> NDArray[np.float32]:
+    """Return the means of `n_segments` stretches of rows: [rows, dim] -> [n_segments, dim]. A
+    segment without a row of its own takes the row at its border.
+    """
+    edges = segment_edges(len(rows), n_segments)
+    sums = np.add.reduceat(rows.astype(np.float32), edges[:-1], axis=0)
+    return np.asarray(sums / np.maximum(np.diff(edges), 1)[:, None], np.float32)
 
 
 def save_npy(path: Path, array: NDArray[np.generic]) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
-from vad.grid import CLIP_FRAMES, ClipGrid, Tail
+from vad.grid import CLIP_FRAMES, TEXT_ROWS_APART, ClipGrid, Tail, segment_edges
 from vad.labels import read_labels
 from vad.names import stem_of
 from vad.tables import read_rows
@@ -106,22 +106,27 @@ def read_frames(path: Path, videos: Iterable[str]) -> dict[str, int]:
 
 
 def fit(n_rows: int, n_snippets: int, layout: Layout) -> NDArray[np.int64]:
-    """Return the row of the features for each snippet of a stored video: row numbers [snippets].
+    """Return the rows of the features that are stored for a stored video: row numbers [rows].
 
-    Text features may have one row more or less than the video has snippets: a surplus last row is
-    dropped, a missing one repeats the last. TEVAD does the same (its captions are ceil(n / 16), its
-    features floor). Raises VideoError for any other difference.
+    Text may have a few rows more or less than the video has snippets, and keeps its own rows:
+    training pools them by themselves, scoring cuts or fills them (`vad.grid.align_text`). Raises
+    VideoError for any other difference.
     """
-    spare = 1 if layout.kind == "text" else 0
     if layout.n_segments == n_rows:
         return _spread(n_rows, n_snippets)
-    if abs(n_rows - n_snippets) > spare:
+    if n_rows != n_snippets and not _is_near(n_rows, n_snippets, layout):
         raise VideoError(
             "mismatch",
             f"it has {n_rows} snippets here, {n_snippets} in the store",
-            hint="is it the same video? if so, import into another --store",
+            hint="is it the same video? if so, import into another --store, visual features first",
         )
-    return np.minimum(np.arange(n_snippets), n_rows - 1)
+    return np.arange(n_rows)
+
+
+def _is_near(n_rows: int, n_snippets: int, layout: Layout) -> bool:
+    """Return True if text of this many rows can belong to a video of this many snippets."""
+    apart = abs(n_rows - n_snippets)
+    return layout.kind == "text" and apart <= min(TEXT_ROWS_APART, n_rows)
 
 
 def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[np.int64]]:
@@ -137,6 +142,8 @@ def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[n
         return "drop", np.arange(n_rows)
     if layout.n_segments == n_rows:
         return "repeat-last", _spread(n_rows, kept)
+    if _is_near(n_rows, kept, layout):
+        return "repeat-last", np.arange(n_rows)
     if n_frames % CLIP_FRAMES == 0 and n_rows == kept - 1:
         # Some published extractors stop before the last whole clip, at (frames - 1) // 16.
         return "repeat-last", np.minimum(np.arange(kept), n_rows - 1)
@@ -149,9 +156,12 @@ def tail_of(n_rows: int, n_frames: int, layout: Layout) -> tuple[Tail, NDArray[n
 
 def _spread(n_segments: int, n_snippets: int) -> NDArray[np.int64]:
     """Return the segment of each snippet, [snippets]; segments have the same edges as in
-    training.
+    training. With fewer snippets than segments, return [snippets] of the snippets themselves: no
+    segment is to be lost, so the importer takes means (`arrays.segment_means`).
     """
-    edges = np.linspace(0, n_snippets, n_segments + 1).astype(np.int64)
+    if n_snippets < n_segments:
+        return np.arange(n_snippets)
+    edges = segment_edges(n_snippets, n_segments)
     return np.searchsorted(edges, np.arange(n_snippets), side="right") - 1
 
 

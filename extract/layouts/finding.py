@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from vad.errors import UsageError
 from vad.names import VideoNames
 from vad.tables import read_lines
 
 from ..sources import files_below
-from .layout import BESIDE, FPS, LAYOUTS, Layout, find_layout
+from .beside import BESIDE, Timing, read_timings
+from .layout import LAYOUTS, Layout, find_layout
 
 Crops = dict[int, Path]  # the files of one video, by crop number
 LINE = re.compile(r"(.+?\.(?:npy|pth?|txt))(?:[\s,].*)?", re.IGNORECASE)  # path, label
@@ -30,7 +27,7 @@ class FoundFiles:
     layout: Layout
     videos: dict[str, Crops]
     missing: dict[str, str] = field(default_factory=dict)  # video -> line, if no file exists
-    fps: dict[str, float] = field(default_factory=dict)  # by video, if a file NAME_fps.npy exists
+    timings: dict[str, Timing] = field(default_factory=dict)  # by video, of files of times beside
 
 
 def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles:
@@ -60,21 +57,7 @@ def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles
             f"no file of layout {chosen.name} in {where}", hint=f"it reads {chosen.says}"
         )
     found = _listed(chosen, videos, lines) if lines else FoundFiles(chosen, videos)
-    return replace(found, fps=_rates(beside))
-
-
-def _rates(beside: Mapping[str, Path]) -> dict[str, float]:
-    """Return frame rates by video, from files `<video>_fps.npy` of one number each. Files that hold
-    anything else are ignored.
-    """
-    rates = {}
-    for name, path in beside.items():
-        if name.endswith(FPS):
-            with contextlib.suppress(OSError, ValueError, EOFError):
-                rate = np.load(path, allow_pickle=False)
-                if rate.size == 1 and rate.dtype.kind in "fiu" and 0 < rate.item() < math.inf:
-                    rates[name.removesuffix(FPS)] = float(rate.item())
-    return rates
+    return replace(found, timings=read_timings(beside))
 
 
 def detect(files: Mapping[str, Path], where: str) -> Layout:

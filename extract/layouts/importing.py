@@ -27,6 +27,8 @@ from vad.version import VERSION
 from ..outcome import Failures, Outcome
 from ..records import refuse_mix, unseen_record
 from ..sources import Source
+from .arrays import segment_means
+from .beside import Timing
 from .checks import Shape, check_labels, common_shape, fit, read_frames, tail_of
 from .finding import Crops, FoundFiles, find_files
 from .layout import STREAMS, Layout
@@ -100,7 +102,7 @@ def import_features(
         provenance["stream"] = stream
     array = f"{found.layout.kind}/{name or found.layout.array}"
     task = _Task(
-        FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps, found.fps
+        FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps, found.timings
     )
     if not overwrite:
         hint = "choose another --name, another --store, or --overwrite"
@@ -115,12 +117,7 @@ def import_features(
             except VideoError as error:
                 outcome.failed[video] = error
             progress.advance()
-    if task.short:
-        log.warning(
-            "%d videos lack their last snippet, such as %s: its frames take the one before",
-            len(task.short),
-            task.short[0],
-        )
+    task.tell()
     _report(found, outcome, Failures(task.store.backend))
     return outcome
 
@@ -162,8 +159,10 @@ class _Task:
     provenance: dict[str, Any]
     crop_axis: int | None
     fps: float  # assumed for videos of unknown rate
-    known_fps: Mapping[str, float]  # by video, from files NAME_fps.npy
+    timings: Mapping[str, Timing]  # by video, from files beside the features
     short: list[str] = field(default_factory=list)  # videos that lack their last snippet
+    stacks: dict[str, int] = field(default_factory=dict)  # frames per row, if they are not 16
+    unread: dict[str, str] = field(default_factory=dict)  # videos whose times are not used, and why
 
     def take(self, video: str, crops: Crops, n_frames: int | None) -> bool:
         """Store one video and return True; return False if it is stored already with the same
@@ -174,7 +173,11 @@ class _Task:
         counts = {array.shape[axis] for array in arrays}
         if len(counts) > 1:
             raise VideoError("mismatch", f"its crops have {sorted(counts)} snippets")
-        record, index, assumed = self._place(video, crops, counts.pop(), n_frames)
+        n_rows = counts.pop()
+        timing = self.timings.get(video, Timing()).of_rows(n_rows)
+        record, index, assumed = self._place(video, crops, n_rows, n_frames, timing)
+        if self.layout.n_segments == n_rows > len(index):
+            arrays = [segment_means(array, len(index)) for array in arrays]
         features = Features(arrays, self.crop_axis, index, self.layout.joins_dims)
         dtype, text = self.provenance["dtype"], self.layout.kind == "text"
         if self._is_stored(video, record, features.blocks(dtype, text=text)):
@@ -190,7 +193,8 @@ class _Task:
                         "--dtype float16, take --dtype float32",
                     )
                 draft.append(self.array, block)
-            times = np.arange(record.n_frames) / record.fps
+            times = timing.times_s(record.n_frames)
+            times = np.arange(record.n_frames) / record.fps if times is None else times
             if video in self.store and self.store.record(video) == record:
                 times = self.store.times(video)
             draft.commit(record, times, {self.array: {**self.provenance, "assumed": assumed}})
@@ -199,7 +203,7 @@ class _Task:
         return True
 
     def _place(
-        self, video: str, crops: Crops, n_rows: int, n_frames: int | None
+        self, video: str, crops: Crops, n_rows: int, n_frames: int | None, timing: Timing
     ) -> tuple[VideoRecord, NDArray[np.int64], list[str]]:
         """Return the video's record, the row of each snippet, and the names of the assumed
         values.
@@ -208,16 +212,41 @@ class _Task:
             record = self.store.record(video)
             n_snippets = record.grid.n_snippets(record.n_frames)
             return record, fit(n_rows, n_snippets, self.layout), self._assumed(video)
-        fps = self.known_fps.get(video)
+        fps = timing.frames_fps
         assumed = [] if fps else ["fps"]
         assumed += [] if n_frames else ["frames"]
         n_frames = n_frames or n_rows * CLIP_FRAMES
         tail, index = tail_of(n_rows, n_frames, self.layout)
         if len(index) > n_rows:
             self.short.append(video)
+        if timing.unread:
+            self.unread[video] = timing.unread
+        if timing.frames_per_row != CLIP_FRAMES:
+            self.stacks[video] = timing.frames_per_row
         path = crops[min(crops)]
         record = unseen_record(path, n_frames, fps or self.fps, tail, decoder="imported")
+        if (times := timing.times_s(n_frames)) is not None:
+            record = replace(record, duration_s=float(times[-1]) + 1 / record.fps)
         return record, index, assumed
+
+    def tell(self) -> None:
+        """Log what the user should know of the videos that were taken, one line for each kind."""
+        if self.short:
+            log.warning(
+                "%d videos lack their last snippet, such as %s: its frames take the one before",
+                len(self.short),
+                self.short[0],
+            )
+        for video, why in list(self.unread.items())[:1]:
+            log.warning(
+                "%d videos have times that are not used: %s, %s", len(self.unread), video, why
+            )
+        for video, n_frames in list(self.stacks.items())[:1]:
+            log.warning(
+                "%d videos have a row for more or fewer frames than 16, such as %s for %d: its "
+                "seconds are right, its frames are counted 16 a row",
+                *(len(self.stacks), video, n_frames),
+            )
 
     def _assumed(self, video: str) -> list[str]:
         """Return the assumptions that other arrays of a stored video record in their provenance."""

@@ -18,7 +18,7 @@ from vad.errors import UsageError
 from vad.files import committed, write_text
 from vad.names import find_by_name
 
-from .arrays import open_npy, open_text, open_torch, save_npy
+from .arrays import open_npy, open_text, open_torch, save_npy, segment_means
 
 Kind = Literal["visual", "text"]
 
@@ -168,8 +168,9 @@ class C3dText(Layout):
     """Sultani's C3D features: `<video>.txt`, 32 lines of 4096 numbers.
 
     Each line is one of 32 equal segments of a video of any length. If the number of frames is
-    known, each snippet takes the row of its segment. If not, the 32 rows are taken as 32 snippets,
-    which is enough to train on, as training makes 32 segments anyway. Source:
+    known, each snippet takes the row of its segment, or the mean of its segments if there are
+    fewer than 32 snippets. If not, the 32 rows are taken as 32 snippets, which is enough to train
+    on, as training makes 32 segments anyway. Files that are written have 32 lines again. Source:
     github.com/WaqasSultani/AnomalyDetectionCVPR2018.
     """
 
@@ -177,7 +178,7 @@ class C3dText(Layout):
     says = "Sultani's C3D: VIDEO.txt, 32 lines of 4096 numbers"
     array = "c3d"
     endings = (".txt",)
-    n_segments = 32
+    n_segments: ClassVar[int] = 32
 
     def open(self, path: Path) -> NDArray[np.generic]:
         return open_text(path)
@@ -189,23 +190,22 @@ class C3dText(Layout):
                 hint="--layout numpy keeps them all",
             )
         path = folder / f"{video}{self.endings[0]}"
-        rows = (" ".join(f"{value:.9g}" for value in row) for row in features[:, 0])
+        segments = segment_means(features[:, 0], self.n_segments)
+        rows = (" ".join(f"{value:.9g}" for value in row) for row in segments)
         write_text(path, "".join(f"{row}\n" for row in rows))
         return [path]
 
 
 STREAM = re.compile(r"(.+)_(rgb|flow)\.npy")
 STREAMS = ("rgb", "flow")
-FPS = "_fps.npy"
-BESIDE = (FPS, "_timestamps_ms.npy")  # files that video_features adds to its arrays
 
 
 class TwoStream(Layout):
     """Two-stream I3D as video_features writes it: `<video>_rgb.npy` and `<video>_flow.npy`.
 
     Each is float32 [snippets, 1024]. A video's features are both concatenated, [snippets, 2048], or
-    one of the two. video_features also writes `<video>_fps.npy` and `<video>_timestamps_ms.npy`.
-    Source: github.com/v-iashin/video_features.
+    one of the two; `beside` reads the files of times that lie with them. Source:
+    github.com/v-iashin/video_features.
     """
 
     name = "two-stream"

@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from .errors import InternalError, UsageError
 
 CLIP_FRAMES = 16  # frames a backbone sees at once, and the distance between clips
+# Imported text can have a few rows more or less than its video has snippets: a window of captions
+# is 64 frames long, and projects treat the windows that reach beyond the end differently.
+TEXT_ROWS_APART = 4
 
 Tail = Literal["repeat-last", "loop", "drop"]
 TAILS: tuple[str, ...] = get_args(Tail)
@@ -121,3 +124,26 @@ class ClipGrid:
         start, stop = self.frames_of(snippet, len(times))
         end = float(times[stop]) if stop < len(times) else duration_s
         return float(times[start]), end
+
+
+def segment_edges(n_rows: int, n_segments: int) -> NDArray[np.int64]:
+    """Return the borders of `n_segments` stretches of rows of nearly equal length: [n_segments + 1].
+
+    As in RTFM, MGFN, TEVAD and UR-DMU, they are linspace(0, n_rows, n_segments + 1), rounded down.
+    Two borders are equal if there are fewer rows than segments.
+    """
+    return np.linspace(0, n_rows, n_segments + 1).astype(np.int64)
+
+
+def align_text(rows: NDArray[Any], n_snippets: int) -> NDArray[Any]:
+    """Return text rows [rows, ...] for the snippets of their video: [n_snippets, ...].
+
+    Row i speaks of snippet i. As in TEVAD, surplus rows are cut, and if n rows are missing, the
+    last n rows are repeated. Raises InternalError if more are missing than there are.
+    """
+    missing = n_snippets - len(rows)
+    if missing <= 0:
+        return rows[:n_snippets]
+    if missing > len(rows):
+        raise InternalError(f"{len(rows)} rows of text cannot fill {n_snippets} snippets")
+    return np.concatenate([rows, rows[-missing:]])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
 
-from ..grid import TAILS, ClipGrid, Tail
+from ..grid import TAILS, TEXT_ROWS_APART, ClipGrid, Tail
 from ..names import key_of
 
 # Provenance fields that are recorded for information and ignored when arrays are compared.
@@ -86,6 +86,14 @@ class ArrayInfo:
         """Return the names of the chunk files, relative to the array's folder."""
         n_chunks = -(-self.shape[0] // self.chunk_rows)
         return ["/".join(("c", str(i), *"0" * (len(self.shape) - 1))) for i in range(n_chunks)]
+
+
+def rows_fit(name: str, info: ArrayInfo, n_rows: int) -> bool:
+    """Return True if an array has the rows of its video; imported text may have a few more or
+    less, because it is stored as it was published.
+    """
+    is_loose = name.startswith("text/") and "imported" in info.provenance
+    return abs(info.shape[0] - n_rows) <= (TEXT_ROWS_APART if is_loose else 0)
 
 
 def differences(

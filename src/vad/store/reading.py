@@ -25,6 +25,7 @@ from .metadata import (
     parse_array,
     parse_document,
     parse_record,
+    rows_fit,
 )
 
 
@@ -98,7 +99,7 @@ class StoredVideo:
     def _open(self, name: str, record: VideoRecord) -> tuple[ArrayInfo, Any]:
         info, document = self._array(name)
         n_rows = record.n_frames if name == "times" else record.grid.n_snippets(record.n_frames)
-        if info.shape[0] != n_rows:
+        if not rows_fit(name, info, n_rows):
             raise Damage("length", f"it has {info.shape[0]} rows, its video makes {n_rows}")
         with _unreadable():
             return info, self.backend.open(f"{self.key}/{name}", document)
