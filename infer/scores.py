@@ -141,7 +141,7 @@ class VideoScores:
         scored.
         """
         if self.video_source is None:
-            raise VideoError("unreadable", f"{self.record.source} is not there")
+            raise VideoError("unreadable", f"{self.record.source} is not there as it was")
         watch(self.video_source, viewers, times=self.times, duration_s=self.record.duration_s)
 
     def save(self, folder: str | Path = "scores", formats: Iterable[str] = ("json",)) -> list[Path]:

@@ -77,7 +77,7 @@ class ScoreFiles:
         for name in self.single:
             if FORMATS[name].needs_video and scores.video_source is None:
                 raise UsageError(
-                    f"{name} needs the video, and {scores.record.source} is not there",
+                    f"{name} needs the video, and {scores.record.source} is not there as it was",
                     hint="bring it back, or leave that format out",
                 )
             path = path_of(scores, self._folder, name)

@@ -26,6 +26,7 @@ from vad.stages.extract.crops import crop_boxes, cut, normalise, resize
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.stages.extract.features import load_backbone
 from vad.stages.extract.recipes import Recipe, find_recipe
+from vad.stages.extract.records import is_unchanged
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.onnx import Arrays, Exported, Sample, check_packages, export, export_detector
 from vad.stages.train.run import Run
@@ -82,14 +83,16 @@ def _videos(run: Run, store: FeatureStore) -> Iterator[Arrays]:
 
 
 def _source(store: FeatureStore) -> Path:
-    """Return the path of a stored video whose file still exists. Raises UsageError if there is
-    none.
+    """Return the path of a stored video whose file is still the one that was extracted. Raises
+    UsageError if there is none.
     """
-    paths = (store.source_of(store.record(video_id)) for video_id in store.ids())
-    if found := next((path for path in paths if path.is_file()), None):
-        return found
+    for video_id in store.ids():
+        record = store.record(video_id)
+        path = store.source_of(record)
+        if path.is_file() and is_unchanged(path, record):
+            return path
     raise UsageError(
-        f"the videos of {store.backend} are not where they were",
+        f"the videos of {store.backend} are not there as they were",
         hint="name a --video: a clip of it checks the backbone; or give --no-backbone",
     )
 

@@ -59,7 +59,7 @@ Threshold = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")]
 Offline = Annotated[
-    bool, typer.Option("--offline", help="fetch nothing: use what is on this machine")
+    bool, typer.Option("--offline", help="open no network connection: use what is on this machine")
 ]
 Weights = Annotated[
     str | None, typer.Option("--weights", help="where the backbone's weights are now")

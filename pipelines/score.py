@@ -23,6 +23,7 @@ from vad.stages.infer.scoring import score_stored
 from vad.stages.infer.settings import ScoreSettings
 from vad.stages.train.run import Run
 from vad.store import FeatureStore
+from vad.store.backends import refuse_connection
 
 from .features_for_run import captioner_of, make_features
 from .project import newest_run
@@ -76,6 +77,8 @@ def score_videos(
     """
     detector = newest_run(detector)
     reading, given = _split(settings)
+    if store is not None:
+        refuse_connection(store, offline=given.get("offline", False))
     videos = [videos] if isinstance(videos, str | Path) else list(videos)
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
     chosen = Run.open(detector, given["device"])

@@ -64,6 +64,11 @@ def stream(
     """
     chosen, given = _split(settings)
     watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
+    if watched.kind == "network" and given.get("offline"):
+        raise UsageError(
+            f"--offline opens no network connection, and {watched.shown} needs one",
+            hint="leave --offline out: weights that are on this machine are not fetched again",
+        )
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
     detector = newest_run(detector)
     run = Run.open(detector, given["device"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 from vad.stages.extract.decoders.pool import Clips, DecoderPool, Failed
 from vad.stages.extract.decoders.video import Limits, open_video
+from vad.stages.extract.records import is_unchanged
 from vad.stages.infer.video.source import VideoSource
 from vad.store import VideoRecord
 
@@ -64,10 +65,15 @@ class VideoFile:
 def video_source_of(
     record: VideoRecord, *, path: Path | None = None, max_pixels: int | None = None
 ) -> VideoSource | None:
-    """Return the file that a video was scored from; None if that file no longer exists.
+    """Return the file that a video was scored from; None if that file no longer exists, or has
+    other content now.
 
-    path: the location of the file, if it differs from that in the record.
+    A store or a file of scores from someone else can name any file of this machine. So nothing of a
+    file is shown unless its content is that of the record. path: the location of the file, if it
+    differs from that in the record.
     """
     path = path or Path(record.source)
+    if not (path.is_file() and is_unchanged(path, record)):
+        return None
     limits = Limits(max_pixels=max_pixels) if max_pixels else Limits()
-    return VideoFile(path, record.n_frames, limits) if path.is_file() else None
+    return VideoFile(path, record.n_frames, limits)

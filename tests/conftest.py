@@ -163,10 +163,11 @@ def _scores(folder, snippets, *, n_frames=None, video="video", source=None, **se
     from vad.store import VideoRecord
 
     n_frames = n_frames or 16 * len(snippets)
+    file = Path(source or folder / f"{Path(video).name}.mp4")
     record = VideoRecord(
-        source=str(source or folder / f"{Path(video).name}.mp4"),
-        source_bytes=1000,
-        source_mtime_ns=0,
+        source=str(file),
+        source_bytes=file.stat().st_size if file.exists() else 1000,
+        source_mtime_ns=file.stat().st_mtime_ns if file.exists() else 0,
         source_sha256="0" * 64,
         n_frames=n_frames,
         fps=10.0,

@@ -21,6 +21,7 @@ from vad.stages.train.fit import heldout_loss
 from vad.stages.train.run import Run
 from vad.stages.train.settings import TrainSettings
 from vad.store import FeatureStore, VideoRecord
+from vad.store.backends import refuse_connection
 
 from ..scoring import score_stored
 from .result import Evaluation
@@ -38,19 +39,22 @@ def evaluate(
     labels: Labels | None = None,
     split: str = "test",
     device: str = "auto",
+    offline: bool = False,
 ) -> Evaluation:
     """Measure a run on the videos that its card lists for a split.
 
     The default store is that of the training. `labels` replaces the videos of the card; if it has a
     `split` column, only the videos of `split` are used. The frame truth is built from the
     annotations in `segments` and the stored number of frames, or read from the array in the file
-    `truth`.
+    `truth`. offline: open no network connection.
 
     Raises UsageError if the input is wrong. The message names the video that is not stored, is
     listed twice, was trained on, or has a truth that does not fit.
     """
     run = Run.open(run_path, device)
-    opened = FeatureStore.open(run.find_store(store))
+    place = run.find_store(store)
+    refuse_connection(place, offline=offline)
+    opened = FeatureStore.open(place)
     chosen = _labels(run, opened, labels, split)
     records = list(opened.each(opened.record, [label.video for label in chosen]))
     _check_contents(run, opened, chosen, records)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Json, tell_next
+from ..options import Json, Offline, tell_next
 
 
 def command(
@@ -66,6 +66,7 @@ def command(
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
+    offline: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Measure runs on videos whose anomalous frames are known.
@@ -98,7 +99,16 @@ def command(
             check_writable(run / f"evaluation-{split}")
     check_writable(folder)
     found = [
-        evaluate(run, segments, truth=truth, store=store, labels=labels, split=split, device=device)
+        evaluate(
+            run,
+            segments,
+            truth=truth,
+            store=store,
+            labels=labels,
+            split=split,
+            device=device,
+            offline=offline,
+        )
         for run in runs
     ]
     if pooled:

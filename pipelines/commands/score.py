@@ -84,6 +84,7 @@ def command(
     from vad import verbs
     from vad.errors import UsageError, VideoError
     from vad.stages.pipelines.results import Results, in_json, in_words
+    from vad.store.backends import refuse_connection
 
     wanted, limit = parse_formats(formats), parse_threshold(threshold)
     if not videos and not store:
@@ -107,6 +108,7 @@ def command(
             results.fail(outcome.failed)
             exit_code = outcome.exit_code
         elif store:
+            refuse_connection(store, offline=settings.offline)
             reading = {field.name: getattr(settings, field.name) for field in fields(ScoreSettings)}
             failed: dict[str, VideoError] = {}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Device, RunOption, Weights
+from ..options import Device, Offline, RunOption, Weights
 
 
 def command(
@@ -31,6 +31,7 @@ def command(
     ] = 2.0,
     device: Device = "auto",
     weights: Weights = None,
+    offline: Offline = False,
 ) -> None:
     """Open a local page: drop a video, read its report. Ctrl-C ends it.
 
@@ -59,4 +60,5 @@ def command(
             ready=lambda server: typer.echo(server.address),
             device=device,
             weights=weights,
+            offline=offline,
         )

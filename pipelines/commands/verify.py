@@ -19,6 +19,12 @@ def command(
             help="move bad videos out of the store; the next vad extract computes them again",
         ),
     ] = False,
+    sources: Annotated[
+        bool,
+        typer.Option(
+            "--sources", help="compare the video files too: missing, replaced, still growing"
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -29,10 +35,12 @@ def command(
     vad verify
 
     vad verify s3://bucket/features.zarr --repair
+
+    vad verify --sources
     """
     from vad.verbs import verify
 
-    report = verify(store, repair=repair, quiet=quiet or as_json)
+    report = verify(store, repair=repair, sources=sources, quiet=quiet or as_json)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
         raise typer.Exit(report.exit_code)
@@ -48,6 +56,13 @@ def command(
         f"{report.n_videos} videos, {report.n_arrays} arrays, {report.n_bytes / 1e6:,.1f} MB: "
         + (f"{len(report.bad_videos)} bad" if report.faults else "all as written")
     )
+    for change in report.sources:
+        typer.echo(f"{change.video} {change.kind}: {change.what} ({change.path})")
+    if sources:
+        typer.echo(
+            f"{report.n_sources} files compared, {len(report.sources)} changed"
+            + (f"; {report.n_without_source} videos are imported" * bool(report.n_without_source))
+        )
     if report.moved:
         typer.echo("now extract them again: vad extract VIDEOS", err=True)
     elif report.faults or report.caches:

@@ -20,6 +20,7 @@ from vad.stages.extract.runner import Each, VideoRunner, in_this_process
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
 from vad.store import FeatureStore
+from vad.store.backends import refuse_connection
 
 from .settings import ExecutorSettings, split
 
@@ -57,6 +58,7 @@ def prepare(
     overwrite: bool,
 ) -> tuple[Plan, Backbone]:
     """Return the plan of an extraction and the backbone for it; the plan is logged in one line."""
+    refuse_connection(store, offline=settings.offline)
     sources = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
     backbone = backbone_for_plan(settings, where)
     plan = make_plan(sources, store, backbone, settings, overwrite=overwrite)
@@ -82,6 +84,7 @@ def caption(
 
     where, rest = split(settings, where="caption")
     chosen = build(CaptionSettings, rest, where="caption")
+    refuse_connection(store, offline=chosen.offline)
     each = each_on(where, chosen.device)
     return caption(store, chosen, videos=videos, overwrite=overwrite, quiet=quiet, each=each)
 

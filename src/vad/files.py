@@ -84,10 +84,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vad"
 
 
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
+def sha256_of(path: Path, n_bytes: int | None = None) -> str:
+    """Return the hexadecimal SHA-256 of a file, or of its first `n_bytes`."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if n_bytes is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while n_bytes > 0 and (part := file.read(min(n_bytes, 1 << 20))):
+            digest.update(part)
+            n_bytes -= len(part)
+        return digest.hexdigest()
 
 
 def note_checksum(path: Path) -> None:

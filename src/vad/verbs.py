@@ -285,20 +285,28 @@ def evaluate(
     labels: Labels | None = None,
     split: str = "test",
     device: str = "auto",
+    offline: bool = False,
 ) -> Evaluation:
     """Measure a run on videos whose anomalous frames are known.
 
     segments: the CSV file `video,start_frame,end_frame`. truth: instead of segments, an array of 0
     and 1 for every frame, with the videos in the order of the list. store: by default the store
     that the run was trained on. labels: the videos; by default those that the run lists for
-    `split`. device: auto, cpu, cuda or cuda:1.
+    `split`. device: auto, cpu, cuda or cuda:1. offline: open no network connection.
 
     Raises UsageError, with the name of the video, for wrong input.
     """
     from .stages.infer.evaluation.run import evaluate as measure
 
     return measure(
-        run, segments, truth=truth, store=store, labels=labels, split=split, device=device
+        run,
+        segments,
+        truth=truth,
+        store=store,
+        labels=labels,
+        split=split,
+        device=device,
+        offline=offline,
     )
 
 
@@ -486,7 +494,8 @@ def stream(
     source: a file, the number of a camera, or an address rtsp://... detector: a trained run; by
     default the newest finished one in runs/. threshold: by default the run's. stop: an event; when
     it is set, the stream ends with its last line. quiet: log no reports. device, weights: of the
-    backbone. fps: of a bare stream in a file, by default its header's. offline: fetch no weights.
+    backbone. fps: of a bare stream in a file, by default its header's. offline: open no
+    network connection.
 
     Raises UsageError for wrong input, and VideoError if the source cannot be opened.
     """
@@ -678,12 +687,19 @@ def export_onnx(
     return write(run, out, store=store, video=video, backbone=backbone, weights=weights)
 
 
-def verify(store: Place = "features.zarr", *, repair: bool = False, quiet: bool = False) -> Report:
+def verify(
+    store: Place = "features.zarr",
+    *,
+    repair: bool = False,
+    sources: bool = False,
+    quiet: bool = False,
+) -> Report:
     """Check every byte of a store against its checksums; return a report of all faults.
 
-    repair: move faulty videos out of the store; the next extraction makes them again. quiet: show
-    no progress. Raises UsageError if there is no store.
+    repair: move faulty videos out of the store; the next extraction makes them again. sources:
+    compare the video files too, by size and sha256. quiet: show no progress. Raises UsageError if
+    there is no store.
     """
     from .store.verify import verify as check
 
-    return check(store, repair=repair, quiet=quiet)
+    return check(store, repair=repair, sources=sources, quiet=quiet)

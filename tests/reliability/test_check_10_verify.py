@@ -122,3 +122,33 @@ def test_check_10_repair_keeps_what_it_moved_out_before(store, put):
         put(store, "a")
     assert len(list((store / ".quarantine").iterdir())) == 2
     assert found(store) == []
+
+
+def test_check_10_sources_that_went_changed_or_grew_are_told_one_by_one(make_video, vad, tmp_path):
+    names = ("gone", "grown", "other", "same", "touched")
+    files = {name: make_video(f"in/{name}.mp4", 16 + i) for i, name in enumerate(names)}
+    store = tmp_path / "s.zarr"
+    vad("extract", tmp_path / "in", "--store", store, "--weights", "random:0", "--quiet")
+    np.save(tmp_path / "bought.npy", np.ones((2, 3), np.float32))
+    vad("import", "features", tmp_path / "bought.npy", "--store", store)
+    assert vad("verify", store, "--sources")[0] == 0
+    files["gone"].unlink()
+    with files["grown"].open("ab") as file:
+        file.write(b"more")
+    content = bytearray(files["other"].read_bytes())
+    content[-1] ^= 1  # of the same size
+    files["other"].write_bytes(content)
+    files["touched"].touch()
+    code, out, _ = vad("verify", store, "--sources", "--json")
+    found = json.loads(out)
+    assert {c["video"]: c["kind"] for c in found["sources"]} == {
+        "gone": "missing",
+        "grown": "growing",
+        "other": "replaced",
+    }
+    assert (code, found["n_sources"], found["n_without_source"], found["faults"]) == (3, 5, 1, [])
+    code, out, _ = vad("verify", store, "--sources", "--repair")
+    assert (code, FeatureStore.open(store).ids()) == (3, ["bought", *names])  # the store is well
+    assert "grown growing: its file has gone on since" in out
+    assert "5 files compared, 3 changed; 1 videos are imported" in out
+    assert vad("verify", store)[0] == 0

@@ -6,6 +6,9 @@
     provenance             with that of the other videos: a store never mixes settings
     packed training data   with the checksum beside it (in the folder `.cache`)
 
+With `sources`, the files that the videos were read from are compared too, by size and sha256. A
+file that is gone, replaced or longer now is no fault of the store: `repair` leaves its video.
+
 `repair` moves faulty videos to `<store>/.quarantine`, and the next `vad extract` makes them again.
 Only damaged training data is deleted, because `vad train` packs it again. Folders that contain no
 part of a video are ignored.
@@ -22,10 +25,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from ..files import matches_checksum
+from ..files import matches_checksum, sha256_of
 from ..progress import meter
 from .backends import QUARANTINE, Backend
-from .metadata import INFORMATION, Damage, DamageKind, differences
+from .metadata import INFORMATION, Damage, DamageKind, VideoRecord, differences
 from .reading import StoredVideo
 from .store import KINDS, FeatureStore
 
@@ -42,6 +45,16 @@ class Fault:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class SourceChange:
+    """The file of a video is not as it was when the video was stored."""
+
+    video: str
+    path: str
+    kind: Literal["missing", "unreadable", "replaced", "growing"]
+    what: str
+
+
 @dataclass
 class Report:
     """The result of a check: what was read, and the faults that were found."""
@@ -55,6 +68,10 @@ class Report:
         default_factory=dict
     )  # video -> its place in the quarantine, after `repair`
     caches: list[str] = field(default_factory=list)  # packed training data that is damaged
+    # of `sources`: files compared, videos that were imported without a file, and what changed
+    n_sources: int = 0
+    n_without_source: int = 0
+    sources: list[SourceChange] = field(default_factory=list)
 
     @property
     def bad_videos(self) -> list[str]:
@@ -62,8 +79,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """3 if the store still holds a faulty video or damaged training data, else 0."""
-        return 3 if set(self.bad_videos) - set(self.moved) or self.caches else 0
+        """3 if the store still holds a faulty video or damaged training data, or if the file of a
+        video has changed, else 0.
+        """
+        bad = set(self.bad_videos) - set(self.moved)
+        return 3 if bad or self.caches or self.sources else 0
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values, in the schema `vad.verify/1`."""
@@ -77,11 +97,17 @@ class Report:
             "faults": [asdict(fault) for fault in self.faults],
             "moved": self.moved,
             "caches": self.caches,
+            "n_sources": self.n_sources,
+            "n_without_source": self.n_without_source,
+            "sources": [asdict(change) for change in self.sources],
         }
 
 
-def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> Report:
-    """Check every video of a store; with `repair`, move faulty videos to the quarantine.
+def verify(
+    store: str | Path, *, repair: bool = False, sources: bool = False, quiet: bool = False
+) -> Report:
+    """Check every video of a store; with `repair`, move faulty videos to the quarantine; with
+    `sources`, compare the files that the videos were read from.
 
     Each thread holds one chunk in memory. Other processes can write to the store at the same time.
     Raises UsageError if there is no store.
@@ -117,7 +143,44 @@ def verify(store: str | Path, *, repair: bool = False, quiet: bool = False) -> R
                 path.unlink()
             else:
                 report.caches.append(str(path))
+    if sources:
+        _compare_sources(backend, report, quiet=quiet)
     return report
+
+
+def _compare_sources(backend: Backend, report: Report, *, quiet: bool) -> None:
+    """Compare the files of all videos without faults with their records; complete the report."""
+    store = FeatureStore(backend)
+    videos = [video for video in store.ids() if video not in report.bad_videos]
+    records = {video: store.record(video) for video in videos}
+    files = {v: store.source_of(r) for v, r in records.items() if r.source_sha256}
+    report.n_sources, report.n_without_source = len(files), len(videos) - len(files)
+    with meter("sources", len(files), unit="videos", quiet=quiet) as progress:
+        for video, path in files.items():
+            if change := _changed(video, path, records[video]):
+                report.sources.append(change)
+            progress.advance()
+
+
+def _changed(video: str, path: Path, record: VideoRecord) -> SourceChange | None:
+    """Return how the file of a video differs from its record; None if it does not."""
+    change = partial(SourceChange, video, str(path))
+    try:
+        before = path.stat()
+        sha256 = sha256_of(path, record.source_bytes)
+        after = path.stat()
+    except FileNotFoundError:
+        return change("missing", "its file is not there")
+    except OSError as error:
+        return change("unreadable", f"its file cannot be read: {error.strerror or error}")
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        return change("growing", "its file is being written")
+    sizes = f"it has {after.st_size:,} bytes, {record.source_bytes:,} when it was stored"
+    if sha256 != record.source_sha256:
+        return change("replaced", f"its file has other content; {sizes}")
+    if after.st_size > record.source_bytes:
+        return change("growing", f"its file has gone on since; {sizes}")
+    return None
 
 
 @dataclass

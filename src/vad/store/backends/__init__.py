@@ -11,11 +11,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...errors import UsageError
 from .backend import QUARANTINE as QUARANTINE
 from .backend import Backend as Backend
 from .backend import parse_address
 from .bucket import BucketBackend
 from .folder import FolderBackend
+
+
+def refuse_connection(address: str | Path, *, offline: bool) -> None:
+    """Raise UsageError if `--offline` was given and an address is not on this machine."""
+    if offline and isinstance(parse_address(address), str):
+        raise UsageError(
+            f"--offline opens no network connection, and {address} needs one",
+            hint="leave --offline out, or copy the store to this machine",
+        )
 
 
 def backend_of(where: str | Path | Backend) -> Backend:
