@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,9 @@ from vad.stages.infer.writers import ScoreFiles, path_of
 from vad.terminal import plain
 
 FAILURES = "failures.jsonl"
+RUN = ".run"  # which run the scores in a folder are of
+
+log = logging.getLogger("vad")
 
 
 class Results:
@@ -43,6 +47,7 @@ class Results:
         self._folder, self._quiet, self._tell = folder, quiet, tell
         self._files = ScoreFiles(folder, formats, clips=clips, quiet=quiet)
         self._n_clips = 0
+        self._writes = bool(formats or clips)
 
     def __enter__(self) -> Results:
         return self
@@ -67,10 +72,30 @@ class Results:
 
     def add(self, scores: VideoScores) -> None:
         """Write the files of one video, and print its line."""
+        if self._writes:
+            self._writes = False
+            self._note_run(scores)
         paths = self._files.add(scores)
         self._n_clips += len(paths) - len(self._files.single)
         if self._tell:
             typer.echo(self._tell(scores, paths))
+
+    def _note_run(self, scores: VideoScores) -> None:
+        """Note in the folder which run its scores are of; warn if they were of another one."""
+        made = scores.provenance
+        run = {"run": str(made.get("run", scores.detector)), "trained": made.get("trained")}
+        path = self._folder / RUN
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = None
+        if isinstance(before, dict) and before != run:
+            log.warning(
+                "%s holds scores of another run, %s: files of the same videos are replaced, others "
+                "stay",
+                *(self._folder, before.get("run")),
+            )
+        write_text(path, json.dumps(run))
 
     def fail(self, failed: Mapping[str, VideoError]) -> None:
         """List the videos that could not be scored, with reasons, in `failures.jsonl`.

@@ -165,3 +165,28 @@ def test_a_store_is_made_where_a_killed_process_was_making_it(tmp_path):
     (tmp_path / "f.zarr" / f".{socket.gethostname()}-99999999-0.part").write_text("{")
     assert FeatureStore.create(tmp_path / "f.zarr").ids() == []
     assert [path.name for path in (tmp_path / "f.zarr").iterdir()] == ["zarr.json"]
+
+
+def test_a_folder_with_the_scores_of_another_run_is_told(vad, small_run, tmp_path):
+    shutil.copytree(small_run / "run", tmp_path / "other")
+    out = tmp_path / "scores"
+    told = {}
+    for name, run in (("first", small_run / "run"), ("again", small_run / "run")):
+        score = ("score", "--store", small_run / "features.zarr", "--out", out, "-f", "csv")
+        _, _, told[name] = vad(*score, "--detector", run)
+    _, _, told["other"] = vad(*score, "--detector", tmp_path / "other")
+    _, _, told["no files"] = vad(*score[:-1], "", "--detector", small_run / "run")
+    said = f"{out} holds scores of another run, {small_run / 'run'}: files of the same videos"
+    assert {name for name, err in told.items() if "another run" in err} == {"other"}
+    assert said in told["other"]
+
+
+def test_a_training_into_a_folder_with_other_results_tells_them(vad, small_run, tmp_path):
+    shutil.copytree(small_run / "run", tmp_path / "run")
+    train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
+    train += ("--out", tmp_path / "run", "--epochs", 1, "--quiet", "--overwrite")
+    _, _, err = vad(*train)
+    assert "not of this run" not in err
+    (tmp_path / "run" / "evaluation-test").mkdir()
+    _, _, err = vad(*train)
+    assert f"{tmp_path / 'run'} holds what is not of this run: evaluation-test" in err

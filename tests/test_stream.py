@@ -1,5 +1,6 @@
 """Live sources: clips in order, gaps told, sources that vanish and return, scores as they come."""
 
+import base64
 import json
 import os
 import signal
@@ -106,6 +107,53 @@ def test_a_password_is_shown_to_nobody():
         read_all(source)
     assert "connection refused" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "credentials", "request_line"),
+    [
+        ("a:p%0Xq@HOST/live", "a:p%0Xq", "/live"),  # go2rtc #1208: % that escapes nothing
+        ("a:p^w!d@HOST/live", "a:p^w!d", "/live"),  # WebRTC #211
+        ("a:p%40w@HOST/live", "a:p@w", "/live"),  # ZoneMinder #4498
+        ("a:p@w@HOST/live", "a:p@w", "/live"),
+        ("a%40b.org:p%2Fw%3F%23@HOST/live", "a@b.org:p/w?#", "/live"),
+        ("a:p+w&=$@HOST/live", "a:p+w&=$", "/live"),
+        ("a:@HOST/live", "a:", "/live"),
+        ("a:pw@HOST/cam?channel=1&subtype=1", "a:pw", "/cam?channel=1&subtype=1"),  # kurento #554
+        ("a:pw@HOST/channel=1&subtype=1", "a:pw", "/channel=1&subtype=1"),
+    ],
+)
+def test_credentials_and_path_arrive_as_they_were_meant(address, credentials, request_line):
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer():
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as lines:
+                while line := lines.readline().decode():
+                    head = line.split()
+                    fields = {}
+                    while (field := lines.readline().decode().strip()) != "":
+                        name, _, value = field.partition(":")
+                        fields[name.lower()] = value.strip()
+                    asked.append((head, fields))
+                    status = "200 OK\r\nPublic: DESCRIBE"
+                    if head[0] == "DESCRIBE":
+                        status = '401 Unauthorized\r\nWWW-Authenticate: Basic realm="cam"'
+                    said = f"RTSP/1.0 {status}\r\nCSeq: {fields['cseq']}\r\n\r\n"
+                    connection.sendall(said.encode())
+
+        threading.Thread(target=answer, daemon=True).start()
+        source = find_source(f"rtsp://{address.replace('HOST', host)}")
+        with pytest.raises(VideoError) as raised:
+            read_all(source)
+    head, fields = next((h, f) for h, f in asked if "authorization" in f)
+    assert base64.b64decode(fields["authorization"].split()[1]).decode() == credentials
+    assert head[1].removeprefix(f"rtsp://{host}") == request_line
+    secret = address.rpartition("@")[0].partition(":")[2]
+    assert source.shown == f"rtsp://{host}{request_line}"
+    assert not secret or secret not in str(raised.value)
 
 
 def test_a_camera_that_is_not_there_is_told():

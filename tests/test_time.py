@@ -52,6 +52,52 @@ def test_a_held_frame_and_a_variable_rate_are_no_jumps():
         assert n_jumps == 0
 
 
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [n + 45 * (n % 2) for n in range(300)],  # 1.5 s to and fro, every frame
+        [n + 90 * (n // 60 % 2) for n in range(300)],  # 3 s, every two seconds
+        [n + 300 * (n // 30 % 2) for n in range(300)],  # 10 s, every second
+        (np.arange(300) + np.random.default_rng(0).integers(-5, 6, 300)).tolist(),
+    ],
+)
+def test_stamps_that_go_to_and_fro_add_up_to_one_pause_at_most(stamps):
+    times, n_jumps = told(stamps)
+    assert (np.diff(times) > 0).all()
+    pause_s = max(stamp - n for n, stamp in enumerate(stamps)) / 30
+    assert times[-1] <= 10 + pause_s + 0.1
+    back = -min(np.diff(stamps)) / 30
+    assert (n_jumps > 0) == (back > 1)
+
+
+def test_a_pause_long_after_a_clock_was_set_back_is_kept():
+    stamps = [*range(100), *range(100), *range(400, 600)]  # 10 s
+    times, n_jumps = told(stamps)
+    assert (times[-1], n_jumps) == (pytest.approx(399 / 30 + 10, abs=0.01), 1)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "mp4", "avi"])
+def test_a_rate_in_the_codec_header_does_not_win_over_the_frames(draw, tmp_path, suffix):
+    """The header of the codec says 100 frames a second, the container shows 15."""
+    path = tmp_path / f"cam.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=100, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.time_base = Fraction(1, 15)
+        stream.codec_context.time_base = Fraction(1, 100)
+        stream.codec_context.framerate = Fraction(100)
+        frames = [av.VideoFrame.from_ndarray(draw(n, 160, 96), format="rgb24") for n in range(60)]
+        for number, frame in enumerate(frames):
+            frame.pts, frame.time_base = number, Fraction(1, 100)
+        for packet in [p for frame in [*frames, None] for p in stream.encode(frame)]:
+            packet.time_base = Fraction(1, 15)
+            container.mux(packet)
+    info, times, report = decoded(path)
+    assert float(info.fps) == pytest.approx(15, rel=0.02)
+    np.testing.assert_allclose(times, np.arange(60) / 15, atol=1e-3)
+    assert report.duration_s == pytest.approx(4, abs=0.01)
+
+
 @pytest.fixture
 def joined(make_video, tmp_path):
     """Two recordings of 40 frames in one file, as a recorder whose clock starts again writes it."""

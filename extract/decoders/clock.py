@@ -7,7 +7,9 @@ rule for such a discontinuity, for files and live streams alike:
     A stamp is a jump if it lies more than `forward_limit_s` after the frame before it, or more
     than `backward_limit_s` before that frame. Both limits follow the stream's own rate: 15 s or
     100 typical steps forward, 1 s or 10 typical steps back, whichever is more. The frame at a jump
-    is placed one typical step after its predecessor, and later stamps count from there.
+    is placed one typical step after its predecessor, and later stamps count from there. Within 31
+    frames after a jump back, or where a stamp undoes the last jump back, the limit forward is that
+    backward: stamps that go to and fro would otherwise add up to a pause each time.
 
 So a frame that is held for ten seconds, or a variable rate, is no jump. A stamp that is missing, or
 lies back by less than a jump, is replaced by one average step after its predecessor, until the
@@ -55,6 +57,8 @@ class Clock:
         self.now_s = -self._average_s
         self._recent: deque[float] = deque(maxlen=N_RECENT)
         self._origin: int | None = None  # the stamp that corresponds to time 0
+        self._back_s = 0.0  # size of the last jump back
+        self._n_since_back = N_RECENT  # frames since then
         self._container = container
 
     @property
@@ -81,18 +85,27 @@ class Clock:
                 self._origin = tick - round(now_s / tick_s)
             stamped_s = (tick - self._origin) * tick_s
             ahead_s = stamped_s - self.now_s
-            if ahead_s > FORWARD_S or ahead_s < -BACKWARD_S:
-                step_s = self._typical_s()
-                if ahead_s > forward_limit_s(step_s) or ahead_s < -backward_limit_s(step_s):
-                    self.n_jumps += 1
-                    stamped_s = self.now_s + step_s
-                    self._origin = tick - round(stamped_s / tick_s)
+            self._n_since_back += 1
+            if abs(ahead_s) > BACKWARD_S and self._is_jump(ahead_s):
+                self.n_jumps += 1
+                stamped_s = self.now_s + self._typical_s()
+                self._origin = tick - round(stamped_s / tick_s)
             if stamped_s > self.now_s:
                 if self.now_s >= 0:
                     self._recent.append(stamped_s - self.now_s)
                 now_s = stamped_s
         self.now_s = now_s
         return now_s
+
+    def _is_jump(self, ahead_s: float) -> bool:
+        """Return True if a stamp this far after the frame before it is a jump; note jumps back."""
+        step_s = self._typical_s()
+        forward_s, backward_s = forward_limit_s(step_s), backward_limit_s(step_s)
+        if ahead_s < -backward_s:
+            self._back_s, self._n_since_back = -ahead_s, 0
+            return True
+        undoes = abs(ahead_s - self._back_s) < backward_s
+        return ahead_s > (backward_s if undoes or self._n_since_back < N_RECENT else forward_s)
 
     def _typical_s(self) -> float:
         return median(self._recent) if self._recent else self._average_s

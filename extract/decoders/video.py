@@ -59,6 +59,9 @@ RATE_TOLERANCE = Fraction(1, 10**6)
 REFUSED = re.compile(r"Picture size (\d+)x(\d+) (?:is invalid|exceeds)")
 MOST_PIXELS = 2**31 // 8  # FFmpeg's limit, roughly
 REFUSED_PACKETS = 16  # packets in which a refused size is looked for
+# Frames come steadily if the mean of their steps is within this share of the median; the rate of a
+# file with such frames is wrong if it differs from theirs by more than this factor.
+STEADY, WRONG_RATE = 0.1, 1.25
 MAX_READ_ERRORS = 100  # damaged places in one file after which reading stops
 MAX_MISSING_SHARE = 0.02  # a video that lacks more frames, and more than a clip, is truncated
 
@@ -236,8 +239,7 @@ def scan(path: Path, limits: Limits) -> Scan:
         tick_s = float(stream.time_base or 1)
         known_s = [tick * tick_s for tick in sorted(tick for tick in shown if tick is not None)]
         jumps = has_jump(known_s, [tick * tick_s for tick in decoding])
-        step_s = typical_step_s(known_s)
-        if jumps and step_s and not 0.5 < step_s * info.fps < 2:  # the jumps falsify the average
+        if (step_s := _true_step_s(known_s, float(info.fps), jumps=jumps)) is not None:
             info = replace(info, fps=Fraction(1 / step_s).limit_denominator(1001))
         return Scan(
             info=info,
@@ -253,6 +255,22 @@ def scan(path: Path, limits: Limits) -> Scan:
             starts_at_keyframe=starts_at_keyframe,
             end_s=packets.end_s,
         )
+
+
+def _true_step_s(times_s: list[float], fps: float, *, jumps: bool) -> float | None:
+    """Return the typical step of the frames if the rate `fps` of the file is wrong, else None.
+
+    Jumps falsify the average rate. Without them, the rate is wrong if the frames come steadily and
+    at another pace: some containers hold no rate, and FFmpeg takes that of the codec's header.
+    """
+    step_s = typical_step_s(times_s)
+    if not step_s:
+        return None
+    if jumps:
+        return None if 0.5 < step_s * fps < 2 else step_s
+    mean_s = (times_s[-1] - times_s[0]) / (len(times_s) - 1)
+    is_steady = abs(mean_s / step_s - 1) < STEADY
+    return mean_s if is_steady and not 1 / WRONG_RATE < step_s * fps < WRONG_RATE else None
 
 
 @contextmanager

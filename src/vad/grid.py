@@ -127,7 +127,7 @@ class ClipGrid:
 
 
 def segment_edges(n_rows: int, n_segments: int) -> NDArray[np.int64]:
-    """Return the borders of `n_segments` stretches of rows of nearly equal length: [n_segments + 1].
+    """Return the borders of stretches of rows of nearly equal length: [n_segments + 1].
 
     As in RTFM, MGFN, TEVAD and UR-DMU, they are linspace(0, n_rows, n_segments + 1), rounded down.
     Two borders are equal if there are fewer rows than segments.
