@@ -20,7 +20,7 @@ from vad.stages.infer.writers import ScoreFiles, path_of
 from vad.terminal import plain
 
 FAILURES = "failures.jsonl"
-RUN = ".run"  # which run the scores in a folder are of
+RUN = "run.txt"  # which run the scores in a folder are of
 
 log = logging.getLogger("vad")
 
@@ -72,30 +72,28 @@ class Results:
 
     def add(self, scores: VideoScores) -> None:
         """Write the files of one video, and print its line."""
-        if self._writes:
-            self._writes = False
-            self._note_run(scores)
+        first, self._writes = self._writes, False
+        if first:
+            self._tell_other_run(scores)
         paths = self._files.add(scores)
+        if first:
+            write_text(self._folder / RUN, _run_of(scores))
         self._n_clips += len(paths) - len(self._files.single)
         if self._tell:
             typer.echo(self._tell(scores, paths))
 
-    def _note_run(self, scores: VideoScores) -> None:
-        """Note in the folder which run its scores are of; warn if they were of another one."""
-        made = scores.provenance
-        run = {"run": str(made.get("run", scores.detector)), "trained": made.get("trained")}
-        path = self._folder / RUN
+    def _tell_other_run(self, scores: VideoScores) -> None:
+        """Log a warning if the folder holds scores of another run."""
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = (self._folder / RUN).read_text(encoding="utf-8")
         except (OSError, ValueError):
-            before = None
-        if isinstance(before, dict) and before != run:
+            return
+        if before != _run_of(scores):
             log.warning(
                 "%s holds scores of another run, %s: files of the same videos are replaced, others "
                 "stay",
-                *(self._folder, before.get("run")),
+                *(self._folder, plain(before.partition("\n")[0])[:200]),
             )
-        write_text(path, json.dumps(run))
 
     def fail(self, failed: Mapping[str, VideoError]) -> None:
         """List the videos that could not be scored, with reasons, in `failures.jsonl`.
@@ -113,6 +111,12 @@ class Results:
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in entries))
         n = len(failed)
         typer.echo(f"{n} video{'s' * (n != 1)} failed; reasons in {plain(str(path))}", err=True)
+
+
+def _run_of(scores: VideoScores) -> str:
+    """Return what tells one run from another: its folder, and when it was trained."""
+    made = scores.provenance
+    return f"{made.get('run', scores.detector)}\ntrained {made.get('trained')}\n"
 
 
 def in_words(scores: VideoScores, _: Sequence[Path]) -> str:

@@ -239,7 +239,8 @@ def scan(path: Path, limits: Limits) -> Scan:
         tick_s = float(stream.time_base or 1)
         known_s = [tick * tick_s for tick in sorted(tick for tick in shown if tick is not None)]
         jumps = has_jump(known_s, [tick * tick_s for tick in decoding])
-        if (step_s := _true_step_s(known_s, float(info.fps), jumps=jumps)) is not None:
+        has_all = len(known_s) == len(shown)  # otherwise the steps are those of several frames
+        if (step_s := _true_step_s(known_s, float(info.fps), jumps=jumps)) and (jumps or has_all):
             info = replace(info, fps=Fraction(1 / step_s).limit_denominator(1001))
         return Scan(
             info=info,

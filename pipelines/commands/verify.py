@@ -34,9 +34,7 @@ def command(
 
     vad verify
 
-    vad verify s3://bucket/features.zarr --repair
-
-    vad verify --sources
+    vad verify s3://bucket/features.zarr --repair --sources
     """
     from vad.verbs import verify
 
