@@ -25,7 +25,7 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from vad.stages.extract.records import unseen_record
-from vad.store import ARRAYS_AT_ONCE, FeatureStore
+from vad.store import ARRAYS_AT_ONCE, FeatureStore, Provenance
 from vad.store.verify import verify
 
 ADDRESS = "s3://bucket/features.zarr"
@@ -65,7 +65,9 @@ def tasks(n_videos: int) -> list[tuple[str, int, Callable[[], Any]]]:
         draft = store.draft(video)
         draft.append(array, rows)
         record = replace(RECORD, n_frames=16 * len(rows), duration_s=16 * len(rows) / 30)
-        draft.commit(record, np.arange(record.n_frames) / 30, {array: {"backbone": "i3d"}})
+        draft.commit(
+            record, np.arange(record.n_frames) / 30, {array: Provenance.of({"backbone": "i3d"})}
+        )
 
     def claim(videos: list[str]) -> None:
         for video in videos:

@@ -24,7 +24,7 @@ from vad.names import key_of
 from vad.stages.extract.records import unseen_record
 from vad.stages.train.bags import segment_mean
 from vad.stages.train.streams import read_each
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 NAME = "visual/i3d"
 
@@ -38,7 +38,7 @@ def make_store(folder: Path, n_videos: int, n_snippets: int) -> FeatureStore:
         draft.append(NAME, rows)
         path, n_frames = Path(f"v{number}.mp4"), 16 * n_snippets
         record = unseen_record(path, n_frames, 25.0, "repeat-last", decoder="none")
-        draft.commit(record, np.arange(n_frames) / 25, {NAME: {}})
+        draft.commit(record, np.arange(n_frames) / 25, {NAME: Provenance({})})
     return store
 
 

@@ -32,7 +32,7 @@ from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.train.metrics import Pool
 from vad.stages.train.metrics.bootstrap import draw, ranking_intervals
 from vad.stages.train.training import train
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore, Provenance, VideoRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VAD_TEST_DATA", ROOT.parent / "shared" / "data")) / "ucf-crime"
@@ -110,7 +110,8 @@ def put(
     )
     draft = store.draft(video)
     draft.append("visual/noise", features[:, None].astype(np.float16))
-    draft.commit(record, times, {"visual/noise": {"backbone": "noise", "weights": {}}})
+    made = Provenance.of({"backbone": "noise", "weights": {}})
+    draft.commit(record, times, {"visual/noise": made})
 
 
 def intervals(evaluation: Evaluation) -> dict[str, float]:

@@ -47,7 +47,7 @@ from vad.stages.train.fit import Fit, fit, validate
 from vad.stages.train.history import History
 from vad.stages.train.settings import TrainSettings
 from vad.stages.train.streams import Inputs, Scaling
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 CROPS, DIM, SEGMENTS, BATCH = 10, 2048, 32, 32
 SIDES = ("plain", "ours", "one_crop")
@@ -175,7 +175,7 @@ def make_data(folder: Path, n_videos: int, n_snippets: int) -> None:
         draft = store.draft(f"v{index:04d}")
         draft.append("visual/i3d", features.astype(np.float16))
         record = unseen_record(Path("random"), 16 * n, 30.0, "drop", decoder="none")
-        draft.commit(record, np.arange(16 * n) / 30, {"visual/i3d": {}})
+        draft.commit(record, np.arange(16 * n) / 30, {"visual/i3d": Provenance({})})
         lines.append(f"v{index:04d},{label}")
     (folder / "labels.csv").write_text("\n".join(lines))
 

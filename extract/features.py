@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vad.device import choose_device
 from vad.grid import CLIP_FRAMES, Tail
-from vad.store import Draft
+from vad.store import Draft, Provenance
 from vad.version import VERSION
 
 from .backbones import create_backbone
@@ -47,15 +47,17 @@ def tail_of(backbone: Backbone, settings: ExtractSettings) -> Tail:
     return settings.tail or backbone.recipe.tail
 
 
-def provenance_of(backbone: Backbone, settings: ExtractSettings) -> dict[str, object]:
+def provenance_of(backbone: Backbone, settings: ExtractSettings) -> Provenance:
     """Return everything that a backbone's features depend on, as the provenance for the store."""
-    return {
-        **backbone.provenance,
-        "clip_frames": CLIP_FRAMES,
-        "tail": tail_of(backbone, settings),
-        "dtype": settings.dtype,
-        "vad": VERSION,
-    }
+    return Provenance.of(
+        {
+            **backbone.provenance,
+            "clip_frames": CLIP_FRAMES,
+            "tail": tail_of(backbone, settings),
+            "dtype": settings.dtype,
+            "vad": VERSION,
+        }
+    )
 
 
 def limits_of(settings: ExtractSettings) -> Limits:

@@ -29,7 +29,7 @@ from vad.errors import VideoError
 from vad.files import sha256_of
 from vad.grid import ClipGrid, Tail
 from vad.progress import Meter
-from vad.store import Draft, FeatureStore, VideoRecord
+from vad.store import Draft, FeatureStore, Provenance, VideoRecord
 
 from .decoders.pool import Clips, Decoded, DecodeReport, Event, Failed, Opened
 from .decoders.video import VideoInfo
@@ -85,7 +85,7 @@ class Maker(Protocol):
     """Makes one array of the store, for any number of videos."""
 
     array: str  # its name in the store
-    provenance: dict[str, object]  # everything that the array's values depend on
+    provenance: Provenance  # everything that the array's values depend on
     n_together: int  # items per batch
     n_ahead: int  # items to keep in progress, so that the maker is never idle
     item_frames: int  # frames from the start of one item to the start of the next

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.grid import Tail
-from vad.store import FeatureStore, VideoRecord, differences
+from vad.store import FeatureStore, Provenance, VideoRecord, differences
 
 from .decoders.pool import DecodeReport
 from .decoders.video import VideoInfo
@@ -143,9 +142,7 @@ def is_unchanged(path: Path, record: VideoRecord) -> bool:
     return stat.st_mtime_ns == record.source_mtime_ns or sha256_of(path) == record.source_sha256
 
 
-def refuse_mix(
-    store: FeatureStore, array: str, provenance: Mapping[str, object], *, hint: str
-) -> None:
+def refuse_mix(store: FeatureStore, array: str, provenance: Provenance, *, hint: str) -> None:
     """Raise UsageError if the store holds an array of that name which was made with other
     settings.
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES, ClipGrid
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 from .backbones.backbone import Backbone
 from .decoders.video import probe
@@ -42,7 +42,7 @@ class Plan:
     todo: list[Source]
     stored: list[str]  # ids of the videos to skip, whose features are stored
     array: str  # name of the array in the store
-    provenance: dict[str, object]
+    provenance: Provenance
     overwrite: bool = False
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from vad.errors import UsageError
 from vad.grid import Tail
 from vad.progress import Meter, meter
-from vad.store import FeatureStore, differences
+from vad.store import FeatureStore, Provenance, differences
 from vad.store.backends.backend import Claims
 
 from .decoders import DecoderName
@@ -73,7 +73,7 @@ class VideoRunner:
 
     store: str  # address of the store, the same on every machine
     load: Callable[[str | None], list[Maker]]  # argument: device, or None for the settings' device
-    provenance: dict[str, dict[str, object]]  # by name of the array
+    provenance: dict[str, Provenance]  # by name of the array
     decoding: Decoding
     overwrite: bool = False  # make arrays again that are stored already
     joins: bool = False  # add the arrays to stored videos; see `Pipeline`

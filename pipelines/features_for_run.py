@@ -7,14 +7,11 @@ line. If this machine would make different features, the error names the setting
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
 
 from vad.config import build, options
-from vad.documents import parse
 from vad.errors import UsageError
 from vad.stages.extract.backbones import find_backbone
 from vad.stages.extract.captioners import find_captioner
@@ -32,12 +29,10 @@ from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source
 from vad.stages.train.card import CARD, Kind
 from vad.stages.train.run import Run, project_folder
-from vad.store import FeatureStore, differences
+from vad.store import FeatureStore, Provenance, differences
 
 from .executors.run import backbone_for_plan, each_on
 from .executors.settings import split
-
-Made = TypeVar("Made")
 
 
 def make_features(
@@ -114,41 +109,9 @@ def _load(
     return makers + (load_captions(text, _captioner(text), device) if text else [])
 
 
-@dataclass(frozen=True)
-class _Named:
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class _VisualMade:
-    """The fields of a visual feature array's provenance that are needed to extract such features
-    again.
-    """
-
-    backbone: str
-    weights: _Named
-    recipe: _Named
-    crop_set: Literal["ten", "five", "center", "whole"]
-    tail: Literal["repeat-last", "loop", "drop"]
-    dtype: Literal["float16", "float32"]
-
-
-@dataclass(frozen=True)
-class _Captions:
-    captioner: str | None = None
-    window: int | None = None
-    stride: int = 16
-    files: object = None
-
-
-@dataclass(frozen=True)
-class _TextMade:
-    """The fields of a text array's provenance that are needed to make such captions and embeddings
-    again.
-    """
-
-    encoder: str
-    captions: _Captions = _Captions()
+# The fields of a provenance that are needed to make such arrays again.
+VISUAL_FIELDS = ("backbone", "weights", "recipe", "crop_set", "tail", "dtype")
+TEXT_FIELDS = ("encoder",)
 
 
 def settings_of(chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
@@ -157,13 +120,13 @@ def settings_of(chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
     Raises UsageError if the run does not record them, or if it names weights that are neither known
     nor inside its project folder: a card may come from an untrusted source.
     """
-    made = _made(chosen, "visual", _VisualMade, "extract")
+    made = _made(chosen, "visual", VISUAL_FIELDS, "extract")
     if not given.get("weights"):
         _require_known_weights(chosen, made)
     recorded = {
         "backbone": made.backbone,
-        "weights": made.weights.name,
-        "recipe": made.recipe.name,
+        "weights": made.weights and made.weights.name,
+        "recipe": made.recipe and made.recipe.name,
         "crops": made.crop_set,
         "tail": made.tail,
         "dtype": made.dtype,
@@ -172,10 +135,13 @@ def settings_of(chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
     return build(ExtractSettings, recorded, own, where="score")
 
 
-def _require_known_weights(chosen: Run, made: _VisualMade) -> None:
-    name, project = made.weights.name, project_folder(chosen.path)
-    if name is None or name.startswith("random:") or find_backbone(made.backbone).known(name):
+def _require_known_weights(chosen: Run, made: Provenance) -> None:
+    name = made.weights.name if made.weights else None
+    if name is None or name.startswith("random:"):
         return
+    if made.backbone and find_backbone(made.backbone).known(name):
+        return
+    project = project_folder(chosen.path)
     with contextlib.suppress(OSError, ValueError):
         if Path(name).resolve().is_relative_to(project):
             return
@@ -185,9 +151,10 @@ def _require_known_weights(chosen: Run, made: _VisualMade) -> None:
     )
 
 
-def check_provenance(chosen: Run, ours: Mapping[str, object]) -> None:
+def check_provenance(chosen: Run, ours: Provenance) -> None:
     """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
-    if differing := differences(chosen.card.streams["visual"].provenance or {}, ours):
+    trained = chosen.card.streams["visual"].provenance or Provenance({})
+    if differing := differences(trained, ours):
         field, (theirs, here) = next(iter(differing.items()))
         raise UsageError(
             f"{chosen.path} was trained on features with {field} {theirs!r}, "
@@ -201,8 +168,8 @@ def caption_settings_of(chosen: Run, given: Mapping[str, object]) -> CaptionSett
 
     Raises UsageError if its captions came from a file, or if its captioner or encoder is unknown.
     """
-    made = _made(chosen, "text", _TextMade, "caption")
-    captions = made.captions
+    made = _made(chosen, "text", TEXT_FIELDS, "caption")
+    captions = made.captions or Provenance({})
     if captions.files is not None or captions.captioner is None:
         raise UsageError(
             f"{chosen.path} reads captions of a file, and a captioner cannot make such",
@@ -218,13 +185,14 @@ def caption_settings_of(chosen: Run, given: Mapping[str, object]) -> CaptionSett
             f"{chosen.path} reads sentences of {made.encoder!r}, which is not known here",
             hint="name it, if you trust it: --encoder NAME|FOLDER",
         )
-    recorded = {
+    recorded: dict[str, object] = {
         "captioner": captions.captioner,
         "encoder": made.encoder,
         "name": chosen.names["text"].removeprefix("text/"),
         "window": captions.window,
-        "stride": captions.stride,
     }
+    if captions.stride is not None:
+        recorded["stride"] = captions.stride
     ours = options(CaptionSettings)
     shared = {name: value for name, value in given.items() if name in ours}
     return build(CaptionSettings, recorded, shared, where="score")
@@ -235,23 +203,26 @@ def captioner_of(chosen: Run) -> str | None:
     one.
     """
     stream = chosen.card.streams.get("text")
-    captions = (stream.provenance or {}).get("captions") if stream else None
-    name = captions.get("captioner") if isinstance(captions, dict) else None
-    return name if isinstance(name, str) else None
+    made = stream.provenance if stream else None
+    return made.captions.captioner if made and made.captions else None
 
 
-def _made(chosen: Run, kind: Kind, cls: type[Made], verb: str) -> Made:
-    """Return how the run's training features of one kind were made, as an instance of `cls`.
+def _made(chosen: Run, kind: Kind, fields: Sequence[str], verb: str) -> Provenance:
+    """Return how the run's training features of one kind were made.
 
-    Raises UsageError if the card does not record it. verb: the command that the hint names.
+    Raises UsageError if the card does not record all of `fields`. verb: the command that the hint
+    names.
     """
     stream = chosen.card.streams[kind]
-    if stream.provenance is None or "assumed" in stream.provenance:
+    made = stream.provenance
+    if made is None or made.assumed is not None:
         raise UsageError(
             f"{chosen.path} does not say how its features were made",
             hint=f"vad {verb} the videos as they were, then score with --store",
         )
-    try:
-        return parse(cls, dict(stream.provenance), f"provenance of {stream.name}:")
-    except ValueError as error:
-        raise UsageError(f"{chosen.path / CARD}: {error}") from None
+    for name in fields:
+        if getattr(made, name) is None:
+            raise UsageError(
+                f"{chosen.path / CARD}: provenance of {stream.name}: {name} is missing"
+            )
+    return made

@@ -195,5 +195,8 @@ def _provenance(chosen: Run) -> dict[str, Any]:
         "trained": card.created,
         "selected_on": card.selection.on,
         "epoch": card.selection.epoch,
-        "features": {stream.name: stream.provenance for stream in card.streams.values()},
+        "features": {
+            stream.name: stream.provenance and stream.provenance.document
+            for stream in card.streams.values()
+        },
     }

@@ -20,7 +20,7 @@ from vad.errors import UsageError, VideoError
 from vad.stages.extract.outcome import Failures
 from vad.stages.extract.records import unseen_record
 from vad.stages.extract.sources import Source
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 from vad.store.backends import backend_of, claims
 from vad.store.verify import verify
 
@@ -41,7 +41,7 @@ def address(request, tmp_path):
 def put(where, video="a", name="visual/i3d", rows=FEATURES, record=RECORD):
     draft = FeatureStore.create(where).draft(video)
     draft.append(name, rows)
-    draft.commit(record, TIMES, {name: {"backbone": name}})
+    draft.commit(record, TIMES, {name: Provenance.of({"backbone": name})})
 
 
 def objects(where):
@@ -73,7 +73,7 @@ def test_what_is_written_is_read_back(address):
     assert store.record("cam 1/\u00e4") == RECORD
     assert store.times("cam 1/\u00e4").tolist() == TIMES.tolist()
     assert store.read("cam 1/\u00e4", "visual/i3d").tolist() == FEATURES.tolist()
-    assert store.provenance("visual/i3d") == {"backbone": "visual/i3d"}
+    assert store.provenance("visual/i3d").backbone == "visual/i3d"
     assert store.having("text/simcse", "visual/i3d") == store.ids()
 
 

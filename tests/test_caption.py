@@ -187,7 +187,7 @@ def test_another_encoder_alone_embeds_stored_captions_without_the_videos(
     assert outcome.done == ["a", "b"]
     opened = FeatureStore.open(store)
     assert (opened.read("a", "text/again") == opened.read("a", "text/minilm")).all()
-    assert opened.provenance("text/again")["captions"]["captioner"] == "said"
+    assert opened.provenance("text/again").captions.captioner == "said"
 
 
 def test_embeddings_are_the_same_however_many_sentences_wait_for_each_other(

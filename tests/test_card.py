@@ -15,7 +15,7 @@ from vad.stages.pipelines.features_for_run import caption_settings_of, settings_
 from vad.stages.train.card import read_card
 from vad.stages.train.run import Run
 from vad.stages.train.training import train
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 OLD = Path(__file__).parent / "reliability" / "runs" / "schema-1"  # written by vad 0.1.0
 EDITS = {
@@ -43,8 +43,9 @@ def project(tmp_path_factory):
         draft.append("visual/test", random.normal(size=(4, 2, 6)).astype(np.float16))
         draft.append("text/said", random.normal(size=(4, 3)).astype(np.float16))
         made = {"backbone": "test", "weights": {"name": "none"}, "crops": ["a", "b"]}
+        made, said = Provenance.of(made), Provenance.of({"x": "y"})
         record = unseen_record(Path(f"v{i}"), 60, 25.0, "repeat-last", decoder="none")
-        draft.commit(record, np.arange(60) / 25, {"visual/test": made, "text/said": {"x": "y"}})
+        draft.commit(record, np.arange(60) / 25, {"visual/test": made, "text/said": said})
         rows.append(f"v{i},{i % 2},{'test' if i >= 8 else 'train'}")
         segments += [f"v{i},16,48"] if i % 2 else []
     (folder / "labels.csv").write_text("\n".join(rows))
@@ -206,7 +207,7 @@ def test_weights_that_only_a_card_names_are_not_opened(small_run, tmp_path, name
     assert settings_of(run, {"weights": "imagenet"}).weights == "imagenet"
     made["backbone"] = 3
     (path / "card.json").write_text(json.dumps(card))
-    with pytest.raises(UsageError, match="card.json: provenance of visual/.*: backbone is 3, exp"):
+    with pytest.raises(UsageError, match="card.json: .*provenance.backbone is 3, expected text"):
         settings_of(Run.open(path), {})
 
 

@@ -9,7 +9,7 @@ from vad.errors import UsageError
 from vad.stages.extract.compare import compare, flatten
 from vad.stages.extract.layouts import import_features
 from vad.stages.pipelines.cli import main
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore, Provenance, VideoRecord
 
 RECIPE = {"backbone": "i3d", "recipe": {"name": "rtfm", "std": 57.375}, "dtype": "float16"}
 
@@ -34,7 +34,9 @@ def make_store(tmp_path):
             draft.append("visual/i3d", np.asarray(features, np.float32))
             n_frames = 16 * len(features)
             times = np.arange(n_frames) / 10
-            draft.commit(record(n_frames), times, {"visual/i3d": {**RECIPE, **changes}})
+            draft.commit(
+                record(n_frames), times, {"visual/i3d": Provenance.of({**RECIPE, **changes})}
+            )
         return store.path
 
     return make

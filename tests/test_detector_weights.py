@@ -21,7 +21,7 @@ from vad.stages.train.run import Run, smooth
 from vad.stages.train.settings import TrainSettings
 from vad.stages.train.training import train
 from vad.stages.train.weights import from_published, import_detector, read_weights
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 DIM, TEXT_DIM = 12, 6
 VIDEOS = [f"v{index}" for index in range(8)]
@@ -43,7 +43,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
         draft = store.draft(name)
         draft.append("visual/i3d", random.normal(size=(5, 2, DIM)).astype(np.float32))
         draft.append("text/simcse", random.normal(size=(5, TEXT_DIM)).astype(np.float32))
-        provenance = {"visual/i3d": {"backbone": "i3d"}, "text/simcse": {"encoder": "simcse"}}
+        visual, text = Provenance.of({"backbone": "i3d"}), Provenance.of({"encoder": "simcse"})
+        provenance = {"visual/i3d": visual, "text/simcse": text}
         draft.commit(record, np.arange(80) / 25, provenance)
     lines = [f"{name},{index % 2}" for index, name in enumerate(VIDEOS)]
     (store.path.parent / "labels.csv").write_text("\n".join(["video,label", *lines]))

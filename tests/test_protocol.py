@@ -15,7 +15,7 @@ from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation.run import check_comparable, evaluate, pool
 from vad.stages.infer.evaluation.truth import truth_of_file, truth_of_segments
 from vad.stages.train.training import train
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 QUICK = {"epochs": 2, "width": 4, "batch": 4, "quiet": True}
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
@@ -32,7 +32,7 @@ def put(store, video, n_frames=80, content=None):
     record = replace(
         RECORD, n_frames=n_frames, duration_s=n_frames / 25, source_sha256=content or video
     )
-    draft.commit(record, np.arange(n_frames) / 25, {"visual/test": MADE_BY})
+    draft.commit(record, np.arange(n_frames) / 25, {"visual/test": Provenance.of(MADE_BY)})
 
 
 def write(path, header, rows):

@@ -180,8 +180,8 @@ def test_tevad_from_published_features_and_captions_by_commands(bert, tmp_path, 
     run = Run.open(tmp_path / "run")
     assert run.names == {"visual": "visual/i3d", "text": "text/simcse"}
     made = run.card.streams["text"].provenance
-    assert made["pooling"] == "pooler"
-    assert made["captions"]["captioner"] == "said"
+    assert made.pooling == "pooler"
+    assert made.captions.captioner == "said"
     exported = np.load(tmp_path / "emb" / "v1_emb.npy")
     assert np.array_equal(exported, FeatureStore.open("s.zarr").read("v1", "text/simcse"))
     np.testing.assert_allclose(exported, create_encoder(f"simcse:{bert}")(said["v1"]), atol=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vad.errors import UsageError, VideoError
-from vad.store import FeatureStore, VideoRecord, key_of
+from vad.store import FeatureStore, Provenance, VideoRecord, key_of
 
 RECORD = VideoRecord(
     source="videos/a.mp4",
@@ -32,13 +32,13 @@ RECORD = VideoRecord(
 )
 TIMES = np.arange(40) / 25
 FEATURES = np.arange(3 * 10 * 4, dtype=np.float16).reshape(3, 10, 4)
-MADE_BY = {"backbone": "i3d", "crops": "ten", "vad": "0.1.0"}
+MADE_BY = {"backbone": "i3d", "crops": ["ten"], "vad": "0.1.0"}
 
 
 def put(store, video_id="a", name="visual/i3d", rows=FEATURES, record=RECORD, made_by=MADE_BY):
     draft = store.draft(video_id)
     draft.append(name, rows)
-    draft.commit(record, TIMES, {name: made_by})
+    draft.commit(record, TIMES, {name: Provenance.of(made_by)})
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(store):
     read = again.read("cam 1/ä", "visual/i3d")
     assert read.dtype == np.float16
     assert read.tolist() == FEATURES.tolist()
-    assert again.provenance("visual/i3d") == MADE_BY
+    assert again.provenance("visual/i3d").document == MADE_BY
 
 
 def test_blocks_of_any_size_make_the_same_array(store):
@@ -64,11 +64,11 @@ def test_blocks_of_any_size_make_the_same_array(store):
     record, times = replace(RECORD, n_frames=150 * 16), np.arange(150 * 16) / 25
     whole = store.draft("whole")
     whole.append("visual/i3d", rows)
-    whole.commit(record, times, {"visual/i3d": MADE_BY})
+    whole.commit(record, times, {"visual/i3d": Provenance.of(MADE_BY)})
     draft = store.draft("blocks")
     for block in np.split(rows, [1, 64, 70, 140]):
         draft.append("visual/i3d", block)
-    draft.commit(record, times, {"visual/i3d": MADE_BY})
+    draft.commit(record, times, {"visual/i3d": Provenance.of(MADE_BY)})
     assert store.read("blocks", "visual/i3d").tolist() == rows.tolist()
     assert store.info("blocks", "visual/i3d").sha256 == store.info("whole", "visual/i3d").sha256
 
@@ -84,7 +84,7 @@ def test_a_draft_is_invisible_until_it_is_committed(store):
 
 KILLED = """
 import sys, os, signal, numpy as np
-from vad.store import FeatureStore
+from vad.store import Provenance, FeatureStore
 draft = FeatureStore.open(sys.argv[1]).draft("a")
 draft.append("visual/i3d", np.zeros((100, 10, 4), np.float16))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -104,7 +104,7 @@ def test_a_sweep_spares_the_drafts_of_living_processes(store):
     draft = store.draft("a")
     draft.append("visual/i3d", FEATURES)
     FeatureStore.open(store.path).sweep()
-    draft.commit(RECORD, TIMES, {"visual/i3d": MADE_BY})
+    draft.commit(RECORD, TIMES, {"visual/i3d": Provenance.of(MADE_BY)})
     assert store.ids() == ["a"]
 
 
@@ -128,7 +128,7 @@ def test_two_writers_of_one_video_leave_one_whole_video(store):
     for draft in (first, second):
         draft.append("visual/i3d", FEATURES)
     for draft in (first, second):
-        draft.commit(RECORD, TIMES, {"visual/i3d": MADE_BY})
+        draft.commit(RECORD, TIMES, {"visual/i3d": Provenance.of(MADE_BY)})
     assert store.ids() == ["a"]
     assert store.read("a", "visual/i3d").tolist() == FEATURES.tolist()
     assert list((store.path / ".scratch").iterdir()) == []
@@ -161,8 +161,8 @@ def test_numbers_that_do_not_fit_the_type_are_refused(store):
 def test_arrays_of_different_settings_are_told_apart(store):
     put(store, "a")
     put(store, "b", made_by={**MADE_BY, "vad": "9.9"})
-    assert store.provenance("visual/i3d") == MADE_BY
-    put(store, "c", made_by={**MADE_BY, "crops": "five"})
+    assert store.provenance("visual/i3d").document == MADE_BY
+    put(store, "c", made_by={**MADE_BY, "crops": ["five"]})
     with pytest.raises(UsageError, match="'a' and 'c' .* were made with different crops"):
         store.provenance("visual/i3d")
 

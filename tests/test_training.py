@@ -23,7 +23,7 @@ from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.fit import balanced_batches, mixed
 from vad.stages.train.run import Run, smooth
 from vad.stages.train.training import train
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 from vad.store.metadata import add_checksums
 
 DIM = 8
@@ -45,7 +45,7 @@ def write_video(store, name, n_snippets, anomalous, random, kinds=("visual", "te
         draft.append("visual/test", features[:, :2])
     if "text" in kinds:
         draft.append("text/said", features[:, 2])
-    provenance = {"visual/test": MADE_BY, "text/said": SAID_BY}
+    provenance = {"visual/test": Provenance.of(MADE_BY), "text/said": Provenance.of(SAID_BY)}
     draft.commit(record, np.arange(n_frames) / 25, provenance)
 
 
@@ -216,7 +216,7 @@ def test_what_is_read_by_default(tmp_path, kinds, detector, read):
     store, labels = store_of(tmp_path, kinds)
     run = train(store.path, labels, tmp_path / "r", detector=detector, epochs=1, quiet=True)
     assert run.names == read
-    made = {kind: stream.provenance for kind, stream in run.card.streams.items()}
+    made = {kind: stream.provenance.document for kind, stream in run.card.streams.items()}
     assert made == {kind: {"visual": MADE_BY, "text": SAID_BY}[kind] for kind in read}
 
 

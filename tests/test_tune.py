@@ -19,7 +19,7 @@ from vad.stages.train.tune.measure import Problem, measure
 from vad.stages.train.tune.results import SearchResult, Trial, mean_error
 from vad.stages.train.tune.run import JOURNAL, SEARCH, tune
 from vad.stages.train.tune.space import Choice, Range, choose_space, grid_of
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
 QUICK = {"epochs": 4, "width": 4, "batch": 4, "scale": "standardise", "quiet": True}
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
         record = unseen_record(Path("none"), n_frames, 25.0, "repeat-last", decoder="none")
         draft = store.draft(f"v{index}")
         draft.append("visual/test", features)
-        draft.commit(record, np.arange(n_frames) / 25, {"visual/test": MADE_BY})
+        draft.commit(record, np.arange(n_frames) / 25, {"visual/test": Provenance.of(MADE_BY)})
         rows.append(f"v{index},{abnormal},{'train' if index < 20 else 'test'}")
     (folder / "labels.csv").write_text("\n".join(rows))
     return folder

@@ -19,6 +19,7 @@ from vad.documents import parse, read_json
 from vad.errors import UsageError
 from vad.files import write_json
 from vad.labels import Label
+from vad.store.metadata import Provenance
 from vad.version import VERSION
 
 from .detectors.table import find_row
@@ -28,7 +29,6 @@ SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
 CARD = "card.json"
 
 Kind = Literal["visual", "text"]
-Provenance = Mapping[str, object]  # how an array was extracted, as the store records it
 Videos = Mapping[str, tuple[Label, ...]]  # labelled videos by split: train, validation, test
 
 
@@ -47,6 +47,11 @@ class Stream:
             raise ValueError(f"name is {self.name!r}, expected visual/NAME or text/NAME")
         _at_least(1, "dim", self.dim)
         _at_least(1, "crops", self.crops)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON object of the stream in the card."""
+        made = dict(self.provenance.document) if self.provenance else None
+        return {"name": self.name, "dim": self.dim, "crops": self.crops, "provenance": made}
 
     @property
     def kind(self) -> Kind:
@@ -85,6 +90,10 @@ class Member:
             raise ValueError(f"smoothing is {self.smoothing}, expected 0 to {MAX_SMOOTHING}")
         if self.weight <= 0:
             raise ValueError(f"weight is {self.weight}, expected more than 0")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON object of the member in the card."""
+        return {**asdict(self), "streams": [stream.to_dict() for stream in self.streams]}
 
     @property
     def names(self) -> dict[str, str]:
@@ -164,7 +173,9 @@ class Card:
             part: [{"video": x.video, "label": x.label, "category": x.category} for x in labels]
             for part, labels in self.videos.items()
         }
-        return {"schema": SCHEMA, **asdict(self), "videos": videos}
+        card = {"schema": SCHEMA, **asdict(self), "videos": videos}
+        card["members"] = [member.to_dict() for member in self.members]
+        return card
 
     def write(self, path: Path) -> None:
         """Write the card as a JSON file; if this fails, the file is left as it was."""

@@ -159,8 +159,8 @@ def load_training_data(
 
 def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
     for name in names.values():
-        weights = (store.provenance(name) or {}).get("weights")
-        if isinstance(weights, dict) and weights.get("random"):
+        made = store.provenance(name)
+        if made and made.weights and made.weights.random:
             raise UsageError(
                 f"{store.backend} holds features of random weights, which mean nothing",
                 hint="extract with real weights, or --allow-random in a test",

@@ -19,7 +19,7 @@ from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.names import VideoNames
 from vad.progress import meter
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore, Provenance, VideoRecord
 from vad.tables import read_rows
 from vad.version import VERSION
 
@@ -53,12 +53,14 @@ def store_captions_of_files(
     files = files_of(card.model)
     captions = read_captions(files)
     array = f"captions/{card.name}"
-    provenance = {
-        "captioner": card.name,
-        "files": {file.name: sha256_of(file) for file in files},
-        "rule": "sentences of half a snippet as one text, held until the next",
-        "vad": VERSION,
-    }
+    provenance = Provenance.of(
+        {
+            "captioner": card.name,
+            "files": {file.name: sha256_of(file) for file in files},
+            "rule": "sentences of half a snippet as one text, held until the next",
+            "vad": VERSION,
+        }
+    )
     if not overwrite:
         hint = "rename the file, use another --store, or --overwrite"
         refuse_mix(store, array, provenance, hint=hint)

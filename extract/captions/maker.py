@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vad.device import choose_device, names_of_devices
 from vad.grid import CLIP_FRAMES
-from vad.store import Draft
+from vad.store import Draft, Provenance
 from vad.version import VERSION
 
 from ..captioners import create_captioner
@@ -130,7 +130,9 @@ class CaptionMaker:
     def __init__(self, captioner: Captioner, settings: CaptionSettings, name: str) -> None:
         self._captioner = captioner
         self.array = f"captions/{name}"
-        self.provenance = {**captioner.provenance, "stride": settings.stride, "vad": VERSION}
+        self.provenance = Provenance.of(
+            {**captioner.provenance, "stride": settings.stride, "vad": VERSION}
+        )
         self.n_together = self.n_ahead = settings.batch
         self.item_frames = settings.stride
 

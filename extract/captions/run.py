@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from vad.device import choose_device, names_of_devices
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
-from vad.store import INFORMATION, FeatureStore, differences
+from vad.store import FeatureStore, Provenance, differences
 from vad.version import VERSION
 
 from ..captioners import CAPTIONERS, CaptionerCard, find_captioner
@@ -138,14 +138,14 @@ def _caption_frames(
     stored = set() if overwrite else set(store.intact(array))
     sources = sources or _stored_sources(store, outcome)
     todo = [source for source in sources if source.id not in stored]
-    known = {"window": settings.window or card.window, "stride": settings.stride}
-    before = store.provenance(array) or known
+    before = store.provenance(array)
     is_asked = settings.captioner is not None
-    if not todo and (not is_asked or all(before.get(n) == value for n, value in known.items())):
+    asked = (settings.window or card.window, settings.stride)
+    if not todo and (not is_asked or before is None or (before.window, before.stride) == asked):
         return  # nothing to do, so the captioner is not loaded
     makers = load_captions(settings, card.name)
     if not overwrite:
-        if not is_asked and stored and differences(makers[0].provenance, before):
+        if not is_asked and stored and before and differences(makers[0].provenance, before):
             log.warning(
                 "%d videos have no %s, which were made with other settings; name them, such as "
                 "--captioner %s",
@@ -229,8 +229,7 @@ def embed(
     made = store.provenance(source)
     if made is None:
         return
-    kept = {name: value for name, value in made.items() if name not in INFORMATION}
-    provenance = {**encoder.provenance, "captions": kept, "vad": VERSION}
+    provenance = Provenance.of({**encoder.provenance, "captions": made.settings, "vad": VERSION})
     if not overwrite:
         refuse_mix(store, array, provenance, hint=HINT)
     stored = set() if overwrite else set(store.intact(array))
@@ -286,7 +285,7 @@ class _Embedder:
         store: FeatureStore,
         encoder: SentenceEncoder,
         array: str,
-        provenance: Mapping[str, object],
+        provenance: Provenance,
     ) -> None:
         self._store, self._encoder = store, encoder
         self._array, self._provenance = array, provenance

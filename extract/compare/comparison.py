@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES
-from vad.store import INFORMATION
+from vad.store import INFORMATION, Provenance
 
 from .sides import Side, pairs_of, side_of
 
@@ -130,14 +130,14 @@ def compare(
 
 
 def _recipes(
-    ours: dict[str, object] | None, theirs: dict[str, object] | None
+    ours: Provenance | None, theirs: Provenance | None
 ) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]], bool | None]:
     """Compare two provenances: return the recipe fields that differ, the informing fields that
     differ, and whether the recipes are the same (None if one is not known).
     """
-    if ours is None or theirs is None or "imported" in ours or "imported" in theirs:
+    if ours is None or theirs is None or ours.imported or theirs.imported:
         return {}, {}, None
-    one, two = flatten(ours), flatten(theirs)
+    one, two = flatten(ours.document), flatten(theirs.document)
     pairs = {n: (one.get(n), two.get(n)) for n in sorted(one.keys() | two.keys())}
     differing = {n: pair for n, pair in pairs.items() if pair[0] != pair[1]}
     informing = {n: pair for n, pair in differing.items() if n.split(".")[0] in INFORMING}

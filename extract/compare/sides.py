@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.names import VideoNames, stem_of
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 from vad.store.backends.backend import parse_address
 
 from ..layouts.checks import common_shape
@@ -35,7 +35,7 @@ class StoredSide:
         return self.store.having(self.array)
 
     @cached_property
-    def provenance(self) -> dict[str, object] | None:
+    def provenance(self) -> Provenance | None:
         return self.store.provenance(self.array)
 
     @property

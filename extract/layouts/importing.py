@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.progress import meter
-from vad.store import FeatureStore, VideoRecord, differences
+from vad.store import FeatureStore, Provenance, VideoRecord, differences
 from vad.store.arrays import digest_of
 from vad.version import VERSION
 
@@ -96,10 +96,11 @@ def import_features(
     if labels:
         check_labels(Path(labels), found.videos)
     outcome = Outcome(failed=_not_here(found))
-    crop_axis, provenance = _survey(found, outcome, axes, dtype)
-    provenance |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": VERSION}
+    crop_axis, made = _survey(found, outcome, axes, dtype)
+    made |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": VERSION}
     if found.layout.joins_dims:
-        provenance["stream"] = stream
+        made["stream"] = stream
+    provenance = Provenance.of(made)
     array = f"{found.layout.kind}/{name or found.layout.array}"
     task = _Task(
         FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps, found.timings
@@ -156,7 +157,7 @@ class _Task:
     store: FeatureStore
     layout: Layout
     array: str
-    provenance: dict[str, Any]
+    provenance: Provenance
     crop_axis: int | None
     fps: float  # assumed for videos of unknown rate
     timings: Mapping[str, Timing]  # by video, from files beside the features
@@ -179,7 +180,7 @@ class _Task:
         if self.layout.n_segments == n_rows > len(index):
             arrays = [segment_means(array, len(index)) for array in arrays]
         features = Features(arrays, self.crop_axis, index, self.layout.joins_dims)
-        dtype, text = self.provenance["dtype"], self.layout.kind == "text"
+        dtype, text = self.provenance.dtype or "float32", self.layout.kind == "text"
         if self._is_stored(video, record, features.blocks(dtype, text=text)):
             return False
         draft = self.store.draft(video)
@@ -197,7 +198,8 @@ class _Task:
             times = np.arange(record.n_frames) / record.fps if times is None else times
             if video in self.store and self.store.record(video) == record:
                 times = self.store.times(video)
-            draft.commit(record, times, {self.array: {**self.provenance, "assumed": assumed}})
+            made = Provenance.of({**self.provenance.document, "assumed": assumed})
+            draft.commit(record, times, {self.array: made})
         finally:
             draft.discard()
         return True
@@ -251,8 +253,8 @@ class _Task:
     def _assumed(self, video: str) -> list[str]:
         """Return the assumptions that other arrays of a stored video record in their provenance."""
         others = (n for n in self.store.names(video) if n != self.array)
-        made = (self.store.info(video, n).provenance for n in others)
-        return next((m["assumed"] for m in made if "assumed" in m), [])
+        made = (self.store.info(video, n).provenance.assumed for n in others)
+        return next((list(assumed) for assumed in made if assumed is not None), [])
 
     def _is_stored(self, video: str, record: VideoRecord, blocks: Iterator[NDArray[Any]]) -> bool:
         if not self.store.is_intact(video, self.array):
@@ -267,7 +269,7 @@ class _Task:
 
 def _survey(
     found: FoundFiles, outcome: Outcome, axes: str, dtype: str | None
-) -> tuple[int | None, dict[str, Any]]:
+) -> tuple[int | None, dict[str, object]]:
     """Open every file, and return the axis of the crops and the provenance that the shapes
     determine.
     """
@@ -291,7 +293,7 @@ def _survey(
     stored_as = dtype or ("float16" if dtypes == {np.dtype(np.float16)} else "float32")
     if found.layout.joins_dims:
         dim *= max(map(len, found.videos.values()))
-    made = {"imported": found.layout.name, "dim": dim, "dtype": stored_as}
+    made: dict[str, object] = {"imported": found.layout.name, "dim": dim, "dtype": stored_as}
     if found.layout.kind == "visual":
         return crop_axis, {**made, "crops": n_crops}
     if crop_axis is not None:

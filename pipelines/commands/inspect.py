@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,6 +69,10 @@ def describe_store(path: str | Path) -> dict[str, Any]:
             **found,
         }
 
+    def made(name: str) -> Mapping[str, object] | None:
+        found = store.provenance(name)
+        return found.document if found else None
+
     ids = store.ids()
     videos = dict(zip(ids, store.each(describe, ids), strict=True))
     names = Counter(name for found in shapes.values() for name in found)
@@ -77,9 +82,7 @@ def describe_store(path: str | Path) -> dict[str, Any]:
         "n_damaged": len(videos) - len(shapes),
         "n_failed": len(Failures(path).read()),
         "hours": round(sum(v.get("seconds", 0) for v in videos.values()) / 3600, 3),
-        "arrays": {
-            name: {"n_videos": n, "provenance": store.provenance(name)} for name, n in names.items()
-        },
+        "arrays": {name: {"n_videos": n, "provenance": made(name)} for name, n in names.items()},
         "videos": videos,
     }
 

@@ -8,8 +8,9 @@
     parse(Choice, json.loads(text))  # ValueError "epoch is 'x', expected a whole number or null"
 
 A type is a dataclass, `tuple[X, ...]`, `Mapping[str, X]`, `Literal`, an optional type, a plain type
-of JSON, or `object` for any JSON value. A field without a default is required. Fields that the
-dataclass does not have are ignored, so that documents can contain more than their reader needs.
+of JSON, `object` for any JSON value, or a union of a tuple and another of these. A field without a
+default is required. Members that the dataclass does not have are ignored, so that documents can
+contain more than their reader needs; a field named `document` keeps the whole JSON object.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import functools
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .config import options
 from .errors import UsageError
@@ -29,8 +30,11 @@ from .tables import MAX_BYTES, read_text
 
 LARGEST = 2**63  # 64-bit integers, because times in nanoseconds are such
 SHOWN = 60  # characters of a wrong value that an error message shows
+DEEPEST = 50  # levels of nested objects and lists
+WHOLE = "document"  # name of the field that keeps the whole JSON object
 
 Document = TypeVar("Document")
+JSON: TypeAlias = Mapping[str, "JSON"] | Sequence["JSON"] | str | int | float | bool | None
 
 
 def read_json(path: Path, max_bytes: int = MAX_BYTES) -> object:
@@ -53,7 +57,9 @@ def parse(cls: type[Document], value: object, where: str = "") -> Document:
     values = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass
         path = _join(where, field.name)
-        if field.name in value:
+        if field.name == WHOLE:
+            values[WHOLE] = _finite(value, where)
+        elif field.name in value:
             values[field.name] = _check(hints[field.name], value[field.name], path)
             if field.metadata:  # declared by `option`, so it has a range
                 _check_range(cls, field.name, values[field.name], path)
@@ -85,7 +91,8 @@ def _check(hint: Any, value: object, path: str) -> Any:
         kinds = [kind for kind in get_args(hint) if kind is not type(None)]
         if value is None and len(kinds) < len(get_args(hint)):
             return None
-        (hint,) = kinds
+        is_list = isinstance(value, list)
+        hint = next((k for k in kinds if (get_origin(k) is tuple) == is_list), kinds[0])
     origin, arguments = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
         return parse(hint, value, path)  # type: ignore[arg-type]  # a type, not an instance
@@ -118,12 +125,17 @@ def _check_plain(hint: Any, value: object, path: str) -> object:
     raise ValueError(f"{path} {_expected(NAMES[hint], value)}")
 
 
-def _finite(value: object, path: str) -> object:
-    """Return the value. Raises ValueError if it contains a number not finite or over 64 bits."""
+def _finite(value: object, path: str, depth: int = 0) -> object:
+    """Return the value. Raises ValueError if it contains a number not finite or over 64 bits, or if
+    it is nested too deeply for the functions that read and write it.
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"{path[:SHOWN]}... is nested too deeply")
     if isinstance(value, dict):
-        return {name: _finite(item, f"{path}.{name}") for name, item in value.items()}
+        items = value.items()
+        return {name: _finite(item, _join(path, name), depth + 1) for name, item in items}
     if isinstance(value, list):
-        return [_finite(item, f"{path}[{i}]") for i, item in enumerate(value)]
+        return [_finite(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{path} is {value}, expected a finite number")
     if isinstance(value, int) and abs(value) > LARGEST:

@@ -12,7 +12,7 @@ import pytest
 from vad.stages.extract.run import make_plan, run
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore, Provenance, VideoRecord
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def put():
         )
         draft = FeatureStore.create(path).draft(video_id)
         draft.append(name, rows)
-        draft.commit(record, np.arange(40) / 25, {name: {"backbone": made_by}})
+        draft.commit(record, np.arange(40) / 25, {name: Provenance.of({"backbone": made_by})})
         return rows
 
     return store_video

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from vad.errors import VideoError
-from vad.store import FeatureStore, VideoRecord
+from vad.store import FeatureStore, Provenance, VideoRecord
 from vad.store.verify import verify
 
 IDS = st.sampled_from(["a", "b/a", "zarr.json", ".hidden", "ä", "x" * 250])
@@ -45,7 +45,7 @@ class Store(RuleBasedStateMachine):
         )
         draft = self.store.draft(video)
         draft.append(name, rows)
-        draft.commit(record, np.arange(20) / 25, {name: {"seed": 0}})
+        draft.commit(record, np.arange(20) / 25, {name: Provenance.of({"seed": 0})})
         return rows
 
     @rule(video=IDS, name=NAMES, content=CONTENTS, seed=st.integers(0, 9))

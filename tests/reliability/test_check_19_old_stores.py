@@ -24,7 +24,7 @@ def test_check_19_a_store_of_schema_1_reads_as_it_was_written(tmp_path):
         assert store.read(video, "captions/git").tolist() == ["a man walks", "", "caf\u00e9"]
         assert np.array_equal(store.times(video), np.arange(40) / 25)
         assert store.record(video).n_frames == 40
-        assert store.info(video, "visual/i3d").provenance == {"backbone": "i3d"}
+        assert store.info(video, "visual/i3d").provenance.document == {"backbone": "i3d"}
     assert verify(path, quiet=True).faults == []
 
 

@@ -13,6 +13,7 @@ from ..names import key_of as key_of
 from .draft import Draft as Draft
 from .metadata import INFORMATION as INFORMATION
 from .metadata import ArrayInfo as ArrayInfo
+from .metadata import Provenance as Provenance
 from .metadata import VideoRecord as VideoRecord
 from .metadata import differences as differences
 from .store import ARRAYS_AT_ONCE as ARRAYS_AT_ONCE

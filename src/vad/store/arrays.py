@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from ..errors import InternalError
+from .metadata import Provenance
 
 CHUNK_ROWS = 64  # snippets per chunk: 2.6 MB of ten-crop 2048-d float16
 
@@ -44,11 +45,11 @@ class ArrayWriter:
         self._pending.append(rows)
         self._write(whole_chunks=True)
 
-    def close(self, provenance: dict[str, Any]) -> None:
+    def close(self, provenance: Provenance) -> None:
+        """Write the remaining rows and the attributes; the array is complete then."""
         self._write(whole_chunks=False)
-        self._array.update_attributes(
-            {"provenance": provenance, "sha256": self._sha256.hexdigest(), "complete": True}
-        )
+        made, sha256 = dict(provenance.document), self._sha256.hexdigest()
+        self._array.update_attributes({"provenance": made, "sha256": sha256, "complete": True})
 
     def _write(self, *, whole_chunks: bool) -> None:
         n_pending = sum(map(len, self._pending))

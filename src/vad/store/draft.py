@@ -16,7 +16,7 @@ from ..files import located
 from ..names import key_of
 from .arrays import ArrayWriter, is_text
 from .backends import QUARANTINE, Backend
-from .metadata import VideoRecord, add_checksums
+from .metadata import Provenance, VideoRecord, add_checksums
 from .reading import StoredVideo
 
 
@@ -49,7 +49,7 @@ class Draft:
         self,
         record: VideoRecord,
         times: NDArray[np.float64],
-        provenance: Mapping[str, Mapping[str, object]],
+        provenance: Mapping[str, Provenance],
     ) -> None:
         """Make the video visible, and delete the draft.
 
@@ -74,17 +74,17 @@ class Draft:
         self,
         record: VideoRecord,
         times: NDArray[np.float64],
-        provenance: Mapping[str, Mapping[str, object]],
+        provenance: Mapping[str, Provenance],
     ) -> None:
         zarr.create_group(str(self._folder), attributes={"id": self.video_id, **asdict(record)})
         writer = ArrayWriter(self._folder / "times", times)
         writer.append(times)
-        writer.close({})
+        writer.close(Provenance({}))
         for name, array in self._arrays.items():
             parent = self._folder / name.split("/")[0]
             if not (parent / "zarr.json").exists():
                 zarr.create_group(str(parent))
-            array.close(dict(provenance[name]))
+            array.close(provenance[name])
         add_checksums(self._folder)
 
     def _publish(self, record: VideoRecord) -> None:

@@ -14,9 +14,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, cast
+from typing import Literal, TypeVar
 
-from ..grid import TAILS, TEXT_ROWS_APART, ClipGrid, Tail
+from ..documents import JSON, parse
+from ..grid import TEXT_ROWS_APART, ClipGrid, Tail
 from ..names import key_of
 
 # Provenance fields that are recorded for information and ignored when arrays are compared.
@@ -27,10 +28,21 @@ METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
 MOST_FRAMES = 10**9  # more than a year at 30 frames per second
 MOST_VALUES = 10**7  # in one row of an array, crops times dim
 MOST = 2**63 - 1
-DTYPES = ("float16", "float32", "float64", "string")
-# Types of those provenance fields that are read and not only compared.
-PROVENANCE_TYPES = {"recipe": dict, "versions": dict, "files": dict, "assumed": list}
+RANGES = {  # of the fields of a `VideoRecord` that is read: (least, most)
+    "source_bytes": (0, MOST),
+    "source_mtime_ns": (-MOST, MOST),
+    "n_frames": (1, MOST_FRAMES),
+    "fps": (1e-6, 1e6),
+    "duration_s": (0, 1e12),
+    "width": (0, MOST),
+    "height": (0, MOST),
+    "n_frames_declared": (0, MOST),
+    "n_bad_packets": (0, MOST),
+    "n_jumps": (0, MOST),
+    "n_rescaled": (0, MOST),
+}
 
+Parsed = TypeVar("Parsed")
 DamageKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length"]
 
 
@@ -71,13 +83,91 @@ class VideoRecord:
         return ClipGrid(self.tail)
 
 
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a model in a provenance. Fields that were not recorded are None."""
+
+    name: str | None = None
+    file: str | None = None
+    sha256: str | tuple[str, ...] | None = None  # of the file, or of each file
+    revision: str | None = None  # commit on the hub
+    licence: str | None = None
+    random: bool = False
+    seed: int | None = None  # of random weights
+
+
+@dataclass(frozen=True)
+class RecipeName:
+    """The name of a recipe in a provenance; its other fields are only compared."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an array was made. Fields that were not recorded are None.
+
+    `document` is the JSON object as it is stored. Members that this version of vad does not know
+    are kept in it: they are compared, shown and copied to the cards of runs like all others,
+    because an array that differs in an unknown setting can have other values. Names of crop sets,
+    tail policies and the like are any text, because a newer version can have more of them.
+    """
+
+    document: Mapping[str, JSON]
+    # features and embeddings
+    backbone: str | None = None
+    encoder: str | None = None
+    dim: int | None = None
+    weights: Weights | None = None
+    layout: str | None = None
+    recipe: RecipeName | None = None
+    crop_set: str | None = None
+    crops: int | tuple[str, ...] | None = None  # names; of imported features, their number
+    clip_frames: int | None = None
+    tail: str | None = None
+    dtype: str | None = None
+    pooling: object = None
+    normalised: bool | None = None
+    max_tokens: int | None = None
+    captions: Provenance | None = None  # of the captions that were embedded
+    # captions
+    captioner: str | None = None
+    window: int | None = None
+    frames: tuple[int, ...] | None = None  # frames of a window that the model sees
+    stride: int | None = None
+    max_new_tokens: int | None = None
+    prompt: str | None = None
+    wording: tuple[str, ...] | None = None
+    files: Mapping[str, str] | None = None  # sha256 by name, of captions from files
+    rule: str | None = None
+    # imported features
+    imported: str | None = None  # layout of the files
+    origin: str | None = None
+    stream: str | None = None
+    assumed: tuple[str, ...] | None = None
+    # all
+    precision: Mapping[str, object] | None = None
+    versions: Mapping[str, str] | None = None
+    vad: str | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, object]) -> Provenance:
+        """Return the provenance in a JSON object. Raises ValueError that names a wrong field."""
+        return parse(cls, dict(document))
+
+    @property
+    def settings(self) -> dict[str, JSON]:
+        """Return the members that must be equal in all videos, as JSON."""
+        return {n: value for n, value in self.document.items() if n not in INFORMATION}
+
+
 @dataclass(frozen=True, slots=True)
 class ArrayInfo:
     """The metadata of an array."""
 
     shape: tuple[int, ...]
-    dtype: str  # one of DTYPES
-    provenance: dict[str, Any]  # the settings that made it, as JSON; see `differences`
+    dtype: str  # such as "float16", or "string"
+    provenance: Provenance
     sha256: str  # of the values, see `vad.store.arrays.bytes_of`
     chunk_rows: int  # rows per chunk; a chunk contains whole rows
 
@@ -92,16 +182,23 @@ def rows_fit(name: str, info: ArrayInfo, n_rows: int) -> bool:
     """Return True if an array has the rows of its video; imported text may have a few more or
     less, because it is stored as it was published.
     """
-    is_loose = name.startswith("text/") and "imported" in info.provenance
+    is_loose = name.startswith("text/") and info.provenance.imported is not None
     return abs(info.shape[0] - n_rows) <= (TEXT_ROWS_APART if is_loose else 0)
 
 
-def differences(
-    ours: Mapping[str, object], theirs: Mapping[str, object]
-) -> dict[str, tuple[Any, Any]]:
+def differences(ours: Provenance, theirs: Provenance) -> dict[str, tuple[object, object]]:
     """Return the provenance fields in which two arrays differ: {field: (ours, theirs)}."""
-    names = sorted((ours.keys() | theirs.keys()) - INFORMATION)
-    return {n: (ours.get(n), theirs.get(n)) for n in names if ours.get(n) != theirs.get(n)}
+    one, other = ours.settings, theirs.settings
+    names = sorted(one.keys() | other.keys())
+    return {n: (one.get(n), other.get(n)) for n in names if one.get(n) != other.get(n)}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed `zarr.json`: the JSON object, and its member `attributes`."""
+
+    content: dict[str, JSON]
+    attributes: Mapping[str, JSON]
 
 
 def add_checksums(folder: Path) -> None:
@@ -111,30 +208,36 @@ def add_checksums(folder: Path) -> None:
     for path in folder.rglob("zarr.json"):
         document = json.loads(path.read_text(encoding="utf-8"))
         attributes = document.setdefault("attributes", {})
-        attributes["seal"] = _digest(document)
+        attributes["seal"] = _digest(document, attributes)
         path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
 
 
-def parse_document(content: bytes) -> dict[str, Any]:
+def parse_document(content: bytes) -> Document:
     """Return a parsed `zarr.json`; its `seal` is not checked. Raises Damage if it is malformed."""
     if len(content) > METADATA_BYTES:
         raise Damage("metadata", f"its zarr.json has {len(content)} bytes")
     try:
-        document = json.loads(content)
+        document: JSON = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise Damage("metadata", "its zarr.json is damaged: it cannot be read") from error
-    if not isinstance(document, dict) or not isinstance(document.get("attributes"), dict):
+    attributes = document.get("attributes") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(attributes, dict):
         raise Damage("metadata", "its zarr.json is damaged: it has no attributes")
-    return document
+    return Document(document, attributes)
 
 
-def check_document(document: dict[str, Any]) -> None:
+def check_document(document: Document) -> None:
     """Raise Damage if a parsed `zarr.json` does not match its checksum."""
-    found = document["attributes"].get("seal")
+    found = document.attributes.get("seal")
     if found is None:
         raise Damage("metadata", "its zarr.json has no checksum (seal)")
-    if found != _digest(document):
+    if found != _digest(document.content, document.attributes):
         raise Damage("metadata", "its zarr.json is damaged: it does not match its checksum (seal)")
+
+
+@dataclass(frozen=True)
+class _VideoId:
+    id: str
 
 
 def parse_record(content: bytes, key: str) -> tuple[str, VideoRecord]:
@@ -144,157 +247,106 @@ def parse_record(content: bytes, key: str) -> tuple[str, VideoRecord]:
     differs.
     """
     document = parse_document(content)
-    fields = _Fields(document["attributes"])
-    video_id = fields.text("id")
-    record = VideoRecord(
-        source=fields.text("source"),
-        source_bytes=fields.whole("source_bytes", 0, MOST),
-        source_mtime_ns=fields.whole("source_mtime_ns", -MOST, MOST),
-        source_sha256=fields.text("source_sha256"),
-        n_frames=fields.whole("n_frames", 1, MOST_FRAMES),
-        fps=fields.number("fps", 1e-6, 1e6),
-        duration_s=fields.number("duration_s", 0, 1e12),
-        width=fields.whole("width", 0, MOST),
-        height=fields.whole("height", 0, MOST),
-        container=fields.text("container"),
-        codec=fields.text("codec"),
-        decoder=fields.text("decoder"),
-        n_frames_declared=(
-            None
-            if fields.values.get("n_frames_declared", 0) is None
-            else fields.whole("n_frames_declared", 0, MOST)
-        ),
-        n_bad_packets=fields.whole("n_bad_packets", 0, MOST),
-        tail=cast(Tail, fields.choice("tail", TAILS)),
-        n_jumps=fields.whole("n_jumps", 0, MOST, default=0),
-        n_rescaled=fields.whole("n_rescaled", 0, MOST, default=0),
-        fps_assumed=fields.flag("fps_assumed", default=False),
-    )
+    video_id = _parsed(_VideoId, document.attributes).id
+    record = _parsed(VideoRecord, document.attributes)
+    for name, (least, most) in RANGES.items():
+        value = getattr(record, name)
+        if value is not None and not least <= value <= most:
+            raise _wrong(f"{name} is {value}, expected {least:g} to {most:g}")
     check_document(document)
     if key_of(video_id) != key:
         raise Damage("metadata", f"it is that of {video_id!r} (id)")
     return video_id, record
 
 
-def parse_array(content: bytes) -> tuple[ArrayInfo, dict[str, Any]]:
+@dataclass(frozen=True)
+class _Chunks:
+    chunk_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _ChunkGrid:
+    configuration: _Chunks
+
+
+@dataclass(frozen=True)
+class _ArrayAttributes:
+    provenance: Provenance
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"sha256 is {self.sha256[:80]!r}, expected 64 hexadecimal digits")
+
+
+@dataclass(frozen=True)
+class _Array:
+    """The `zarr.json` of an array, as zarr defines it."""
+
+    attributes: _ArrayAttributes
+    shape: tuple[int, ...]
+    data_type: Literal["float16", "float32", "float64", "string"]
+    chunk_grid: _ChunkGrid
+    node_type: Literal["array"]
+    zarr_format: Literal[3]
+    chunk_key_encoding: Mapping[str, object]
+    codecs: tuple[Mapping[str, object], ...]
+    storage_transformers: tuple[Mapping[str, object], ...]
+    fill_value: object
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fill_value, float | int | str) or isinstance(self.fill_value, bool):
+            raise ValueError(f"fill_value is {self.fill_value}, expected a number or text")
+        _check_sizes("shape", self.shape, 0)
+        _check_sizes("chunk_grid.configuration.chunk_shape", self.chunk_shape, 1)
+        if math.prod(self.shape[1:]) > MOST_VALUES:
+            raise ValueError(f"shape is {self.shape}, expected at most {MOST_VALUES} values a row")
+        if self.chunk_shape[1:] != self.shape[1:]:
+            raise ValueError(f"chunk_shape is {self.chunk_shape}, which does not fit {self.shape}")
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        return self.chunk_grid.configuration.chunk_shape
+
+
+def _check_sizes(name: str, sizes: tuple[int, ...], least: int) -> None:
+    if not 1 <= len(sizes) <= 3 or not all(least <= n <= MOST_FRAMES for n in sizes):
+        wanted = f"one to three whole numbers from {least} to {MOST_FRAMES}"
+        raise ValueError(f"{name} is {sizes}, expected {wanted}")
+
+
+def parse_array(content: bytes) -> tuple[ArrayInfo, Document]:
     """Return the metadata in the `zarr.json` of an array, and the document itself, for zarr.
 
     Raises Damage that names a field whose type or range is wrong, or if the checksum differs.
     """
     document = parse_document(content)
-    outer, fields = _Fields(document), _Fields(document["attributes"])
-    if fields.values.get("complete") is not True:
+    if document.attributes.get("complete") is not True:
         raise Damage("incomplete", "it was never completed (complete)")
-    shape = outer.sizes("shape", 0)
-    if math.prod(shape[1:]) > MOST_VALUES:
-        raise outer.wrong("shape", f"at most {MOST_VALUES} values in a row")
-    grid = _Fields(outer.mapping("chunk_grid"), "chunk_grid.")
-    within = _Fields(grid.mapping("configuration"), "chunk_grid.configuration.")
-    chunk_shape = within.sizes("chunk_shape", 1)
-    if chunk_shape[1:] != shape[1:]:
-        raise Damage("metadata", f"chunk_shape is {chunk_shape}, which does not fit {shape}")
-    outer.choice("node_type", ("array",))
-    outer.whole("zarr_format", 3, 3)
-    outer.mapping("chunk_key_encoding")
-    outer.objects("codecs")
-    outer.objects("storage_transformers")
-    if "fill_value" not in document or isinstance(
-        document["fill_value"], bool | list | dict | None
-    ):
-        raise outer.wrong("fill_value", "a number or a text")
-    provenance = fields.mapping("provenance")
-    for name, kind in PROVENANCE_TYPES.items():
-        if name in provenance and not isinstance(provenance[name], kind):
-            raise _Fields(provenance, "provenance.").wrong(name, f"a {kind.__name__}")
-    info = ArrayInfo(
-        shape=shape,
-        dtype=outer.choice("data_type", DTYPES),
-        provenance=provenance,
-        sha256=fields.text("sha256"),
-        chunk_rows=chunk_shape[0],
-    )
-    if not re.fullmatch("[0-9a-f]{64}", info.sha256):
-        raise fields.wrong("sha256", "64 hexadecimal digits")
+    array = _parsed(_Array, document.content)
     check_document(document)
+    info = ArrayInfo(
+        shape=array.shape,
+        dtype=array.data_type,
+        provenance=array.attributes.provenance,
+        sha256=array.attributes.sha256,
+        chunk_rows=array.chunk_shape[0],
+    )
     return info, document
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """The fields of a JSON object. Each method returns a field's value, or raises Damage."""
-
-    values: dict[str, Any]
-    within: str = ""  # name of the field that contains the object, and a dot
-
-    def wrong(self, name: str, wanted: str) -> Damage:
-        if name not in self.values:
-            return Damage("metadata", f"its zarr.json says no {self.within}{name}")
-        found = repr(self.values[name])
-        found = found if len(found) <= 60 else f"{found[:57]}..."
-        return Damage(
-            "metadata", f"its zarr.json is damaged: {self.within}{name} is {found}, not {wanted}"
-        )
-
-    def text(self, name: str) -> str:
-        value = self.values.get(name)
-        if not isinstance(value, str):
-            raise self.wrong(name, "a text")
-        return value
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        value = self.values.get(name)
-        if not isinstance(value, str) or value not in choices:
-            raise self.wrong(name, f"one of {', '.join(choices)}")
-        return value
-
-    def whole(self, name: str, least: int, most: int, *, default: int | None = None) -> int:
-        value = self.values.get(name, default)
-        if not _is_whole(value) or not least <= value <= most:
-            raise self.wrong(name, f"a whole number from {least} to {most}")
-        return value
-
-    def number(self, name: str, least: float, most: float) -> float:
-        value = self.values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.wrong(name, "a number")
-        if not least <= value <= most:  # also true for NaN
-            raise self.wrong(name, f"a number from {least:g} to {most:g}")
-        return float(value)
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        value = self.values.get(name, default)
-        if not isinstance(value, bool):
-            raise self.wrong(name, "true or false")
-        return value
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        value = self.values.get(name)
-        if not isinstance(value, dict):
-            raise self.wrong(name, "an object")
-        return value
-
-    def objects(self, name: str) -> None:
-        value = self.values.get(name)
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self.wrong(name, "a list of objects")
-
-    def sizes(self, name: str, least: int) -> tuple[int, ...]:
-        """Return one to three whole numbers, each at least `least`."""
-        value = self.values.get(name)
-        if (
-            not isinstance(value, list)
-            or not 1 <= len(value) <= 3
-            or not all(_is_whole(n) and least <= n <= MOST_FRAMES for n in value)
-        ):
-            raise self.wrong(name, f"one to three whole numbers from {least} to {MOST_FRAMES}")
-        return tuple(value)
+def _parsed(cls: type[Parsed], value: object) -> Parsed:
+    try:
+        return parse(cls, value)
+    except ValueError as error:
+        raise _wrong(str(error)) from None
 
 
-def _is_whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _wrong(what: str) -> Damage:
+    return Damage("metadata", f"its zarr.json is damaged: {what}")
 
 
-def _digest(document: dict[str, Any]) -> str:
-    attributes = {n: v for n, v in document["attributes"].items() if n != "seal"}
-    rest = json.dumps({**document, "attributes": attributes}, sort_keys=True)
+def _digest(content: Mapping[str, JSON], attributes: Mapping[str, JSON]) -> str:
+    unsealed = {n: v for n, v in attributes.items() if n != "seal"}
+    rest = json.dumps({**content, "attributes": unsealed}, sort_keys=True)
     return hashlib.sha256(rest.encode()).hexdigest()

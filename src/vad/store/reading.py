@@ -20,6 +20,7 @@ from .backends import Backend
 from .metadata import (
     ArrayInfo,
     Damage,
+    Document,
     VideoRecord,
     check_document,
     parse_array,
@@ -102,9 +103,9 @@ class StoredVideo:
         if not rows_fit(name, info, n_rows):
             raise Damage("length", f"it has {info.shape[0]} rows, its video makes {n_rows}")
         with _unreadable():
-            return info, self.backend.open(f"{self.key}/{name}", document)
+            return info, self.backend.open(f"{self.key}/{name}", document.content)
 
-    def _array(self, name: str) -> tuple[ArrayInfo, dict[str, Any]]:
+    def _array(self, name: str) -> tuple[ArrayInfo, Document]:
         found = parse_array(self._metadata(f"{name}/zarr.json"))
         if "/" in name:
             self._check_group(name.split("/")[0])

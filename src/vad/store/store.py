@@ -23,6 +23,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,12 +32,13 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from ..documents import parse
 from ..errors import UsageError, VadError, VideoError
 from ..names import did_you_mean, key_of, shortened
 from .backends import Backend, backend_of
 from .backends.folder import FolderBackend
 from .draft import Draft
-from .metadata import ArrayInfo, Damage, VideoRecord, differences, parse_document
+from .metadata import ArrayInfo, Damage, Provenance, VideoRecord, differences, parse_document
 from .reading import StoredVideo
 
 SCHEMA = 1
@@ -49,6 +51,16 @@ _named: set[tuple[str, str]] = set()  # (store, folder) of foreign folders alrea
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class _Vad:
+    schema: object
+
+
+@dataclass(frozen=True)
+class _StoreAttributes:
+    vad: _Vad
 
 
 class FeatureStore:
@@ -65,14 +77,15 @@ class FeatureStore:
         """
         backend = backend_of(where)
         try:
-            schema = parse_document(backend.read("zarr.json"))["attributes"]["vad"]["schema"]
+            attributes = parse_document(backend.read("zarr.json")).attributes
+            schema = parse(_StoreAttributes, attributes).vad.schema
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
                 f"no feature store at {backend}",
                 hint=f"make one: vad extract VIDEOS --store {backend}",
             ) from None
-        except (OSError, Damage, KeyError, TypeError):
-            raise UsageError(f"{backend} is not a feature store of vad") from None
+        except (OSError, Damage, ValueError) as error:
+            raise UsageError(f"{backend} is not a feature store of vad: {error}") from None
         if schema != SCHEMA:
             raise UsageError(
                 f"{backend} has schema {schema}, this vad reads schema {SCHEMA}",
@@ -252,12 +265,12 @@ class FeatureStore:
         """
         return self.backend.each(function, items, at_once=at_once)
 
-    def provenance(self, name: str) -> dict[str, Any] | None:
-        """Return the settings that made an array, or None if no undamaged video has it.
+    def provenance(self, name: str) -> Provenance | None:
+        """Return how an array was made, or None if no undamaged video has it.
 
         Raises UsageError if videos of the store were made with different settings.
         """
-        first: tuple[str, dict[str, Any]] | None = None
+        first: tuple[str, Provenance] | None = None
         ids = self.ids()
         every = self.each(lambda video_id: self._provenance_of(video_id, name), ids)
         for video_id, found in zip(ids, every, strict=True):
@@ -366,7 +379,7 @@ class FeatureStore:
                 *(self.backend, len(new), shortened(new), self.backend),
             )
 
-    def _provenance_of(self, video_id: str, name: str) -> dict[str, Any] | None:
+    def _provenance_of(self, video_id: str, name: str) -> Provenance | None:
         try:
             return self._video(video_id).array(name).provenance
         except (FileNotFoundError, Damage):  # damage is reported when the array is read

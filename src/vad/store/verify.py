@@ -28,7 +28,7 @@ from urllib.parse import unquote
 from ..files import matches_checksum, sha256_of
 from ..progress import meter
 from .backends import QUARANTINE, Backend
-from .metadata import INFORMATION, Damage, DamageKind, VideoRecord, differences
+from .metadata import Damage, DamageKind, Provenance, VideoRecord, differences
 from .reading import StoredVideo
 from .store import KINDS, FeatureStore
 
@@ -231,8 +231,7 @@ def _check(backend: Backend, key: str) -> _Checked | None:
         try:
             info = video.array(name)
             if name != "times":
-                settings = {n: v for n, v in info.provenance.items() if n not in INFORMATION}
-                checked.provenance[name] = json.dumps(settings, sort_keys=True)
+                checked.provenance[name] = json.dumps(info.provenance.settings, sort_keys=True)
             checked.n_bytes += video.check(name, record)
         except (FileNotFoundError, Damage) as error:
             checked.add(name, error)
@@ -245,7 +244,8 @@ def _mixed(array: str, videos_by_settings: dict[str, list[str]]) -> Iterator[Fau
     """Yield a fault for each video whose settings differ from those of the majority."""
     most, *others = sorted(videos_by_settings.items(), key=lambda item: -len(item[1]))
     for settings, videos in others:
-        names = ", ".join(differences(json.loads(most[0]), json.loads(settings)))
+        one, other = (Provenance.of(json.loads(made)) for made in (most[0], settings))
+        names = ", ".join(differences(one, other))
         for video in videos:
             what = f"made with other settings than {most[1][0]!r}: {names}"
             yield Fault(video, array, "mixed", what)

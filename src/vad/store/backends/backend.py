@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import zarr
 
+from ...documents import JSON
 from ...errors import UsageError
 from ...files import cache_folder
 
@@ -107,7 +108,7 @@ class Backend(Protocol):
         Raises FileNotFoundError if there is no such video.
         """
 
-    def open(self, key: str, document: dict[str, object]) -> zarr.Array[Any]:
+    def open(self, key: str, document: dict[str, JSON]) -> zarr.Array[Any]:
         """Return an array for reading; `document` is its `zarr.json`. No values are read yet."""
 
     def has_all(self, key: str, names: Iterable[str]) -> bool:

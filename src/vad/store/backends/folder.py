@@ -18,6 +18,7 @@ from typing import Any
 import zarr
 from zarr.storage import LocalStore, StorePath
 
+from ...documents import JSON
 from ...errors import UsageError
 from ...files import committed
 from ...scratch import PART, new_scratch, sweep
@@ -92,7 +93,7 @@ class FolderBackend:
             if entry.is_dir() and Path(entry, "zarr.json").exists()
         )
 
-    def open(self, key: str, document: dict[str, Any]) -> zarr.Array[Any]:
+    def open(self, key: str, document: dict[str, JSON]) -> zarr.Array[Any]:
         return zarr.Array.from_dict(
             StorePath(LocalStore(self.path / key, read_only=True)), document
         )

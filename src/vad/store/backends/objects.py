@@ -15,6 +15,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, StorePath
 
+from ...documents import JSON
 from ...errors import UsageError, VadError
 from .backend import Item, Result, map_ahead
 
@@ -85,7 +86,7 @@ class Objects:
         folder = self._path(key)
         return sorted(path.removeprefix(f"{folder}/") for path in self._below(key))
 
-    def open(self, key: str, document: dict[str, Any]) -> zarr.Array[Any]:
+    def open(self, key: str, document: dict[str, JSON]) -> zarr.Array[Any]:
         return zarr.Array.from_dict(StorePath(self._reader, key), document)
 
     def has_all(self, key: str, names: Iterable[str]) -> bool:
