@@ -42,7 +42,7 @@ from vad.stages.extract.backbones import create_backbone, i3d
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.passes import TakesFrames
 from vad.stages.extract.decoders.pool import Clips, DecoderPool
-from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.stages.extract.weights.checkpoint import fill_randomly
@@ -153,7 +153,7 @@ def with_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
     store = FeatureStore.create(folder / "s.zarr")
     model_alone(backbone)  # the first pass is slower
     clock = Clock()
-    run(plan, store, backbone, chosen, quiet=True)
+    run_plan(plan, store, backbone, chosen, quiet=True)
     clock.lap("run")
     name = f"visual/{backbone.name}"
     n_clips = sum(len(store.read(video, name)) for video in store.ids())
@@ -188,7 +188,7 @@ def host_of_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
     clock.lap("transform")
     chosen = ExtractSettings(backbone="i3d", weights=weights, workers=1)
     plan = make_plan(find_sources(videos), folder / "s.zarr", backbone, chosen)
-    run(plan, FeatureStore.create(folder / "s.zarr"), backbone, chosen, quiet=True)
+    run_plan(plan, FeatureStore.create(folder / "s.zarr"), backbone, chosen, quiet=True)
     clock.lap("write")
     seconds = clock.seconds
     seconds["write"] -= seconds["transform"]

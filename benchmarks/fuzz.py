@@ -34,7 +34,7 @@ from null_model import null_backbone
 from vad.errors import REASONS
 from vad.files import write_json
 from vad.stages.extract.backbones.backbone import Backbone
-from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
@@ -143,7 +143,7 @@ def batch(
     store = folder / "features.zarr"
     plan = make_plan(find_sources([folder]), store, backbone, settings)
     with Watch(folder) as watch:
-        outcome = run(plan, FeatureStore.create(store), backbone, settings, quiet=True)
+        outcome = run_plan(plan, FeatureStore.create(store), backbone, settings, quiet=True)
     ended = Counter([*outcome.done, *outcome.failed])
     for video, what in how.items():
         if ended[video] != 1:

@@ -52,7 +52,7 @@ from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones import create_backbone
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.passes import Gathers
-from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.stages.train.detectors import create_detector
@@ -307,7 +307,7 @@ def from_files(backbone: Backbone, videos: Path, size: Size) -> float:
             sources = sources[: size.n_videos]
         plan = make_plan(sources, Path(folder) / "features.zarr", backbone, chosen)
         began = time.perf_counter()
-        outcome = run(plan, store, backbone, chosen, quiet=True)
+        outcome = run_plan(plan, store, backbone, chosen, quiet=True)
         seconds = time.perf_counter() - began
     if outcome.failed:
         raise RuntimeError(f"extraction failed: {outcome.failed}")

@@ -36,10 +36,10 @@ from null_model import null_backbone
 
 from vad.files import write_json
 from vad.stages.extract.backbones.backbone import Backbone
-from vad.stages.extract.run import make_plan
+from vad.stages.extract.plan import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.stages.pipelines.executors.run import run_plan
+from vad.stages.pipelines.executors.run import run_plan_on
 from vad.stages.pipelines.executors.settings import ExecutorSettings
 from vad.store import FeatureStore
 from vad.store.verify import verify
@@ -141,7 +141,7 @@ def on_ray(videos: Path, peace: Path, n_clips: int) -> dict[str, object]:
     plan = make_plan(find_sources([videos]), path, null_backbone(), settings)
     store = FeatureStore.create(path)
     started = time.perf_counter()
-    outcome = run_plan(
+    outcome = run_plan_on(
         plan, store, null_backbone(), settings, where, on_stored=on_stored, load=_load
     )
     run_s = time.perf_counter() - started

@@ -23,7 +23,7 @@ from null_model import instant_i3d
 from processes import watch
 
 from vad.files import write_json
-from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
@@ -83,7 +83,7 @@ def extract(video: Path, store: Path) -> None:
     settings = ExtractSettings(backbone="i3d", workers=1)
     backbone = instant_i3d()
     plan = make_plan(find_sources([video]), store, backbone, settings)
-    run(plan, FeatureStore.create(store), backbone, settings, quiet=True)
+    run_plan(plan, FeatureStore.create(store), backbone, settings, quiet=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 from null_model import null_backbone
 
-from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
@@ -37,7 +37,7 @@ def extract(task: dict[str, Any]) -> int:
     backbone = null_backbone(task["sleep_s"])
     plan = make_plan(find_sources([task["videos"]]), task["store"], backbone, settings)
     store = FeatureStore.create(task["store"])
-    return run(plan, store, backbone, settings, quiet=True).exit_code
+    return run_plan(plan, store, backbone, settings, quiet=True).exit_code
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from clips import cut_clips
 from null_model import null_backbone
 
 from vad.files import write_json
-from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
@@ -55,7 +55,7 @@ def frames_per_s(folder: Path, repeat: int) -> float:
     store = folder / f"{repeat}.zarr"
     plan = make_plan(find_sources([folder / "videos"]), store, backbone, settings)
     started = time.perf_counter()
-    outcome = run(plan, FeatureStore.create(store), backbone, settings, quiet=True)
+    outcome = run_plan(plan, FeatureStore.create(store), backbone, settings, quiet=True)
     return len(outcome.done) * CLIP_FRAMES / (time.perf_counter() - started)
 
 

@@ -200,7 +200,7 @@ def test_a_video_beside_a_longer_one_is_whole(draw, tmp_path, suffix):
 
 
 def test_the_estimate_counts_snippets_video_by_video_and_by_the_tail(make_video, tmp_path):
-    from vad.stages.extract.run import estimate
+    from vad.stages.extract.plan import estimate
     from vad.stages.extract.settings import ExtractSettings
     from vad.stages.pipelines.executors.run import prepare
     from vad.stages.pipelines.executors.settings import ExecutorSettings

@@ -53,7 +53,7 @@ def command(
 
 
 def _tell_estimate(videos: list[str], store: str, settings: Settings, *, overwrite: bool) -> None:
-    from vad.stages.extract.run import estimate
+    from vad.stages.extract.plan import estimate
     from vad.stages.pipelines.executors.run import prepare
 
     plan, backbone = prepare(videos, store, settings, settings, overwrite=overwrite)

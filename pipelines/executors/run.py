@@ -15,7 +15,7 @@ from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.features import LoadBackbone, load_backbone
 from vad.stages.extract.outcome import Ended, Outcome
-from vad.stages.extract.run import Plan, make_plan, run
+from vad.stages.extract.plan import Plan, make_plan, run_plan
 from vad.stages.extract.runner import Each, VideoRunner, in_this_process
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
@@ -46,7 +46,7 @@ def extract(
     where, rest = split(settings, where="extract")
     chosen = build(ExtractSettings, rest, where="extract")
     plan, backbone = prepare(inputs, store, chosen, where, overwrite=overwrite)
-    return run_plan(plan, FeatureStore.create(store), backbone, chosen, where, quiet=quiet)
+    return run_plan_on(plan, FeatureStore.create(store), backbone, chosen, where, quiet=quiet)
 
 
 def prepare(
@@ -97,7 +97,7 @@ def backbone_for_plan(settings: ExtractSettings, where: ExecutorSettings) -> Bac
     return load_backbone(replace(settings, device=device))
 
 
-def run_plan(
+def run_plan_on(
     plan: Plan,
     store: FeatureStore,
     backbone: Backbone,
@@ -108,9 +108,9 @@ def run_plan(
     on_stored: Callable[[str], None] = lambda video: None,
     load: LoadBackbone = load_backbone,
 ) -> Outcome:
-    """Process the videos of a plan on the executor; see `vad.stages.extract.run.run`."""
+    """Process the videos of a plan on the executor; see `vad.stages.extract.plan.run_plan`."""
     each = each_on(where, settings.device)
-    return run(
+    return run_plan(
         plan, store, backbone, settings, quiet=quiet, on_stored=on_stored, each=each, load=load
     )
 

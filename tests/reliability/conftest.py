@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vad.stages.extract.run import make_plan, run
+from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore, Provenance, VideoRecord
@@ -76,7 +76,7 @@ def extract_null(null_backbone):
     def extract(inputs, store, **settings):
         chosen = ExtractSettings(backbone="null", **settings)
         plan = make_plan(find_sources([inputs]), store, null_backbone, chosen)
-        return run(plan, FeatureStore.create(store), null_backbone, chosen, quiet=True)
+        return run_plan(plan, FeatureStore.create(store), null_backbone, chosen, quiet=True)
 
     return extract
 

@@ -13,12 +13,12 @@ import pytest
 import vad
 from vad.errors import UsageError, VideoError
 from vad.stages.extract.outcome import Ended
-from vad.stages.extract.run import make_plan
+from vad.stages.extract.plan import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
 from vad.stages.pipelines.executors.cluster import Share, longest_first, on_cluster
 from vad.stages.pipelines.executors.dispatch import Dispatch
-from vad.stages.pipelines.executors.run import backbone_for_plan, run_plan
+from vad.stages.pipelines.executors.run import backbone_for_plan, run_plan_on
 from vad.stages.pipelines.executors.settings import ExecutorSettings, split
 from vad.store import FeatureStore
 from vad.store.verify import verify
@@ -168,7 +168,7 @@ def extract_on_ray(folder, store, **given):
     backbone = backbone_for_plan(settings, where)
     plan = make_plan(find_sources([folder]), store, backbone, settings)
     opened = FeatureStore.create(store)
-    return run_plan(plan, opened, backbone, settings, where, quiet=True, **given)
+    return run_plan_on(plan, opened, backbone, settings, where, quiet=True, **given)
 
 
 def kill_a_writer(store):

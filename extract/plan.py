@@ -1,4 +1,4 @@
-"""Extraction: plan which videos to process, estimate the work, and run the plan."""
+"""The plan of an extraction: which videos to process; estimate the work, and run the plan."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estim
     )
 
 
-def run(
+def run_plan(
     plan: Plan,
     store: FeatureStore,
     backbone: Backbone,
