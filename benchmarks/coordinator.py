@@ -47,7 +47,7 @@ class Sleep:
     n_processes: int
     n_threads: int
 
-    def each(self, sources: Iterable[Source], n_cpus: int) -> Iterator[Ended]:
+    def process(self, sources: Iterable[Source], n_cpus: int) -> Iterator[Ended]:
         (self.present / str(os.getpid())).touch()
         while len(list(self.present.iterdir())) < self.n_processes:
             time.sleep(0.2)

@@ -28,7 +28,7 @@ from .features import (
 )
 from .outcome import Outcome
 from .records import is_unchanged, refuse_mix
-from .runner import Each, VideoRunner, in_this_process, run_videos
+from .runner import Executor, VideoRunner, in_this_process, run_videos
 from .settings import ExtractSettings
 from .sources import Shard, Source
 
@@ -137,13 +137,13 @@ def run_plan(
     *,
     quiet: bool = False,
     on_stored: Callable[[str], None] = lambda video: None,
-    each: Each = in_this_process,
+    executor: Executor = in_this_process,
     load: LoadBackbone = load_backbone,
 ) -> Outcome:
     """Process the videos of a plan. The run can be interrupted at any time: committed videos stay
     stored, and the next run processes the others.
 
-    on_stored: called with the id of every video whose features are stored, new or skipped. each:
+    on_stored: called with the id of every video whose features are stored, new or skipped. executor:
     the executor that processes the videos, in this process or elsewhere. load: loads the backbone
     in worker processes on other machines.
     """
@@ -159,6 +159,12 @@ def run_plan(
     for video in plan.stored:
         on_stored(video)
     run_videos(
-        runner, plan.todo, outcome, verb="extract", quiet=quiet, each=each, on_stored=on_stored
+        runner,
+        plan.todo,
+        outcome,
+        verb="extract",
+        quiet=quiet,
+        executor=executor,
+        on_stored=on_stored,
     )
     return outcome

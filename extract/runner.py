@@ -87,7 +87,7 @@ class VideoRunner:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "makers": None}
 
-    def each(
+    def process(
         self, sources: Iterable[Source], n_workers: int, progress: Meter | None = None
     ) -> Generator[Ended]:
         """Process videos with `n_workers` decoder processes, and yield the result for each video.
@@ -172,12 +172,13 @@ class VideoRunner:
         return self.makers
 
 
-Each = Callable[[VideoRunner, list[Source], Meter], Generator[Ended]]  # an executor
+# Processes the videos with the runner, here or elsewhere, and yields how each ended.
+Executor = Callable[[VideoRunner, list[Source], Meter], Generator[Ended]]
 
 
 def in_this_process(runner: VideoRunner, todo: list[Source], progress: Meter) -> Generator[Ended]:
     """Process videos in this process. Other executors are in `vad.stages.pipelines.executors`."""
-    return runner.each(todo, min(runner.decoding.workers, max(1, len(todo))), progress)
+    return runner.process(todo, min(runner.decoding.workers, max(1, len(todo))), progress)
 
 
 def run_videos(
@@ -187,13 +188,14 @@ def run_videos(
     *,
     verb: str,
     quiet: bool,
-    each: Each = in_this_process,
+    executor: Executor = in_this_process,
     on_stored: Callable[[str], None] = lambda video: None,
 ) -> None:
     """Process videos, add the result for each to the outcome, and write failures to the store.
 
-    verb: the word before the progress bar. each: the executor that processes the videos. on_stored:
-    called with the id of every video that is stored, by this run or by another.
+    verb: the word before the progress bar. executor: processes the videos, in this process or
+    elsewhere. on_stored: called with the id of every video that is stored, by this run or by
+    another.
     """
     failures = Failures(runner.store)
     if not todo:  # this path also works with a store that cannot be written
@@ -201,7 +203,7 @@ def run_videos(
         return
     with (
         meter(verb, len(todo), unit="videos", quiet=quiet) as progress,
-        closing(each(runner, todo, progress)) as ends,
+        closing(executor(runner, todo, progress)) as ends,
     ):
         for end in ends:
             source, error = end.source, end.error

@@ -31,7 +31,7 @@ from vad.stages.train.card import CARD, Kind
 from vad.stages.train.run import Run, project_folder
 from vad.store import FeatureStore, Provenance, differences
 
-from .executors.run import backbone_for_plan, each_on
+from .executors.run import backbone_for_plan, executor_for
 from .executors.settings import split
 
 
@@ -82,7 +82,7 @@ def make_features(
         outcome,
         verb="extract",
         quiet=quiet,
-        each=each_on(where, rest.get("device", "auto")),
+        executor=executor_for(where, rest.get("device", "auto")),
         on_stored=(lambda video: None) if text else on_stored,
     )
     if text:

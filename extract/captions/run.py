@@ -31,7 +31,7 @@ from ..captioners.settings import CaptionSettings
 from ..decoders.video import Limits
 from ..outcome import Failures, Outcome
 from ..records import refuse_mix
-from ..runner import Decoding, Each, VideoRunner, in_this_process, run_videos
+from ..runner import Decoding, Executor, VideoRunner, in_this_process, run_videos
 from ..sentences import create_encoder, find_encoder
 from ..sentences.encoder import SentenceEncoder
 from ..sources import Source, find_sources
@@ -52,14 +52,14 @@ def caption(
     videos: Iterable[str | Path] | str | Path = (),
     overwrite: bool = False,
     quiet: bool = False,
-    each: Each = in_this_process,
+    executor: Executor = in_this_process,
 ) -> Outcome:
     """Caption the videos of a store and embed the captions. Stored captions and embeddings are
     skipped, unless `overwrite` is set.
 
     videos: files to caption, whether the store holds them or not; by default all videos of the
-    store. each: the executor that processes the videos. Raises UsageError for wrong input. A faulty
-    video is listed in `Outcome.failed` and in `failures.jsonl`, and the run continues.
+    store. executor: processes the videos, in this process or elsewhere. Raises UsageError for
+    wrong input. A faulty video is listed in `Outcome.failed` and in `failures.jsonl`, and the run continues.
     """
     _check(settings)
     sources = find_sources([videos] if isinstance(videos, str | Path) else videos) if videos else []
@@ -73,7 +73,14 @@ def caption(
         store_captions_of_files(opened, card, settings, outcome, overwrite=overwrite, quiet=quiet)
     elif card.loader:
         _caption_frames(
-            opened, card, settings, sources, outcome, overwrite=overwrite, quiet=quiet, each=each
+            opened,
+            card,
+            settings,
+            sources,
+            outcome,
+            overwrite=overwrite,
+            quiet=quiet,
+            executor=executor,
         )
     elif lacking := len(opened.ids()) - len(opened.having(f"captions/{card.name}")):
         log.warning("%d videos have no captions/%s", lacking, card.name)
@@ -131,7 +138,7 @@ def _caption_frames(
     *,
     overwrite: bool,
     quiet: bool,
-    each: Each,
+    executor: Executor,
 ) -> None:
     """Caption the videos that have no captions of this captioner yet."""
     array = f"captions/{card.name}"
@@ -164,7 +171,7 @@ def _caption_frames(
         joins=True,
         makers=makers,
     )
-    run_videos(runner, todo, outcome, verb="caption", quiet=quiet, each=each)
+    run_videos(runner, todo, outcome, verb="caption", quiet=quiet, executor=executor)
 
 
 def _stored_sources(store: FeatureStore, outcome: Outcome) -> list[Source]:

@@ -38,7 +38,7 @@ PATIENCE_S = 60.0  # seconds without an ended video before a warning
 class Job(Protocol):
     """The work on the videos that a worker pulls. It is sent to the workers by pickle."""
 
-    def each(self, sources: Iterable[Source], n_cpus: int) -> Iterator[Ended]:
+    def process(self, sources: Iterable[Source], n_cpus: int) -> Iterator[Ended]:
         """Process the videos, which are pulled one by one, on `n_cpus` cores; yield how each ended.
 
         An exception stops the whole extraction.
@@ -95,7 +95,7 @@ class Worker:
             while source := ray.get(dispatch.take.remote(turn)):
                 yield source
 
-        for end in self._job.each(pull(), self._n_cpus):
+        for end in self._job.process(pull(), self._n_cpus):
             ray.get(dispatch.ended.remote(turn, end))
 
 

@@ -80,7 +80,7 @@ def _work(
     """The main function of a process: it processes the videos in `tasks` until it takes a None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends this process
     try:
-        for end in runner.each(_sources(tasks), n_workers):
+        for end in runner.process(_sources(tasks), n_workers):
             ends.put(end)
     except VadError as error:
         ends.put(_Finished(error))

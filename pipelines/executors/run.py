@@ -16,7 +16,7 @@ from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.features import LoadBackbone, load_backbone
 from vad.stages.extract.outcome import Ended, Outcome
 from vad.stages.extract.plan import Plan, make_plan, run_plan
-from vad.stages.extract.runner import Each, VideoRunner, in_this_process
+from vad.stages.extract.runner import Executor, VideoRunner, in_this_process
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
 from vad.store import FeatureStore
@@ -85,8 +85,10 @@ def caption(
     where, rest = split(settings, where="caption")
     chosen = build(CaptionSettings, rest, where="caption")
     refuse_connection(store, offline=chosen.offline)
-    each = each_on(where, chosen.device)
-    return caption(store, chosen, videos=videos, overwrite=overwrite, quiet=quiet, each=each)
+    executor = executor_for(where, chosen.device)
+    return caption(
+        store, chosen, videos=videos, overwrite=overwrite, quiet=quiet, executor=executor
+    )
 
 
 def backbone_for_plan(settings: ExtractSettings, where: ExecutorSettings) -> Backbone:
@@ -109,13 +111,20 @@ def run_plan_on(
     load: LoadBackbone = load_backbone,
 ) -> Outcome:
     """Process the videos of a plan on the executor; see `vad.stages.extract.plan.run_plan`."""
-    each = each_on(where, settings.device)
+    executor = executor_for(where, settings.device)
     return run_plan(
-        plan, store, backbone, settings, quiet=quiet, on_stored=on_stored, each=each, load=load
+        plan,
+        store,
+        backbone,
+        settings,
+        quiet=quiet,
+        on_stored=on_stored,
+        executor=executor,
+        load=load,
     )
 
 
-def each_on(where: ExecutorSettings, device: str) -> Each:
+def executor_for(where: ExecutorSettings, device: str) -> Executor:
     """Return the function that processes videos: in this process, on several devices, or on a
     cluster.
 

@@ -212,7 +212,7 @@ class Poisoned:
     def __init__(self, kills=None, stops=None):
         self.kills, self.stops = kills, stops
 
-    def each(self, sources, n_cpus):
+    def process(self, sources, n_cpus):
         for source in sources:
             if source.id == self.kills:
                 os.kill(os.getpid(), signal.SIGKILL)
