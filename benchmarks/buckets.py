@@ -82,11 +82,11 @@ def tasks(n_videos: int) -> list[tuple[str, int, Callable[[], Any]]]:
         ("list the videos", 1, store.ids),
         ("list the arrays of all videos", n_videos, lambda: store.having(array)),
         ("settings of all videos", n_videos, lambda: store.provenance(array)),
-        ("records of all videos", n_videos, lambda: list(store.each(store.record, ids))),
+        ("records of all videos", n_videos, lambda: list(store.map(store.record, ids))),
         (
             "read the videos of 8 chunks",
             4,
-            lambda: list(store.each(read_of(store, array), ids[:4], at_once=ARRAYS_AT_ONCE)),
+            lambda: list(store.map(read_of(store, array), ids[:4], at_once=ARRAYS_AT_ONCE)),
         ),
         ("verify", n_videos, lambda: verify(ADDRESS, quiet=True)),
     ]

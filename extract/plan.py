@@ -87,7 +87,7 @@ def make_plan(
     refuse_mix(opened, array, provenance, hint=hint)
     ids = set(opened.ids())
     there = [source for source in sources if source.id in ids]
-    found = zip(there, opened.each(lambda s: _is_stored(opened, s, array), there), strict=True)
+    found = zip(there, opened.map(lambda s: _is_stored(opened, s, array), there), strict=True)
     stored = [source.id for source, is_stored in found if is_stored]
     known = set(stored)
     return Plan([s for s in sources if s.id not in known], stored, array, provenance)
@@ -143,9 +143,9 @@ def run_plan(
     """Process the videos of a plan. The run can be interrupted at any time: committed videos stay
     stored, and the next run processes the others.
 
-    on_stored: called with the id of every video whose features are stored, new or skipped. executor:
-    the executor that processes the videos, in this process or elsewhere. load: loads the backbone
-    in worker processes on other machines.
+    on_stored: called with the id of every video whose features are stored, new or skipped.
+    executor: processes the videos, in this process or elsewhere. load: loads the backbone in worker
+    processes on other machines.
     """
     runner = VideoRunner(
         store.backend.address,

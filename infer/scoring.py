@@ -40,7 +40,7 @@ def score_stored(
             return error
 
     ids = store.ids() if video_ids is None else list(video_ids)
-    every = store.each(read, ids, at_once=ARRAYS_AT_ONCE)
+    every = store.map(read, ids, at_once=ARRAYS_AT_ONCE)
     for video_id, found in zip(ids, every, strict=True):
         if isinstance(found, VideoError):
             if on_failed is None:

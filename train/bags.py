@@ -174,7 +174,7 @@ def _key(
     pooling. lengths: [videos].
     """
     key = hashlib.sha256(f"checked {name} {n_segments} {stretch}".encode())
-    checksums = store.each(lambda video: store.info(video, name).sha256, videos)
+    checksums = store.map(lambda video: store.info(video, name).sha256, videos)
     for video, length, sha256 in zip(videos, lengths, checksums, strict=True):
         key.update(f"{video} {length} {sha256}".encode())
     return key.hexdigest()
@@ -194,7 +194,7 @@ def _is_packed(path: Path, shape: tuple[int, ...]) -> bool:
 def _same_shapes(
     store: FeatureStore, names: Names, videos: Sequence[str]
 ) -> list[dict[str, tuple[int, int, int]]]:
-    shapes = list(store.each(lambda video: shapes_of(store, names, video), videos))
+    shapes = list(store.map(lambda video: shapes_of(store, names, video), videos))
     for video, shape in zip(videos, shapes, strict=True):
         for kind, name in names.items():
             (_, *first), (_, *other) = shapes[0][kind], shape[kind]

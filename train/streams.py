@@ -114,7 +114,7 @@ def read_each(
 
     If the store is remote, the next videos are read while the current one is used.
     """
-    return store.each(
+    return store.map(
         lambda video: read_streams(store, names, video), videos, at_once=ARRAYS_AT_ONCE
     )
 

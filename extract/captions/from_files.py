@@ -97,7 +97,7 @@ def matched(
         except VideoError:  # the error is reported when its captions are stored
             return False
 
-    if all(store.each(has_captions_alone, ids)):
+    if all(store.map(has_captions_alone, ids)):
         return {name: (name, said) for name, said in captions.items()}
     stored = VideoNames(ids)
     found: dict[str, tuple[str, VideoCaptions]] = {}

@@ -59,7 +59,8 @@ def caption(
 
     videos: files to caption, whether the store holds them or not; by default all videos of the
     store. executor: processes the videos, in this process or elsewhere. Raises UsageError for
-    wrong input. A faulty video is listed in `Outcome.failed` and in `failures.jsonl`, and the run continues.
+    wrong input. A faulty video is listed in `Outcome.failed` and in `failures.jsonl`, and the run
+    continues.
     """
     _check(settings)
     sources = find_sources([videos] if isinstance(videos, str | Path) else videos) if videos else []
@@ -193,7 +194,7 @@ def _stored_sources(store: FeatureStore, outcome: Outcome) -> list[Source]:
         )
 
     ids, found = store.ids(), []
-    for video, path in zip(ids, store.each(find, ids), strict=True):
+    for video, path in zip(ids, store.map(find, ids), strict=True):
         if isinstance(path, VideoError):
             _note(store, outcome, video, path)
         else:
@@ -249,7 +250,7 @@ def embed(
     ):
         while todo:
             others: list[str] = []  # videos that another run has claimed
-            every = store.each(partial(_captions, store, source), todo)
+            every = store.map(partial(_captions, store, source), todo)
             for video, captions in zip(todo, every, strict=True):
                 if isinstance(captions, VideoError):
                     _note(store, outcome, video, captions)
@@ -316,7 +317,7 @@ class _Embedder:
         """
         unique = sorted(self._new)  # a fixed order, so that every run gets the same batches
         self._known |= zip(unique, self._encoder(unique) if unique else (), strict=True)
-        for _ in self._store.each(self._store_video, self.waiting.items()):
+        for _ in self._store.map(self._store_video, self.waiting.items()):
             pass
         videos = list(self.waiting)
         self.waiting, self._new = {}, set()

@@ -56,7 +56,7 @@ def evaluate(
     refuse_connection(place, offline=offline)
     opened = FeatureStore.open(place)
     chosen = _labels(run, opened, labels, split)
-    records = list(opened.each(opened.record, [label.video for label in chosen]))
+    records = list(opened.map(opened.record, [label.video for label in chosen]))
     _check_contents(run, opened, chosen, records)
     if truth is None and segments is None:
         raise UsageError("no frame truth", hint="give --segments CSV or --truth NPY")

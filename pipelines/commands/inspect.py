@@ -74,7 +74,7 @@ def describe_store(path: str | Path) -> dict[str, Any]:
         return found.document if found else None
 
     ids = store.ids()
-    videos = dict(zip(ids, store.each(describe, ids), strict=True))
+    videos = dict(zip(ids, store.map(describe, ids), strict=True))
     names = Counter(name for found in shapes.values() for name in found)
     return {
         "store": str(path),

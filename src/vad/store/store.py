@@ -168,7 +168,7 @@ class FeatureStore:
         """
         ids, strangers = [], []
         for key, video_id in zip(
-            keys := self.backend.videos(), self.each(self._id_of, keys), strict=True
+            keys := self.backend.videos(), self.map(self._id_of, keys), strict=True
         ):
             if video_id is None:
                 strangers.append(key)
@@ -194,13 +194,13 @@ class FeatureStore:
     def having(self, *names: str) -> list[str]:
         """Return the ids of the videos that have all these arrays, damaged or not, sorted."""
         ids = self.ids()
-        found = zip(ids, self.each(self.names, ids), strict=True)
+        found = zip(ids, self.map(self.names, ids), strict=True)
         return [video_id for video_id, have in found if set(names) <= set(have)]
 
     def intact(self, *names: str) -> list[str]:
         """Return the ids of the videos for which `is_intact` is true, sorted."""
         ids = self.ids()
-        found = zip(ids, self.each(lambda video: self.is_intact(video, *names), ids), strict=True)
+        found = zip(ids, self.map(lambda video: self.is_intact(video, *names), ids), strict=True)
         return [video_id for video_id, is_intact in found if is_intact]
 
     def is_intact(self, video_id: str, *names: str) -> bool:
@@ -213,7 +213,7 @@ class FeatureStore:
 
     def all_names(self) -> list[str]:
         """Return the names of all arrays that at least one video has, sorted."""
-        return sorted({name for names in self.each(self.names, self.ids()) for name in names})
+        return sorted({name for names in self.map(self.names, self.ids()) for name in names})
 
     def record(self, video_id: str) -> VideoRecord:
         """Return the record of a video. Raises VideoError if it is damaged."""
@@ -256,14 +256,14 @@ class FeatureStore:
         with self._errors(video_id, name):
             return self._video(video_id).array(name)
 
-    def each(
+    def map(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
         """Map a function over items; yield the results in order.
 
         In a bucket, or with `at_once`, several calls run at the same time.
         """
-        return self.backend.each(function, items, at_once=at_once)
+        return self.backend.map(function, items, at_once=at_once)
 
     def provenance(self, name: str) -> Provenance | None:
         """Return how an array was made, or None if no undamaged video has it.
@@ -272,7 +272,7 @@ class FeatureStore:
         """
         first: tuple[str, Provenance] | None = None
         ids = self.ids()
-        every = self.each(lambda video_id: self._provenance_of(video_id, name), ids)
+        every = self.map(lambda video_id: self._provenance_of(video_id, name), ids)
         for video_id, found in zip(ids, every, strict=True):
             if found is None:
                 continue

@@ -138,7 +138,7 @@ class Backend(Protocol):
     def set_aside(self, key: str, shelf: str) -> str:
         """Move a video into the folder `shelf`, under a free name. Return its new path."""
 
-    def each(
+    def map(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
         """Map a function over items, with several calls at the same time if that is faster.

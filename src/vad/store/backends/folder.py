@@ -142,7 +142,7 @@ class FolderBackend:
         target = next(path for path in numbered if not path.exists())
         return str((self.path / key).rename(target))
 
-    def each(
+    def map(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
         # A disk has no latency to hide; only decompressing and hashing large arrays takes time.

@@ -82,7 +82,7 @@ class ObjectLedger:
 
     def read(self) -> dict[str, dict[str, str]]:
         keys = [f"{self._folder}/{name}" for name in self._objects.files(self._folder)]
-        found = [entry for entry in self._objects.each(self._read, keys) if entry]
+        found = [entry for entry in self._objects.map(self._read, keys) if entry]
         return {entry["video"]: entry for entry in found}
 
     def drop(self, videos: Container[str]) -> None:

@@ -95,7 +95,7 @@ class Objects:
             found = self._fs.find(folder, detail=True)
         return all(found.get(f"{folder}/{name}", {}).get("size") for name in names)
 
-    def each(
+    def map(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 0
     ) -> Iterator[Result]:
         """Map a function over items, with `at_once` calls at the same time; yield results in order.
