@@ -17,8 +17,9 @@ from vad.stages.extract.backbones import find_backbone
 from vad.stages.extract.captioners import find_captioner
 from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.captioners.table import CAPTIONERS
-from vad.stages.extract.captions import run as captions_run
 from vad.stages.extract.captions.maker import load_captions
+from vad.stages.extract.captions.run import decoding_of as decoding_of_captions
+from vad.stages.extract.captions.run import embed, load_encoder
 from vad.stages.extract.features import FeatureMaker, decoding_of, load_features
 from vad.stages.extract.outcome import Outcome
 from vad.stages.extract.pipeline import Maker
@@ -36,7 +37,7 @@ from .executors.settings import split
 
 
 def make_features(
-    chosen: Run,
+    run: Run,
     sources: list[Source],
     store: str | Path,
     given: Mapping[str, object],
@@ -54,16 +55,16 @@ def make_features(
     trained on, or if its captions came from a file, which does not cover other videos.
     """
     where, rest = split(given, where="score")
-    visual = settings_of(chosen, rest) if "visual" in chosen.names else None
-    text = caption_settings_of(chosen, rest) if "text" in chosen.names else None
+    visual = settings_of(run, rest) if "visual" in run.names else None
+    text = caption_settings_of(run, rest) if "text" in run.names else None
     makers: list[Maker] = []
     if visual:
         features = FeatureMaker(backbone_for_plan(visual, where), visual)
-        check_provenance(chosen, features.provenance)
+        check_provenance(run, features.provenance)
         makers, decoding = [features], decoding_of(visual, features.tail)
     if text:
         makers += load_captions(text, _captioner(text))
-        decoding = decoding if visual else captions_run.decoding_of(text)
+        decoding = decoding if visual else decoding_of_captions(text)
     opened = FeatureStore.create(store)
     for maker in makers:
         refuse_mix(opened, maker.array, maker.provenance, hint="score with another --store")
@@ -86,8 +87,8 @@ def make_features(
         on_stored=(lambda video: None) if text else on_stored,
     )
     if text:
-        encoder = captions_run.load_encoder(text)
-        captions_run.embed(opened, _captioner(text), encoder, text.name, outcome, quiet=quiet)
+        encoder = load_encoder(text)
+        embed(opened, _captioner(text), encoder, text.name, outcome, quiet=quiet)
         for source in sources:
             if source.id not in outcome.failed:
                 on_stored(source.id)
@@ -114,15 +115,15 @@ VISUAL_FIELDS = ("backbone", "weights", "recipe", "crop_set", "tail", "dtype")
 TEXT_FIELDS = ("encoder",)
 
 
-def settings_of(chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
+def settings_of(run: Run, given: Mapping[str, object]) -> ExtractSettings:
     """Return the extraction settings that the run's features were made with, overridden by `given`.
 
     Raises UsageError if the run does not record them, or if it names weights that are neither known
     nor inside its project folder: a card may come from an untrusted source.
     """
-    made = _made(chosen, "visual", VISUAL_FIELDS, "extract")
+    made = _made(run, "visual", VISUAL_FIELDS, "extract")
     if not given.get("weights"):
-        _require_known_weights(chosen, made)
+        _require_known_weights(run, made)
     recorded = {
         "backbone": made.backbone,
         "weights": made.weights and made.weights.name,
@@ -135,60 +136,60 @@ def settings_of(chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
     return build(ExtractSettings, recorded, own, where="score")
 
 
-def _require_known_weights(chosen: Run, made: Provenance) -> None:
+def _require_known_weights(run: Run, made: Provenance) -> None:
     name = made.weights.name if made.weights else None
     if name is None or name.startswith("random:"):
         return
     if made.backbone and find_backbone(made.backbone).known(name):
         return
-    project = project_folder(chosen.path)
+    project = project_folder(run.path)
     with contextlib.suppress(OSError, ValueError):
         if Path(name).resolve().is_relative_to(project):
             return
     raise UsageError(
-        f"{chosen.path} was trained on features of the weights {name!r}, which are not known here",
+        f"{run.path} was trained on features of the weights {name!r}, which are not known here",
         hint="name them, if you trust them: --weights NAME|FILE",
     )
 
 
-def check_provenance(chosen: Run, ours: Provenance) -> None:
+def check_provenance(run: Run, ours: Provenance) -> None:
     """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
-    trained = chosen.card.streams["visual"].provenance or Provenance({})
+    trained = run.card.streams["visual"].provenance or Provenance({})
     if differing := differences(trained, ours):
         field, (theirs, here) = next(iter(differing.items()))
         raise UsageError(
-            f"{chosen.path} was trained on features with {field} {theirs!r}, "
+            f"{run.path} was trained on features with {field} {theirs!r}, "
             f"here it would be {here!r}",
             hint="give the same weights with --weights",
         )
 
 
-def caption_settings_of(chosen: Run, given: Mapping[str, object]) -> CaptionSettings:
+def caption_settings_of(run: Run, given: Mapping[str, object]) -> CaptionSettings:
     """Return the caption settings that the run's text was made with, overridden by `given`.
 
     Raises UsageError if its captions came from a file, or if its captioner or encoder is unknown.
     """
-    made = _made(chosen, "text", TEXT_FIELDS, "caption")
+    made = _made(run, "text", TEXT_FIELDS, "caption")
     captions = made.captions or Provenance({})
     if captions.files is not None or captions.captioner is None:
         raise UsageError(
-            f"{chosen.path} reads captions of a file, and a captioner cannot make such",
+            f"{run.path} reads captions of a file, and a captioner cannot make such",
             hint="vad caption STORE --captioner file:PATH for these videos, then --store STORE",
         )
     if captions.captioner not in CAPTIONERS:
         raise UsageError(
-            f"{chosen.path} reads captions of {captions.captioner!r}, which is not known here",
+            f"{run.path} reads captions of {captions.captioner!r}, which is not known here",
             hint="vad caption STORE for these videos, then score with --store STORE",
         )
     if made.encoder not in ENCODERS and not given.get("encoder"):
         raise UsageError(
-            f"{chosen.path} reads sentences of {made.encoder!r}, which is not known here",
+            f"{run.path} reads sentences of {made.encoder!r}, which is not known here",
             hint="name it, if you trust it: --encoder NAME|FOLDER",
         )
     recorded: dict[str, object] = {
         "captioner": captions.captioner,
         "encoder": made.encoder,
-        "name": chosen.names["text"].removeprefix("text/"),
+        "name": run.names["text"].removeprefix("text/"),
         "window": captions.window,
     }
     if captions.stride is not None:
@@ -198,31 +199,29 @@ def caption_settings_of(chosen: Run, given: Mapping[str, object]) -> CaptionSett
     return build(CaptionSettings, recorded, shared, where="score")
 
 
-def captioner_of(chosen: Run) -> str | None:
+def captioner_of(run: Run) -> str | None:
     """Return the name of the captioner whose captions a run reads; None if its card does not record
     one.
     """
-    stream = chosen.card.streams.get("text")
+    stream = run.card.streams.get("text")
     made = stream.provenance if stream else None
     return made.captions.captioner if made and made.captions else None
 
 
-def _made(chosen: Run, kind: Kind, fields: Sequence[str], verb: str) -> Provenance:
+def _made(run: Run, kind: Kind, fields: Sequence[str], verb: str) -> Provenance:
     """Return how the run's training features of one kind were made.
 
     Raises UsageError if the card does not record all of `fields`. verb: the command that the hint
     names.
     """
-    stream = chosen.card.streams[kind]
+    stream = run.card.streams[kind]
     made = stream.provenance
     if made is None or made.assumed is not None:
         raise UsageError(
-            f"{chosen.path} does not say how its features were made",
+            f"{run.path} does not say how its features were made",
             hint=f"vad {verb} the videos as they were, then score with --store",
         )
     for name in fields:
         if getattr(made, name) is None:
-            raise UsageError(
-                f"{chosen.path / CARD}: provenance of {stream.name}: {name} is missing"
-            )
+            raise UsageError(f"{run.path / CARD}: provenance of {stream.name}: {name} is missing")
     return made

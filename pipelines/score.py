@@ -32,7 +32,7 @@ from .video_source import video_source_of
 log = logging.getLogger("vad")
 
 
-def score(
+def score_file(
     video: str | Path,
     detector: str | Path | None = None,
     *,
@@ -46,29 +46,29 @@ def score(
             hint="vad.score_videos takes several",
         )
     found: list[VideoScores] = []
-    outcome = score_videos(
-        [video], detector, each=found.append, threshold=threshold, quiet=True, **settings
+    outcome = score_files(
+        [video], detector, on_scores=found.append, threshold=threshold, quiet=True, **settings
     )
     for error in outcome.failed.values():
         raise error
     return found[0]
 
 
-def score_videos(
+def score_files(
     videos: str | Path | Iterable[str | Path],
     detector: str | Path | None = None,
     *,
-    each: Callable[[VideoScores], None],
+    on_scores: Callable[[VideoScores], None],
     store: str | Path | None = None,
     threshold: float | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> Outcome:
-    """`vad.score_videos`: score videos, and call `each` with the scores of every one.
+    """`vad.score_videos`: score video files, and call `on_scores` with the scores of every one.
 
         1. `make_features` makes the features of the videos, in a store.
         2. It calls `hand_on` for each stored video, which scores that video at once.
-        3. `hand_on` passes the scores to `each`.
+        3. `hand_on` passes the scores to `on_scores`.
 
     If the run reads text, scoring begins only after all videos are captioned. A video that fails is
     listed in the returned outcome and does not stop the others. With `store`, features are kept
@@ -81,7 +81,7 @@ def score_videos(
         refuse_connection(store, offline=given.get("offline", False))
     videos = [videos] if isinstance(videos, str | Path) else list(videos)
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
-    chosen = Run.open(detector, given["device"])
+    run = Run.open(detector, given["device"])
     sources = find_sources(videos)
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
@@ -90,8 +90,8 @@ def score_videos(
         def hand_on(video: str) -> None:
             opened = FeatureStore.open(path)
             try:
-                for scores in _scored(opened, chosen, [video], reading, threshold, given):
-                    each(scores)
+                for scores in _scored(opened, run, [video], reading, threshold, given):
+                    on_scores(scores)
                     outcome.done.append(video)
             except VideoError as error:  # the file was removed or changed in the meantime
                 outcome.failed[video] = error
@@ -99,7 +99,7 @@ def score_videos(
             if store is None:
                 opened.remove(video)
 
-        made = make_features(chosen, sources, path, given, quiet=quiet, on_stored=hand_on)
+        made = make_features(run, sources, path, given, quiet=quiet, on_stored=hand_on)
         outcome.failed.update(made.failed)
     return outcome
 
@@ -119,20 +119,20 @@ def score_store(
     first such video raises VideoError.
     """
     reading = build(ScoreSettings, settings, where="score")
-    opened, chosen = FeatureStore.open(store), Run.open(newest_run(detector), device)
-    ids, names = opened.ids(), chosen.names.values()
+    opened, run = FeatureStore.open(store), Run.open(newest_run(detector), device)
+    ids, names = opened.ids(), run.names.values()
     complete = opened.having(*names)
     if on_failed and complete:
         for video in sorted(set(ids) - set(complete)):
             what = f"{video!r} in {opened.backend} lacks {' or '.join(names)}"
             on_failed(video, VideoError("not-intact", what, hint="extract it again"))
         ids = complete
-    return _scored(opened, chosen, ids, reading, threshold, {}, on_failed)
+    return _scored(opened, run, ids, reading, threshold, {}, on_failed)
 
 
 def _scored(
     store: FeatureStore,
-    chosen: Run,
+    run: Run,
     ids: Iterable[str],
     reading: ScoreSettings,
     threshold: float | None,
@@ -140,9 +140,9 @@ def _scored(
     on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
     """Score stored videos, and add captions, provenance and the video file to the scores."""
-    for scores in score_stored(store, chosen, ids, on_failed=on_failed):
+    for scores in score_stored(store, run, ids, on_failed=on_failed):
         try:
-            captions = _captions(store, chosen, scores.video)
+            captions = _captions(store, run, scores.video)
         except VideoError as error:
             if on_failed is None:
                 raise
@@ -155,7 +155,7 @@ def _scored(
             propagation=reading,
             rule=reading,
             captions=captions,
-            provenance=_provenance(chosen),
+            provenance=_provenance(run),
             video_source=video_source_of(
                 scores.record,
                 path=store.source_of(scores.record),
@@ -164,14 +164,14 @@ def _scored(
         )
 
 
-def _captions(store: FeatureStore, chosen: Run, video: str) -> tuple[str, ...]:
+def _captions(store: FeatureStore, run: Run, video: str) -> tuple[str, ...]:
     """Return the captions of a stored video, one per snippet.
 
     These are the captions that the run reads; otherwise the only captions stored for the video;
     otherwise, an empty tuple.
     """
     names = [n for n in store.names(video) if n.startswith("captions/")]
-    read = f"captions/{captioner_of(chosen)}"
+    read = f"captions/{captioner_of(run)}"
     name = read if read in names else names[0] if len(names) == 1 else None
     return tuple(map(str, store.read(video, name))) if name else ()
 
@@ -184,11 +184,11 @@ def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
     return build(ScoreSettings, reading, where="score"), others
 
 
-def _provenance(chosen: Run) -> dict[str, Any]:
+def _provenance(run: Run) -> dict[str, Any]:
     """Return the part of a run's card that explains its scores."""
-    card = chosen.card
+    card = run.card
     return {
-        "run": str(chosen.path),
+        "run": str(run.path),
         "detector": [
             {"name": member.detector, "settings": dict(member.settings)} for member in card.members
         ],

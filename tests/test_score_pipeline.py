@@ -11,7 +11,7 @@ from vad import caption, extract
 from vad.errors import UsageError
 from vad.stages.extract.decoders.pool import Decoded, DecoderPool
 from vad.stages.infer.scores import read_scores
-from vad.stages.pipelines.score import score_store, score_videos
+from vad.stages.pipelines.score import score_files, score_store
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def folder(tmp_path_factory, small_run):
 
 def all_scores(folder, run, **settings):
     found = []
-    outcome = score_videos(
-        [folder / "videos"], folder / run, each=found.append, quiet=True, **settings
+    outcome = score_files(
+        [folder / "videos"], folder / run, on_scores=found.append, quiet=True, **settings
     )
     assert not outcome.failed
     assert sorted(outcome.done) == sorted(s.video for s in found)
@@ -76,7 +76,7 @@ def test_scores_are_handed_on_one_by_one_and_nothing_is_left(folder, tmp_path, m
     def look(scores):
         stored.append([p for p in tmp_path.glob("vad-*/features.zarr/*/visual")])
 
-    score_videos([folder / "videos"], folder / "run", each=look, quiet=True, workers=1)
+    score_files([folder / "videos"], folder / "run", on_scores=look, quiet=True, workers=1)
     assert len(stored) == 4
     assert max(map(len, stored)) <= 2  # the one at hand, and one that may be ready
     assert list(tmp_path.iterdir()) == []

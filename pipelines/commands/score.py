@@ -97,7 +97,7 @@ def command(
             outcome = verbs.score_videos(
                 videos,
                 detector,
-                each=results.add,
+                on_scores=results.add,
                 store=store,
                 threshold=limit,
                 quiet=quiet,

@@ -14,7 +14,7 @@ from vad.stages.infer.writers import save as save_scores
 from vad.stages.train.training import train
 from vad.store import FeatureStore
 
-from ..score import score
+from ..score import score_file
 from .videos import render_demo
 
 log = logging.getLogger("vad")
@@ -52,6 +52,6 @@ def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
     log.info("5/5 score one video file")
     abnormal = next(label.video for label in evaluation.labels if label.label)
     source = Path(FeatureStore.open(store).record(abnormal).source)
-    scores = score(source, run.path)
+    scores = score_file(source, run.path)
     scored = save_scores(scores, folder / "scores", ("csv", "json", "png"))
     return Demo(evaluation, [f for f in files if f.parent.name == "videos"], scored)

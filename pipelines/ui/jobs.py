@@ -19,7 +19,7 @@ from vad.stages.infer.video.copies import Beside, make_copies
 from vad.stages.infer.writers import path_of, save
 from vad.terminal import plain
 
-from ..score import score
+from ..score import score_file
 
 FORMATS = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv"}
 N_WAITING = 16
@@ -145,7 +145,7 @@ class Jobs:
             return "failed", f"internal error, {type(error).__name__}: {error}"
 
     def _do(self, job: Job) -> str:
-        scores: VideoScores = score(job.video, self._detector, **self._settings)
+        scores: VideoScores = score_file(job.video, self._detector, **self._settings)
         job.state = "writing"
         files = {name: path_of(scores, job.folder, name) for name in FORMATS}
         save(scores, job.folder, (name for name in FORMATS if name != "html"))

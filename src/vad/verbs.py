@@ -346,9 +346,9 @@ def score(
     Raises UsageError for wrong input, and VideoError if the video cannot be used.
     """
     given = _settings(locals(), ScoreSettings, ComputeSettings)
-    from .stages.pipelines.score import score as score_one
+    from .stages.pipelines.score import score_file
 
-    return score_one(
+    return score_file(
         video, detector, threshold=threshold, weights=weights, encoder=encoder, **given
     )
 
@@ -358,7 +358,7 @@ def score_videos(
     videos: Videos,
     detector: Place | None = None,
     *,
-    each: Callable[[VideoScores], None],
+    on_scores: Callable[[VideoScores], None],
     store: Place | None = None,
     threshold: float | None = None,
     quiet: bool = False,
@@ -387,7 +387,7 @@ def score_videos(
     actor_cpus: int | None = None,
     max_losses: int = 3,
 ) -> Outcome:
-    """Score many videos, and call `each` with the scores of a video as soon as they are made.
+    """Score many videos, and call `on_scores` with the scores of a video as soon as they are made.
 
     videos: files, folders, globs or lists; one or several. store: keeps the features, and features
     that it holds already are not computed again; by default they are deleted after scoring. quiet:
@@ -397,12 +397,12 @@ def score_videos(
     UsageError for wrong input.
     """
     given = _settings(locals(), ScoreSettings, ComputeSettings, ExecutorSettings)
-    from .stages.pipelines import score as scoring
+    from .stages.pipelines.score import score_files
 
-    return scoring.score_videos(
+    return score_files(
         videos,
         detector,
-        each=each,
+        on_scores=on_scores,
         store=store,
         threshold=threshold,
         quiet=quiet,
