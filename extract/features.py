@@ -80,7 +80,7 @@ def decoding_of(settings: ExtractSettings, tail: Tail) -> Decoding:
 
 
 @dataclass
-class _Making:
+class _FeatureMaking:
     """The feature array of one video while it is computed; implements `pipeline.Making`."""
 
     array: str
@@ -120,12 +120,12 @@ class FeatureMaker:
         self.n_together, self.n_ahead = backbone.n_clips, backbone.n_ahead
         self.empty: Empty = backbone.empty
 
-    def begin(self, info: VideoInfo) -> _Making:
+    def begin(self, info: VideoInfo) -> _FeatureMaking:
         """Begin a video. Raises VideoError, before any clip is decoded, if the recipe cannot resize
         frames of this size.
         """
         resized_size(info.height, info.width, self._backbone.recipe)
-        return _Making(self.array, self._dtype, drops_tail=self.tail == "drop")
+        return _FeatureMaking(self.array, self._dtype, drops_tail=self.tail == "drop")
 
     def submit(self, items: Sequence[Item]) -> Features:
         """Start computing features of clips, uint8 [16, height, width, 3] each."""

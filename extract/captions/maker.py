@@ -80,7 +80,7 @@ def rows_of(captions: Sequence[str], n_snippets: int, stride: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Done:
+class _Finished:
     """Finished captions, in the form of a `pipeline.Pending`: a captioner does not compute
     ahead.
     """
@@ -95,7 +95,7 @@ class _Done:
         """Do nothing: the captions are computed already."""
 
 
-class _Making:
+class _CaptionMaking:
     """The captions of one video while they are computed; implements `pipeline.Making`."""
 
     def __init__(self, array: str, windows: Windows, stride: int) -> None:
@@ -136,15 +136,15 @@ class CaptionMaker:
         self.n_together = self.n_ahead = settings.batch
         self.item_frames = settings.stride
 
-    def begin(self, info: VideoInfo) -> _Making:
+    def begin(self, info: VideoInfo) -> _CaptionMaking:
         """Begin a video. Never fails, as a captioner takes frames of any size."""
         windows = Windows(self._captioner.offsets, self.item_frames)
-        return _Making(self.array, windows, self.item_frames)
+        return _CaptionMaking(self.array, windows, self.item_frames)
 
-    def submit(self, items: Sequence[Item]) -> _Done:
+    def submit(self, items: Sequence[Item]) -> _Finished:
         """Caption windows, uint8 [frames, height, width, 3] each, before returning."""
         captions = [clean(caption) for caption in self._captioner(items)]
-        return _Done(np.array(captions, dtype=object))
+        return _Finished(np.array(captions, dtype=object))
 
 
 def load_captions(settings: CaptionSettings, name: str, device: str | None = None) -> list[Maker]:

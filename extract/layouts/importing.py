@@ -39,7 +39,7 @@ BLOCK_ROWS = 512  # snippets per block: 42 MB of ten-crop 2048-d float32
 
 
 @dataclass(frozen=True)
-class Features:
+class FileFeatures:
     """The features of one video in its files, read a block at a time."""
 
     arrays: list[NDArray[Any]]  # one array; or one per crop, or one per part of dim
@@ -179,7 +179,7 @@ class _Task:
         record, index, assumed = self._place(video, crops, n_rows, n_frames, timing)
         if self.layout.n_segments == n_rows > len(index):
             arrays = [segment_means(array, len(index)) for array in arrays]
-        features = Features(arrays, self.crop_axis, index, self.layout.joins_dims)
+        features = FileFeatures(arrays, self.crop_axis, index, self.layout.joins_dims)
         dtype, text = self.provenance.dtype or "float32", self.layout.kind == "text"
         if self._is_stored(video, record, features.blocks(dtype, text=text)):
             return False

@@ -79,7 +79,7 @@ class Share:
         return min(n, int(resources.get("GPU", 0.0) // self.gpus)) if self.gpus else n
 
 
-class Worker:
+class VideoActor:
     """The Ray actor that processes videos: it pulls them from the dispatch and reports how each
     ended.
     """
@@ -173,7 +173,7 @@ def on_cluster(
             .options(num_cpus=0, scheduling_strategy=here)
             .remote(longest_first(todo), settings.max_losses)
         )
-        actors = ray.remote(Worker).options(num_cpus=share.cpus, num_gpus=share.gpus)
+        actors = ray.remote(VideoActor).options(num_cpus=share.cpus, num_gpus=share.gpus)
         crew = _Crew(lambda: actors.remote(job, share.cpus), dispatch)
         try:
             yield from _loop(crew, share)

@@ -30,7 +30,7 @@ class News:
 
 
 class Dispatch:
-    """The queue that assigns videos in the given order. A turn is one call of `Worker.work`."""
+    """The queue that assigns videos in the given order. A turn is one call of `VideoActor.work`."""
 
     def __init__(self, todo: Iterable[Source], max_losses: int) -> None:
         self._waiting = deque(todo)
