@@ -21,7 +21,7 @@ from vad.stages.extract.outcome import Failures
 from vad.stages.extract.records import unseen_record
 from vad.stages.extract.sources import Source
 from vad.store import FeatureStore, Provenance
-from vad.store.backends import backend_of, claims
+from vad.store.backends import backend_of, bucket
 from vad.store.verify import verify
 
 RECORD = unseen_record(Path("videos/a.mp4"), 40, 25.0, "repeat-last", decoder="pyav")
@@ -167,15 +167,15 @@ def test_one_process_gets_a_claim_and_the_dead_lose_theirs(address, monkeypatch)
         one.release("a")
         assert other.take("a")
         assert not one.take("a")
-        monkeypatch.setattr(claims, "LEASE_S", -1.0)  # nobody was heard of since
+        monkeypatch.setattr(bucket, "LEASE_S", -1.0)  # nobody was heard of since
         assert [one.take("a"), one.take("b")] == [True, True]
         monkeypatch.undo()
     assert [name for name in backend.files("") if name.startswith((".claims", ".runs"))] == []
 
 
 def test_a_process_that_lives_keeps_its_claims_however_long_it_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "BEAT_S", 0.05)
-    monkeypatch.setattr(claims, "LEASE_S", 0.5)
+    monkeypatch.setattr(bucket, "BEAT_S", 0.05)
+    monkeypatch.setattr(bucket, "LEASE_S", 0.5)
     backend = FeatureStore.create(f"memory://{tmp_path.name}/f.zarr").backend
     with backend.claims() as one, backend.claims() as other:
         assert one.take("a")

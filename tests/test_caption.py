@@ -136,7 +136,7 @@ def test_other_settings_under_one_name_are_refused(store):
 HOLD = """
 import sys
 from pathlib import Path
-from vad.store.backends.claims import FileClaims
+from vad.store.backends.folder import FileClaims
 claims = FileClaims(Path(sys.argv[1]))
 print(claims.take(sys.argv[2]), flush=True)
 sys.stdin.read()

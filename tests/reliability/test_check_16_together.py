@@ -9,12 +9,12 @@ import pytest
 from vad.errors import UsageError, VideoError
 from vad.stages.extract.outcome import Failures
 from vad.stages.extract.sources import Shard, Source
-from vad.store.backends.claims import FileClaims
+from vad.store.backends.folder import FileClaims
 
 HOLD = """
 import sys
 from pathlib import Path
-from vad.store.backends.claims import FileClaims
+from vad.store.backends.folder import FileClaims
 claims = FileClaims(Path(sys.argv[1]))
 print(*(claims.take(video) for video in sys.argv[2:]), flush=True)
 sys.stdin.read()

@@ -9,23 +9,30 @@ readers do not see; the next process that writes the video replaces them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
-from ...errors import UsageError
+from ...errors import UsageError, VadError
+from ...names import key_of
 from ...scratch import is_dead, new_scratch, owner, sweep
 from .backend import user_cache
-from .claims import RUNS, ObjectClaims
-from .ledgers import ObjectLedger
 from .objects import Objects, storage_errors
 
 UPLOAD_BYTES = 64 << 20  # uploaded, and in memory, at a time
 WRITING = ".writing"
+RUNS = ".runs"
+BEAT_S = 20.0
+LEASE_S = 120.0
 
 
 class BucketBackend(Objects):
@@ -171,3 +178,119 @@ def _batches(files: dict[str, Path]) -> Iterator[dict[str, Path]]:
         n_bytes += size
     if batch:
         yield batch
+
+
+class ObjectClaims:
+    """The claims of this process on videos of a store in a bucket; see `Claims`.
+
+        .runs/<process>         written again every BEAT_S seconds while the process lives
+        .claims/<video>/0       names the process that has the video
+        .claims/<video>/1       names the process that took the video over after the first one died
+
+    A claim is an object that is created only if it does not exist, so exactly one process gets it;
+    the highest number counts. Object stores do not release claims when a process dies. So a process
+    counts as dead if its heartbeat in `.runs` is older than LEASE_S by the clock of the object
+    store or, on this host, if the process does not exist. If it was only disconnected, its videos
+    are computed twice, with the same result.
+    """
+
+    poll_s = 5.0  # each attempt takes a few requests per video
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._owner = f"{owner()}-{secrets.token_hex(4)}"
+        self._mine: dict[
+            str, list[str]
+        ] = {}  # video -> keys of its claims, the last of which is ours
+        self._beat()
+        self._ahead_s = objects.modified_s(self._run(self._owner)) - time.time()
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._keep_beating, name="lease", daemon=True)
+        self._heart.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._heart.join()
+        with contextlib.suppress(VadError):  # claims that are not released expire
+            for video_id in list(self._mine):
+                self.release(video_id)
+            self._objects.delete([self._run(self._owner)])
+
+    def take(self, video_id: str) -> bool:
+        """Claim a video. Return False if another living process has claimed it."""
+        if video_id in self._mine:
+            return True
+        folder = f".claims/{key_of(video_id)}"
+        numbers = sorted(map(int, self._objects.files(folder)))
+        if numbers and self._is_held(f"{folder}/{numbers[-1]}"):
+            return False
+        numbers.append(numbers[-1] + 1 if numbers else 0)
+        if not self._objects.create(f"{folder}/{numbers[-1]}", self._owner.encode()):
+            return False
+        self._mine[video_id] = [f"{folder}/{number}" for number in numbers]
+        return True
+
+    def release(self, video_id: str) -> None:
+        """Release a claim."""
+        for key in self._mine.pop(
+            video_id, []
+        ):  # our own is deleted last: until then, no other process gets one
+            self._objects.delete([key])
+
+    def _is_held(self, claim: str) -> bool:
+        """Return True if the process that owns a claim is alive."""
+        try:
+            holder = self._objects.read(claim).decode()
+            if is_dead(holder):
+                return False
+            heard_s = self._objects.modified_s(self._run(holder))
+        except FileNotFoundError:  # the claim has just been released, or its process has ended
+            return False
+        return time.time() + self._ahead_s - heard_s < LEASE_S
+
+    def _keep_beating(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            with contextlib.suppress(VadError):  # the next heartbeat can succeed
+                self._beat()
+
+    def _beat(self) -> None:
+        self._objects.write(self._run(self._owner), b"")
+
+    def _run(self, process: str) -> str:
+        return f"{RUNS}/{process}"
+
+
+class ObjectLedger:
+    """One object per video, for a store in a bucket; see `Ledger`.
+
+    No two processes write the same object.
+    """
+
+    def __init__(self, objects: Objects, folder: str) -> None:
+        self._objects, self._folder = objects, folder
+        self.path = f"{objects}/{folder}/"
+
+    def add(self, entry: dict[str, str]) -> None:
+        self._objects.write(self._key(entry["video"]), json.dumps(entry).encode() + b"\n")
+
+    def read(self) -> dict[str, dict[str, str]]:
+        keys = [f"{self._folder}/{name}" for name in self._objects.files(self._folder)]
+        found = [entry for entry in self._objects.map(self._read, keys) if entry]
+        return {entry["video"]: entry for entry in found}
+
+    def drop(self, videos: Container[str]) -> None:
+        self._objects.delete(self._key(video) for video in self.read() if video in videos)
+
+    def _key(self, video: str) -> str:
+        return f"{self._folder}/{key_of(video)}.json"
+
+    def _read(self, key: str) -> dict[str, str] | None:
+        # another process has just deleted it, or it is damaged
+        with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
+            entry = json.loads(self._objects.read(key))
+            if isinstance(entry, dict) and "video" in entry:
+                return entry
+        return None

@@ -1,4 +1,4 @@
-"""A store in a folder, on a local disk or on one that several machines share.
+"""A store in a folder, on a local disk or on one that several machines share, and its ledgers.
 
 Videos are written in the folder `.scratch` of the store, so that one rename makes a video visible.
 """
@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import itertools
+import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import zarr
 from zarr.storage import LocalStore, StorePath
 
 from ...documents import JSON
 from ...errors import UsageError
-from ...files import committed
+from ...files import committed, write_text
 from ...scratch import PART, new_scratch, sweep
 from .backend import Item, Result, map_ahead, user_cache
-from .claims import FileClaims
-from .ledgers import FileLedger
 
 MAX_BYTES = 16 * 2**20  # no zarr.json of a store is larger
 ARRAYS_AHEAD = 2  # arrays read ahead while another one is used
@@ -160,3 +162,98 @@ class FolderBackend:
 
     def ledger(self, name: str) -> FileLedger:
         return FileLedger(self.path / f"{name}.jsonl")
+
+
+class FileClaims:
+    """The claims of this process on videos of a store in a folder; see `Claims`.
+
+    A claim is a lock on one byte of the file `.claims` in the store; the byte's position is
+    computed from the video's id. The operating system releases the locks of a process when the
+    process ends for any reason, so nothing needs to be cleaned up. On file systems without locks
+    (some cluster mounts) every process gets every claim: work is done twice, but the store stays
+    correct.
+
+    Create one object per store and process: POSIX locks belong to the process, so closing a second
+    one would release the locks of the first.
+    """
+
+    poll_s = 1.0
+
+    def __init__(self, store: Path) -> None:
+        self._file = (store / ".claims").open("ab")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def take(self, video_id: str) -> bool:
+        """Claim a video. Return False if another process has claimed it."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte_of(video_id))
+        except OSError as error:  # two codes mean that it is taken; others, that there are no locks
+            return error.errno not in (errno.EAGAIN, errno.EACCES)
+        return True
+
+    def release(self, video_id: str) -> None:
+        """Release a claim."""
+        with contextlib.suppress(OSError):  # this file system has no locks
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _byte_of(video_id))
+
+
+def _byte_of(video_id: str) -> int:
+    digest = hashlib.sha256(video_id.encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
+class FileLedger:
+    """A file of JSON lines, for a store in a folder; see `Ledger`.
+
+    Every entry is in the file when `add` returns, so a process that is killed loses none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, entry: dict[str, str]) -> None:
+        with self._locked(), self.path.open("a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # the last line was cut off by a full disk
+                    file.write(b"\n")
+            file.write(json.dumps(entry).encode() + b"\n")
+
+    def read(self) -> dict[str, dict[str, str]]:
+        """Return the last entry of every video, by id. Damaged or incomplete lines are ignored."""
+        if not self.path.exists():
+            return {}
+        entries = {}
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError, TypeError, KeyError):
+                entry = json.loads(line)
+                entries[str(entry["video"])] = entry
+        return entries
+
+    def drop(self, videos: Container[str]) -> None:
+        """Delete the entries of some videos, and all but the last entry of every other video."""
+        with self._locked():
+            left = [e for video, e in self.read().items() if video not in videos]
+            text = "".join(json.dumps(entry) + "\n" for entry in left)
+            if not self.path.exists() or self.path.read_bytes() == text.encode():
+                return  # unchanged: nothing is written, as the store can be read-only
+            if left:
+                write_text(self.path, text)
+            else:
+                self.path.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from changing the ledger while the block runs."""
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
