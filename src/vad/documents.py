@@ -56,15 +56,15 @@ def parse(cls: type[Document], value: object, where: str = "") -> Document:
     hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     values = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass
-        path = _join(where, field.name)
         if field.name == WHOLE:
             values[WHOLE] = _finite(value, where)
         elif field.name in value:
+            path = _join(where, field.name)
             values[field.name] = _check(hints[field.name], value[field.name], path)
             if field.metadata:  # declared by `option`, so it has a range
                 _check_range(cls, field.name, values[field.name], path)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{path} is missing")
+            raise ValueError(f"{_join(where, field.name)} is missing")
     try:
         return cls(**values)
     except ValueError as error:  # raised by `__post_init__`; begins with the field's name
@@ -72,6 +72,7 @@ def parse(cls: type[Document], value: object, where: str = "") -> Document:
 
 
 _hints = functools.cache(get_type_hints)
+_options = functools.cache(options)
 
 
 def _join(where: str, name: str) -> str:
@@ -80,7 +81,7 @@ def _join(where: str, name: str) -> str:
 
 def _check_range(cls: type, name: str, value: object, path: str) -> None:
     try:
-        options(cls)[name].check(value)
+        _options(cls)[name].check(value)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
