@@ -8,7 +8,7 @@ import vad.progress
 from vad import caption, extract
 from vad.progress import Meter, meter
 from vad.stages.pipelines.results import Results
-from vad.stages.pipelines.score import score_videos
+from vad.stages.pipelines.score import score_files
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_scoring_moves_within_a_video(make_video, small_run, tmp_path, shares_of
 
     def score():
         scored = []
-        score_videos(video, small_run / "run", each=scored.append, batch=1, workers=1)
+        score_files(video, small_run / "run", on_scores=scored.append, batch=1, workers=1)
         assert len(scored) == 1
 
     shares = shares_of_one("extract", score)
