@@ -180,7 +180,7 @@ WRONG = [
     (["score", "--detector", "r"], "nothing to score; name videos, or a --store"),
     (["score", "x", "--detector", "r", "--threshold", "2"], "--threshold 2: give auto, or a"),
     (["score", "x", "--detector", "r", "--min-event", "-1"], "min_event: -1.0 is below 0"),
-    (["events", "none.json"], "none.json cannot be read"),
+    (["events", "none.json"], "no file none.json"),
     (["events", "."], ". holds no JSON file; vad score --format json makes them"),
     (["events", ".", "--format", "gif"], "no format 'gif'; there are: csv, json"),
 ]
