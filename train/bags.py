@@ -248,7 +248,7 @@ def _fill(
     rows are not pooled, it is cut or filled.
     """
     _, n_crops, n_segments, dim = packed.shape
-    every = store.each(lambda video: store.read(video, name), videos, at_once=ARRAYS_AT_ONCE)
+    every = store.map(lambda video: store.read(video, name), videos, at_once=ARRAYS_AT_ONCE)
     for row, array in enumerate(every):
         features, length = array.reshape(-1, n_crops, dim), int(lengths[row])
         if stretch or length == n_segments:
