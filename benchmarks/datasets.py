@@ -95,6 +95,6 @@ DATA_SETS: dict[str, Prepare] = {
     "ped2": videos_of("ped2"),
     "fight": videos_of("fight"),
     "fight-text": captioned("fight", text="minilm"),
-    "fight-both": captioned("fight", visual="efficientnet-lite0", text="minilm"),
+    "fight-both": captioned("fight", visual="efficientnet-lite0-parts", text="minilm"),
     "ucf-captions": ucf_captions,
 }

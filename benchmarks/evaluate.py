@@ -50,7 +50,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_store(folder)
-        train(folder / "store.zarr", folder / "labels.csv", folder / "run", epochs=1, quiet=True)
+        train(
+            folder / "store.zarr",
+            folder / "labels.csv",
+            folder / "run",
+            epochs=1,
+            quiet=True,
+            detector="rtfm",
+        )
         started = time.perf_counter()
         evaluation = evaluate(folder / "run", folder / "segments.csv")
         result["score_s"] = time.perf_counter() - started

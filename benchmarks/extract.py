@@ -40,7 +40,6 @@ from vad.files import write_json
 from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones import create_backbone, i3d
 from vad.stages.extract.backbones.backbone import Backbone
-from vad.stages.extract.backbones.passes import TakesFrames
 from vad.stages.extract.decoders.pool import Clips, DecoderPool
 from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
@@ -170,13 +169,7 @@ def with_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
 @torch.inference_mode()
 def model_alone(backbone: Backbone) -> None:
     """Run the network on the ten crops of a random clip, in the way that a CPU runs it."""
-    network = backbone.network
-    assert isinstance(network, TakesFrames)
-    pixels = torch.randn(CLIP_FRAMES, 256, 341, 3)
-    corners = [(top, left) for left, top, mirrored in ten_crops(341, 256) if not mirrored]
-    for _ in ("as it is", "mirrored"):
-        for maps in network.stem(pixels, corners, 224).split(2):
-            network.after_stem(maps)
+    backbone.network(torch.randn(10, CLIP_FRAMES, 224, 224, 3))
 
 
 def host_of_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:

@@ -364,7 +364,9 @@ def score(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
         weights = ["--backbone", "efficientnet-lite0", "--weights", "random:0"]
         command("extract", str(folder), "--store", store, *weights, *common)
         labels = ["--labels", str(folder / "labels.csv"), "--set", "allow_random=true"]
-        command("train", store, *labels, "--out", run_, "--epochs", "2", *common)
+        command(
+            "train", store, *labels, "--detector", "rtfm", "--out", run_, "--epochs", "2", *common
+        )
         video = str(min(videos.glob("*.mp4")))
         began = time.perf_counter()
         command("score", video, "--detector", run_, "--out", str(folder / "scores"), *common)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.network import Network
-from vad.stages.extract.backbones.passes import Corner
 from vad.stages.extract.recipes import Recipe, find_recipe
 
 
@@ -45,10 +43,7 @@ def null_backbone(sleep_s: float = 0.0) -> Backbone:
 
 
 class _Ready(nn.Module):
-    """Returns the same features for every view: [views, ...] -> [views, dim].
-
-    It takes whole frames, as I3D does on a CPU.
-    """
+    """Returns the same features for every view: [views, ...] -> [views, dim]."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -56,12 +51,6 @@ class _Ready(nn.Module):
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         return self.features.expand(len(views), -1)
-
-    def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
-        return pixels.new_empty(len(corners))
-
-    def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
-        return self.forward(maps)
 
 
 def instant_i3d() -> Backbone:
@@ -72,7 +61,7 @@ def instant_i3d() -> Backbone:
         recipe=find_recipe("rtfm"),
         weights={"name": "instant", "random": True},
         layout="instant",
-        cpu_views=2,
+        cpu_views=5,
         gpu_views=80,
     )
     return Backbone("i3d", network, crops="ten", device=torch.device("cpu"), precision="fp32")

@@ -181,7 +181,16 @@ def run_commands(root: Path, folder: Path) -> tuple[list[str], list[str], list[s
     extracted = files_run("extract", f"videos/{videos[0].name}")
     files_run("extract", "videos/")
     trained = files_run(
-        *("train", "features.zarr", "--labels", "labels.csv", "--out", "runs/rtfm"),
+        *(
+            "train",
+            "features.zarr",
+            "--labels",
+            "labels.csv",
+            "--detector",
+            "rtfm",
+            "--out",
+            "runs/rtfm",
+        ),
         *("--set", "epochs=1"),
     )
     scored = files_run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +80,11 @@ def decoding_of(settings: ExtractSettings, tail: Tail) -> Decoding:
 
 @dataclass
 class _FeatureMaking:
-    """The feature array of one video while it is computed; implements `pipeline.Making`."""
+    """The arrays of one video while they are computed; implements `pipeline.Making`."""
 
-    array: str
-    dtype: np.dtype[Any]
+    backbone: Backbone
+    dtype: str
+    fps: float
     drops_tail: bool
 
     def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterable[Item]:
@@ -98,23 +98,25 @@ class _FeatureMaking:
         return ()
 
     def write(self, results: NDArray[np.generic], draft: Draft) -> None:
-        """Append features to the draft; results: float32 [clips, crops, dim]."""
-        draft.append(self.array, results.astype(self.dtype))
+        """Append the arrays to the draft; results: float32 [clips, crops, dim]."""
+        features = results.astype(np.float32, copy=False)
+        for name, rows in self.backbone.arrays_of(features, self.fps, self.dtype).items():
+            draft.append(name, rows)
 
     def close(self, n_snippets: int, draft: Draft) -> None:
         """Do nothing: `write` has written every clip."""
 
 
 class FeatureMaker:
-    """Makes the feature array `visual/<name>` [snippets, crops, dim]; implements
+    """Makes the array `visual/<name>` [snippets, crops, dim], and those beside it; implements
     `pipeline.Maker`.
     """
 
     item_frames = CLIP_FRAMES
 
     def __init__(self, backbone: Backbone, settings: ExtractSettings) -> None:
-        self._backbone, self._dtype = backbone, np.dtype(settings.dtype)
-        self.array = f"visual/{backbone.name}"
+        self._backbone, self._dtype = backbone, settings.dtype
+        self.arrays = backbone.arrays
         self.provenance = provenance_of(backbone, settings)
         self.tail = tail_of(backbone, settings)
         self.n_together, self.n_ahead = backbone.n_clips, backbone.n_ahead
@@ -125,7 +127,7 @@ class FeatureMaker:
         frames of this size.
         """
         resized_size(info.height, info.width, self._backbone.recipe)
-        return _FeatureMaking(self.array, self._dtype, drops_tail=self.tail == "drop")
+        return _FeatureMaking(self._backbone, self._dtype, float(info.fps), self.tail == "drop")
 
     def submit(self, items: Sequence[Item]) -> Features:
         """Start computing features of clips, uint8 [16, height, width, 3] each."""

@@ -3,8 +3,8 @@ results.
 
     clips ──items──> batches ──> makers ──rows, perhaps still being computed──> writer ──> store
 
-A maker makes one array of the store: a backbone makes features of clips, a captioner makes captions
-of windows of frames. Several makers share one decoding of a video.
+A maker makes arrays of the store: a backbone makes features of clips, a captioner makes captions of
+windows of frames. Several makers share one decoding of a video.
 
 A maker starts a batch and returns at once. The writer thread waits for the results in the order in
 which the batches were started, appends them to the array and commits the video. So decoding,
@@ -54,7 +54,7 @@ class Pending(Protocol):
 
 
 class Making(Protocol):
-    """One array of one video while it is computed.
+    """The arrays of one maker for one video, while they are computed.
 
     It receives the video's clips, returns the items to compute, and receives the results of these
     items.
@@ -82,10 +82,10 @@ class Making(Protocol):
 
 
 class Maker(Protocol):
-    """Makes one array of the store, for any number of videos."""
+    """Makes one array of the store, or several at once, for any number of videos."""
 
-    array: str  # its name in the store
-    provenance: Provenance  # everything that the array's values depend on
+    arrays: tuple[str, ...]  # their names in the store
+    provenance: Provenance  # everything that the arrays' values depend on
     n_together: int  # items per batch
     n_ahead: int  # items to keep in progress, so that the maker is never idle
     item_frames: int  # frames from the start of one item to the start of the next
@@ -322,7 +322,7 @@ class Pipeline:
         job.state.check_unchanged(job.source.path)
         for _, making in job.makings:
             making.close(record.grid.n_snippets(record.n_frames), job.draft)
-        provenance = {maker.array: maker.provenance for maker, _ in job.makings}
+        provenance = {array: maker.provenance for maker, _ in job.makings for array in maker.arrays}
         job.draft.commit(record, np.concatenate(job.times), provenance)
         if job.stored is None:
             for note in notes_on(record):

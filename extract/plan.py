@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,14 +35,19 @@ from .sources import Shard, Source
 
 @dataclass(frozen=True)
 class Plan:
-    """The videos that an extraction will process, those it will skip, and the array it will
-    write.
+    """The videos that an extraction will process, those it will skip, and the arrays it
+    will write.
     """
 
     todo: list[Source]
     stored: list[str]  # ids of the videos to skip, whose features are stored
+<<<<<<< HEAD:extract/plan.py
     array: str  # name of the array in the store
     provenance: Provenance
+=======
+    arrays: tuple[str, ...]  # names of the arrays in the store, that of the features first
+    provenance: dict[str, object]
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO):extract/run.py
     overwrite: bool = False
 
 
@@ -77,24 +82,30 @@ def make_plan(
     """
     shard = Shard.parse(settings.shard)
     sources = [source for source in sources if source.id in shard]
-    array, provenance = f"visual/{backbone.name}", provenance_of(backbone, settings)
+    arrays, provenance = backbone.arrays, provenance_of(backbone, settings)
     if not FeatureStore.exists(store):
-        return Plan(sources, [], array, provenance, overwrite)
+        return Plan(sources, [], arrays, provenance, overwrite)
     opened = FeatureStore.open(store)
     if overwrite:
-        return Plan(sources, [], array, provenance, overwrite)
+        return Plan(sources, [], arrays, provenance, overwrite)
     hint = "use the same settings, another --store, or --overwrite"
-    refuse_mix(opened, array, provenance, hint=hint)
+    refuse_mix(opened, arrays[0], provenance, hint=hint)
     ids = set(opened.ids())
     there = [source for source in sources if source.id in ids]
+<<<<<<< HEAD:extract/plan.py
     found = zip(there, opened.map(lambda s: _is_stored(opened, s, array), there), strict=True)
+=======
+    found = zip(there, opened.each(lambda s: _is_stored(opened, s, arrays), there), strict=True)
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO):extract/run.py
     stored = [source.id for source, is_stored in found if is_stored]
     known = set(stored)
-    return Plan([s for s in sources if s.id not in known], stored, array, provenance)
+    return Plan([s for s in sources if s.id not in known], stored, arrays, provenance)
 
 
-def _is_stored(store: FeatureStore, source: Source, array: str) -> bool:
-    return store.is_intact(source.id, array) and is_unchanged(source.path, store.record(source.id))
+def _is_stored(store: FeatureStore, source: Source, arrays: Sequence[str]) -> bool:
+    return store.is_intact(source.id, *arrays) and is_unchanged(
+        source.path, store.record(source.id)
+    )
 
 
 def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estimate:
@@ -150,7 +161,7 @@ def run_plan(
     runner = VideoRunner(
         store.backend.address,
         partial(load_features, settings, load=load),
-        {plan.array: plan.provenance},
+        {plan.arrays[0]: plan.provenance},
         decoding_of(settings, tail_of(backbone, settings)),
         overwrite=plan.overwrite,
         makers=[FeatureMaker(backbone, settings)],

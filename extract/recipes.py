@@ -13,7 +13,7 @@ preset follows one published preparation exactly, and all its fields are stored 
     deepmil, xd     Roc-Ng/DeepMIL and the XD-Violence features: centre crop first
     pytorchvideo    the evaluation transform of pytorchvideo's model hub
     timesformer     the processor of facebook/timesformer-base-finetuned-k400
-    efficientnet-lite0  the recipe of the embedded backbone
+    efficientnet-lite0, efficientnet-lite0-parts  the recipes of the embedded backbones
 
 Some of these extractors also changed the frames before this point (JPEG files written by ffmpeg, a
 forced frame rate, frames in string order). This is not repeated: `vad` reads frames as the file
@@ -155,6 +155,14 @@ _PRESETS = (
     ),
     Recipe(
         "efficientnet-lite0",
+        resize_px=224,
+        crops="whole",
+        mean=127.0,
+        std=128.0,
+    ),
+    Recipe(
+        "efficientnet-lite0-parts",
+        frames=EVERY_SECOND_FRAME,
         resize_px=224,
         crops="whole",
         mean=127.0,

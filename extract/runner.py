@@ -73,7 +73,11 @@ class VideoRunner:
 
     store: str  # address of the store, the same on every machine
     load: Callable[[str | None], list[Maker]]  # argument: device, or None for the settings' device
+<<<<<<< HEAD
     provenance: dict[str, Provenance]  # by name of the array
+=======
+    provenance: dict[str, dict[str, object]]  # by the first array of each maker
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
     decoding: Decoding
     overwrite: bool = False  # make arrays again that are stored already
     joins: bool = False  # add the arrays to stored videos; see `Pipeline`
@@ -148,7 +152,7 @@ class VideoRunner:
             return makers
         if not self.joins and not is_unchanged(source.path, store.record(source.id)):
             return makers
-        return [maker for maker in makers if not store.is_intact(source.id, maker.array)]
+        return [maker for maker in makers if not store.is_intact(source.id, *maker.arrays)]
 
     def _opened(self) -> FeatureStore:
         if not FeatureStore.exists(self.store):
@@ -162,10 +166,10 @@ class VideoRunner:
         if self.makers is None:
             self.makers = self.load(self.device)
         for maker in self.makers:
-            if differing := differences(self.provenance[maker.array], maker.provenance):
+            if differing := differences(self.provenance[maker.arrays[0]], maker.provenance):
                 name, (wanted, found) = next(iter(differing.items()))
                 raise UsageError(
-                    f"{socket.gethostname()} would make another {maker.array}: {name} is "
+                    f"{socket.gethostname()} would make another {maker.arrays[0]}: {name} is "
                     f"{found!r} there, {wanted!r} here",
                     hint="install the same weights on every machine",
                 )

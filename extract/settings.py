@@ -61,7 +61,7 @@ class ExtractSettings(ComputeSettings):
     default.
     """
 
-    backbone: str = _feature("efficientnet-lite0", "network that computes the features")
+    backbone: str = _feature("efficientnet-lite0-parts", "network that computes the features")
     weights: str | None = _feature(None, "a name, a file, or random:SEED for tests")
     recipe: str | None = _feature(
         None, "preset of resize, crop order and normalisation; by default that of the weights"

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from vad.errors import InternalError, UsageError
 from vad.files import committed
-from vad.stages.train.run import Run, smooth
+from vad.stages.train.run import EDGE, Run, TrainedMember, smooth
 from vad.version import VERSION
 
 SCHEMA = "vad.onnx/1"  # schema of the metadata entry "vad" of a file
@@ -49,25 +49,25 @@ class Exported:
     n_samples: int
 
 
-class Scorer(nn.Module):
-    """A network with the behaviour of `Run.score`: features of one video in, snippet scores out."""
+class MemberScorer(nn.Module):
+    """A member with the behaviour of `TrainedMember.score`: its arrays in, snippet scores out."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, member: TrainedMember) -> None:
         super().__init__()
-        self.detector, self.inputs = run.only.detector, run.only.inputs
-        self.kinds = list(run.names)
-        self.reach, self.rule = run.only.card.smoothing, run.only.card.smoothing_rule
+        self.card, self.detector, self.inputs = member.card, member.detector, member.inputs
+        self.reach, self.rule = member.card.smoothing, member.card.smoothing_rule
         # Smoothing is a convolution; its kernel is the response to an impulse.
         impulse = np.eye(1, 4 * self.reach + 1, 2 * self.reach, dtype=np.float32)[0]
         kernel = smooth(impulse, self.reach)[self.reach : 3 * self.reach + 1]
         self.register_buffer("kernel", torch.from_numpy(kernel)[None, None])
 
-    def forward(self, *streams: Tensor) -> Tensor:
-        """Return scores [snippets] for visual [snippets, crops, dim] and text [snippets, 1,
-        dim].
-        """
-        bags = (stream.transpose(0, 1)[None] for stream in streams)
-        features, sentences = self.inputs(dict(zip(self.kinds, bags, strict=True)))
+    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Return scores [snippets] for arrays [snippets, crops, dim] by name."""
+        bags: dict[str, Tensor] = {
+            stream.input: stream.of(arrays[stream.name]).transpose(0, 1)[None]
+            for stream in self.card.streams
+        }
+        features, sentences = self.inputs(bags)
         return self._smoothed(self.detector(features, sentences).scores[None])[0, 0]
 
     def _smoothed(self, scores: Tensor) -> Tensor:
@@ -84,12 +84,43 @@ class Scorer(nn.Module):
         return means.repeat_interleave(stride, -1)[..., : scores.shape[-1]]
 
 
+class Scorer(nn.Module):
+    """A network with the behaviour of `Run.score`: features of one video in, snippet scores out."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.members = [MemberScorer(member) for member in run.members]
+        self.modules_ = nn.ModuleList(self.members)  # by which torch finds their weights
+        self.names, self.calibration = list(run.names.values()), run.card.calibration
+
+    def forward(self, *streams: Tensor) -> Tensor:
+        """Return scores [snippets] for visual [snippets, crops, dim], text [snippets, 1, dim] and
+        other arrays, in the order of `Run.names`.
+        """
+        arrays = dict(zip(self.names, streams, strict=True))
+        total = sum(member.card.weight for member in self.members)
+        weighted = [
+            self._of(member, arrays) * (member.card.weight / total) for member in self.members
+        ]
+        mean = torch.stack(weighted).sum(0)
+        if self.calibration is None:
+            return mean
+        return torch.sigmoid(self.calibration.slope * mean + self.calibration.offset)
+
+    def _of(self, member: MemberScorer, arrays: Mapping[str, Tensor]) -> Tensor:
+        scores: Tensor = member(arrays)
+        if self.calibration is None:
+            return scores
+        inside = scores.clamp(EDGE, 1 - EDGE)
+        return (torch.log(inside / (1 - inside)) - member.card.centre) / member.card.spread
+
+
 def export_detector(run: Run, videos: Iterable[Arrays], path: Path) -> Exported:
     """Write the detector of a run as ONNX, and compare it with PyTorch on stored features.
 
     videos are float32 arrays [snippets, crops, dim] by kind of stream, for each video. Raises
     InternalError, and leaves no file, if ONNX and PyTorch disagree; raises UsageError if a package
-    is missing or the run has several members.
+    is missing.
     """
     samples = [Sample(video, run.score(**video)) for video in videos]
     return export(
@@ -102,7 +133,7 @@ def export_detector(run: Run, videos: Iterable[Arrays], path: Path) -> Exported:
             "run": run.name,
             "detector": run.card.detector,
             "threshold": run.threshold,
-            "features": [asdict(stream) for stream in run.only.card.streams],
+            "features": [asdict(stream) for stream in run.card.streams.values()],
         },
     )
 

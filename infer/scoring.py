@@ -67,7 +67,7 @@ def check_features(store: FeatureStore, run: Run, video_id: str) -> None:
     for stream in run.card.streams.values():
         name, dim, trained = stream.name, stream.dim, stream.provenance
         stored = store.info(video_id, name)
-        made = "extract" if stream.kind == "visual" else "caption"
+        made = "caption" if stream.kind == "text" else "extract"
         if stored.shape[-1] != dim:
             raise UsageError(
                 f"{run.path} reads {name} of {dim} values per snippet, {video_id!r} in "

@@ -28,7 +28,7 @@ from vad.stages.extract.runner import VideoRunner, run_videos
 from vad.stages.extract.sentences.table import ENCODERS
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source
-from vad.stages.train.card import CARD, Kind
+from vad.stages.train.card import CARD, Stream
 from vad.stages.train.run import Run, project_folder
 from vad.store import FeatureStore, Provenance, differences
 
@@ -55,6 +55,7 @@ def make_features(
     trained on, or if its captions came from a file, which does not cover other videos.
     """
     where, rest = split(given, where="score")
+<<<<<<< HEAD
     visual = settings_of(run, rest) if "visual" in run.names else None
     text = caption_settings_of(run, rest) if "text" in run.names else None
     makers: list[Maker] = []
@@ -62,18 +63,28 @@ def make_features(
         features = FeatureMaker(backbone_for_plan(visual, where), visual)
         check_provenance(run, features.provenance)
         makers, decoding = [features], decoding_of(visual, features.tail)
+=======
+    visual = [settings_of(stream, chosen, rest) for stream in extracted(chosen)]
+    text = caption_settings_of(chosen, rest) if chosen.card.of_kind("text") else None
+    makers: list[Maker] = []
+    for stream, settings in zip(extracted(chosen), visual, strict=True):
+        features = FeatureMaker(backbone_for_plan(settings, where), settings)
+        check_provenance(stream, chosen, features.provenance)
+        makers.append(features)
+        decoding = decoding_of(settings, features.tail)
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
     if text:
         makers += load_captions(text, _captioner(text))
         decoding = decoding if visual else decoding_of_captions(text)
     opened = FeatureStore.create(store)
     for maker in makers:
-        refuse_mix(opened, maker.array, maker.provenance, hint="score with another --store")
+        refuse_mix(opened, maker.arrays[0], maker.provenance, hint="score with another --store")
     runner = VideoRunner(
         opened.backend.address,
         partial(_load, visual, text),
-        {maker.array: maker.provenance for maker in makers},
+        {maker.arrays[0]: maker.provenance for maker in makers},
         decoding,
-        joins=visual is None,
+        joins=not visual,
         makers=makers,
     )
     outcome = Outcome()
@@ -99,14 +110,20 @@ def _captioner(settings: CaptionSettings) -> str:
     return find_captioner(settings.captioner or "labels").name
 
 
+def extracted(chosen: Run) -> list[Stream]:
+    """Return one of the streams of every backbone whose features a run reads."""
+    streams = chosen.card.of_kind("visual") + chosen.card.of_kind("places")
+    return list({stream.name.partition("/")[2]: stream for stream in reversed(streams)}.values())
+
+
 def _load(
-    visual: ExtractSettings | None, text: CaptionSettings | None, device: str | None
+    visual: list[ExtractSettings], text: CaptionSettings | None, device: str | None
 ) -> list[Maker]:
     """Return the makers of the arrays that a run reads, loaded on a device.
 
     Worker processes on other devices and machines call this function.
     """
-    makers = load_features(visual, device) if visual else []
+    makers = [maker for settings in visual for maker in load_features(settings, device)]
     return makers + (load_captions(text, _captioner(text), device) if text else [])
 
 
@@ -115,13 +132,54 @@ VISUAL_FIELDS = ("backbone", "weights", "recipe", "crop_set", "tail", "dtype")
 TEXT_FIELDS = ("encoder",)
 
 
+<<<<<<< HEAD
 def settings_of(run: Run, given: Mapping[str, object]) -> ExtractSettings:
     """Return the extraction settings that the run's features were made with, overridden by `given`.
+=======
+@dataclass(frozen=True)
+class _VisualMade:
+    """The fields of a visual feature array's provenance that are needed to extract such features
+    again.
+    """
+
+    backbone: str
+    weights: _Named
+    recipe: _Named
+    crop_set: Literal["ten", "five", "center", "whole"]
+    tail: Literal["repeat-last", "loop", "drop"]
+    dtype: Literal["float16", "float32"]
+
+
+@dataclass(frozen=True)
+class _Captions:
+    captioner: str | None = None
+    window: int | None = None
+    stride: int = 16
+    files: object = None
+
+
+@dataclass(frozen=True)
+class _TextMade:
+    """The fields of a text array's provenance that are needed to make such captions and embeddings
+    again.
+    """
+
+    encoder: str
+    captions: _Captions = _Captions()
+
+
+def settings_of(stream: Stream, chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
+    """Return the extraction settings that a stream of a run was made with, overridden by `given`.
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 
     Raises UsageError if the run does not record them, or if it names weights that are neither known
     nor inside its project folder: a card may come from an untrusted source.
     """
+<<<<<<< HEAD
     made = _made(run, "visual", VISUAL_FIELDS, "extract")
+=======
+    made = _made(chosen, stream, _VisualMade, "extract")
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
     if not given.get("weights"):
         _require_known_weights(run, made)
     recorded = {
@@ -152,10 +210,16 @@ def _require_known_weights(run: Run, made: Provenance) -> None:
     )
 
 
+<<<<<<< HEAD
 def check_provenance(run: Run, ours: Provenance) -> None:
     """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
     trained = run.card.streams["visual"].provenance or Provenance({})
     if differing := differences(trained, ours):
+=======
+def check_provenance(stream: Stream, chosen: Run, ours: Mapping[str, object]) -> None:
+    """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
+    if differing := differences(stream.provenance or {}, ours):
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
         field, (theirs, here) = next(iter(differing.items()))
         raise UsageError(
             f"{run.path} was trained on features with {field} {theirs!r}, "
@@ -169,8 +233,14 @@ def caption_settings_of(run: Run, given: Mapping[str, object]) -> CaptionSetting
 
     Raises UsageError if its captions came from a file, or if its captioner or encoder is unknown.
     """
+<<<<<<< HEAD
     made = _made(run, "text", TEXT_FIELDS, "caption")
     captions = made.captions or Provenance({})
+=======
+    stream = chosen.card.of_kind("text")[0]
+    made = _made(chosen, stream, _TextMade, "caption")
+    captions = made.captions
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
     if captions.files is not None or captions.captioner is None:
         raise UsageError(
             f"{run.path} reads captions of a file, and a captioner cannot make such",
@@ -189,7 +259,11 @@ def caption_settings_of(run: Run, given: Mapping[str, object]) -> CaptionSetting
     recorded: dict[str, object] = {
         "captioner": captions.captioner,
         "encoder": made.encoder,
+<<<<<<< HEAD
         "name": run.names["text"].removeprefix("text/"),
+=======
+        "name": stream.name.removeprefix("text/"),
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
         "window": captions.window,
     }
     if captions.stride is not None:
@@ -203,6 +277,7 @@ def captioner_of(run: Run) -> str | None:
     """Return the name of the captioner whose captions a run reads; None if its card does not record
     one.
     """
+<<<<<<< HEAD
     stream = run.card.streams.get("text")
     made = stream.provenance if stream else None
     return made.captions.captioner if made and made.captions else None
@@ -210,13 +285,27 @@ def captioner_of(run: Run) -> str | None:
 
 def _made(run: Run, kind: Kind, fields: Sequence[str], verb: str) -> Provenance:
     """Return how the run's training features of one kind were made.
+=======
+    streams = chosen.card.of_kind("text")
+    captions = (streams[0].provenance or {}).get("captions") if streams else None
+    name = captions.get("captioner") if isinstance(captions, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _made(chosen: Run, stream: Stream, cls: type[Made], verb: str) -> Made:
+    """Return how a stream of the run was made, as an instance of `cls`.
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 
     Raises UsageError if the card does not record all of `fields`. verb: the command that the hint
     names.
     """
+<<<<<<< HEAD
     stream = run.card.streams[kind]
     made = stream.provenance
     if made is None or made.assumed is not None:
+=======
+    if stream.provenance is None or "assumed" in stream.provenance:
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
         raise UsageError(
             f"{run.path} does not say how its features were made",
             hint=f"vad {verb} the videos as they were, then score with --store",

@@ -10,6 +10,7 @@ carries the recipe that describes them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +34,9 @@ from vad.stages.train.run import Run
 from vad.stages.train.streams import read_streams
 from vad.store import FeatureStore
 
-from .features_for_run import settings_of
+from .features_for_run import extracted, settings_of
+
+log = logging.getLogger("vad")
 
 N_VIDEOS = 4  # on which the detector is checked
 LENGTHS = (1, 2, 5)  # the first video is also checked when cut to these numbers of snippets
@@ -57,7 +60,11 @@ def export_onnx(
     """
     check_packages()
     opened = Run.open(run)
-    made = settings_of(opened, settings) if backbone and "visual" in opened.names else None
+    streams = extracted(opened) if backbone else []
+    made = settings_of(streams[0], opened, settings) if len(streams) == 1 else None
+    if made and _network(made).arrays:
+        log.info("%s is more than a network (it has optical flow): no backbone.onnx", made.backbone)
+        made = None
     features = FeatureStore.open(opened.find_store(store))
     folder = Path(out or opened.path / "onnx")
     yield export_detector(opened, _videos(opened, features), folder / "detector.onnx")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain, count
@@ -36,6 +36,7 @@ def train(
     labels: Labels | None,
     out: str | Path | None,
     *,
+    member: Sequence[str] = (),
     resume: bool,
     overwrite: bool,
     quiet: bool,
@@ -48,7 +49,14 @@ def train(
     folder = Path(out) if out else named if overwrite else free_folder(named)
     with _claimed(folder):
         return training.train(
-            store, path, folder, resume=resume, overwrite=overwrite, quiet=quiet, **given
+            store,
+            path,
+            folder,
+            member=member,
+            resume=resume,
+            overwrite=overwrite,
+            quiet=quiet,
+            **given,
         )
 
 

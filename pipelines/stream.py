@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,12 @@ from vad.stages.extract.records import notes_on_frames
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
-from vad.stages.infer.stream.window import Scored, Window
+from vad.stages.infer.stream.window import Features, Scored, Window
 from vad.stages.infer.times import timecode
 from vad.stages.train.run import Run
 from vad.version import VERSION
 
-from .features_for_run import check_provenance, settings_of
+from .features_for_run import check_provenance, extracted, settings_of
 from .project import newest_run
 
 log = logging.getLogger("vad")
@@ -72,16 +72,18 @@ def stream(
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
     detector = newest_run(detector)
     run = Run.open(detector, given["device"])
-    if "text" in run.names:
+    if run.card.of_kind("text"):
         raise UsageError(
             f"{detector} reads captions, and a stream has none",
             hint="watch with a run trained on visual features",
         )
-    made = settings_of(run, given)
-    backbone = load_backbone(made)
-    check_provenance(run, provenance_of(backbone, made))
+    backbones = []
+    for stream_ in extracted(run):
+        made = settings_of(stream_, run, given)
+        backbones.append((load_backbone(made), made))
+        check_provenance(stream_, run, provenance_of(*backbones[-1]))
     limit = run.threshold if threshold is None else threshold
-    watch = _Watch(watched, run, backbone, made, chosen, limit)
+    watch = _Watch(watched, run, backbones, chosen, limit)
     return watch.lines(stop or threading.Event(), quiet=quiet)
 
 
@@ -101,23 +103,27 @@ class _Watch:
         self,
         source: LiveSource,
         run: Run,
-        backbone: Backbone,
-        made: ExtractSettings,
+        backbones: Sequence[tuple[Backbone, ExtractSettings]],
         settings: StreamSettings,
         threshold: float,
     ) -> None:
-        self._source, self._run, self._backbone, self._made = source, run, backbone, made
+        self._source, self._run, self._backbones = source, run, backbones
         self._settings, self._threshold = settings, threshold
-        self._window: Window[Moment] = Window(run.score, settings.window, settings.lookahead)
+        self._fps = 0.0  # known when the source is open
+        self._keys = {name: key for key, name in run.names.items()}
+        self._window: Window[Moment] = Window(
+            lambda arrays: run.score(**arrays), settings.window, settings.lookahead
+        )
         self._tally = Tally(source.is_live)
 
     def lines(self, stop: threading.Event, *, quiet: bool) -> Iterator[Line]:
         """Yield all lines, from the first of type `start` to the last of type `end`."""
+        backbone, made = self._backbones[0]
         feed = Feed(
             self._source,
             n_waiting=self._settings.queue,
-            tail=self._made.tail or self._backbone.recipe.tail,
-            limits=limits_of(self._made),
+            tail=made.tail or backbone.recipe.tail,
+            limits=limits_of(made),
             time_limit_s=self._settings.time_limit,
             give_up_s=self._settings.give_up,
         )
@@ -163,6 +169,7 @@ class _Watch:
         """Yield the lines that one event of the feed causes."""
         match event:
             case Opened():
+                self._fps = float(event.fps)
                 yield opened(**asdict(event))
             case Clip():
                 yield from self._scores(self._window.push(self._features(event), _moment(event)))
@@ -173,15 +180,20 @@ class _Watch:
             case Lost(why, pause_s):
                 yield self._tally.lost(why, pause_s)
 
-    def _features(self, clip: Clip) -> NDArray[Any]:
-        """Return the features [crops, dim] of a clip, in the dtype of the run's training features.
+    def _features(self, clip: Clip) -> Features:
+        """Return the arrays of a clip that the run reads, in the dtype of its training features.
 
         Raises VideoError if they are not finite.
         """
-        features: NDArray[Any] = self._backbone(clip.rgb[None])[0].astype(self._made.dtype)
-        if not np.isfinite(features).all():
-            raise VideoError("not-finite", f"its features are not finite in {self._made.dtype}")
-        return features
+        found: dict[str, NDArray[np.generic]] = {}
+        for backbone, made in self._backbones:
+            arrays = backbone.arrays_of(backbone(clip.rgb[None]), self._fps, made.dtype)
+            for name, rows in arrays.items():
+                if not np.isfinite(rows).all():
+                    raise VideoError("not-finite", f"{name} is not finite in {made.dtype}")
+                if name in self._keys:
+                    found[self._keys[name]] = rows[0]
+        return found
 
     def _scores(self, due: list[Scored[Moment]]) -> Iterator[Line]:
         for scored in due:

@@ -84,8 +84,8 @@ def small_run(tmp_path_factory):
     rows = "".join(f"v{i},{i % 2},train\n" for i in range(4))
     (folder / "labels.csv").write_text(f"video,label,split\n{rows}")
     store, run = folder / "features.zarr", folder / "run"
-    vad.extract(folder / "videos", store, quiet=True)
-    vad.train(store, folder / "labels.csv", run, quiet=True, epochs=1)
+    vad.extract(folder / "videos", store, quiet=True, backbone="efficientnet-lite0")
+    vad.train(store, folder / "labels.csv", run, quiet=True, epochs=1, detector="rtfm")
     return folder
 
 

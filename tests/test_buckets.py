@@ -283,7 +283,9 @@ def test_training_and_scoring_from_a_bucket_are_those_from_a_folder(s3, tmp_path
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     weights, peaks = [], []
     for run, store in (("one", tmp_path / "folder"), ("other", f"{s3}/f.zarr")):
-        made = vad.train(store, tmp_path / "labels.csv", tmp_path / run, quiet=True, epochs=2)
+        made = vad.train(
+            store, tmp_path / "labels.csv", tmp_path / run, quiet=True, epochs=2, detector="rtfm"
+        )
         assert made.card.store == (store if "://" in str(store) else "folder")
         weights.append((tmp_path / run / "members" / "0" / "detector.safetensors").read_bytes())
         peaks.append([(s.video, s.peak) for s in score_store(store, tmp_path / run)])

@@ -50,7 +50,14 @@ def project(tmp_path_factory):
         segments += [f"v{i},16,48"] if i % 2 else []
     (folder / "labels.csv").write_text("\n".join(rows))
     (folder / "segments.csv").write_text("\n".join(segments))
-    settings = {"width": 4, "epochs": 2, "validation": 0.25, "visual": "test", "text": "said"}
+    settings = {
+        "detector": "rtfm",
+        "width": 4,
+        "epochs": 2,
+        "validation": 0.25,
+        "visual": "test",
+        "text": "said",
+    }
     train(store.path, folder / "labels.csv", folder / "runs" / "both", quiet=True, **settings)
     return folder
 

@@ -279,7 +279,15 @@ def test_s3r_of_other_widths_has_classifiers_of_a_quarter_and_a_sixteenth() -> N
 def test_a_run_of_our_own_is_started_from_with_its_components_and_its_one_layer(
     store: FeatureStore, tmp_path: Path, what: str
 ) -> None:
-    first = train(store.path, labels(store), tmp_path / "first", epochs=1, components=3, quiet=True)
+    first = train(
+        store.path,
+        labels(store),
+        tmp_path / "first",
+        detector="rtfm",
+        epochs=1,
+        components=3,
+        quiet=True,
+    )
     assert first.only.card.settings["layers"] == 1
     weights = tmp_path / "first" / ("members/0/detector.safetensors" if what == "file" else "")
     given: dict[str, Any] = {"weights": str(weights), "lr": 0.0, "epochs": 1, "quiet": True}

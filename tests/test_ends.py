@@ -54,7 +54,7 @@ def test_a_terminated_extraction_leaves_a_whole_store_and_no_temporary_file(make
 
 def test_a_terminated_training_goes_on_where_it_was(small_run, tmp_path):
     train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
-    train += ("--out", tmp_path / "run", "--epochs")
+    train += ("--detector", "rtfm", "--out", tmp_path / "run", "--epochs")
     process = start(*train, "100000")
     wait_for("history.csv", tmp_path / "run")
     time.sleep(1)
@@ -68,7 +68,7 @@ def test_a_terminated_training_goes_on_where_it_was(small_run, tmp_path):
 
 def test_a_training_that_is_started_twice_is_told(small_run, tmp_path):
     train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
-    train += ("--out", tmp_path / "run", "--epochs")
+    train += ("--detector", "rtfm", "--out", tmp_path / "run", "--epochs")
     first = start(*train, "100000")
     wait_for("history.csv", tmp_path / "run")
     second = start(*train, "1")
@@ -106,7 +106,7 @@ def test_training_on_a_full_disk_names_the_folder_and_leaves_no_run(small_run, t
 
     process = start(
         *("train", small_run / "features.zarr", "--labels", small_run / "labels.csv"),
-        *("--out", tmp_path / "run", "--epochs", "1"),
+        *("--detector", "rtfm", "--out", tmp_path / "run", "--epochs", "1"),
         preexec_fn=no_large_files,
     )
     _, err = process.communicate(timeout=120)

@@ -123,7 +123,12 @@ def fight(tmp_path_factory, data):
     (folder / "labels.csv").write_text("\n".join(["video,label", *lines]) + "\n")
     extract(folder / "videos", folder / "features.zarr", quiet=True)
     library.train(
-        folder / "features.zarr", folder / "labels.csv", folder / "run", quiet=True, epochs=3
+        folder / "features.zarr",
+        folder / "labels.csv",
+        folder / "run",
+        quiet=True,
+        epochs=3,
+        detector="rtfm",
     )
     return folder
 
@@ -189,7 +194,7 @@ def test_features_of_random_weights_are_marked_and_not_trained_on(tmp_path, make
     store = tmp_path / "random.zarr"
     extract(tmp_path / "videos", store, quiet=True, weights="random:0")
     (tmp_path / "labels.csv").write_text("video,label\na,1\nb,0\n")
-    train = {"validation": 0, "epochs": 1, "quiet": True}
+    train = {"detector": "rtfm", "validation": 0, "epochs": 1, "quiet": True}
     with pytest.raises(UsageError, match="holds features of random weights, which mean nothing"):
         library.train(store, tmp_path / "labels.csv", tmp_path / "run", **train)
     run = library.train(

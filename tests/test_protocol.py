@@ -17,7 +17,7 @@ from vad.stages.infer.evaluation.truth import truth_of_file, truth_of_segments
 from vad.stages.train.training import train
 from vad.store import FeatureStore, Provenance
 
-QUICK = {"epochs": 2, "width": 4, "batch": 4, "quiet": True}
+QUICK = {"detector": "rtfm", "epochs": 2, "width": 4, "batch": 4, "quiet": True}
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
 RECORD = unseen_record(Path("a.mp4"), 80, 25.0, "repeat-last", decoder="none")
 

@@ -28,7 +28,8 @@ SERVER = Path(__file__).with_name("rtsp_server.py")
 
 def peak_so_far(features):
     """A detector that looks both ways: every snippet has the score of the window's peak."""
-    return np.full(len(features), features.max(), np.float32)
+    visual = features["visual"]
+    return np.full(len(visual), visual.max(), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,9 @@ def peak_so_far(features):
 )
 def test_a_score_is_told_as_soon_as_its_window_is_seen(n_snippets, lookahead, told):
     window = Window(peak_so_far, n_snippets, lookahead)
-    due = [window.push(np.full((1, 1), x), tag=i) for i, x in enumerate([1, 9, 2, 3, 4])]
+    due = [
+        window.push({"visual": np.full((1, 1), x)}, tag=i) for i, x in enumerate([1, 9, 2, 3, 4])
+    ]
     due.append(window.flush())
     assert [[s.score for s in scored] for scored in due] == told
     assert [s.tag for scored in due for s in scored] == [0, 1, 2, 3, 4]
@@ -51,9 +54,9 @@ def test_a_score_is_told_as_soon_as_its_window_is_seen(n_snippets, lookahead, to
 
 def test_a_flushed_window_has_forgotten_what_it_saw():
     window = Window(peak_so_far, 4)
-    window.push(np.full((1, 1), 9.0), tag=0)
+    window.push({"visual": np.full((1, 1), 9.0)}, tag=0)
     window.flush()
-    (scored,) = window.push(np.full((1, 1), 2.0), tag=1)
+    (scored,) = window.push({"visual": np.full((1, 1), 2.0)}, tag=1)
     assert (scored.score, scored.n_seen) == (2, 1)
 
 

@@ -27,7 +27,15 @@ from vad.store import FeatureStore, Provenance
 from vad.store.metadata import add_checksums
 
 DIM = 8
-QUICK = {"epochs": 20, "width": 8, "lr": 0.01, "dropout": 0.2, "batch": 4, "quiet": True}
+QUICK = {
+    "detector": "rtfm",
+    "epochs": 20,
+    "width": 8,
+    "lr": 0.01,
+    "dropout": 0.2,
+    "batch": 4,
+    "quiet": True,
+}
 QUICK["components"] = 6
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
 SAID_BY = {"encoder": "test", "vad": "0"}
@@ -424,7 +432,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 def test_a_run_shows_itself_and_takes_labels_that_are_no_file(tmp_path):
     store, labels = store_of(tmp_path, ("visual",))
     given = {label.video: label.label for label in read_labels(labels)}
-    quick = {"epochs": 1, "quiet": True, "validation": 0}
+    quick = {"detector": "rtfm", "epochs": 1, "quiet": True, "validation": 0}
     run = train(store.path, given, tmp_path / "<b>", **quick)
     assert run.card.labels is None
     for shown in (repr(run), run._repr_html_()):

@@ -22,7 +22,14 @@ from vad.stages.train.tune.space import Choice, Range, choose_space, grid_of
 from vad.store import FeatureStore, Provenance
 
 MADE_BY = {"backbone": "test", "weights": {"name": "none"}, "crops": ["center"], "vad": "0"}
-QUICK = {"epochs": 4, "width": 4, "batch": 4, "scale": "standardise", "quiet": True}
+QUICK = {
+    "detector": "rtfm",
+    "epochs": 4,
+    "width": 4,
+    "batch": 4,
+    "scale": "standardise",
+    "quiet": True,
+}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ file lies beside the store, or in the user's cache if the store is no local fold
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,18 @@ class Bags:
         step = -(-int(self.lengths.sum()) * crops // MOST_ROWS)
         bags = zip(stream, self.lengths, strict=True)
         return np.concatenate([bag[:, :length].reshape(-1, dim)[::step] for bag, length in bags])
+
+    def of(
+        self,
+        index: NDArray[np.int64],
+        columns: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]],
+    ) -> Bags:
+        """Return the bags at `index`, with those columns of each stream that a function returns."""
+        return Bags(
+            {kind: columns[kind](stream)[index] for kind, stream in self.streams.items()},
+            self.lengths[index],
+            self.labels[index],
+        )
 
     def split(self, n: int) -> tuple[Bags, Bags | None]:
         """Return the first `n` bags, and the remaining ones, or None if none remain."""

@@ -8,11 +8,17 @@ videos, and which videos the epoch and the threshold were chosen on. Cards of sc
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from vad.config import build
 from vad.documents import parse, read_json
@@ -28,7 +34,14 @@ from .settings import MAX_SMOOTHING, SmoothingRule, TrainSettings
 SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
 CARD = "card.json"
 
+<<<<<<< HEAD
 Kind = Literal["visual", "text"]
+=======
+Kind = Literal["visual", "text", "places"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Rows = TypeVar("Rows", bound=Any)  # an array of numpy or a tensor
+Provenance = Mapping[str, object]  # how an array was extracted, as the store records it
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 Videos = Mapping[str, tuple[Label, ...]]  # labelled videos by split: train, validation, test
 
 
@@ -40,13 +53,19 @@ class Stream:
     dim: int  # feature values per snippet
     crops: int | None = None  # crops of the training features; None if not known, or for text
     provenance: Provenance | None = None  # None if not known, as for most imported weights
+    columns: tuple[int, ...] = ()  # first column and the one after the last; () for all
 
     def __post_init__(self) -> None:
         kind, _, rest = self.name.partition("/")
-        if kind not in ("visual", "text") or not rest:
-            raise ValueError(f"name is {self.name!r}, expected visual/NAME or text/NAME")
+        if kind not in KINDS or not rest:
+            known = ", ".join(f"{kind}/NAME" for kind in KINDS)
+            raise ValueError(f"name is {self.name!r}, expected one of {known}")
         _at_least(1, "dim", self.dim)
         _at_least(1, "crops", self.crops)
+        if self.columns and (len(self.columns) != 2 or not 0 <= self.columns[0] < self.columns[1]):
+            raise ValueError(f"columns is {list(self.columns)}, expected [first, last + 1]")
+        if self.columns and self.columns[1] > self.dim:
+            raise ValueError(f"columns is {list(self.columns)}, but dim is {self.dim}")
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON object of the stream in the card."""
@@ -55,8 +74,26 @@ class Stream:
 
     @property
     def kind(self) -> Kind:
-        """Return "visual" or "text"."""
-        return "visual" if self.name.startswith("visual/") else "text"
+        """Return "visual", "text" or "places"."""
+        return next(kind for kind in KINDS if self.name.startswith(f"{kind}/"))
+
+    @property
+    def input(self) -> Literal["visual", "text"]:
+        """Return the input of the detector that the features enter."""
+        return "text" if self.kind == "text" else "visual"
+
+    @property
+    def width(self) -> int:
+        """Return the number of feature values per snippet that the member reads."""
+        return self.columns[1] - self.columns[0] if self.columns else self.dim
+
+    def of(self, rows: Rows) -> Rows:
+        """Return the columns that the member reads, of rows [..., dim]: [..., width]."""
+        if not self.columns:
+            return rows
+        first, stop = self.columns
+        chosen: Rows = rows[..., first:stop]
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -71,6 +108,9 @@ class Member:
     smoothing: int = 0  # reach in snippets, see `run.smooth`
     smoothing_rule: SmoothingRule = "centred"
     weight: float = 1.0  # weight in the weighted mean that is the score of the run
+    # mean and deviation of the logits of its scores on training videos; see `Calibration`
+    centre: float = 0.0
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
         try:
@@ -83,13 +123,14 @@ class Member:
             raise ValueError(str(error)) from None
         _at_least(1, "visual_dim", self.visual_dim)
         _at_least(1, "text_dim", self.text_dim)
-        kinds = [stream.kind for stream in self.streams]
-        if not kinds or len(set(kinds)) < len(kinds):
+        inputs = [stream.input for stream in self.streams]
+        if not inputs or len(set(inputs)) < len(inputs):
             raise ValueError("streams must be one of visual features, one of text, or both")
         if not 0 <= self.smoothing <= MAX_SMOOTHING:
             raise ValueError(f"smoothing is {self.smoothing}, expected 0 to {MAX_SMOOTHING}")
         if self.weight <= 0:
             raise ValueError(f"weight is {self.weight}, expected more than 0")
+<<<<<<< HEAD
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON object of the member in the card."""
@@ -99,6 +140,10 @@ class Member:
     def names(self) -> dict[str, str]:
         """Return the store arrays that the member reads, by kind: {"visual": "visual/i3d"}."""
         return {stream.kind: stream.name for stream in self.streams}
+=======
+        if self.spread <= 0:
+            raise ValueError(f"spread is {self.spread}, expected more than 0")
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 
 
 @dataclass(frozen=True)
@@ -110,6 +155,29 @@ class Selection:
     figures: Mapping[str, float] = field(default_factory=dict)  # metrics of the chosen epoch
     videos: Mapping[str, int] = field(default_factory=dict)  # number of videos used, by label
     doubt: str = ""  # warning that the choice is little better than chance; empty if there is none
+    expected: str = ""  # what to expect of the run on videos like those it was trained on
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a run turns the scores of its members into the chance that a moment is anomalous.
+
+    The logit of each member's score is standardised by `centre` and `spread` of the member. The
+    weighted mean z of these becomes the chance 1 / (1 + exp(-(slope z + offset))), if half of the
+    footage is anomalous; for another share, the log odds of the share are added.
+    """
+
+    slope: float
+    offset: float
+
+    def __post_init__(self) -> None:
+        if self.slope <= 0:
+            raise ValueError(f"slope is {self.slope}, expected more than 0")
+
+    def chances(self, z: NDArray[np.float64], prior: float = 0.5) -> NDArray[np.float64]:
+        """Return the chances [snippets], given the share of the footage that is anomalous."""
+        log_odds = self.slope * z + self.offset + math.log(prior / (1 - prior))
+        return np.asarray(expit(log_odds))
 
 
 @dataclass(frozen=True)
@@ -131,6 +199,7 @@ class Card:
     videos: Videos
     # store of the training features, relative to the project folder if it lies there
     store: str | None = None
+    calibration: Calibration | None = None  # None: the score is the mean of the members' scores
     labels: str | None = None  # file with the labels of the videos
     imported: Imported | None = None
     n_parameters: int = 0
@@ -140,9 +209,6 @@ class Card:
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("members is empty, expected at least one")
-        arrays = {(stream.kind, stream.name) for m in self.members for stream in m.streams}
-        if len({kind for kind, _ in arrays}) < len(arrays):
-            raise ValueError("members read several arrays of one kind, which this vad cannot")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}, expected 0 to 1")
         last = self.training.epochs if self.training else None
@@ -163,9 +229,25 @@ class Card:
         return " and ".join(dict.fromkeys(member.detector for member in self.members))
 
     @property
-    def streams(self) -> dict[Kind, Stream]:
-        """Return the features that the members read, by kind."""
-        return {stream.kind: stream for member in self.members for stream in member.streams}
+    def streams(self) -> dict[str, Stream]:
+        """Return the stored arrays that the members read, by name."""
+        return {stream.name: stream for member in self.members for stream in member.streams}
+
+    def of_kind(self, kind: Kind) -> list[Stream]:
+        """Return the stored arrays of a kind that the members read."""
+        return [stream for stream in self.streams.values() if stream.kind == kind]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Return the names of the arrays that the members read, each by a short key.
+
+        The key is the kind, such as "visual", or the name itself if there are several of a kind.
+        """
+        kinds = Counter(stream.kind for stream in self.streams.values())
+        return {
+            name if kinds[stream.kind] > 1 else stream.kind: name
+            for name, stream in self.streams.items()
+        }
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON object that is written to `card.json`."""

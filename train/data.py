@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,7 +144,7 @@ def load_training_data(
         stored=set(stored),
     )
     if not settings.allow_random:
-        _refuse_random(store, names)
+        refuse_random(store, names.values())
     bags = load_bags(
         store,
         names,
@@ -157,10 +157,18 @@ def load_training_data(
     return TrainingData(store, names, split, train, selection, _inputs(train, settings))
 
 
+<<<<<<< HEAD
 def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
     for name in names.values():
         made = store.provenance(name)
         if made and made.weights and made.weights.random:
+=======
+def refuse_random(store: FeatureStore, names: Iterable[str]) -> None:
+    """Raise UsageError if one of these arrays was made by random weights."""
+    for name in names:
+        weights = (store.provenance(name) or {}).get("weights")
+        if isinstance(weights, dict) and weights.get("random"):
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
             raise UsageError(
                 f"{store.backend} holds features of random weights, which mean nothing",
                 hint="extract with real weights, or --allow-random in a test",
@@ -170,7 +178,7 @@ def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
 def _inputs(bags: Bags, settings: TrainSettings) -> Inputs:
     own = read_scalings(settings.weights) if settings.weights else {}
     scalings = {
-        kind: own.get(kind) or _scaling(bags.rows(kind), len(bags), settings)
+        kind: own.get(kind) or scaling_of(bags.rows(kind), len(bags), settings)
         for kind in bags.streams
     }
     for kind, scaling in scalings.items():
@@ -183,7 +191,8 @@ def _inputs(bags: Bags, settings: TrainSettings) -> Inputs:
     return Inputs(scalings, apart=find_row(settings.detector).text and len(scalings) == len(KINDS))
 
 
-def _scaling(rows: NDArray[np.float32], n_videos: int, settings: TrainSettings) -> Scaling:
+def scaling_of(rows: NDArray[np.float32], n_videos: int, settings: TrainSettings) -> Scaling:
+    """Return the scaling that the settings name, of rows [rows, dim] of training videos."""
     if settings.scale == "none":
         return Scaling()
     scaling = Scaling.standardise(rows)

@@ -252,10 +252,11 @@ def heldout_loss(run: Run, store: FeatureStore, labels: Sequence[Label]) -> floa
     """Return the mean loss over videos, in the paper's form, computed as for validation videos.
 
     One batch of bags is in memory at a time. Returns None for imported weights, whose training
-    settings are not known, for a run of several members, and if the loss is not finite.
+    settings are not known, for a run of several or of calibrated members, and if the loss is not
+    finite.
     """
     settings = run.card.training
-    if settings is None or len(run.members) > 1:
+    if settings is None or run.card.calibration is not None or len(run.members) > 1:
         return None
     member = run.only
     order = mixed(np.array([label.label for label in labels]))

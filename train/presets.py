@@ -47,6 +47,7 @@ def _read() -> dict[str, Preset]:
 
 
 PRESETS = _read()
+ONE = "rtfm"  # the detector of trainings of a single one that name none
 
 
 def find_preset(name: str) -> Preset:
@@ -96,7 +97,7 @@ def _start(given: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
         if not given.get("preset"):
             check_asked(name, sizes, given)
         start = {"scale": "none", **sizes.settings, **start}
-    name = name or TrainSettings.detector
+    name = name if name not in (None, TrainSettings.detector) else ONE
     if not start and given.get("form", "paper") == "paper":
         start = dict(find_row(name).small)
     return name, start

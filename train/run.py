@@ -36,10 +36,12 @@ from .streams import KINDS, Inputs, Scaling
 WEIGHTS = "detector.safetensors"
 # prefixes of the tensor names of a feature scaling, by kind
 PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
+EDGE = 1e-6  # scores nearer to 0 or 1 have no larger logit
+ARRAYS = ("dictionary", "prompts", "bank", "cells")  # tensors with any number of rows
 # longer videos are scored crop by crop, as attention memory grows with the square of the length
 LONG_SNIPPETS = 1024
 
-Arrays = Mapping[str, NDArray[np.generic]]  # features [snippets, crops, dim] of one video, by kind
+Arrays = Mapping[str, NDArray[np.generic]]  # features [snippets, crops, dim] of one video
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,15 @@ class TrainedMember:
             ) from None
         scalings: dict[str, Scaling] = {}
         for stream in card.streams:
-            scaling = Scaling.from_tensors(with_prefix(tensors, PREFIXES[stream.kind]))
-            if scaling.features_dim not in (None, stream.dim):
+            scaling = Scaling.from_tensors(with_prefix(tensors, PREFIXES[stream.input]))
+            if scaling.features_dim not in (None, stream.width):
                 raise UsageError(
-                    f"{where}: dim of {stream.name} is {stream.dim}, but {weights} scales "
-                    f"{scaling.features_dim} values"
+                    f"{where}: {stream.name} has {stream.width} values, but {weights} scales "
+                    f"{scaling.features_dim}"
                 )
-            scalings[stream.kind] = scaling
+            scalings[stream.input] = scaling
         inputs = Inputs(scalings, apart=detector.text_dim is not None)
-        widths: dict[str, int] = {stream.kind: stream.dim for stream in card.streams}
+        widths: dict[str, int] = {stream.input: stream.width for stream in card.streams}
         enough = not inputs.apart or len(widths) == len(KINDS)
         if not enough or inputs.dims(widths) != (card.visual_dim, card.text_dim):
             raise UsageError(
@@ -99,16 +101,30 @@ class TrainedMember:
         return tensors
 
     @torch.inference_mode()
-    def score(self, streams: Arrays) -> NDArray[np.float32]:
-        """Return the scores [snippets] in [0, 1] of one video, from the streams that the member
-        reads.
+    def score(self, arrays: Arrays) -> NDArray[np.float32]:
+        """Return the scores [snippets] in [0, 1] of one video, smoothed over time.
+
+        arrays: the stored arrays that the member reads, [snippets, crops, dim], by name.
         """
         features, sentences = self.inputs.of_arrays(
-            {stream.kind: streams[stream.kind] for stream in self.card.streams}
+            {stream.input: stream.of(arrays[stream.name]) for stream in self.card.streams}
         )
-        parts = features.split(1, dim=1) if features.shape[2] > LONG_SNIPPETS else (features,)
+        splits = self.detector.joins_crops and features.shape[2] > LONG_SNIPPETS
+        parts = features.split(1, dim=1) if splits else (features,)
         scores = self.detector.join_crops([self.detector(part, sentences) for part in parts])[0]
         return smooth(scores.float().cpu().numpy(), self.card.smoothing, self.card.smoothing_rule)
+
+    def standardised(self, arrays: Arrays) -> NDArray[np.float64]:
+        """Return the logits of the scores, [snippets], in deviations from their mean on training
+        videos.
+        """
+        return (logit(self.score(arrays)) - self.card.centre) / self.card.spread
+
+
+def logit(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return log(s / (1 - s)) of scores [...]; scores of 0 and 1 give large, finite numbers."""
+    inside = np.clip(scores.astype(np.float64), EDGE, 1 - EDGE)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def _create(card: Member) -> Detector:
@@ -128,7 +144,7 @@ def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     for name, tensor in expected.items():
         if name not in found:
             return f"it has no {name}"
-        if found[name].shape != tensor.shape and not name.startswith(("dictionary", "prompts")):
+        if found[name].shape != tensor.shape and name not in ARRAYS:
             return f"{name} is {list(found[name].shape)} there and {list(tensor.shape)} by the card"
     return ""
 
@@ -209,9 +225,8 @@ class Run:
 
     @property
     def names(self) -> dict[str, str]:
-        """Return the store arrays that the run reads, by kind: {"visual": "visual/i3d"}."""
-        streams = self.card.streams
-        return {kind: streams[kind].name for kind in KINDS if kind in streams}
+        """Return the store arrays that the run reads, by the keys of `Card.keys`."""
+        return self.card.keys
 
     @property
     def only(self) -> TrainedMember:
@@ -242,29 +257,43 @@ class Run:
         )
 
     def score(
-        self, visual: NDArray[np.generic] | None = None, text: NDArray[np.generic] | None = None
+        self,
+        visual: NDArray[np.generic] | None = None,
+        text: NDArray[np.generic] | None = None,
+        **others: NDArray[np.generic],
     ) -> NDArray[np.float32]:
         """Return the snippet scores of one video, from the features that the run was trained on.
 
-        visual is [snippets, crops, dim] and text [snippets, dim], as stored; the result is
-        [snippets] in [0, 1]. A member's scores are averaged over crops and smoothed over time by
-        its `smoothing`; the result is the weighted mean over the members. Raises UsageError if a
+        visual is [snippets, crops, dim] and text [snippets, dim], as stored; others are arrays by
+        the keys of `names`. The result is [snippets] in [0, 1]. A member's scores are averaged over
+        crops and smoothed over time by its `smoothing`. The result is the weighted mean over the
+        members, or their calibrated chance if the card has a calibration. Raises UsageError if a
         stream is missing or a score is not finite.
         """
         text = text if text is None else text.reshape(len(text), 1, -1)
-        given = {"visual": visual, "text": text}
-        streams = {kind: stream for kind in self.names if (stream := given[kind]) is not None}
-        if len(streams) < len(self.names):
+        given = {"visual": visual, "text": text, **others}
+        arrays = {
+            name: array for key, name in self.names.items() if (array := given.get(key)) is not None
+        }
+        if len(arrays) < len(self.names):
             raise UsageError(f"{self.path} reads {' and '.join(self.names.values())}")
-        each = [member.score(streams) for member in self.members]
-        weights = [member.card.weight for member in self.members]
-        scores = np.average(each, axis=0, weights=weights).astype(np.float32)
+        scores = self._combined(arrays)
         if not np.isfinite(scores).all():
             raise UsageError(
                 f"{self.path} gives scores that are no numbers",
                 hint="its weights, its settings or the features are damaged",
             )
-        return np.asarray(scores)
+        return scores
+
+    def _combined(self, arrays: Arrays) -> NDArray[np.float32]:
+        weights = [member.card.weight for member in self.members]
+        calibration = self.card.calibration
+        if calibration is None:
+            each = [member.score(arrays) for member in self.members]
+            return np.asarray(np.average(each, axis=0, weights=weights), np.float32)
+        logits = [member.standardised(arrays) for member in self.members]
+        chances = calibration.chances(np.average(logits, axis=0, weights=weights))
+        return np.asarray(chances, np.float32)
 
 
 def member_folder(run: Path, index: int) -> Path:

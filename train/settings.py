@@ -21,7 +21,9 @@ _compute = partial(option, panel="Computation")
 class TrainSettings:
     """Settings of a training. The hyper-parameters of each detector are in `detectors.settings`."""
 
-    detector: str = option("rtfm", "detector to train")
+    detector: str = option(
+        "default", "detector to train; by default several, chosen and weighted by cross-fitting"
+    )
     preset: str | None = option(
         None,
         "settings of a published training, such as rtfm-ucf-crime; settings given besides override "

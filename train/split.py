@@ -32,8 +32,13 @@ class Split:
     @property
     def n_selection_videos(self) -> dict[str, int]:
         """Return the number of selection videos of each label: {"normal": n, "abnormal": m}."""
-        n_abnormal = sum(label.label for label in self.selection_videos)
-        return {"normal": len(self.selection_videos) - n_abnormal, "abnormal": n_abnormal}
+        return self.n_of(self.selection_videos)
+
+    @staticmethod
+    def n_of(labels: Sequence[Label]) -> dict[str, int]:
+        """Return the number of videos of each label: {"normal": n, "abnormal": m}."""
+        n_abnormal = sum(label.label for label in labels)
+        return {"normal": len(labels) - n_abnormal, "abnormal": n_abnormal}
 
     @property
     def doubt(self) -> str:
@@ -67,6 +72,7 @@ def split_videos(
     fold: str | None = None,
     select: Literal["validation", "test"] = "validation",
     stored: Container[str] | None = None,
+    one_class: bool = False,
 ) -> Split:
     """Split labelled videos by their `split` column, or hold out one fold as the test set.
 
@@ -75,7 +81,7 @@ def split_videos(
     those videos are taken instead. Without a `split` column and a fold there are no test videos. If
     `select` is "test", no validation videos are drawn. Videos that are not in `stored` are left out
     of training and validation, but not of the test set, so that a missing test video is noticed
-    later.
+    later. With `one_class` training videos may all be normal.
 
     Raises UsageError if a split or fold is unknown, or if training videos, validation videos or
     (with `select` "test") test videos lack one of the two labels.
@@ -103,7 +109,8 @@ def split_videos(
         chosen = draw(rest, validation, seed)
     left = {label.video for label in chosen}
     train = [label for label in rest if label.video not in left]
-    _require_both("training", train)
+    if not one_class or not any(label.label == 0 for label in train):
+        _require_both("training", train)
     if chosen:
         _require_both("validation", chosen)
     if select == "test":

@@ -107,6 +107,14 @@ def read_streams(store: FeatureStore, names: Names, video: str) -> dict[str, NDA
     return streams
 
 
+def read_arrays(
+    store: FeatureStore, streams: Iterable[Stream], video: str
+) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a video that streams name, each [snippets, crops, dim], by name."""
+    names = {stream.name: stream.name for stream in streams}
+    return read_streams(store, names, video)
+
+
 def read_each(
     store: FeatureStore, names: Names, videos: Iterable[str]
 ) -> Iterator[dict[str, NDArray[Any]]]:

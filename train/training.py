@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,18 +35,29 @@ WRITTEN = {CARD, STATE, PLAN, "history.csv", "tensorboard", "members", WEIGHTS}
 def train(
     store: str | Path,
     labels: Labels,
-    out: str | Path = "runs/rtfm",
+    out: str | Path = "runs/default",
     *,
+    member: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train a detector from video-level labels, write a run folder to `out`, and open the run.
+    """Train a run from video-level labels, write its folder to `out`, and open it.
 
-    `settings` are those of `TrainSettings` and of the detector. Raises UsageError if the input is
+    `settings` are those of `TrainSettings` and of the detector. If they name no detector, the run
+    has several members, see `ensemble`; member: names of these. Raises UsageError if the input is
     wrong.
     """
+    if settings.get("detector") == "normality":
+        settings = {n: v for n, v in settings.items() if n != "detector"}
+        member = (f"normality:{settings.pop('visual', 'places')}", *member)
+    if member or _names_none(settings):
+        from .ensemble import train_ensemble
+
+        return train_ensemble(
+            store, labels, Path(out), settings, member, overwrite=overwrite, quiet=quiet
+        )
     chosen, own = split_settings(settings)
     return train_run(
         store,
@@ -58,6 +69,12 @@ def train(
         overwrite=overwrite,
         quiet=quiet,
     )
+
+
+def _names_none(settings: Mapping[str, Any]) -> bool:
+    """Return True if neither a detector nor a preset nor weights are named."""
+    named = settings.get("detector") not in (None, TrainSettings.detector)
+    return not (named or settings.get("preset") or settings.get("weights"))
 
 
 def train_run(

@@ -20,16 +20,14 @@ from vad.names import find_by_name
 
 from ..crops import resize
 from ..recipes import ALL_FRAMES, Recipe
-from .cpu import for_cpu
-from .network import Network
+from .engine import Compiled, compiled
+from .network import Columns, Network
 from .passes import (
     CropPass,
-    FramePass,
     GatherPass,
     Gathers,
     Pass,
     Shape,
-    TakesFrames,
     alike_neighbours,
 )
 
@@ -91,6 +89,7 @@ class Backbone:
     ) -> None:
         self.name = name
         self.dim = network.dim
+        self._arrays = network.arrays or (Columns("visual", 0, self.dim, (-1, self.dim)),)
         self.recipe = network.recipe
         self.crops = self.recipe.crop_names(crops)
         self._device = device
@@ -98,22 +97,21 @@ class Backbone:
         n_views = network.cpu_views if on_cpu else network.gpu_views
         self.n_clips = batch or (1 if on_cpu else max(1, n_views // len(self.crops)))
         module = network.module
-        if on_cpu:
-            module = for_cpu(module)
-        elif network.for_gpu is not None:
+        if not on_cpu and network.for_gpu is not None:
             module = network.for_gpu(module)
         self.network, chosen = _in_precision(module.to(device), precision, self.recipe, device)
+        n_lanes = torch.get_num_threads() if on_cpu else 1  # each lane uses one thread
+        if on_cpu and chosen["used"] == "fp32":
+            n_views = min(n_views, len(self.crops))
+            self.network = self._compiled(network, n_views, n_lanes)
         shape = Shape(
             name, self.recipe, crops, self.n_clips, n_views, device, DTYPES[chosen["used"]]
         )
         self._pass: Pass
-        if on_cpu and isinstance(self.network, TakesFrames):
-            self._pass = FramePass(self.network, shape)
-        elif isinstance(self.network, Gathers):
+        if isinstance(self.network, Gathers):
             self._pass = GatherPass(self.network, shape)
         else:
             self._pass = CropPass(self.network, shape)
-        n_lanes = torch.get_num_threads() if on_cpu else 1  # each lane uses one thread
         self.n_ahead = (n_lanes + (1 if on_cpu else BATCHES_AHEAD)) * self.n_clips
         self._copying = None if on_cpu else torch.cuda.Stream(device)
         self._lanes = ThreadPoolExecutor(n_lanes, "backbone", torch.set_num_threads, (1,))
@@ -126,6 +124,12 @@ class Backbone:
             "crop_set": crops,
             "crops": list(self.crops),
             "precision": chosen,
+            "engine": _engine_of(self.network),
+            **(
+                {"blocks": {name: list(span) for name, span in network.blocks.items()}}
+                if network.blocks
+                else {}
+            ),
             "versions": {library: version(library) for library in network.libraries},
         }
 
@@ -136,6 +140,32 @@ class Backbone:
         """
         return self.submit(clips).result()
 
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Return the names of the stored arrays, "visual/<name>" first."""
+        return tuple(f"{columns.kind}/{self.name}" for columns in self._arrays)
+
+    def arrays_of(
+        self, features: NDArray[np.float32], fps: float, dtype: str
+    ) -> dict[str, NDArray[np.generic]]:
+        """Cut the arrays of the store out of features, by name.
+
+        features: float32 [clips, crops, dim], as calling the backbone returns them. fps: frame rate
+        of the video; motion is stored a second. Returns [clips, crops, dim] for "visual/<name>",
+        and the arrays' own shapes for others, in `dtype` where they have no dtype of their own.
+        """
+        step = self.recipe.frames[1] - self.recipe.frames[0]
+        found = {}
+        for name, columns in zip(self.arrays, self._arrays, strict=True):
+            part = features[..., columns.start : columns.stop]
+            part = part.reshape(len(features), *columns.shape)
+            if columns.per_second:
+                rates = np.ones(columns.shape[-1], np.float32)
+                rates[-columns.per_second :] = fps / step
+                part = part * rates
+            found[name] = part.astype(columns.dtype or dtype)
+        return found
+
     def empty(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Return an uninitialised uint8 array for clips: in pinned memory for a GPU, else in
         ordinary memory.
@@ -143,6 +173,15 @@ class Backbone:
         if self._copying is None:
             return np.empty(shape, np.uint8)
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
+
+    def _compiled(self, network: Network, n_views: int, n_lanes: int) -> nn.Module:
+        def compile_(module: nn.Module, shape: Sequence[int]) -> nn.Module:
+            return compiled(module, shape, n_lanes)
+
+        if network.for_cpu is not None:
+            return network.for_cpu(self.network, compile_)
+        side = self.recipe.crop_px
+        return compile_(self.network, (n_views, len(self.recipe.frames), side, side, 3))
 
     @torch.inference_mode()
     def submit(self, clips: Clips) -> Features:
@@ -252,6 +291,11 @@ def _in_precision(
     halves = ("bf16", "fp16") if _knows_bf16(device) else ("fp16",)
     network, record = faithful_half(network, probe, halves)
     return network, {"asked": asked, **record}
+
+
+def _engine_of(network: nn.Module) -> str:
+    runs_compiled = any(isinstance(module, Compiled) for module in network.modules())
+    return "openvino" if runs_compiled else "pytorch"
 
 
 def _knows_bf16(device: torch.device) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,9 +54,9 @@ def clip_feature(pooled: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
              112  standard deviation of the map over time, averaged over the frame: how much moves
              112  largest mean absolute difference of the map at one place: how much one thing moves
     """
-    changes = pooled.diff(dim=1).abs().mean(1)
+    changes = (pooled[:, 1:] - pooled[:, :-1]).abs().mean(1)
     moves = middle.std(1, correction=0).mean((2, 3))
-    moves_most = middle.diff(dim=1).abs().mean(1).amax((2, 3))
+    moves_most = (middle[:, 1:] - middle[:, :-1]).abs().mean(1).amax((2, 3))
     return torch.cat((changes, moves, moves_most), 1)
 
 
@@ -128,13 +129,13 @@ class EfficientNetLite0(nn.Module):
         self._fc = nn.Linear(POOLED_DIM, 1000)
 
     def maps(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the pooled features and the middle feature map.
+        """Return the head map, which has stride 32, and the middle map, which has stride 16.
 
-        Normalised RGB [images, 3, height, width] -> [images, 1280], [images, 112, rows, columns]
+        Normalised RGB [images, 3, height, width] -> [images, 1280, rows, columns], [images, 112,
+        rows, columns]
         """
         middle = self._blocks[:MIDDLE](_relu6(self._bn0(self._conv_stem(images))))
-        x = _relu6(self._bn1(self._conv_head(self._blocks[MIDDLE:](middle))))
-        return x.mean((2, 3)), middle
+        return _relu6(self._bn1(self._conv_head(self._blocks[MIDDLE:](middle)))), middle
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Return clip features: normalised RGB [views, frames, height, width, 3] -> [views,
@@ -143,15 +144,29 @@ class EfficientNetLite0(nn.Module):
         images = views.flatten(0, 1).permute(0, 3, 1, 2)
         at_once = IMAGES_ON_CPU if images.device.type == "cpu" else len(images)
         maps = [self.maps(some) for some in torch.split(images, at_once)]
-        pooled, middle = (torch.cat(part) for part in zip(*maps, strict=True))
+        head, middle = (torch.cat(part) for part in zip(*maps, strict=True))
         shape = views.shape[:2]
-        return clip_feature(pooled.unflatten(0, shape), middle.unflatten(0, shape))
+        return clip_feature(head.mean((2, 3)).unflatten(0, shape), middle.unflatten(0, shape))
 
 
 def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
     """Load EfficientNet-Lite0 with the weights `imagenet`, a file with the same tensor names, or
     random:SEED.
     """
+    module, record = load_network(weights, offline=offline)
+    return Network(
+        module,
+        dim=POOLED_DIM + 2 * MIDDLE_DIM,
+        recipe=recipe,
+        weights={"name": weights, **record},
+        layout="efficientnet-lite0",
+        cpu_views=1,
+        gpu_views=32,
+    )
+
+
+def load_network(weights: str, *, offline: bool) -> tuple[EfficientNetLite0, dict[str, Any]]:
+    """Return the folded network with its weights, and their record; weights as for `load`."""
     del offline  # this backbone never needs a connection
     module = EfficientNetLite0()
     seed = random_seed(weights)
@@ -163,15 +178,7 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         load_strictly(module, checkpoint.state, weights)
         record = checkpoint.record | {"licence": known.licence if known else "as given"}
     fold(module, _conv_norm_pairs(module))
-    return Network(
-        module,
-        dim=POOLED_DIM + 2 * MIDDLE_DIM,
-        recipe=recipe,
-        weights={"name": weights, **record},
-        layout="efficientnet-lite0",
-        cpu_views=1,
-        gpu_views=32,
-    )
+    return module, record
 
 
 def _packaged() -> Path:

@@ -16,7 +16,7 @@ Carreira and Zisserman 2017; Wang et al. 2018 (the inflated ResNet50, non-local 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,8 +34,6 @@ from ..weights.checkpoint import (
 from ..weights.downloads import fetch
 from .i3d_names import to_our_names
 from .network import Network, fold
-from .passes import Corner
-from .stem import SharedStem
 from .table import BACKBONES
 
 with warnings.catch_warnings():  # a dependency of pytorchvideo compiles with deprecated calls
@@ -84,22 +82,8 @@ class I3D(nn.Module):
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Return features: normalised RGB [views, frames, height, width, 3] -> [views, 2048]."""
-        return self.after_stem(self.blocks[0](views.permute(0, 4, 1, 2, 3)))
-
-    def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
-        """Run the first block on crops of one clip; see `SharedStem`. Its batch-norm must be
-        folded.
-
-        pixels: [frames, height, width, 3] -> maps [crops, 64, time, rows, columns].
-        """
-        first = self.blocks[0]
-        shared = SharedStem(first.conv, first.pool)
-        return cast(torch.Tensor, shared(pixels, corners, side))
-
-    def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
-        """Run the other blocks: maps [views, 64, time, rows, columns] -> features [views, 2048]."""
-        x = maps
-        for number, block in list(enumerate(self.blocks))[1:]:
+        x = views.permute(0, 4, 1, 2, 3)
+        for number, block in enumerate(self.blocks):
             if number not in STAGES:
                 x = block(x)
                 continue
@@ -141,7 +125,7 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         recipe=recipe,
         weights={"name": weights, **record},
         layout=layout,
-        cpu_views=2,
+        cpu_views=5,
         gpu_views=160,
         libraries=("torch", "pytorchvideo"),
         for_gpu=_planar,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from vad.errors import InternalError
 
 from ..recipes import Recipe
+
+Compile = Callable[[nn.Module, Sequence[int]], nn.Module]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One stored array of those that a network's row of features holds side by side."""
+
+    kind: str  # the array is `<kind>/<name of the backbone>`
+    start: int  # its first column in the row
+    stop: int
+    shape: tuple[int, ...]  # of one snippet in the store
+    dtype: str | None = None  # None: the dtype that the settings name
+    per_second: int = 0  # this many last columns are motion a frame, to be stored a second
 
 
 @dataclass(frozen=True)
@@ -31,8 +45,12 @@ class Network:
     layout: str  # the variant of the architecture
     cpu_views: int  # views per forward pass that are fastest on a CPU
     gpu_views: int
+    arrays: tuple[Columns, ...] = ()  # what a row of features holds; () if it is one array
+    blocks: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # named columns, from, to
     libraries: tuple[str, ...] = field(default=("torch",))  # their versions can change features
     for_gpu: Callable[[nn.Module], nn.Module] | None = None  # makes the faster form for a GPU
+    # makes the faster form for a CPU, given what compiles a network for a shape of its input
+    for_cpu: Callable[[nn.Module, Compile], nn.Module] | None = None
 
 
 class Load(Protocol):

@@ -1,11 +1,8 @@
 """Forward passes: from crops of resized clips to features.
 
-Three classes give equal results:
+Two classes give equal results:
 
     CropPass    cuts every crop out of the frames and runs the network on it
-    FramePass   runs the first layers on whole frames and cuts the crops behind them, so that what
-                crops share is computed once: on a CPU this saves a seventh of I3D, and most of the
-                work around it
     GatherPass  lets the network gather its input from whole frames, in a layout of its own: on a
                 GPU one kernel for all crops of all clips
 """
@@ -29,8 +26,6 @@ from ..crops import Crop, crop_boxes, cut, normalise
 from ..recipes import Recipe
 
 log = logging.getLogger("vad")
-
-Corner = tuple[int, int]  # row and column of a crop's first pixel
 
 
 class Pass(Protocol):
@@ -213,42 +208,3 @@ def alike_neighbours(clips: Iterable[torch.Tensor]) -> Iterator[list[torch.Tenso
     """
     for _, group in groupby(clips, key=lambda clip: clip.shape):
         yield list(group)
-
-
-@runtime_checkable
-class TakesFrames(Protocol):
-    """The interface of a network that runs its first layers on whole frames and then cuts the
-    crops.
-    """
-
-    def stem(self, pixels: torch.Tensor, corners: Sequence[Corner], side: int) -> torch.Tensor:
-        """Run the first layers: normalised RGB [frames, height, width, 3] -> maps of crops [crops,
-        ...].
-        """
-
-    def after_stem(self, maps: torch.Tensor) -> torch.Tensor:
-        """Run the other layers: maps [crops, ...] -> features [crops, dim]."""
-
-
-class FramePass:
-    """Runs the first layers on whole frames of one clip, once for its plain crops and once for its
-    mirrored ones.
-    """
-
-    def __init__(self, network: TakesFrames, shape: Shape) -> None:
-        self._network, self._shape = network, shape
-        self.crops_at_once = min(len(shape.recipe.order), shape.n_crops)
-
-    def __call__(self, clips: Sequence[torch.Tensor], crops: slice) -> torch.Tensor:
-        """Compute features as in `Pass`."""
-        return torch.stack([self._features(frames, crops) for frames in clips])
-
-    def _features(self, frames: torch.Tensor, crops: slice) -> torch.Tensor:
-        boxes, recipe = self._shape.boxes(frames)[crops], self._shape.recipe
-        mirrored, (width, side) = boxes[0].mirrored, (frames.shape[2], recipe.crop_px)
-        pixels = normalise((frames.flip(-2) if mirrored else frames).float(), recipe)
-        lefts = [width - side - box.left_px if mirrored else box.left_px for box in boxes]
-        corners = [(box.top_px, left) for box, left in zip(boxes, lefts, strict=True)]
-        maps = self._network.stem(pixels.to(self._shape.dtype), corners, side)
-        parts = maps.split(self._shape.n_views)
-        return torch.cat([self._network.after_stem(part) for part in parts]).float()

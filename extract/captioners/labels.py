@@ -181,7 +181,8 @@ class Labels(Captioner):
             for view in views
         ]
         pixels = normalise(torch.cat(resized).to(self.device, torch.float32), self._recipe)
-        pooled, _ = self._network.maps(pixels.permute(0, 3, 1, 2).to(self.dtype))
+        head, _ = self._network.maps(pixels.permute(0, 3, 1, 2).to(self.dtype))
+        pooled = head.mean((2, 3))
         logits: Tensor = self._network._fc(pooled).float().cpu()
         return logits
 

@@ -129,7 +129,7 @@ class CaptionMaker:
 
     def __init__(self, captioner: Captioner, settings: CaptionSettings, name: str) -> None:
         self._captioner = captioner
-        self.array = f"captions/{name}"
+        self.arrays: tuple[str, ...] = (f"captions/{name}",)
         self.provenance = Provenance.of(
             {**captioner.provenance, "stride": settings.stride, "vad": VERSION}
         )
@@ -139,7 +139,7 @@ class CaptionMaker:
     def begin(self, info: VideoInfo) -> _CaptionMaking:
         """Begin a video. Never fails, as a captioner takes frames of any size."""
         windows = Windows(self._captioner.offsets, self.item_frames)
-        return _CaptionMaking(self.array, windows, self.item_frames)
+        return _CaptionMaking(self.arrays[0], windows, self.item_frames)
 
     def submit(self, items: Sequence[Item]) -> _Finished:
         """Caption windows, uint8 [frames, height, width, 3] each, before returning."""

@@ -11,7 +11,7 @@ further snippets have arrived.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from vad.errors import UsageError
 
 Tag = TypeVar("Tag")
-Features = NDArray[np.floating]
-# a function from features [snippets, crops, dim] to scores [snippets]
+Features = Mapping[str, NDArray[np.generic]]  # arrays by key, [crops, dim] of one snippet
+# a function from arrays [snippets, crops, dim] by key to scores [snippets]
 Score = Callable[[Features], NDArray[np.float32]]
 
 
@@ -51,9 +51,7 @@ class Window(Generic[Tag]):
         self._unscored: deque[Tag] = deque()  # tags of the newest snippets
 
     def push(self, features: Features, tag: Tag) -> list[Scored[Tag]]:
-        """Add the features [crops, dim] of the next snippet, and return the scores that are now
-        due.
-        """
+        """Add the features of the next snippet, and return the scores that are now due."""
         self._features.append(features)
         self._unscored.append(tag)
         return self._pop(self._lookahead)
@@ -71,5 +69,6 @@ class Window(Generic[Tag]):
         if n_due <= 0:
             return []
         n_seen = len(self._features)
-        scores = self._score(np.stack(self._features))[n_seen - len(self._unscored) :]
+        arrays = {key: np.stack([f[key] for f in self._features]) for key in self._features[0]}
+        scores = self._score(arrays)[n_seen - len(self._unscored) :]
         return [Scored(self._unscored.popleft(), float(scores[i]), n_seen) for i in range(n_due)]

@@ -38,6 +38,15 @@ def command(
             rich_help_panel=COMMON,
         ),
     ] = None,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--member",
+            metavar="DETECTOR:WHAT",
+            help="train a run of these members; WHAT is an array or a block, such as topk:A",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="go on with an unfinished run", rich_help_panel=COMMON),
@@ -49,8 +58,10 @@ def command(
     *,
     settings: dict[str, object],
 ) -> None:
-    """Train a detector from video-level labels.
+    """Train a run from video-level labels.
 
+    Without --detector, --preset and --member, the run has several members that suit the stored
+    arrays; cross-fitting decides their weights, the calibration and the threshold.
     --set also accepts the detector's own settings, such as --set k=5.
     Defaults shown are for rtfm; presets and other detectors have their own.
 
@@ -62,14 +73,20 @@ def command(
     """
     from vad.stages.pipelines.project import train
 
-    run = train(store, labels, out, resume=resume, overwrite=overwrite, quiet=quiet, **settings)
-    chosen = run.card.selection
-    figures = ", ".join(
-        f"{name.partition('/')[2].replace('_', ' ')} {value:.4f}"
-        for name, value in chosen.figures.items()
-        if not name.startswith("train/")
+    run = train(
+        store,
+        labels,
+        out,
+        member=member or (),
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+        **settings,
     )
-    typer.echo(f"{run.path}: epoch {chosen.epoch} chosen on {chosen.on}: {figures}")
-    typer.echo(f"threshold {run.threshold:.4f}")
+    for name, fact in run.facts().items():
+        typer.echo(f"{name:10s} {fact}")
+    if expected := run.card.selection.expected:
+        typer.echo(expected)
+    typer.echo(f"written to {run.path}")
     segments = Path("segments.csv").exists()
     tell_next(f"vad evaluate {run.path}" if segments else f"vad score VIDEO --detector {run.path}")

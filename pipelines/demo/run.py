@@ -40,11 +40,9 @@ def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
     run = train(
         store,
         data.labels,
-        folder / "runs" / "mil",
+        folder / "runs" / "default",
         overwrite=True,
         quiet=quiet,
-        detector="mil",  # a small network per snippet: it suits few, short videos
-        epochs=60,
     )
     log.info("4/5 evaluate on the test videos")
     evaluation = evaluate(run.path, data.segments)

@@ -62,7 +62,9 @@ def prepare(
     sources = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
     backbone = backbone_for_plan(settings, where)
     plan = make_plan(sources, store, backbone, settings, overwrite=overwrite)
-    log.info("%d stored, %d to do: %s in %s", len(plan.stored), len(plan.todo), plan.array, store)
+    log.info(
+        "%d stored, %d to do: %s in %s", len(plan.stored), len(plan.todo), plan.arrays[0], store
+    )
     return plan, backbone
 
 

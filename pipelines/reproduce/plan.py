@@ -125,7 +125,7 @@ def _there(path: Path | None) -> bool:
 def departures(row: PublishedRow, card: Card, settings: Sequence[str]) -> list[str]:
     """Return, from its card, how a run differs from the published row, apart from the caveats."""
     source, found = FEATURES[row.features], []
-    if stream := card.streams.get("visual"):
+    for stream in card.of_kind("visual")[:1]:
         pairs = (("dim", stream.dim, source.dim), ("crops", stream.crops, source.crops))
         for name, measured, published in pairs:
             if measured != published:

@@ -8,6 +8,7 @@ from .stages.train.detectors.settings import BNWVADSettings as BNWVAD
 from .stages.train.detectors.settings import ETEVADSettings as ETEVAD
 from .stages.train.detectors.settings import MGFNSettings as MGFN
 from .stages.train.detectors.settings import MILSettings as MIL
+from .stages.train.detectors.settings import NormalitySettings as Normality
 from .stages.train.detectors.settings import PEL4VADSettings as PEL4VAD
 from .stages.train.detectors.settings import RTFMSettings as RTFM
 from .stages.train.detectors.settings import S3RSettings as S3R
@@ -28,6 +29,7 @@ __all__ = [
     "SAA",
     "TEVAD",
     "URDMU",
+    "Normality",
     "Sultani",
     "TopK",
 ]

@@ -79,7 +79,7 @@ def extract(
     *,
     overwrite: bool = False,
     quiet: bool = False,
-    backbone: str = "efficientnet-lite0",
+    backbone: str = "efficientnet-lite0-parts",
     weights: str | None = None,
     recipe: str | None = None,
     crops: Crops | None = None,
@@ -163,6 +163,7 @@ def train(
     labels: Labels | None = None,
     out: Place | None = None,
     *,
+    member: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -195,11 +196,14 @@ def train(
     store: the feature store. labels: the CSV file `video,label`, a mapping {video: label} or a
     DataFrame with these columns; by default labels.csv, or the folders of the videos if one of them
     is called normal. out: the run's folder; by default runs/DETECTOR, numbered if it exists.
-    resume: continue an unfinished run. overwrite: replace a finished run. quiet: show no progress.
+    member: members of the run, each DETECTOR:WHAT, where WHAT is an array or a block of columns,
+    such as topk:A. resume: continue an unfinished run. overwrite: replace a finished run. quiet:
+    show no progress.
 
-    detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default rtfm, or the
-    detector of the preset or of the weights. A setting that is None has the value of the preset, of
-    the weights, or the one suggested for the detector; `vad train --help` shows those of rtfm.
+    detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default that of the
+    preset or of the weights, or else several members that suit the store's arrays, decided by
+    cross-fitting. A setting that is None has the value of the preset, of the weights, or the one
+    suggested for the detector; `vad train --help` shows those of rtfm.
 
     Raises UsageError for wrong input.
     """
@@ -207,7 +211,7 @@ def train(
     from .stages.pipelines.project import train as run_training
 
     return run_training(
-        store, labels, out, resume=resume, overwrite=overwrite, quiet=quiet, **given
+        store, labels, out, member=member, resume=resume, overwrite=overwrite, quiet=quiet, **given
     )
 
 

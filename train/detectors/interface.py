@@ -71,6 +71,8 @@ class Detector(nn.Module):
     # Batches that the released training code accepts: "halves" (the normal videos first, then as
     # many abnormal ones), "any", or None if no training code was released.
     published_batch: Literal["halves", "any"] | None = "halves"
+    # True if the scores of all crops are those of each crop, joined; see `join_crops`
+    joins_crops = True
 
     def __init__(self, visual_dim: int, text_dim: int | None, settings: Settings) -> None:
         super().__init__()
@@ -131,7 +133,7 @@ class Detector(nn.Module):
         self._held[name] = dim
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        device = next(self.parameters()).device
+        device = next(self.parameters(), torch.empty(0)).device
         for name, dim in self._held.items():
             array = state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
             if array is None:

@@ -114,6 +114,21 @@ class TopKSettings:
     """Hyper-parameters of plain top-k MIL."""
 
     k: int = option(3, "snippets that speak for a video", minimum=1)
+    share: float = option(
+        0.0, "share of a video's snippets that speaks for it; 0: k of them", minimum=0, maximum=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalitySettings:
+    """Hyper-parameters of the distance to normal footage."""
+
+    reach: int | None = option(
+        None, "cells around a place that it is compared with; by default all", minimum=0
+    )
+    neighbours: int = option(3, "nearest rows of normal footage whose distance counts", minimum=1)
+    places: int = option(3, "most unusual places of a snippet that speak for it", minimum=1)
+    rows: int = option(10_000, "rows of normal footage that are kept", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +203,7 @@ Settings = (
     | TEVADSettings
     | SAASettings
     | TopKSettings
+    | NormalitySettings
     | MILSettings
     | SultaniSettings
     | URDMUSettings

@@ -13,6 +13,7 @@ from .settings import (
     ETEVADSettings,
     MGFNSettings,
     MILSettings,
+    NormalitySettings,
     PEL4VADSettings,
     RTFMSettings,
     S3RSettings,
@@ -103,6 +104,13 @@ DETECTORS: dict[str, DetectorRow] = {
         TopKSettings,
         "one linear layer a snippet, the mean of the k highest scores: the plain way",
         "the reference of all others",
+    ),
+    "normality": DetectorRow(
+        "normality:Normality",
+        NormalitySettings,
+        "distance to normal footage: needs no abnormal video",
+        "PatchCore, Roth et al., CVPR 2022, on cells of the picture",
+        arrays=("bank", "cells"),
     ),
     "mil": DetectorRow(
         "mil:MIL",

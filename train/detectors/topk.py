@@ -38,5 +38,7 @@ class TopK(Detector):
 
         labels is float [videos]; every term is a scalar.
         """
-        selection = top_k(output.scores, self.settings.k, output.lengths)
+        share, k = self.settings.share, self.settings.k
+        wanted = (output.lengths * share).ceil().long() if share else k
+        selection = top_k(output.scores, wanted, output.lengths)
         return weighted({"classification": video_bce(selection.mean(output.scores), labels)}, {})

@@ -22,12 +22,13 @@ from ..names import key_of
 
 # Provenance fields that are recorded for information and ignored when arrays are compared.
 # `precision` is one: half precision is used only if its features agree with full precision's.
-INFORMATION = {"vad", "versions", "precision", "assumed"}
+INFORMATION = {"vad", "versions", "precision", "engine", "assumed"}
 
 METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
 MOST_FRAMES = 10**9  # more than a year at 30 frames per second
 MOST_VALUES = 10**7  # in one row of an array, crops times dim
 MOST = 2**63 - 1
+<<<<<<< HEAD
 RANGES = {  # of the fields of a `VideoRecord` that is read: (least, most)
     "source_bytes": (0, MOST),
     "source_mtime_ns": (-MOST, MOST),
@@ -41,6 +42,11 @@ RANGES = {  # of the fields of a `VideoRecord` that is read: (least, most)
     "n_jumps": (0, MOST),
     "n_rescaled": (0, MOST),
 }
+=======
+DTYPES = ("float16", "float32", "float64", "uint8", "string")
+# Types of those provenance fields that are read and not only compared.
+PROVENANCE_TYPES = {"recipe": dict, "versions": dict, "files": dict, "assumed": list}
+>>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 
 Parsed = TypeVar("Parsed")
 DamageKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length"]

@@ -42,7 +42,7 @@ from .metadata import ArrayInfo, Damage, Provenance, VideoRecord, differences, p
 from .reading import StoredVideo
 
 SCHEMA = 1
-KINDS = ("visual", "text", "captions")  # kinds of arrays of a video
+KINDS = ("visual", "places", "peaks", "text", "captions")  # kinds of arrays of a video
 SHOWN = 20  # videos in the table of a notebook
 ARRAYS_AT_ONCE = 4  # arrays read ahead from a bucket; each can be large
 

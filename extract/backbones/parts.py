@@ -1,0 +1,103 @@
+"""EfficientNet-Lite0 that sees parts of the picture: what changes and moves most, and where.
+
+The network runs on every second frame of a clip. Its maps are pooled to 7 x 7 cells, and of each
+feature the cell with the largest value counts, so that a small thing is not lost in the mean over
+the picture. Optical flow (`flow.py`) is computed beside it. A row of features holds:
+
+    visual   block A   1280  change of the head map over time, maximum over cells
+             block C    494  middle map: deviation and change over time; flow; mean and maximum
+    places            12103  every cell, 49 x 247: mean and change of the middle map, flow
+    peaks              1280  the cell in which each maximum of block A lies
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..recipes import EVERY_SECOND_FRAME, Recipe
+from .efficientnet import MIDDLE_DIM, POOLED_DIM, EfficientNetLite0, load_network
+from .flow import CELLS, GRID, WIDTH, flow_of_cells, grey_frames
+from .network import Columns, Compile, Network
+
+DIM_A, DIM_C = POOLED_DIM, 2 * (2 * MIDDLE_DIM + WIDTH)
+VISUAL = DIM_A + DIM_C
+WIDTH_OF_CELL = 2 * MIDDLE_DIM + WIDTH
+PLACES = VISUAL + CELLS * WIDTH_OF_CELL
+CROP = 224  # pixels
+ARRAYS = (
+    Columns("visual", 0, VISUAL, (1, VISUAL), per_second=2 * WIDTH),
+    Columns("places", VISUAL, PLACES, (CELLS, WIDTH_OF_CELL), per_second=WIDTH),
+    Columns("peaks", PLACES, PLACES + DIM_A, (DIM_A,), dtype="uint8"),
+)
+
+
+class Maps(nn.Module):
+    """The convolutions: normalised RGB [images, height, width, 3] -> the head map [images, 1280,
+    7, 7] and the middle map [images, 112, 14, 14].
+    """
+
+    def __init__(self, network: EfficientNetLite0) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both maps."""
+        return self.network.maps(images.permute(0, 3, 1, 2))
+
+
+class Parts(nn.Module):
+    """The features of parts: normalised RGB [views, frames, 224, 224, 3] -> [views, 15157]."""
+
+    def __init__(self, maps: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.maps, self.mean, self.std = maps, recipe.mean, recipe.std
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        """Return the features of every view."""
+        return torch.stack([self._of_view(view) for view in views])
+
+    def _of_view(self, frames: torch.Tensor) -> torch.Tensor:
+        head, middle = self.maps(frames)
+        change, where = head.diff(dim=0).abs().mean(0).flatten(1).max(1)
+        pixels = (frames.float() * self.std + self.mean).round().clamp(0, 255).byte()
+        flow = torch.from_numpy(flow_of_cells(grey_frames(pixels.cpu().numpy()))).to(head)
+        deviation = _cells(middle.std(0, correction=0))
+        changes = _cells(middle.diff(dim=0).abs().mean(0))
+        block_c = [f(part, 0) for part in (deviation, changes, flow) for f in (torch.mean, _most)]
+        places = torch.cat([_cells(middle.mean(0)), changes, flow], 1)
+        return torch.cat([change, *block_c, places.flatten(), where.to(head)])
+
+
+def _most(values: torch.Tensor, axis: int) -> torch.Tensor:
+    return values.amax(axis)
+
+
+def _cells(feature_map: torch.Tensor) -> torch.Tensor:
+    """Pool a map to the cells: [channels, rows, columns] -> [49, channels]."""
+    return F.adaptive_avg_pool2d(feature_map, GRID).flatten(1).T
+
+
+def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
+    """Load the network with weights as `efficientnet.load` takes them."""
+    network, record = load_network(weights, offline=offline)
+    return Network(
+        Parts(Maps(network), recipe),
+        dim=PLACES + DIM_A,
+        recipe=recipe,
+        weights={"name": weights, **record},
+        layout="efficientnet-lite0",
+        cpu_views=1,
+        gpu_views=16,
+        arrays=ARRAYS,
+        blocks={"A": (0, DIM_A), "C": (DIM_A, VISUAL)},
+        libraries=("torch", "opencv-python-headless"),
+        for_cpu=_compiled,
+    )
+
+
+def _compiled(module: nn.Module, compile_: Compile) -> nn.Module:
+    assert isinstance(module, Parts)
+    module.maps = compile_(module.maps, (len(EVERY_SECOND_FRAME), CROP, CROP, 3))
+    return module

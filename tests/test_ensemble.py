@@ -1,0 +1,206 @@
+"""`vad train` without a detector: members, weighted and calibrated by cross-fitting."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from vad.errors import UsageError
+from vad.labels import Label, read_labels
+from vad.stages.extract.records import unseen_record
+from vad.stages.infer.onnx import export_detector
+from vad.stages.infer.scoring import score_stored
+from vad.stages.train.calibration import calibrate, fit_map
+from vad.stages.train.card import Calibration
+from vad.stages.train.folds import make_folds
+from vad.stages.train.run import Run
+from vad.stages.train.training import train
+from vad.store import FeatureStore
+
+N_SNIPPETS = 12
+BLOCKS = {"A": [0, 8], "C": [8, 12]}
+ARRAYS = ("visual/parts", "places/parts")
+
+
+def store_of(folder, *, scenes, n_videos=20, abnormal=True):
+    """Write videos whose odd ones show something unusual in snippets 4 to 7, at one cell.
+
+    scenes: True if every video is a scene of its own, by an offset of all its cells.
+    """
+    store, random = FeatureStore.create(folder / "f.zarr"), np.random.default_rng(0)
+    rows = ["video,label,source"]
+    for i in range(n_videos):
+        odd = abnormal and i % 2
+        visual = random.normal(size=(N_SNIPPETS, 1, 12))
+        places = random.normal(size=(N_SNIPPETS, 49, 6)) + (6 * random.normal(size=6)) * scenes
+        if odd:
+            visual[4:8, 0, [1, 9]] += 3
+            places[4:8, 17] += 8
+        draft = store.draft(f"v{i}")
+        draft.append("visual/parts", visual.astype(np.float16))
+        draft.append("places/parts", places.astype(np.float16))
+        record = unseen_record(Path(f"v{i}"), N_SNIPPETS * 16, 25.0, "repeat-last", decoder="none")
+        made = {"backbone": "test", "weights": {"name": "none"}, "blocks": BLOCKS}
+        times = np.arange(N_SNIPPETS * 16) / 25
+        draft.commit(record, times, dict.fromkeys(ARRAYS, made))
+        rows.append(f"v{i},{int(bool(odd))},s{i // 2}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return store
+
+
+def moments(run, store):
+    """The AUC of the snippet scores of all abnormal videos."""
+    scores = [s.snippets for s in score_stored(store, run) if int(s.video[1:]) % 2]
+    truth = np.tile(np.isin(np.arange(N_SNIPPETS), range(4, 8)), len(scores))
+    return roc_auc_score(truth, np.concatenate(scores))
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory):
+    """A store of one still camera, and the run that is trained on it by default."""
+    folder = tmp_path_factory.mktemp("still")
+    store = store_of(folder, scenes=False)
+    run = train(store.path, folder / "labels.csv", folder / "run", quiet=True)
+    return folder, store, run
+
+
+def test_by_default_a_run_has_a_member_for_each_block_and_for_normal_footage(still):
+    _, store, run = still
+    members = [(m.detector, m.streams[0].name, m.streams[0].columns) for m in run.card.members]
+    assert members == [
+        ("topk", "visual/parts", (0, 8)),
+        ("topk", "visual/parts", (8, 12)),
+        ("normality", "places/parts", ()),
+        ("normality", "places/parts", ()),
+    ]
+    assert moments(run, store) > 0.95
+    assert run.card.selection.on == "held-out videos of 5 folds"
+    assert run.card.selection.figures["heldout/video_auc"] > 0.9
+    assert "finds 10 of 10 abnormal ones" in run.card.selection.expected
+
+
+def test_a_saved_run_gives_the_same_scores_and_they_are_chances(still):
+    _, store, run = still
+    again = Run.open(run.path)
+    for one, other in zip(score_stored(store, run), score_stored(store, again), strict=True):
+        np.testing.assert_allclose(one.snippets, other.snippets, atol=1e-6)
+    scores = {s.video: s.snippets for s in score_stored(store, run)}
+    odd = np.concatenate([scores[f"v{i}"][5:7] for i in range(1, 20, 2)])
+    normal = np.concatenate([scores[f"v{i}"] for i in range(0, 20, 2)])
+    assert odd.mean() > 0.8
+    assert normal.mean() < 0.5
+
+
+def test_normality_is_left_out_where_every_video_is_another_scene(tmp_path):
+    store = store_of(tmp_path, scenes=True)
+    run = train(store.path, tmp_path / "labels.csv", tmp_path / "run", quiet=True)
+    assert {member.detector for member in run.card.members} == {"topk"}
+    assert run.names == {"visual": "visual/parts"}
+
+
+def test_normal_footage_alone_is_enough(tmp_path):
+    store = store_of(tmp_path, scenes=False, abnormal=False)
+    run = train(store.path, tmp_path / "labels.csv", tmp_path / "run", quiet=True)
+    assert {member.detector for member in run.card.members} == {"normality"}
+    assert "no training video is abnormal" in run.card.selection.doubt
+    (tmp_path / "test").mkdir()
+    unseen = store_of(tmp_path / "test", scenes=False)
+    assert moments(run, unseen) > 0.95
+    normal = [s.snippets for s in score_stored(unseen, run) if int(s.video[1:]) % 2 == 0]
+    assert (np.concatenate(normal) >= run.threshold).mean() < 0.1
+
+
+def test_members_are_named_on_the_command_line(vad, still, tmp_path):
+    folder, _, _ = still
+    store, labels = folder / "f.zarr", folder / "labels.csv"
+    args = ("train", store, "--labels", labels, "--out", tmp_path / "run")
+    code, out, err = vad(*args, "--member", "topk:A", "--member", "normality:places")
+    assert code == 0, err
+    assert "on videos like these: finds" in out
+    found = [m["detector"] for m in json.loads((tmp_path / "run/card.json").read_text())["members"]]
+    assert found == ["topk", "normality"]
+    code, _, err = vad(*args, "--overwrite", "--member", "topk:B")
+    assert code == 2
+    assert "--member topk:B: nothing stored is called 'B'" in err
+    assert "A, C, parts, places" in err
+    code, _, err = vad(*args, "--overwrite", "--validation", "0.3")
+    assert code == 2
+    assert "validation is a setting of a training of one detector" in err
+
+
+def test_the_members_go_into_one_onnx_file(still, tmp_path):
+    pytest.importorskip("onnxscript", reason="ONNX needs wsvad[onnx]")
+    _, store, run = still
+    videos = [
+        {key: store.read(video, name).astype(np.float32) for key, name in run.names.items()}
+        for video in ("v0", "v1")
+    ]
+    videos.append({key: array[:3] for key, array in videos[0].items()})
+    assert export_detector(run, videos, tmp_path / "d.onnx").n_samples == 3
+
+
+# --- folds and calibration
+
+
+def test_folds_keep_sources_together_and_deal_the_classes_evenly():
+    labels = [Label(f"v{i}", i % 3 == 0, source=f"s{i // 2}") for i in range(40)]
+    folds = make_folds(labels, seed=1)
+    assert sorted(label.video for fold in folds for label in fold) == sorted(
+        x.video for x in labels
+    )
+    sources = [{label.source for label in fold} for fold in folds]
+    assert sum(map(len, sources)) == len(set().union(*sources))
+    counts = [Counter(label.label for label in fold) for fold in folds]
+    for value in (0, 1):
+        sizes = [count[value] for count in counts]
+        assert max(sizes) - min(sizes) <= 2
+    alone = [replace(label, source="one") for label in labels]
+    assert make_folds(alone, seed=0) == []
+
+
+def test_the_map_rises_and_few_videos_draw_it_to_the_usual_one():
+    random = np.random.default_rng(0)
+
+    def fitted(n_videos):
+        labels = np.arange(n_videos) % 2
+        scores = [random.normal(size=20) + 6 * label for label in labels]
+        return fit_map(scores, labels)
+
+    few, many = fitted(4), fitted(400)
+    assert 0 < few.slope < many.slope
+    z = np.linspace(-2, 8, 50)
+    assert (np.diff(many.chances(z)) > 0).all()
+    assert many.chances(np.array([6.0])) > 0.95
+    assert many.chances(np.array([0.0])) < 0.05
+
+
+def test_the_prior_moves_the_chance_by_its_odds():
+    even = Calibration(1.0, 0.0).chances(np.array([0.0]))
+    rare = Calibration(1.0, 0.0).chances(np.array([0.0]), prior=0.01)
+    assert even == pytest.approx(0.5)
+    assert rare == pytest.approx(0.01)
+
+
+def test_what_to_expect_is_counted_on_the_held_out_videos():
+    labels = [Label(f"v{i}", i % 2) for i in range(20)]
+    scores = {x.video: np.full(4, 3.0 if x.label else -1.0) for x in labels}
+    scores["v1"] = np.full(4, -1.0)  # an abnormal video that looks normal
+    decided = calibrate(scores, labels)
+    assert decided.figures["heldout/found"] == pytest.approx(0.9)
+    assert decided.figures["heldout/false_alarms"] == 0
+    assert "finds 9 of 10 abnormal ones and raises 0 of 10 normal ones" in decided.expected
+
+
+def test_a_class_without_videos_is_told(tmp_path):
+    store = store_of(tmp_path, scenes=False, n_videos=4)
+    lines = [
+        line for line in (tmp_path / "labels.csv").read_text().split("\n") if ",0," not in line
+    ]
+    (tmp_path / "odd.csv").write_text("\n".join(lines))
+    assert {label.label for label in read_labels(tmp_path / "odd.csv")} == {1}
+    with pytest.raises(UsageError, match="training has no normal video"):
+        train(store.path, tmp_path / "odd.csv", tmp_path / "run", quiet=True)

@@ -1,0 +1,76 @@
+"""Features of parts of the picture: optical flow of cells, blocks, and where maxima lie."""
+
+import numpy as np
+import pytest
+
+from vad.stages.extract.backbones import create_backbone
+from vad.stages.extract.backbones.flow import CELLS, DIRECTIONS, WIDTH, flow_of_cells, grey_frames
+
+MEAN_SPEED, FASTEST = 2 * DIRECTIONS, 2 * DIRECTIONS + 3  # columns of a cell
+
+
+def moving(n_frames, pixels_a_frame, size=224):
+    """Frames of a textured square, 32 pixels wide, that moves to the right in the top row."""
+    random = np.random.default_rng(0)
+    ground = random.integers(90, 110, (size, size, 3), np.uint8)
+    square = random.integers(0, 256, (8, 8, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    frames = np.stack([ground] * n_frames)
+    for i, frame in enumerate(frames):
+        left = round(40 + i * pixels_a_frame)
+        frame[0:32, left : left + 32] = square
+    return frames
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return create_backbone("efficientnet-lite0-parts", weights="random:0")
+
+
+def test_what_stands_still_has_no_flow():
+    assert np.abs(flow_of_cells(grey_frames(moving(4, 0)))).max() < 1e-3
+
+
+def test_flow_tells_speed_direction_and_place():
+    flow = flow_of_cells(grey_frames(moving(8, 4)))
+    assert flow.shape == (CELLS, WIDTH)
+    cell = int(flow[:, FASTEST].argmax())
+    assert cell in (1, 2, 3)  # the top row, where the square moves
+    assert flow[cell, FASTEST] == pytest.approx(2, rel=0.5)  # 4 pixels of 224 are 2 of 112
+    directed = flow[cell, :DIRECTIONS]
+    assert directed[[0, DIRECTIONS - 1]].sum() > 0.8 * directed.sum()  # to the right
+    assert flow[35:, MEAN_SPEED].max() < 0.1 * flow[cell, MEAN_SPEED]  # nothing below
+
+
+def test_motion_is_stored_a_second_so_that_frame_rates_agree(backbone):
+    slow, fast = (
+        backbone.arrays_of(backbone(moving(16, px)[None]), fps, "float32")
+        for fps, px in ((10.0, 3.0), (30.0, 1.0))  # 30 pixels a second at both rates
+    )
+    name = "places/efficientnet-lite0-parts"
+    speeds = [arrays[name][0, :, -WIDTH + FASTEST].max() for arrays in (slow, fast)]
+    assert speeds[0] == pytest.approx(speeds[1], rel=0.3)
+    assert speeds[0] == pytest.approx(15, rel=0.5)  # of 112 pixels
+
+
+def test_a_clip_becomes_three_arrays_whose_blocks_are_named(backbone):
+    random = np.random.default_rng(1)
+    clips = random.integers(0, 256, (2, 16, 120, 160, 3), np.uint8)
+    arrays = backbone.arrays_of(backbone(clips), 25.0, "float16")
+    assert [(a.shape, str(a.dtype)) for a in arrays.values()] == [
+        ((2, 1, 1774), "float16"),
+        ((2, 49, 247), "float16"),
+        ((2, 1280), "uint8"),
+    ]
+    assert tuple(arrays) == backbone.arrays
+    assert backbone.provenance["blocks"] == {"A": [0, 1280], "C": [1280, 1774]}
+    peaks = arrays["peaks/efficientnet-lite0-parts"]
+    assert peaks.max() < CELLS
+    np.testing.assert_array_equal(backbone(clips)[1], backbone(clips[1:])[0])
+
+
+def test_what_moves_is_where_its_features_peak(backbone):
+    frames = moving(16, 4)
+    arrays = backbone.arrays_of(backbone(frames[None]), 25.0, "float32")
+    changed = arrays["visual/efficientnet-lite0-parts"][0, 0, :1280]
+    peaks = arrays["peaks/efficientnet-lite0-parts"][0][changed > np.quantile(changed, 0.9)]
+    assert (peaks < 14).mean() > 0.8  # in the upper two of seven rows

@@ -1,0 +1,350 @@
+"""`vad train` without a named detector: a run of several members, decided by cross-fitting.
+
+    folds ─> fit every member without a fold ─> score the fold ─> weights, calibration, threshold
+    all training videos ─> fit every member ─> run
+
+Every decision is made from scores of videos that the scoring model has not seen, and only from
+labels of videos. The members' scores are standardised and added (`card.Calibration`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vad.config import build, options
+from vad.device import choose_device
+from vad.errors import UsageError
+from vad.labels import Label, Labels, match, name_of, read_labels
+from vad.progress import Meter, meter
+from vad.store import FeatureStore
+
+from .bags import Bags, load_bags
+from .calibration import Scores, calibrate
+from .candidates import Candidate, default_candidates, find_candidates
+from .card import CARD, Card, Member, Selection, now
+from .data import refuse_random, scaling_of
+from .detectors import create_detector
+from .detectors.normality import sample_rows
+from .fit import Fit, fit_epoch
+from .folds import make_folds
+from .run import Run, TrainedMember, logit, store_hint
+from .settings import TrainSettings
+from .split import Split, split_videos
+from .streams import Inputs, Scaling, read_arrays
+
+log = logging.getLogger("vad")
+
+NORMALITY_WEIGHT = 2.0  # of a normality whose bank covers held-out normal videos
+# settings that have no meaning where folds decide
+OF_ONE = {"validation", "select", "form", "scale", "crops"}
+UNCOVERED = 0.1  # excess of distances, see `excess`, at which its weight has fallen to 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all members are trained on."""
+
+    store: FeatureStore
+    split: Split
+    settings: TrainSettings
+    given: Mapping[str, object]  # the settings that the user gave; these override a member's own
+    device: torch.device
+
+    @property
+    def labels(self) -> list[Label]:
+        return self.split.train
+
+
+def train_ensemble(
+    store_path: str | Path,
+    labels: Labels,
+    out: Path,
+    given: Mapping[str, object],
+    members: Sequence[str] = (),
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> Run:
+    """Train members, write a run folder to `out`, and open the run.
+
+    given: settings of `TrainSettings`. members: names as `candidates` explains them; by default,
+    those that suit the store's arrays. Raises UsageError if the input is wrong.
+    """
+    if (out / CARD).exists() and not overwrite:
+        raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
+    if of_one := sorted(set(given) & OF_ONE or set(given) - set(options(TrainSettings))):
+        raise UsageError(
+            f"{of_one[0]} is a setting of a training of one detector",
+            hint="name it: --detector rtfm; without a name, cross-fitting decides",
+        )
+    settings = build(TrainSettings, given, where="train")
+    task = _task(store_path, labels, settings, given)
+    first = task.labels[0].video
+    if members:
+        candidates = find_candidates(task.store, first, members)
+    else:
+        candidates = default_candidates(task.store, first)
+        if named := {f"{kind}/{given[kind]}" for kind in ("visual", "text") if given.get(kind)}:
+            candidates = [c for c in candidates if c.stream.name in named]
+    if not any(label.label for label in task.labels):
+        candidates = [c for c in candidates if c.detector == "normality"]
+    if not candidates:
+        raise UsageError(
+            f"{task.store.backend} holds nothing that a detector of normal footage reads",
+            hint="label some abnormal videos, or extract with --backbone efficientnet-lite0-parts",
+        )
+    folds = make_folds(task.labels, settings.seed)
+    n_fits = len(candidates) * (len(folds) + 1)
+    with meter("train", n_fits, unit="fits", quiet=quiet) as progress:
+        heldout = [cross_fit(task, c, folds, progress) for c in candidates]
+        weights = weights_of(task, candidates, folds)
+        chosen, logits = [], []
+        for candidate, held, weight in zip(candidates, heldout, weights, strict=True):
+            if weight > 0:
+                member = fit_member(task, candidate, task.labels)
+                # where no video could be held out, those that the member was trained on stand in
+                logits.append(held or _logits(task, member, task.labels))
+                chosen.append(_placed(member, logits[-1], weight))
+            progress.advance()
+    decided = calibrate(_combined(chosen, logits), task.labels)
+    card = Card(
+        tuple(member.card for member in chosen),
+        Selection(
+            on=f"held-out videos of {len(folds)} folds" if folds else "nothing: too few sources",
+            figures=decided.figures,
+            videos=task.split.n_of(task.labels),
+            doubt=decided.doubt,
+            expected=decided.expected,
+        ),
+        threshold=decided.threshold,
+        training=settings,
+        videos=task.split.parts,
+        store=store_hint(out, str(task.store.backend)),
+        calibration=decided.calibration,
+        labels=str(labels) if isinstance(labels, str | Path) else None,
+        n_parameters=sum(p.numel() for m in chosen for p in m.detector.parameters()),
+        created=now(),
+    )
+    run = Run(out, card, chosen)
+    run.save()
+    return run
+
+
+def _task(
+    store_path: str | Path, labels: Labels, settings: TrainSettings, given: Mapping[str, object]
+) -> Task:
+    store = FeatureStore.open(store_path)
+    stored = store.ids()
+    split = split_videos(
+        match(read_labels(labels), stored, where=name_of(labels), missing="keep"),
+        validation=0,
+        seed=settings.seed,
+        fold=settings.fold,
+        stored=set(stored),
+        one_class=True,
+    )
+    # videos that a labels file sets apart for validation are trained on: folds choose here
+    split = replace(split, train=split.train + split.validation, validation=[])
+    if not settings.allow_random:
+        refuse_random(store, store.names(split.train[0].video))
+    return Task(store, split, settings, given, choose_device(settings.device))
+
+
+# --- members
+
+
+def cross_fit(
+    task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]], progress: Meter
+) -> Scores:
+    """Return the logits of the scores of every training video, by a member that has not seen it."""
+    found: Scores = {}
+    for fold in folds:
+        held = {label.video for label in fold}
+        member = fit_member(task, candidate, [x for x in task.labels if x.video not in held])
+        found |= _logits(task, member, fold)
+        progress.advance()
+    return found
+
+
+def fit_member(task: Task, candidate: Candidate, labels: Sequence[Label]) -> TrainedMember:
+    """Train one member on videos."""
+    fit = _of_normality if candidate.detector == "normality" else _of_bags
+    return fit(task, candidate, labels)
+
+
+def _logits(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Scores:
+    streams = member.card.streams
+    return {
+        label.video: logit(member.score(read_arrays(task.store, streams, label.video)))
+        for label in labels
+    }
+
+
+def _of_bags(task: Task, candidate: Candidate, labels: Sequence[Label]) -> TrainedMember:
+    """Train a detector on bags of segments, to the last epoch."""
+    settings = build(TrainSettings, candidate.training, task.given, where="train")
+    stream = candidate.stream
+    bags = _bags(task, candidate, labels)
+    inputs = Inputs({stream.input: scaling_of(bags.rows(stream.input), len(bags), settings)})
+    dim, _ = inputs.dims(bags.widths)
+    torch.manual_seed(settings.seed)
+    detector = create_detector(candidate.detector, visual_dim=dim, settings=candidate.own)
+    state = Fit.begin(detector.to(task.device), settings)
+    inputs = inputs.to(task.device)
+    while state.epoch < settings.epochs:
+        fit_epoch(state, bags, None, inputs, settings)
+    return TrainedMember(_card(task, candidate, dim), detector.eval(), inputs)
+
+
+def _bags(task: Task, candidate: Candidate, labels: Sequence[Label]) -> Bags:
+    stream = candidate.stream
+    every = load_bags(
+        task.store,
+        {stream.input: stream.name},
+        task.labels,
+        task.settings.segments,
+        stretch=False,
+        quiet=True,
+    )
+    chosen = {label.video for label in labels}
+    index = np.array([i for i, x in enumerate(task.labels) if x.video in chosen])
+    return every.of(index, {stream.input: stream.of})
+
+
+def _of_normality(task: Task, candidate: Candidate, labels: Sequence[Label]) -> TrainedMember:
+    """Fill the bank with rows of the normal videos."""
+    normal = [label for label in labels if label.label == 0]
+    if not normal:
+        raise UsageError("normality needs normal training videos", hint="label some 0")
+    stream, n_rows = candidate.stream, int(str(candidate.own["rows"]))
+    each = -(-n_rows // len(normal))
+    drawn = [
+        sample_rows(stream.of(read_arrays(task.store, [stream], label.video)[stream.name]), each, i)
+        for i, label in enumerate(normal)
+    ]
+    rows, cells = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    return _with_bank(task, candidate, rows, cells, Scaling.standardise(rows))
+
+
+def _with_bank(
+    task: Task,
+    candidate: Candidate,
+    rows: NDArray[np.float32],
+    cells: NDArray[np.float32],
+    scaling: Scaling,
+) -> TrainedMember:
+    """Return a normality with these rows [rows, dim] of normal footage, of the cells [rows, 1]."""
+    stream = candidate.stream
+    detector = create_detector(
+        candidate.detector,
+        visual_dim=stream.width,
+        settings=candidate.own,
+        arrays={"bank": scaling(torch.from_numpy(rows)).numpy(), "cells": cells},
+    )
+    inputs = Inputs({stream.input: scaling}).to(task.device)
+    card = _card(task, candidate, stream.width)
+    return TrainedMember(card, detector.eval().to(task.device), inputs)
+
+
+def _card(task: Task, candidate: Candidate, dim: int) -> Member:
+    return Member(
+        candidate.detector,
+        dict(candidate.own),
+        dim,
+        None,
+        (candidate.stream,),
+        smoothing=task.settings.smoothing,
+        smoothing_rule=task.settings.smoothing_rule,
+    )
+
+
+# --- decisions
+
+
+def weights_of(
+    task: Task, candidates: Sequence[Candidate], folds: Sequence[Sequence[Label]]
+) -> list[float]:
+    """Return the weight of every candidate; 0 leaves it out.
+
+    Trained detectors weigh the same. Labels of a few dozen videos cannot rank them: such labels
+    also reward what tells one video from another and not one moment from another. `normality` is
+    weighed by how well its bank covers held-out normal videos: it helps where the camera stands
+    still, and harms where every video is another scene. If no video is abnormal, it is all there
+    is, and has its full weight.
+    """
+    if not any(label.label for label in task.labels):
+        return [NORMALITY_WEIGHT for _ in candidates]
+    return [
+        NORMALITY_WEIGHT * float(np.clip(1 - excess(task, c, folds) / UNCOVERED, 0, 1))
+        if c.detector == "normality"
+        else 1.0
+        for c in candidates
+    ]
+
+
+def excess(task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]]) -> float:
+    """Return how much farther held-out normal videos lie from other normal videos than from
+    themselves.
+
+    For the second half of each normal video: the mean log distance to a bank of the other folds'
+    normal videos, less that to a bank of the video's own first half. Infinite without folds.
+    """
+    found = []
+    for fold in folds:
+        held = {label.video for label in fold}
+        others = [x for x in task.labels if x.label == 0 and x.video not in held]
+        normal = [label for label in fold if label.label == 0]
+        if not (others and normal):
+            continue
+        bank = _of_normality(task, candidate, others)
+        for label in normal:
+            features = read_arrays(task.store, bank.card.streams, label.video)
+            rows = candidate.stream.of(features[candidate.stream.name])
+            half = len(rows) // 2
+            if half == 0:
+                continue
+            first_half = sample_rows(rows[:half], int(str(candidate.own["rows"])), seed=0)
+            own = _with_bank(
+                task, candidate, *first_half, bank.inputs.scalings[candidate.stream.input]
+            )
+            far, near = (_log_distance(member, rows[half:]) for member in (bank, own))
+            found.append(far - near)
+    return float(np.mean(found)) if found else math.inf
+
+
+def _log_distance(member: TrainedMember, rows: NDArray[np.generic]) -> float:
+    stream = member.card.streams[0]
+    visual, _ = member.inputs.of_arrays({stream.input: rows})
+    with torch.inference_mode():
+        distances = member.detector(visual).magnitudes
+    return float(distances.clamp_min(1e-6).log().mean())
+
+
+def _placed(member: TrainedMember, logits: Scores, weight: float) -> TrainedMember:
+    """Return the member with its weight, and with the mean and deviation of these logits."""
+    every = np.concatenate(list(logits.values()))
+    spread = max(float(every.std()), 1e-6)
+    card = replace(member.card, weight=weight, centre=float(every.mean()), spread=spread)
+    return replace(member, card=card)
+
+
+def _combined(members: Sequence[TrainedMember], logits: Sequence[Scores]) -> Scores:
+    """Return the weighted mean of the members' standardised scores, by video."""
+    weights = [member.card.weight for member in members]
+
+    def of(video: str) -> NDArray[np.float64]:
+        each = [
+            (one[video] - member.card.centre) / member.card.spread
+            for member, one in zip(members, logits, strict=True)
+        ]
+        return np.asarray(np.average(each, axis=0, weights=weights), np.float64)
+
+    return {video: of(video) for video in logits[0]}
