@@ -28,7 +28,7 @@ class DataSet:
     settings: Mapping[str, Any] = field(
         default_factory=dict
     )  # training settings that this data set needs
-    detector: str = "rtfm"  # the detector to measure by default
+    detector: str = "default"  # the detector to measure by default
 
 
 # From the path of the store, which is made if it does not exist, to the data set.

@@ -7,7 +7,9 @@ deviation; `train_s` is the CPU time of one training, in seconds. If the labels 
 fold is held out once, and the test scores of all folds are pooled. TEVAD and E-TEVAD read the only
 kind of features in the store, unless `--set` says otherwise. Epoch and threshold are chosen on a
 validation share of the training videos; frame truth is used only for the test. `oracle_auc` is the
-AUC of a score that knows only the labels of the test videos.
+AUC of a score that knows only the labels of the test videos. `found` and `raised` are the abnormal
+and the normal test videos that the run's own threshold flags; `ece` (ten bins) and `brier` tell how
+far frame scores are from chances. The detector `default` is what `vad train` does without a name.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from datasets import DATA_SETS, DataSet
+from numpy.typing import NDArray
 
 from vad.files import write_json
 from vad.labels import read_labels
@@ -40,6 +43,8 @@ FIGURES = {
     "abnormal_ap": "abnormal_only/ap",
     "oracle_auc": "oracle/auc",
 }
+# abnormal and normal test videos flagged, calibration error and Brier score of the frames
+DECISIONS = ("found", "raised", "ece", "brier")
 
 
 def main() -> None:
@@ -80,7 +85,7 @@ def measure(
     """Return mean, spread and values over the seeds, for every figure and the training time."""
     seeds = [measure_seed(data, detector, seed, settings, out) for seed in range(n_seeds)]
     row: dict[str, Any] = {"detector": detector}
-    for name in (*FIGURES, "train_s"):
+    for name in (*FIGURES, "train_s", *DECISIONS):
         values = [seed[name] for seed in seeds]
         row[name] = {"mean": np.mean(values), "spread": np.std(values), "values": values}
     return json.loads(json.dumps(row))  # type: ignore[no-any-return]
@@ -93,26 +98,47 @@ def measure_seed(
     folds = sorted({label.fold for label in read_labels(data.labels)})
     evaluations: list[Evaluation] = []
     train_s = 0.0
+    flagged: list[tuple[int, bool]] = []  # label of every test video, and whether it was flagged
     for fold in folds:
         chosen: dict[str, Any] = {"detector": detector, "seed": seed, **data.settings, **settings}
-        kinds = list(choose_streams(FeatureStore.open(data.store), chosen))
-        if DETECTORS[detector].text and len(kinds) == 1:
-            chosen.setdefault("fusion", kinds[0])
+        if detector in DETECTORS and DETECTORS[detector].text:
+            kinds = list(choose_streams(FeatureStore.open(data.store), chosen))
+            if len(kinds) == 1:
+                chosen.setdefault("fusion", kinds[0])
         if fold:
             chosen["fold"] = fold
         run = out / f"{seed}-{fold}"
         started = time.process_time()
         train(data.store, data.labels, run, quiet=True, **chosen)
         train_s += time.process_time() - started
-        evaluations.append(evaluate(run, data.segments, store=data.store))
+        evaluations.append(done := evaluate(run, data.segments, store=data.store))
+        for label, scores in zip(done.labels, done.scores, strict=True):
+            flagged.append((label.label, scores.peak >= scores.threshold))
     figures = figures_of(
         [t for e in evaluations for t in e.truth],
         [s.frames for e in evaluations for s in e.scores],
         np.array([label.label for e in evaluations for label in e.labels]),
     )
+    truth = np.concatenate([t for e in evaluations for t in e.truth])
+    chances = np.concatenate([s.frames for e in evaluations for s in e.scores])
     return {name: figures.value(path) or 0.0 for name, path in FIGURES.items()} | {
-        "train_s": train_s / len(folds)
+        "train_s": train_s / len(folds),
+        "found": sum(raised for label, raised in flagged if label),
+        "raised": sum(raised for label, raised in flagged if not label),
+        "ece": calibration_error(truth, chances),
+        "brier": float(np.mean((chances - truth) ** 2)),
     }
+
+
+def calibration_error(truth: NDArray[np.generic], chances: NDArray[np.float32]) -> float:
+    """Return the expected calibration error of frame scores: ten equal bins, weighted by frames."""
+    bins = np.minimum((chances * 10).astype(int), 9)
+    return float(
+        sum(
+            abs(chances[bins == b].mean() - truth[bins == b].mean()) * np.mean(bins == b)
+            for b in np.unique(bins)
+        )
+    )
 
 
 def as_line(row: dict[str, Any]) -> str:
@@ -121,7 +147,8 @@ def as_line(row: dict[str, Any]) -> str:
     return (
         f"{row['detector']:10s} "
         + "".join(f"{c:>18s}" for c in cells)
-        + (f"{row['train_s']['mean']:9.1f}")
+        + (f"{row['train_s']['mean']:9.1f}   ")
+        + "  ".join(f"{name} {row[name]['mean']:.3g}" for name in DECISIONS)
     )
 
 
