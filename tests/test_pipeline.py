@@ -200,7 +200,7 @@ def test_features_of_random_weights_are_marked_and_not_trained_on(tmp_path, make
     run = library.train(
         store, tmp_path / "labels.csv", tmp_path / "run", allow_random=True, **train
     )
-    assert run.card.streams["visual"].provenance.weights.random
+    assert run.card.of_kind("visual")[0].provenance.weights.random
 
 
 def test_doctor_finds_everything_in_order(vad):

@@ -179,7 +179,7 @@ def test_tevad_from_published_features_and_captions_by_commands(bert, tmp_path, 
         assert not done.value.code
     run = Run.open(tmp_path / "run")
     assert run.names == {"visual": "visual/i3d", "text": "text/simcse"}
-    made = run.card.streams["text"].provenance
+    made = run.card.of_kind("text")[0].provenance
     assert made.pooling == "pooler"
     assert made.captions.captioner == "said"
     exported = np.load(tmp_path / "emb" / "v1_emb.npy")

@@ -224,7 +224,7 @@ def test_what_is_read_by_default(tmp_path, kinds, detector, read):
     store, labels = store_of(tmp_path, kinds)
     run = train(store.path, labels, tmp_path / "r", detector=detector, epochs=1, quiet=True)
     assert run.names == read
-    made = {kind: stream.provenance.document for kind, stream in run.card.streams.items()}
+    made = {s.kind: s.provenance.document for s in run.card.streams.values()}
     assert made == {kind: {"visual": MADE_BY, "text": SAID_BY}[kind] for kind in read}
 
 

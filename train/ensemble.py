@@ -38,7 +38,7 @@ from .folds import make_folds
 from .run import Run, TrainedMember, logit, store_hint
 from .settings import TrainSettings
 from .split import Split, split_videos
-from .streams import Inputs, Scaling, read_arrays
+from .streams import Inputs, Scaling, choose_streams, read_arrays
 
 log = logging.getLogger("vad")
 
@@ -92,8 +92,10 @@ def train_ensemble(
         candidates = find_candidates(task.store, first, members)
     else:
         candidates = default_candidates(task.store, first)
-        if named := {f"{kind}/{given[kind]}" for kind in ("visual", "text") if given.get(kind)}:
-            candidates = [c for c in candidates if c.stream.name in named]
+        if settings.visual or settings.text:
+            named = {"visual": settings.visual, "text": settings.text}
+            arrays = choose_streams(task.store, named).values()
+            candidates = [c for c in candidates if c.stream.name in arrays]
     if not any(label.label for label in task.labels):
         candidates = [c for c in candidates if c.detector == "normality"]
     if not candidates:

@@ -51,7 +51,8 @@ def train(
     """
     if settings.get("detector") == "normality":
         settings = {n: v for n, v in settings.items() if n != "detector"}
-        member = (f"normality:{settings.pop('visual', 'places')}", *member)
+        reads = settings.pop("visual", None) or settings.pop("text", None) or "places"
+        member = (f"normality:{reads}", *member)
     if member or _names_none(settings):
         from .ensemble import train_ensemble
 
