@@ -38,20 +38,20 @@ def test_from_videos_to_scores_without_an_option(vad, sorted_videos):
     assert last(err) == "next: vad train --text minilm"
 
     code, out, err = vad("train", "--set", "epochs=1")
-    assert (code, out.partition(":")[0]) == (0, "runs/rtfm")
+    assert (code, out.splitlines()[-1]) == (0, "written to runs/default")
     assert "labels.csv: written from the folders of the videos, 2 abnormal, 2 normal" in err
-    assert last(err) == "next: vad score VIDEO --detector runs/rtfm"
+    assert last(err) == "next: vad score VIDEO --detector runs/default"
     with open("labels.csv", newline="") as file:
         labels = {row["video"]: row["label"] for row in csv.DictReader(file)}
     assert labels == {"normal/v0": "0", "normal/v2": "0", "fight/v1": "1", "fight/v3": "1"}
 
     code, out, _ = vad("train", "--set", "epochs=1", "--seed", "1")
-    assert (code, out.partition(":")[0]) == (0, "runs/rtfm-2")
-    assert (sorted_videos / "runs" / "rtfm" / "card.json").exists()
+    assert (code, out.splitlines()[-1]) == (0, "written to runs/default-2")
+    assert (sorted_videos / "runs" / "default" / "card.json").exists()
 
     code, out, err = vad("score", "videos/fight/v1.mp4")
     assert code == 0
-    assert "using runs/rtfm-2, the newest run in runs/" in err.splitlines()
+    assert "using runs/default-2, the newest run in runs/" in err.splitlines()
     assert last(err).startswith("next: vad events scores --threshold T")
     assert (sorted_videos / "scores" / "v1.html").exists()
 
@@ -73,7 +73,7 @@ def test_where_folders_do_not_tell_labels_are_asked_for(vad, small_run, tmp_path
         text = text.replace(f"{video},", f"{video},{label}")
     (tmp_path / "labels.csv").write_text(text)
     code, out, _ = vad("train", "--set", "epochs=1")
-    assert (code, out.partition(":")[0]) == (0, "runs/rtfm")
+    assert (code, out.splitlines()[-1]) == (0, "written to runs/default")
 
 
 def test_labels_of_other_videos_are_told_with_names_of_both(vad, small_run, tmp_path):

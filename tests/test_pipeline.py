@@ -12,6 +12,8 @@ from vad import extract
 from vad.errors import UsageError
 from vad.store import FeatureStore
 
+LITE0 = "efficientnet-lite0"  # it has crops
+
 
 @pytest.fixture
 def mixed(tmp_path, make_video):
@@ -33,7 +35,7 @@ def test_one_bad_video_does_not_stop_the_others(vad, mixed, tmp_path):
     assert "1 done, 0 skipped, 3 failed" in out
     opened = FeatureStore.open(store)
     assert opened.ids() == ["good"]
-    features = opened.read("good", "visual/efficientnet-lite0")
+    features = opened.read("good", "visual/efficientnet-lite0-parts")
     assert features.shape[:2] == (3, 1)  # 40 frames, one crop
     assert opened.record("good").n_frames == 40
     lines = (store / "failures.jsonl").read_text().splitlines()
@@ -74,12 +76,16 @@ def test_new_content_is_extracted_again(mixed, tmp_path, make_video):
 
 def test_other_settings_are_refused_with_the_difference(mixed, tmp_path):
     store = tmp_path / "features.zarr"
-    extract(mixed / "good.mp4", store, quiet=True)
+    extract(mixed / "good.mp4", store, quiet=True, backbone=LITE0)
     with pytest.raises(UsageError, match="other settings .*crops.*use the same settings, another"):
-        extract(mixed / "good.mp4", store, quiet=True, crops="five")
-    outcome = extract(mixed / "good.mp4", store, quiet=True, crops="five", overwrite=True)
+        extract(mixed / "good.mp4", store, quiet=True, crops="five", backbone=LITE0)
+    outcome = extract(
+        mixed / "good.mp4", store, quiet=True, crops="five", overwrite=True, backbone=LITE0
+    )
     assert outcome.done == ["good"]
-    features = FeatureStore.open(store).read("good", "visual/efficientnet-lite0")
+    with pytest.raises(UsageError, match="one view of a clip"):
+        extract(mixed / "good.mp4", store, quiet=True, crops="five")
+    features = FeatureStore.open(store).read("good", f"visual/{LITE0}")
     assert features.shape[1] == 5
 
 
@@ -94,8 +100,8 @@ def test_workers_and_order_do_not_change_a_bit(tmp_path, make_video):
     assert one.ids() == two.ids() == ["0", "1", "2"]
     for video in one.ids():
         assert one.record(video) == two.record(video)
-        name = "visual/efficientnet-lite0"
-        assert one.info(video, name) == two.info(video, name)
+        for name in one.names(video):
+            assert one.info(video, name) == two.info(video, name)
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(vad, mixed, tmp_path):

@@ -31,7 +31,7 @@ from .calibration import Scores, calibrate
 from .candidates import Candidate, default_candidates, find_candidates
 from .card import CARD, Card, Member, Selection, now
 from .data import refuse_random, scaling_of
-from .detectors import create_detector
+from .detectors import DETECTORS, create_detector
 from .detectors.normality import sample_rows
 from .fit import Fit, fit_epoch
 from .folds import make_folds
@@ -80,7 +80,8 @@ def train_ensemble(
     """
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
-    if of_one := sorted(set(given) & OF_ONE or set(given) - set(options(TrainSettings))):
+    own = {name for row in DETECTORS.values() for name in options(row.settings)}
+    if of_one := sorted(set(given) & (OF_ONE | own)):
         raise UsageError(
             f"{of_one[0]} is a setting of a training of one detector",
             hint="name it: --detector rtfm; without a name, cross-fitting decides",

@@ -92,6 +92,11 @@ class Backbone:
         self._arrays = network.arrays or (Columns("visual", 0, self.dim, (-1, self.dim)),)
         self.recipe = network.recipe
         self.crops = self.recipe.crop_names(crops)
+        if network.arrays and len(self.crops) > 1:
+            raise UsageError(
+                f"{name} looks at one view of a clip and tells where in it",
+                hint="--crops whole or center; other crops are for other backbones",
+            )
         self._device = device
         on_cpu = device.type == "cpu"
         n_views = network.cpu_views if on_cpu else network.gpu_views
