@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Compiling a network takes longer than the few clips of a test; tests of the engine switch it on.
+os.environ.setdefault("VAD_ENGINE", "pytorch")
 N_BITS = 10  # numbers up to 1023
 
 # Tests that are run in the background of a script ignore Ctrl-C, and so would what they start.

@@ -26,6 +26,7 @@ class Small(nn.Module):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("VAD_CACHE", str(tmp_path))
+    monkeypatch.setenv("VAD_ENGINE", "openvino")
     return tmp_path / "engine"
 
 

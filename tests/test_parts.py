@@ -23,7 +23,9 @@ def moving(n_frames, pixels_a_frame, size=224):
 
 @pytest.fixture(scope="module")
 def backbone():
-    return create_backbone("efficientnet-lite0-parts", weights="random:0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAD_ENGINE", "openvino")
+        return create_backbone("efficientnet-lite0-parts", weights="random:0")
 
 
 def test_what_stands_still_has_no_flow():

@@ -220,7 +220,9 @@ def test_an_output_folder_is_tried_before_the_work(
 
 def test_features_made_another_way_are_refused_with_the_difference(folder, tmp_path):
     other = tmp_path / "five.zarr"
-    extract(folder / "videos" / "v0.mp4", other, quiet=True, crops="five")
+    extract(
+        folder / "videos" / "v0.mp4", other, quiet=True, crops="five", backbone="efficientnet-lite0"
+    )
     with pytest.raises(UsageError, match=r"run was trained on .* with crop"):
         list(score_store(other, folder / "run"))
 

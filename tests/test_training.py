@@ -400,7 +400,10 @@ def test_features_of_other_settings_are_refused(data, run, tmp_path):
     [
         ({"detector": "rtmf"}, "no detector named 'rtmf'.*did you mean 'rtfm'"),
         ({"lr": -1}, "lr: -1.0 is below 0"),
-        ({"detector": "rtfm", "colour": 3}, "neither vad train nor rtfm has a setting 'colour'; rtfm has: .*margin"),
+        (
+            {"detector": "rtfm", "colour": 3},
+            "neither vad train nor rtfm has a setting 'colour'; rtfm has: .*margin",
+        ),
         ({"visual": "i3d"}, "holds no visual array 'i3d'; it has: test"),
         ({"fold": "2"}, "no fold '2' in the labels"),
     ],

@@ -3,13 +3,14 @@
 A network is converted and compiled once for a processor and one input shape. The compiled network
 is kept in the user's cache, as its next start then takes a second. A file of the cache is made
 again if its checksum is wrong, or if the network, the processor or OpenVINO is another one. Where
-OpenVINO has no wheels or refuses a network, PyTorch runs it.
+OpenVINO has no wheels or refuses a network, and if $VAD_ENGINE is "pytorch", PyTorch runs it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import platform
 import threading
 import warnings
@@ -63,6 +64,8 @@ def compiled(module: nn.Module, shape: Sequence[int], n_lanes: int) -> nn.Module
 
     shape: of the input, [views, ...]. n_lanes: threads that will call it at the same time.
     """
+    if os.environ.get("VAD_ENGINE") == "pytorch":
+        return module
     try:
         import openvino
     except ImportError:
