@@ -181,7 +181,8 @@ def test_a_video_that_cannot_be_scored_is_named_and_the_others_are_scored(vad, f
         *("score", tmp_path / "in", "--detector", fight / "run", "--out", out_folder, "-f", "csv")
     )
     assert code == 3
-    assert {p.name for p in out_folder.iterdir()} == {f"{good.stem}.csv", "failures.jsonl"}
+    names = {p.name for p in out_folder.iterdir()}
+    assert names == {f"{good.stem}.csv", "failures.jsonl", "run.txt"}
     assert "empty.mp4: the file is empty" in err
 
 
