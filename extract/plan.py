@@ -41,13 +41,8 @@ class Plan:
 
     todo: list[Source]
     stored: list[str]  # ids of the videos to skip, whose features are stored
-<<<<<<< HEAD:extract/plan.py
-    array: str  # name of the array in the store
-    provenance: Provenance
-=======
     arrays: tuple[str, ...]  # names of the arrays in the store, that of the features first
-    provenance: dict[str, object]
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO):extract/run.py
+    provenance: Provenance
     overwrite: bool = False
 
 
@@ -92,11 +87,7 @@ def make_plan(
     refuse_mix(opened, arrays[0], provenance, hint=hint)
     ids = set(opened.ids())
     there = [source for source in sources if source.id in ids]
-<<<<<<< HEAD:extract/plan.py
-    found = zip(there, opened.map(lambda s: _is_stored(opened, s, array), there), strict=True)
-=======
-    found = zip(there, opened.each(lambda s: _is_stored(opened, s, arrays), there), strict=True)
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO):extract/run.py
+    found = zip(there, opened.map(lambda s: _is_stored(opened, s, arrays), there), strict=True)
     stored = [source.id for source, is_stored in found if is_stored]
     known = set(stored)
     return Plan([s for s in sources if s.id not in known], stored, arrays, provenance)

@@ -73,11 +73,7 @@ class VideoRunner:
 
     store: str  # address of the store, the same on every machine
     load: Callable[[str | None], list[Maker]]  # argument: device, or None for the settings' device
-<<<<<<< HEAD
-    provenance: dict[str, Provenance]  # by name of the array
-=======
-    provenance: dict[str, dict[str, object]]  # by the first array of each maker
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
+    provenance: dict[str, Provenance]  # by the first array of each maker
     decoding: Decoding
     overwrite: bool = False  # make arrays again that are stored already
     joins: bool = False  # add the arrays to stored videos; see `Pipeline`

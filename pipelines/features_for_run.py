@@ -55,24 +55,15 @@ def make_features(
     trained on, or if its captions came from a file, which does not cover other videos.
     """
     where, rest = split(given, where="score")
-<<<<<<< HEAD
-    visual = settings_of(run, rest) if "visual" in run.names else None
-    text = caption_settings_of(run, rest) if "text" in run.names else None
+    streams = extracted(run)
+    visual = [settings_of(stream, run, rest) for stream in streams]
+    text = caption_settings_of(run, rest) if run.card.of_kind("text") else None
     makers: list[Maker] = []
-    if visual:
-        features = FeatureMaker(backbone_for_plan(visual, where), visual)
-        check_provenance(run, features.provenance)
-        makers, decoding = [features], decoding_of(visual, features.tail)
-=======
-    visual = [settings_of(stream, chosen, rest) for stream in extracted(chosen)]
-    text = caption_settings_of(chosen, rest) if chosen.card.of_kind("text") else None
-    makers: list[Maker] = []
-    for stream, settings in zip(extracted(chosen), visual, strict=True):
+    for stream, settings in zip(streams, visual, strict=True):
         features = FeatureMaker(backbone_for_plan(settings, where), settings)
-        check_provenance(stream, chosen, features.provenance)
+        check_provenance(stream, run, features.provenance)
         makers.append(features)
         decoding = decoding_of(settings, features.tail)
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
     if text:
         makers += load_captions(text, _captioner(text))
         decoding = decoding if visual else decoding_of_captions(text)
@@ -110,9 +101,9 @@ def _captioner(settings: CaptionSettings) -> str:
     return find_captioner(settings.captioner or "labels").name
 
 
-def extracted(chosen: Run) -> list[Stream]:
+def extracted(run: Run) -> list[Stream]:
     """Return one of the streams of every backbone whose features a run reads."""
-    streams = chosen.card.of_kind("visual") + chosen.card.of_kind("places")
+    streams = run.card.of_kind("visual") + run.card.of_kind("places")
     return list({stream.name.partition("/")[2]: stream for stream in reversed(streams)}.values())
 
 
@@ -132,54 +123,13 @@ VISUAL_FIELDS = ("backbone", "weights", "recipe", "crop_set", "tail", "dtype")
 TEXT_FIELDS = ("encoder",)
 
 
-<<<<<<< HEAD
-def settings_of(run: Run, given: Mapping[str, object]) -> ExtractSettings:
-    """Return the extraction settings that the run's features were made with, overridden by `given`.
-=======
-@dataclass(frozen=True)
-class _VisualMade:
-    """The fields of a visual feature array's provenance that are needed to extract such features
-    again.
-    """
-
-    backbone: str
-    weights: _Named
-    recipe: _Named
-    crop_set: Literal["ten", "five", "center", "whole"]
-    tail: Literal["repeat-last", "loop", "drop"]
-    dtype: Literal["float16", "float32"]
-
-
-@dataclass(frozen=True)
-class _Captions:
-    captioner: str | None = None
-    window: int | None = None
-    stride: int = 16
-    files: object = None
-
-
-@dataclass(frozen=True)
-class _TextMade:
-    """The fields of a text array's provenance that are needed to make such captions and embeddings
-    again.
-    """
-
-    encoder: str
-    captions: _Captions = _Captions()
-
-
-def settings_of(stream: Stream, chosen: Run, given: Mapping[str, object]) -> ExtractSettings:
+def settings_of(stream: Stream, run: Run, given: Mapping[str, object]) -> ExtractSettings:
     """Return the extraction settings that a stream of a run was made with, overridden by `given`.
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 
     Raises UsageError if the run does not record them, or if it names weights that are neither known
     nor inside its project folder: a card may come from an untrusted source.
     """
-<<<<<<< HEAD
-    made = _made(run, "visual", VISUAL_FIELDS, "extract")
-=======
-    made = _made(chosen, stream, _VisualMade, "extract")
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
+    made = _made(run, stream, VISUAL_FIELDS, "extract")
     if not given.get("weights"):
         _require_known_weights(run, made)
     recorded = {
@@ -210,16 +160,9 @@ def _require_known_weights(run: Run, made: Provenance) -> None:
     )
 
 
-<<<<<<< HEAD
-def check_provenance(run: Run, ours: Provenance) -> None:
+def check_provenance(stream: Stream, run: Run, ours: Provenance) -> None:
     """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
-    trained = run.card.streams["visual"].provenance or Provenance({})
-    if differing := differences(trained, ours):
-=======
-def check_provenance(stream: Stream, chosen: Run, ours: Mapping[str, object]) -> None:
-    """Raise UsageError unless the provenance `ours` equals that of the run's training features."""
-    if differing := differences(stream.provenance or {}, ours):
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
+    if differing := differences(stream.provenance or Provenance({}), ours):
         field, (theirs, here) = next(iter(differing.items()))
         raise UsageError(
             f"{run.path} was trained on features with {field} {theirs!r}, "
@@ -233,14 +176,9 @@ def caption_settings_of(run: Run, given: Mapping[str, object]) -> CaptionSetting
 
     Raises UsageError if its captions came from a file, or if its captioner or encoder is unknown.
     """
-<<<<<<< HEAD
-    made = _made(run, "text", TEXT_FIELDS, "caption")
+    stream = run.card.of_kind("text")[0]
+    made = _made(run, stream, TEXT_FIELDS, "caption")
     captions = made.captions or Provenance({})
-=======
-    stream = chosen.card.of_kind("text")[0]
-    made = _made(chosen, stream, _TextMade, "caption")
-    captions = made.captions
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
     if captions.files is not None or captions.captioner is None:
         raise UsageError(
             f"{run.path} reads captions of a file, and a captioner cannot make such",
@@ -259,11 +197,7 @@ def caption_settings_of(run: Run, given: Mapping[str, object]) -> CaptionSetting
     recorded: dict[str, object] = {
         "captioner": captions.captioner,
         "encoder": made.encoder,
-<<<<<<< HEAD
-        "name": run.names["text"].removeprefix("text/"),
-=======
         "name": stream.name.removeprefix("text/"),
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
         "window": captions.window,
     }
     if captions.stride is not None:
@@ -277,35 +211,19 @@ def captioner_of(run: Run) -> str | None:
     """Return the name of the captioner whose captions a run reads; None if its card does not record
     one.
     """
-<<<<<<< HEAD
-    stream = run.card.streams.get("text")
-    made = stream.provenance if stream else None
+    streams = run.card.of_kind("text")
+    made = streams[0].provenance if streams else None
     return made.captions.captioner if made and made.captions else None
 
 
-def _made(run: Run, kind: Kind, fields: Sequence[str], verb: str) -> Provenance:
-    """Return how the run's training features of one kind were made.
-=======
-    streams = chosen.card.of_kind("text")
-    captions = (streams[0].provenance or {}).get("captions") if streams else None
-    name = captions.get("captioner") if isinstance(captions, dict) else None
-    return name if isinstance(name, str) else None
-
-
-def _made(chosen: Run, stream: Stream, cls: type[Made], verb: str) -> Made:
-    """Return how a stream of the run was made, as an instance of `cls`.
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
+def _made(run: Run, stream: Stream, fields: Sequence[str], verb: str) -> Provenance:
+    """Return how a stream of the run was made.
 
     Raises UsageError if the card does not record all of `fields`. verb: the command that the hint
     names.
     """
-<<<<<<< HEAD
-    stream = run.card.streams[kind]
     made = stream.provenance
     if made is None or made.assumed is not None:
-=======
-    if stream.provenance is None or "assumed" in stream.provenance:
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
         raise UsageError(
             f"{run.path} does not say how its features were made",
             hint=f"vad {verb} the videos as they were, then score with --store",

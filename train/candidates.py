@@ -10,7 +10,7 @@ A candidate is named as the option `--member` takes it:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from vad.config import build
 from vad.errors import UsageError
@@ -107,10 +107,7 @@ def _streams(store: FeatureStore, video: str) -> list[Stream]:
 
 
 def _blocks(stream: Stream) -> dict[str, Stream]:
-    blocks = (stream.provenance or {}).get("blocks")
-    if stream.kind != "visual" or not isinstance(blocks, dict):
+    blocks = stream.provenance.blocks if stream.provenance else None
+    if stream.kind != "visual" or blocks is None:
         return {}
-    return {
-        name: Stream(stream.name, stream.dim, stream.crops, stream.provenance, tuple(columns))
-        for name, columns in blocks.items()
-    }
+    return {name: replace(stream, columns=columns) for name, columns in blocks.items()}

@@ -34,14 +34,9 @@ from .settings import MAX_SMOOTHING, SmoothingRule, TrainSettings
 SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
 CARD = "card.json"
 
-<<<<<<< HEAD
-Kind = Literal["visual", "text"]
-=======
 Kind = Literal["visual", "text", "places"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Rows = TypeVar("Rows", bound=Any)  # an array of numpy or a tensor
-Provenance = Mapping[str, object]  # how an array was extracted, as the store records it
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 Videos = Mapping[str, tuple[Label, ...]]  # labelled videos by split: train, validation, test
 
 
@@ -70,7 +65,13 @@ class Stream:
     def to_dict(self) -> dict[str, object]:
         """Return the JSON object of the stream in the card."""
         made = dict(self.provenance.document) if self.provenance else None
-        return {"name": self.name, "dim": self.dim, "crops": self.crops, "provenance": made}
+        return {
+            "name": self.name,
+            "dim": self.dim,
+            "crops": self.crops,
+            "provenance": made,
+            "columns": list(self.columns),
+        }
 
     @property
     def kind(self) -> Kind:
@@ -130,20 +131,12 @@ class Member:
             raise ValueError(f"smoothing is {self.smoothing}, expected 0 to {MAX_SMOOTHING}")
         if self.weight <= 0:
             raise ValueError(f"weight is {self.weight}, expected more than 0")
-<<<<<<< HEAD
+        if self.spread <= 0:
+            raise ValueError(f"spread is {self.spread}, expected more than 0")
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON object of the member in the card."""
         return {**asdict(self), "streams": [stream.to_dict() for stream in self.streams]}
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Return the store arrays that the member reads, by kind: {"visual": "visual/i3d"}."""
-        return {stream.kind: stream.name for stream in self.streams}
-=======
-        if self.spread <= 0:
-            raise ValueError(f"spread is {self.spread}, expected more than 0")
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 
 
 @dataclass(frozen=True)

@@ -157,18 +157,11 @@ def load_training_data(
     return TrainingData(store, names, split, train, selection, _inputs(train, settings))
 
 
-<<<<<<< HEAD
-def _refuse_random(store: FeatureStore, names: Mapping[str, str]) -> None:
-    for name in names.values():
-        made = store.provenance(name)
-        if made and made.weights and made.weights.random:
-=======
 def refuse_random(store: FeatureStore, names: Iterable[str]) -> None:
     """Raise UsageError if one of these arrays was made by random weights."""
     for name in names:
-        weights = (store.provenance(name) or {}).get("weights")
-        if isinstance(weights, dict) and weights.get("random"):
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
+        made = store.provenance(name)
+        if made and made.weights and made.weights.random:
             raise UsageError(
                 f"{store.backend} holds features of random weights, which mean nothing",
                 hint="extract with real weights, or --allow-random in a test",

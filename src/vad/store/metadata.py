@@ -28,7 +28,6 @@ METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
 MOST_FRAMES = 10**9  # more than a year at 30 frames per second
 MOST_VALUES = 10**7  # in one row of an array, crops times dim
 MOST = 2**63 - 1
-<<<<<<< HEAD
 RANGES = {  # of the fields of a `VideoRecord` that is read: (least, most)
     "source_bytes": (0, MOST),
     "source_mtime_ns": (-MOST, MOST),
@@ -42,11 +41,6 @@ RANGES = {  # of the fields of a `VideoRecord` that is read: (least, most)
     "n_jumps": (0, MOST),
     "n_rescaled": (0, MOST),
 }
-=======
-DTYPES = ("float16", "float32", "float64", "uint8", "string")
-# Types of those provenance fields that are read and not only compared.
-PROVENANCE_TYPES = {"recipe": dict, "versions": dict, "files": dict, "assumed": list}
->>>>>>> 12078a4 (vad train without a detector: members, cross-fitted, weighted, calibrated; features of parts; networks on a CPU by OpenVINO)
 
 Parsed = TypeVar("Parsed")
 DamageKind = Literal["metadata", "incomplete", "unreadable", "checksum", "length"]
@@ -129,6 +123,7 @@ class Provenance:
     recipe: RecipeName | None = None
     crop_set: str | None = None
     crops: int | tuple[str, ...] | None = None  # names; of imported features, their number
+    blocks: Mapping[str, tuple[int, ...]] | None = None  # named columns: the first, the one after
     clip_frames: int | None = None
     tail: str | None = None
     dtype: str | None = None
@@ -291,7 +286,7 @@ class _Array:
 
     attributes: _ArrayAttributes
     shape: tuple[int, ...]
-    data_type: Literal["float16", "float32", "float64", "string"]
+    data_type: Literal["float16", "float32", "float64", "uint8", "string"]
     chunk_grid: _ChunkGrid
     node_type: Literal["array"]
     zarr_format: Literal[3]
