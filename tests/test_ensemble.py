@@ -19,7 +19,7 @@ from vad.stages.train.card import Calibration
 from vad.stages.train.folds import make_folds
 from vad.stages.train.run import Run
 from vad.stages.train.training import train
-from vad.store import FeatureStore
+from vad.store import FeatureStore, Provenance
 
 N_SNIPPETS = 12
 BLOCKS = {"A": [0, 8], "C": [8, 12]}
@@ -44,7 +44,7 @@ def store_of(folder, *, scenes, n_videos=20, abnormal=True):
         draft.append("visual/parts", visual.astype(np.float16))
         draft.append("places/parts", places.astype(np.float16))
         record = unseen_record(Path(f"v{i}"), N_SNIPPETS * 16, 25.0, "repeat-last", decoder="none")
-        made = {"backbone": "test", "weights": {"name": "none"}, "blocks": BLOCKS}
+        made = Provenance.of({"backbone": "test", "weights": {"name": "none"}, "blocks": BLOCKS})
         times = np.arange(N_SNIPPETS * 16) / 25
         draft.commit(record, times, dict.fromkeys(ARRAYS, made))
         rows.append(f"v{i},{int(bool(odd))},s{i // 2}")
