@@ -55,11 +55,13 @@ def test_every_snippet_gets_a_sentence_and_its_embedding(store):
     for video, n in (("a", 3), ("b", 2)):
         assert opened.names(video) == [
             "captions/labels",
+            "peaks/efficientnet-lite0-parts",
+            "places/efficientnet-lite0-parts",
             "text/minilm",
-            "visual/efficientnet-lite0",
+            "visual/efficientnet-lite0-parts",
         ]
         said = opened.read(video, "captions/labels")
-        assert len(said) == len(opened.read(video, "visual/efficientnet-lite0")) == n
+        assert len(said) == len(opened.read(video, "visual/efficientnet-lite0-parts")) == n
         assert all("mo" in sentence for sentence in said)  # motion, or: nothing moves
         assert opened.read(video, "text/minilm").shape == (n, 384)
 
@@ -70,8 +72,10 @@ def test_captions_first_then_features(make_video, tmp_path):
     extract(video, store, weights="random:0", quiet=True)
     assert FeatureStore.open(store).names("a") == [
         "captions/labels",
+        "peaks/efficientnet-lite0-parts",
+        "places/efficientnet-lite0-parts",
         "text/minilm",
-        "visual/efficientnet-lite0",
+        "visual/efficientnet-lite0-parts",
     ]
 
 
@@ -122,7 +126,7 @@ def test_a_video_that_changed_is_not_captioned(store, make_video):
     outcome = run(store)
     assert outcome.done == ["b"]
     assert outcome.failed["a"].reason == "mismatch"
-    assert "visual/efficientnet-lite0" in FeatureStore.open(store).names("a")
+    assert "visual/efficientnet-lite0-parts" in FeatureStore.open(store).names("a")
 
 
 def test_other_settings_under_one_name_are_refused(store):

@@ -78,7 +78,7 @@ VALUES = [
     ("train", "epochs", "1000000000", "epochs: 1000000000 is above 1000000"),
     ("train", "seed", LONG, f"seed: '{LONG}' is too large"),
     ("train", "smoothing", "1000000", "smoothing: 1000000 is above 1000"),
-    ("train", "width", "1000000000", "rtfm would have"),
+    ("train", "width", "1000000000", "width is a setting of a training of one detector"),
     ("train", "detector", LONG, "no detector"),
     ("extract", "time_limit", "nan", "time_limit: 'nan' is no finite number"),
     ("extract", "time_limit", "1e30", "time_limit: 1e+30 is above 86400"),
