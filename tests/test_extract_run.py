@@ -25,7 +25,7 @@ from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
 from vad.store import FeatureStore
 
-ARRAY = "visual/efficientnet-lite0"
+ARRAY = "visual/efficientnet-lite0-parts"
 
 
 def arrays(store):
