@@ -23,7 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ class Child:
 
     # The methods below raise TimeoutError, EOFError or ConnectionError.
 
-    def _send(self, task: dict[str, Any], time_limit_s: float) -> None:
+    def _send(self, task: Mapping[str, object], time_limit_s: float) -> None:
         """Send a task. From now on, every read or write on the socket may take `time_limit_s`
         seconds.
         """
@@ -118,7 +118,7 @@ class Child:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def _fill(self, array: NDArray[Any]) -> None:
+    def _fill(self, array: NDArray[np.generic]) -> None:
         if self._reader.readinto(array.data.cast("B")) < array.nbytes:
             raise EOFError
 
@@ -142,7 +142,7 @@ class Parent:
         for line in self._socket.makefile("rb"):
             yield json.loads(line)
 
-    def send(self, message: dict[str, Any], *arrays: NDArray[Any]) -> None:
+    def send(self, message: Mapping[str, object], *arrays: NDArray[np.generic]) -> None:
         """Send a message and then the bytes of the arrays that it announces. Raises ConnectionError
         if the parent is gone.
         """
@@ -170,5 +170,5 @@ def limit_memory(n_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _line(message: dict[str, Any]) -> bytes:
+def _line(message: Mapping[str, object]) -> bytes:
     return json.dumps(message).encode() + b"\n"

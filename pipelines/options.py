@@ -118,7 +118,7 @@ def with_signature(run: Command, command: Command, parameters: list[inspect.Para
     return run
 
 
-def _parameter(option: Option, shown: Any) -> inspect.Parameter:
+def _parameter(option: Option, shown: object) -> inspect.Parameter:
     flag = f"--{option.name.replace('_', '-')}"
     choices = list(option.choices)
     default = option.default if shown is None else shown
@@ -133,7 +133,7 @@ def _parameter(option: Option, shown: Any) -> inspect.Parameter:
     return _keyword(option.name, Annotated[option.kind | None, info])
 
 
-def _keyword(name: str, annotation: Any) -> inspect.Parameter:
+def _keyword(name: str, annotation: object) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
     )

@@ -176,7 +176,7 @@ def _captions(store: FeatureStore, run: Run, video: str) -> tuple[str, ...]:
     return tuple(map(str, store.read(video, name))) if name else ()
 
 
-def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
+def _split(settings: Mapping[str, object]) -> tuple[ScoreSettings, dict[str, Any]]:
     """Split settings by name: return `ScoreSettings`, checked, and a dictionary of all others."""
     ours = options(ScoreSettings)
     reading = {n: v for n, v in settings.items() if n in ours and v is not None}
@@ -184,7 +184,7 @@ def _split(settings: Mapping[str, Any]) -> tuple[ScoreSettings, dict[str, Any]]:
     return build(ScoreSettings, reading, where="score"), others
 
 
-def _provenance(run: Run) -> dict[str, Any]:
+def _provenance(run: Run) -> dict[str, object]:
     """Return the part of a run's card that explains its scores."""
     card = run.card
     return {

@@ -56,7 +56,7 @@ class TrainingData:
         """
         return stored_streams(self.store, self.names, self.split.train[0].video)
 
-    def detector(self, settings: TrainSettings, own: Mapping[str, Any]) -> Detector:
+    def detector(self, settings: TrainSettings, own: Mapping[str, object]) -> Detector:
         """Return a new detector with seeded random weights, or those that the settings name.
 
         Raises UsageError if the file `settings.weights` was trained on features of another width.
@@ -123,7 +123,7 @@ def load_training_data(
     store_path: str | Path,
     labels: Labels,
     settings: TrainSettings,
-    own: Mapping[str, Any],
+    own: Mapping[str, object],
     *,
     quiet: bool,
 ) -> TrainingData:

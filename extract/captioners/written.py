@@ -174,7 +174,7 @@ def _read_csv(path: Path, max_bytes: int) -> dict[str, VideoCaptions]:
     return captions
 
 
-def _sentence(where: str, start: Any, stop: Any, text: Any) -> Sentence:
+def _sentence(where: str, start: Any, stop: Any, text: object) -> Sentence:
     try:
         sentence = Sentence(float(start), float(stop), clean(str(text)))
     except (TypeError, ValueError, OverflowError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +50,8 @@ class Comparison:
     names: tuple[str, str]
     shapes: tuple[tuple[int, int], tuple[int, int]]  # (crops, dim) of each
     same_recipe: bool | None  # None if the recipe of one side is not known
-    differing: dict[str, tuple[Any, Any]]  # fields of the recipe that differ, with both values
-    informing: dict[str, tuple[Any, Any]]  # differing fields that only inform: versions
+    differing: dict[str, tuple[object, object]]  # of the recipe, with both values
+    informing: dict[str, tuple[object, object]]  # of versions and the like
     only: tuple[list[str], list[str]]  # videos that only the first, or second, side holds
     videos: list[VideoAgreement]
     crop_order: list[int] | None  # the second's crops in the order of the first's, if it differs
@@ -131,7 +130,7 @@ def compare(
 
 def _recipes(
     ours: Provenance | None, theirs: Provenance | None
-) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]], bool | None]:
+) -> tuple[dict[str, tuple[object, object]], dict[str, tuple[object, object]], bool | None]:
     """Compare two provenances: return the recipe fields that differ, the informing fields that
     differ, and whether the recipes are the same (None if one is not known).
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +88,7 @@ def checked(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
     return array
 
 
-def segment_means(rows: NDArray[Any], n_segments: int) -> NDArray[np.float32]:
+def segment_means(rows: NDArray[np.generic], n_segments: int) -> NDArray[np.float32]:
     """Return the means of `n_segments` stretches of rows: [rows, dim] -> [n_segments, dim]. A
     segment without a row of its own takes the row at its border.
     """

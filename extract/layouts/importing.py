@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +41,12 @@ BLOCK_ROWS = 512  # snippets per block: 42 MB of ten-crop 2048-d float32
 class FileFeatures:
     """The features of one video in its files, read a block at a time."""
 
-    arrays: list[NDArray[Any]]  # one array; or one per crop, or one per part of dim
+    arrays: list[NDArray[np.generic]]  # one array; or one per crop, or one per part of dim
     crop_axis: int | None
     index: NDArray[np.int64]  # [snippets]: the row of each snippet
     joins_dims: bool  # the arrays are parts of dim, to be concatenated
 
-    def blocks(self, dtype: str, *, text: bool) -> Iterator[NDArray[Any]]:
+    def blocks(self, dtype: str, *, text: bool) -> Iterator[NDArray[np.generic]]:
         """Yield blocks of snippets in order: [n, crops, dim], or [n, dim] if `text`."""
         for start in range(0, len(self.index), BLOCK_ROWS):
             rows = self.index[start : start + BLOCK_ROWS]
@@ -256,7 +255,9 @@ class _Task:
         made = (self.store.info(video, n).provenance.assumed for n in others)
         return next((list(assumed) for assumed in made if assumed is not None), [])
 
-    def _is_stored(self, video: str, record: VideoRecord, blocks: Iterator[NDArray[Any]]) -> bool:
+    def _is_stored(
+        self, video: str, record: VideoRecord, blocks: Iterator[NDArray[np.generic]]
+    ) -> bool:
         if not self.store.is_intact(video, self.array):
             return False
         before, stored = self.store.record(video), self.store.info(video, self.array)

@@ -74,7 +74,7 @@ def loading(model: str) -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def record_of(model: str, config: Any = None) -> dict[str, object]:
+def record_of(model: str, config: object = None) -> dict[str, object]:
     """Return the record that identifies a model in a provenance.
 
     For a folder: its name and the checksums of its weights. For a name on the hub: the name and the

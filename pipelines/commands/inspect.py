@@ -113,6 +113,6 @@ def _lines(value: Any, indent: str = "") -> list[str]:
     return lines
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 NOTHING = "default-src 'none'"  # Content-Security-Policy of answers that are not pages
 CHUNK_BYTES = 2**20
@@ -20,7 +19,7 @@ class Answers(BaseHTTPRequestHandler):
 
     cookie = ""  # value of Set-Cookie; empty: the header is not sent
 
-    def send_json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
+    def send_json(self, value: object, status: HTTPStatus = HTTPStatus.OK) -> None:
         """Send a value as JSON."""
         self.send(json.dumps(value).encode(), "application/json", NOTHING, status)
 

@@ -54,7 +54,7 @@ class Job:
         """
         return self.folder / f"{self.key}.mp4"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields that the page shows, as JSON values."""
         running_s = None if self.began_s is None else time.time() - self.began_s
         return {

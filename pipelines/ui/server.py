@@ -84,7 +84,7 @@ class Server(ThreadingHTTPServer):
         """Return the address that a browser opens, with the token if one is needed."""
         return f"http://{self.host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Ignore the error: browsers close connections in the middle of answers."""
 
 
@@ -142,7 +142,7 @@ class Handler(Answers):
     def do_POST(self) -> None:
         self._answer(self._post)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Log nothing, because addresses may contain the token."""
 
     def _answer(self, respond: Callable[[str], None]) -> None:

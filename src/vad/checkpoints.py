@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -99,13 +98,13 @@ def _is_torch(path: Path) -> bool:
     return start.startswith(b"PK") or b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in start
 
 
-class _StandIn(dict[Any, Any]):
+class _StandIn(dict[object, object]):
     """Replaces any object in a file that is not a tensor."""
 
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
         super().__init__()
 
-    def __setstate__(self, _state: Any) -> None:
+    def __setstate__(self, _state: object) -> None:
         pass
 
 
@@ -180,7 +179,7 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def few(names: Any) -> str:
+def few(names: Iterable[str]) -> str:
     """Return the first of some names as text, followed by `...` if there are more."""
     names = list(names)
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -12,10 +12,10 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,8 @@ class Table(Protocol):
     """The methods of a pandas DataFrame by which labels are read."""
 
     @property
-    def columns(self) -> Iterable[Any]: ...
-    def to_dict(self, orient: Literal["records"]) -> list[dict[Any, Any]]: ...
+    def columns(self) -> Iterable[object]: ...
+    def to_dict(self, orient: Literal["records"]) -> list[dict[Hashable, object]]: ...
 
 
 Labels = str | Path | Mapping[str, object] | Table  # a file, {video: label}, or a DataFrame
@@ -112,7 +112,7 @@ def _label_rows(source: Labels) -> Iterator[tuple[str, dict[str, str]]]:
             yield f"the labels, row {index}", texts
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Return a cell as in a CSV file: "" if it is missing, a whole number without a point."""
     if value is None or value != value:  # True for NaN
         return ""

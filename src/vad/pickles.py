@@ -16,7 +16,6 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +47,7 @@ class _DType:
     code: str  # such as f4, without the byte order
     order: str = "="
 
-    def numpy(self) -> np.dtype[Any]:
+    def numpy(self) -> np.dtype[np.generic]:
         return np.dtype(f"{self.order.replace('|', '=')}{self.code}")
 
 
@@ -83,9 +82,9 @@ class _Machine:
     """The stack, the marks and the memo of the machine that executes a pickle."""
 
     def __init__(self) -> None:
-        self.stack: list[Any] = []
+        self.stack: list[object] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[int, object] = {}
 
     def run(self, content: bytes) -> object:
         """Execute all opcodes and return the value on top of the stack at STOP.
@@ -103,13 +102,13 @@ class _Machine:
                 raise ValueError(f"it asks for {opcode.name}, which no array needs")
         raise ValueError("it ends too early")
 
-    def since_mark(self) -> list[Any]:
+    def since_mark(self) -> list[object]:
         """Pop and return the values above the last mark."""
         start = self.marks.pop()
         items, self.stack[start:] = self.stack[start:], []
         return items
 
-    def take(self, n: int) -> list[Any]:
+    def take(self, n: int) -> list[object]:
         """Pop and return the last n values."""
         if n > len(self.stack):
             raise ValueError("it is damaged")
@@ -127,6 +126,8 @@ class _Machine:
         """Execute BUILD: set the state of an array or of a dtype."""
         (state,) = self.take(1)
         made = self.stack[-1]
+        if not isinstance(state, tuple):
+            raise ValueError("it is damaged")
         if isinstance(made, _Array):
             _, shape, dtype, is_fortran, data = state
             made.values = _array(data, dtype, shape, "F" if is_fortran else "C")
@@ -138,7 +139,14 @@ class _Machine:
         else:
             raise ValueError("it sets the state of an object that is no array")
 
-    def extend(self, pairs: list[Any]) -> None:
+    def append(self, items: list[object]) -> None:
+        """Append values to the list on top of the stack."""
+        into = self.stack[-1]
+        if not isinstance(into, list):
+            raise ValueError("it is damaged")
+        into.extend(items)
+
+    def extend(self, pairs: list[object]) -> None:
         """Insert key, value, key, value, ... into the dictionary on top of the stack."""
         into = self.stack[-1]
         if not isinstance(into, dict):
@@ -146,11 +154,11 @@ class _Machine:
         into.update(zip(pairs[::2], pairs[1::2], strict=True))
 
 
-def _made(name: object, arguments: Any) -> object:
+def _made(name: object, arguments: object) -> object:
     """Return what a known function or class returns for the arguments. Raises ValueError for
     others.
     """
-    if isinstance(name, _Name):
+    if isinstance(name, _Name) and isinstance(arguments, tuple):
         if name.is_one_of(("collections",), "OrderedDict") and not arguments:
             return {}
         if name.is_one_of(_ARRAY_MODULES, "_reconstruct"):
@@ -177,22 +185,22 @@ def _dtype(code: object) -> _DType:
     return _DType(found[2], found[1] or "=")
 
 
-def _array(data: object, dtype: object, shape: Any, order: str) -> NDArray[np.generic]:
+def _array(data: object, dtype: object, shape: object, order: str) -> NDArray[np.generic]:
     """Return the array made of these bytes. Raises ValueError if their number does not fit."""
     if isinstance(data, str):  # bytes of Python 2
         data = data.encode("latin-1")
     if not isinstance(dtype, _DType) or not isinstance(data, bytes | bytearray):
         raise ValueError("it has an array of another type than numbers")
-    if not all(isinstance(size, int) and size >= 0 for size in shape):
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise ValueError(f"it has an array of shape {shape!r}")
     kind = dtype.numpy()
     if math.prod(shape) * kind.itemsize != len(data):
         raise ValueError(f"it has {len(data)} bytes for an array {list(shape)} of {kind}")
     flat = np.frombuffer(bytes(data), kind)
-    return flat.reshape(tuple(shape), order="F" if order == "F" else "C")
+    return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
-def _finished(value: Any, seen: dict[int, object]) -> object:
+def _finished(value: object, seen: dict[int, object]) -> object:
     """Return a value in which every `_Array` is replaced by its NumPy array.
 
     Raises ValueError if the value contains a class, an array without values, or itself. seen:
@@ -229,30 +237,38 @@ _PUSHED = {  # opcodes whose argument is pushed onto the stack
 }
 
 
-def _push(value: Callable[[], object]) -> Callable[[_Machine, Any], None]:
+# What an opcode does; the second argument is the opcode's own.
+_Action = Callable[[_Machine, str | int | None], object]
+
+
+def _push(value: Callable[[], object]) -> _Action:
     return lambda m, _: m.stack.append(value())
 
 
-def _tuple(n: int) -> Callable[[_Machine, Any], None]:
+def _tuple(n: int) -> _Action:
     return lambda m, _: m.stack.append(tuple(m.take(n)))
 
 
-def _remember(m: _Machine, index: Any) -> None:
+def _remember(m: _Machine, index: str | int | None) -> None:
     m.memo[int(index) if index is not None else len(m.memo)] = m.stack[-1]
 
 
-def _name(m: _Machine, argument: Any) -> None:
-    module, name = m.take(2) if argument is None else argument.split(" ", 1)
-    m.stack.append(_Name(module, name))
+def _recall(m: _Machine, index: str | int | None) -> None:
+    m.stack.append(m.memo[int(index or 0)])
 
 
-def _dict(m: _Machine, _: Any) -> None:
+def _name(m: _Machine, argument: str | int | None) -> None:
+    module, name = m.take(2) if argument is None else str(argument).split(" ", 1)
+    m.stack.append(_Name(str(module), str(name)))
+
+
+def _dict(m: _Machine, _: str | int | None) -> None:
     pairs = m.since_mark()
     m.stack.append({})
     m.extend(pairs)
 
 
-_ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+_ACTIONS: dict[str, _Action] = {
     "MARK": lambda m, _: m.marks.append(len(m.stack)),
     "POP": lambda m, _: (m.stack if len(m.stack) > (m.marks or [0])[-1] else m.marks).pop(),
     "POP_MARK": lambda m, _: m.since_mark(),
@@ -269,13 +285,13 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "TUPLE": lambda m, _: m.stack.append(tuple(m.since_mark())),
     "LIST": lambda m, _: m.stack.append(m.since_mark()),
     "DICT": _dict,
-    "APPEND": lambda m, _: m.stack[-2].append(m.stack.pop()),
-    "APPENDS": lambda m, _: (lambda items: m.stack[-1].extend(items))(m.since_mark()),
+    "APPEND": lambda m, _: m.append(m.take(1)),
+    "APPENDS": lambda m, _: m.append(m.since_mark()),
     "SETITEM": lambda m, _: m.extend(m.take(2)),
     "SETITEMS": lambda m, _: m.extend(m.since_mark()),
-    "GET": lambda m, index: m.stack.append(m.memo[int(index)]),
-    "BINGET": lambda m, index: m.stack.append(m.memo[index]),
-    "LONG_BINGET": lambda m, index: m.stack.append(m.memo[index]),
+    "GET": _recall,
+    "BINGET": _recall,
+    "LONG_BINGET": _recall,
     "PUT": _remember,
     "BINPUT": _remember,
     "LONG_BINPUT": _remember,

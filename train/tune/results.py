@@ -80,7 +80,7 @@ class SearchResult:
         return "better" if mean > 0 else "worse: keep the settings given"
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return all settings for a file of `vad train`, with the values of the best trial.
 
         Without a best trial they are the given settings.
@@ -96,7 +96,7 @@ class SearchResult:
         where = f"{self.problem.store} --labels {self.problem.labels}"
         return f"vad train {where} --config {config}{fold}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the whole result as plain values, by the schema `vad.tune/1`."""
         gain, error = self.gain
         return {
@@ -171,7 +171,7 @@ def best_toml(found: SearchResult, path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _toml_value(value: Any) -> str:
+def _toml_value(value: object) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
 
 
@@ -184,5 +184,5 @@ def _text(aucs: Sequence[float]) -> str:
     return f"{mean:.4f} ({error:.4f})"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -35,7 +35,7 @@ from ..presets import split_settings
 from .measure import Problem, measure
 from .picture import draw
 from .results import SearchResult, Trial, best_toml, table
-from .space import Choice, Range, Space, choose_space, grid_of
+from .space import Choice, Range, Space, Value, choose_space, grid_of
 
 try:
     import optuna
@@ -84,7 +84,7 @@ class Search:
             load_if_exists=True,
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what a resumed search must have in common with the one in the folder."""
         left_out = ("device", "seed", "select")
         settings = asdict(self.problem.settings)
@@ -252,7 +252,7 @@ def _enter_grid(study: Study, search: Search, n_trials: int) -> int:
 
 
 def _once(
-    study: Study, name: str, search: Search, point: Mapping[str, Any], seeds: Sequence[int]
+    study: Study, name: str, search: Search, point: Mapping[str, object], seeds: Sequence[int]
 ) -> list[float]:
     """Measure a point outside the trials.
 
@@ -334,7 +334,7 @@ def _trial(search: Search, ticket: int) -> None:
     study.tell(trial, float(aucs.mean()))
 
 
-def _suggest(trial: optuna.Trial, name: str, part: Range | Choice) -> Any:
+def _suggest(trial: optuna.Trial, name: str, part: Range | Choice) -> Value:
     if isinstance(part, Choice):
         return trial.suggest_categorical(name, part.values)
     if part.whole:

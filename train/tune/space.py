@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from vad.config import Option, options, read_toml, unknown
 from vad.errors import UsageError
@@ -50,6 +49,9 @@ GRIDS: dict[str, dict[str, Mapping[str, tuple[float, ...]]]] = {
 }
 
 
+Value = bool | int | float | str | None  # of a setting
+
+
 @dataclass(frozen=True)
 class Range:
     """A searched range of numbers from `low` to `high`, both included."""
@@ -67,7 +69,7 @@ class Range:
 class Choice:
     """A searched list of values, without an order: each trial uses one of them."""
 
-    values: tuple[Any, ...]
+    values: tuple[Value, ...]
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.values))
@@ -77,7 +79,7 @@ Space = Mapping[str, Range | Choice]
 
 
 def choose_space(
-    wanted: str | Path | Sequence[str] | None, settings: TrainSettings, own: Mapping[str, Any]
+    wanted: str | Path | Sequence[str] | None, settings: TrainSettings, own: Mapping[str, object]
 ) -> dict[str, Range | Choice]:
     """Return the search space that the user asks for, by setting.
 
@@ -95,7 +97,7 @@ def choose_space(
             found.pop("k", None)
         return found
     if isinstance(wanted, str) and wanted.endswith("-grid"):
-        said: dict[str, Any] = dict(find_grid(wanted, settings.detector))
+        said: dict[str, object] = dict(find_grid(wanted, settings.detector))
     elif isinstance(wanted, Path) or str(wanted).endswith(".toml"):
         said = read_toml(Path(str(wanted)), "space")
     else:
@@ -106,7 +108,7 @@ def choose_space(
     return _checked(said, known, current)
 
 
-def usual(option: Option, value: Any) -> Range | Choice | None:
+def usual(option: Option, value: object) -> Range | Choice | None:
     """Return the default range of a setting around its current value, or None if there is none.
 
     A boolean or a choice gets all its values; a number with two bounds, such as a share, the range
@@ -116,7 +118,7 @@ def usual(option: Option, value: Any) -> Range | Choice | None:
     """
     if option.kind is bool or option.choices:
         return Choice(option.choices or (True, False))
-    if not value or option.kind not in (int, float):
+    if not value or option.kind not in (int, float) or not isinstance(value, int | float):
         return None
     least = -math.inf if option.minimum is None else option.minimum
     most = math.inf if option.maximum is None else option.maximum
@@ -130,7 +132,7 @@ def usual(option: Option, value: Any) -> Range | Choice | None:
     return Range(max(least, value / DECADES), min(most, value * DECADES), log=True)
 
 
-def grid_of(space: Space) -> list[dict[str, Any]] | None:
+def grid_of(space: Space) -> list[dict[str, object]] | None:
     """Return every combination of the choices of a space, in order; None if one setting has a
     range.
     """
@@ -146,7 +148,7 @@ def _searchable(settings: TrainSettings) -> dict[str, Option]:
 
 
 def _checked(
-    said: Mapping[str, Any], known: Mapping[str, Option], current: Mapping[str, Any]
+    said: Mapping[str, object], known: Mapping[str, Option], current: Mapping[str, object]
 ) -> dict[str, Range | Choice]:
     found: dict[str, Range | Choice] = {}
     mistakes = []
@@ -163,7 +165,7 @@ def _checked(
     return found
 
 
-def _part(option: Option, said: Any, current: Any) -> Range | Choice:
+def _part(option: Option, said: object, current: object) -> Range | Choice:
     """Parse the entry of one setting in a space. Raises ValueError if the entry is wrong."""
     if said is True:
         if (part := usual(option, current)) is None:

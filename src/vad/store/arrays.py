@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
@@ -21,7 +20,7 @@ CHUNK_ROWS = 64  # snippets per chunk: 2.6 MB of ten-crop 2048-d float16
 class ArrayWriter:
     """Writes one array, in whole chunks, and computes its checksum at the same time."""
 
-    def __init__(self, path: Path, like: NDArray[Any]) -> None:
+    def __init__(self, path: Path, like: NDArray[np.generic]) -> None:
         shape = like.shape[1:]
         self._array = zarr.create_array(
             str(path),
@@ -31,10 +30,10 @@ class ArrayWriter:
             compressors=ZstdCodec(level=1),
         )
         self._sha256 = hashlib.sha256()
-        self._pending: list[NDArray[Any]] = []
+        self._pending: list[NDArray[np.generic]] = []
         self._n_rows = 0
 
-    def append(self, rows: NDArray[Any]) -> None:
+    def append(self, rows: NDArray[np.generic]) -> None:
         """Append rows [n, ...]. Raises InternalError if shape or type differ from those before."""
         same_type = is_text(rows) or rows.dtype == self._array.dtype
         if rows.shape[1:] != self._array.shape[1:] or not same_type:
@@ -65,7 +64,7 @@ class ArrayWriter:
         self._pending = [rows[n:]] if n < n_pending else []
 
 
-def bytes_of(rows: NDArray[Any]) -> bytes | memoryview:
+def bytes_of(rows: NDArray[np.generic]) -> bytes | memoryview:
     """Return the bytes of which the checksum of an array is computed.
 
     rows [rows, ...] of numbers: the array's bytes in C order. rows [rows] of captions: UTF-8 text,
@@ -76,7 +75,7 @@ def bytes_of(rows: NDArray[Any]) -> bytes | memoryview:
     return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
 
 
-def digest_of(blocks: Iterable[NDArray[Any]]) -> str:
+def digest_of(blocks: Iterable[NDArray[np.generic]]) -> str:
     """Return the checksum of an array, given as consecutive blocks [rows, ...]."""
     digest = hashlib.sha256()
     for block in blocks:
@@ -84,7 +83,7 @@ def digest_of(blocks: Iterable[NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def is_text(rows: NDArray[Any]) -> bool:
+def is_text(rows: NDArray[np.generic]) -> bool:
     """Return True if an array [rows, ...] holds captions."""
     return (
         rows.dtype.kind in "OTU"

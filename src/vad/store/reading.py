@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from ..errors import VadError
@@ -97,7 +98,7 @@ class StoredVideo:
             return False
         return True
 
-    def _open(self, name: str, record: VideoRecord) -> tuple[ArrayInfo, Any]:
+    def _open(self, name: str, record: VideoRecord) -> tuple[ArrayInfo, zarr.Array[Any]]:
         info, document = self._array(name)
         n_rows = record.n_frames if name == "times" else record.grid.n_snippets(record.n_frames)
         if not rows_fit(name, info, n_rows):

@@ -20,7 +20,7 @@ from ...errors import UsageError, VadError
 from .backend import Item, Result, map_ahead
 
 REQUESTS_AT_ONCE = 32
-OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # because other processes write, too
+OPTIONS: dict[str, object] = {"use_listings_cache": False}  # because other processes write, too
 S3_OPTIONS = {"max_concurrency": 1}  # otherwise each read first requests the object's size
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # scheme -> extra of the package
 FORBIDDEN = (401, 403)  # HTTP status
@@ -181,7 +181,7 @@ def _file_system(address: str) -> tuple[Any, str]:
     return file_system, str(root)
 
 
-def _options(address: str) -> dict[str, Any]:
+def _options(address: str) -> dict[str, object]:
     return OPTIONS | (S3_OPTIONS if address.startswith(("s3:", "s3a:")) else {})
 
 
