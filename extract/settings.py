@@ -17,8 +17,8 @@ _compute = partial(option, panel="Computation")
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeSettings:
-    """How features are computed: device, speed and limits. Only the settings of the subclass say
-    which features they are.
+    """How features are computed: device, speed and limits. These settings do not decide which
+    features are made; the backbone, crops and the like are settings of `ExtractSettings`.
     """
 
     decoder: Literal["auto", "decord", "pyav"] = _compute(

@@ -56,7 +56,7 @@ def find_preset(name: str) -> Preset:
 
 
 def split_settings(given: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, object]]:
-    """Split given settings into those of the training and those of the detector, and fill both up.
+    """Return the settings of the training, and those of the detector, both complete.
 
     A setting that is not given is taken from the first source that has it: the preset; the weights
     to start from; the values that the detector's table row suggests for small data sets (only

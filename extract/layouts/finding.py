@@ -61,8 +61,8 @@ def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles
 
 
 def detect(files: Mapping[str, Path], where: str) -> Layout:
-    """Return the layout that the file names show. Raises UsageError if they show none, or
-    several.
+    """Return the layout of the files, which is judged by their names. Raises UsageError if the
+    names fit no layout, or several.
     """
     examples: dict[str, str] = {}
     for name in sorted(files):

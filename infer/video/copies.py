@@ -97,9 +97,9 @@ class CopyMaker(Viewer):
     def copies(self, inside_bytes: int) -> Copies:
         """Return the copies, after the whole video has been decoded.
 
-        An MP4 of up to `inside_bytes` is in `preview`, and the file is emptied. A larger one
-        remains in the file, unless it has more than `most_bytes`; then the file is emptied and
-        there is no MP4.
+        There are three cases by the size of the MP4. Up to `inside_bytes`, it is returned as
+        `Copies.preview`, and the file of the constructor is emptied. Up to `most_bytes`, it stays
+        in that file. Above, it is discarded, and the file is emptied.
         """
         size = self._file.seek(0, io.SEEK_END)
         self._file.seek(0)
