@@ -39,7 +39,6 @@ from plain_rtfm import plain_steps
 from vad.device import choose_device
 from vad.files import write_json
 from vad.labels import read_labels
-from vad.progress import meter
 from vad.stages.extract.records import unseen_record
 from vad.stages.train.bags import load_bags
 from vad.stages.train.detectors import create_detector
@@ -48,6 +47,7 @@ from vad.stages.train.history import History
 from vad.stages.train.settings import TrainSettings
 from vad.stages.train.streams import Inputs, Scaling
 from vad.store import FeatureStore, Provenance
+from vad.terminal import meter
 
 CROPS, DIM, SEGMENTS, BATCH = 10, 2048, 32, 32
 SIDES = ("plain", "ours", "one_crop")

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 from vad.files import sha256_of
 from vad.grid import ClipGrid, Tail
-from vad.progress import Meter
 from vad.store import Draft, FeatureStore, Provenance, VideoRecord
+from vad.terminal import Meter
 
 from .decoders.pool import Clips, Decoded, DecodeReport, Event, Failed, Opened
 from .decoders.video import VideoInfo

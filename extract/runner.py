@@ -18,9 +18,9 @@ from pathlib import Path
 
 from vad.errors import UsageError
 from vad.grid import Tail
-from vad.progress import Meter, meter
 from vad.store import FeatureStore, Provenance, differences
 from vad.store.backends.backend import Claims
+from vad.terminal import Meter, meter
 
 from .decoders import DecoderName
 from .decoders.pool import DecoderPool

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from vad.progress import Meter
+from vad.terminal import Meter
 from vad.version import VERSION
 
 from .curves import Axis, axis_of, height_of, step_path, steps

@@ -18,9 +18,8 @@ import numpy as np
 
 from vad.errors import UsageError
 from vad.files import committed, write_json, write_text
-from vad.progress import Meter, meter
 from vad.store import key_of
-from vad.terminal import plain
+from vad.terminal import Meter, meter, plain
 
 from .scores import EVENT_COLUMNS, VideoScores, event_dict, exact
 from .settings import FORMATS, check_formats

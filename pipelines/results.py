@@ -12,12 +12,11 @@ import typer
 
 from vad.errors import VideoError
 from vad.files import check_writable, write_text
-from vad.progress import meter
 from vad.stages.infer.scores import VideoScores, event_dict, exact
 from vad.stages.infer.settings import FORMATS
 from vad.stages.infer.times import timecode
 from vad.stages.infer.writers import ScoreFiles, path_of
-from vad.terminal import plain
+from vad.terminal import meter, plain
 
 FAILURES = "failures.jsonl"
 RUN = "run.txt"  # which run the scores in a folder are of

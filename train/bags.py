@@ -21,8 +21,8 @@ from vad.errors import UsageError
 from vad.files import committed, matches_checksum, note_checksum
 from vad.grid import align_text, segment_edges
 from vad.labels import Label
-from vad.progress import Meter, meter
 from vad.store import ARRAYS_AT_ONCE, FeatureStore
+from vad.terminal import Meter, meter
 
 from .streams import Names, shapes_of
 

@@ -23,8 +23,8 @@ from vad.config import build, options
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.labels import Label, Labels, match, name_of, read_labels
-from vad.progress import Meter, meter
 from vad.store import FeatureStore
+from vad.terminal import Meter, meter
 
 from .bags import Bags, load_bags
 from .calibration import Scores, calibrate

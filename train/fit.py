@@ -18,8 +18,8 @@ from torch import Tensor
 from vad.checkpoints import read_safetensors
 from vad.errors import UsageError
 from vad.labels import Label
-from vad.progress import Meter
 from vad.store import FeatureStore
+from vad.terminal import Meter
 
 from .bags import Bags, bags_in_memory
 from .detectors import Detector

@@ -12,7 +12,7 @@ from typing import Any
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.labels import Labels
-from vad.progress import meter
+from vad.terminal import meter
 
 from .card import CARD, Card, Member, Selection, differing_fields, now, read_card_file
 from .data import TrainingData, load_training_data

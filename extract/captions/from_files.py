@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
 from vad.names import VideoNames
-from vad.progress import meter
 from vad.store import FeatureStore, Provenance, VideoRecord
 from vad.tables import read_rows
+from vad.terminal import meter
 from vad.version import VERSION
 
 from ..captioners.settings import CaptionSettings

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from vad.device import choose_device, names_of_devices
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
-from vad.progress import meter
 from vad.store import FeatureStore, Provenance, differences
+from vad.terminal import meter
 from vad.version import VERSION
 
 from ..captioners import CAPTIONERS, CaptionerCard, find_captioner

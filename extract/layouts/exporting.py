@@ -9,8 +9,8 @@ import numpy as np
 from vad.errors import UsageError
 from vad.files import write_text
 from vad.labels import match, read_labels
-from vad.progress import meter
 from vad.store import FeatureStore
+from vad.terminal import meter
 
 from .layout import find_layout
 

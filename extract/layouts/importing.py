@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
-from vad.progress import meter
 from vad.store import FeatureStore, Provenance, VideoRecord, differences
 from vad.store.arrays import digest_of
+from vad.terminal import meter
 from vad.version import VERSION
 
 from ..outcome import Failures, Outcome

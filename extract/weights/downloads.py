@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from vad.errors import UsageError
 from vad.files import cache_folder, sha256_of, write_text
-from vad.progress import meter
+from vad.terminal import meter
 
 from ..backbones.table import KnownWeights
 

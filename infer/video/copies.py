@@ -16,7 +16,7 @@ from PIL import Image
 
 from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES
-from vad.progress import Meter
+from vad.terminal import Meter
 
 from ..scores import VideoScores
 from .mp4 import Mp4Writer, shrunk

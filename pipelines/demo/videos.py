@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError
 from vad.files import committed, write_text
-from vad.progress import meter
+from vad.terminal import meter
 
 from .actors import Actor, Car, Cyclist, Fire
 from .drawing import HEIGHT_PX, WIDTH_PX, Color, Line

@@ -10,7 +10,6 @@ from typing import Any
 
 from vad.config import build
 from vad.device import names_of_devices
-from vad.progress import Meter
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.features import LoadBackbone, load_backbone
@@ -21,6 +20,7 @@ from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
 from vad.store import FeatureStore
 from vad.store.backends import refuse_connection
+from vad.terminal import Meter
 
 from .settings import ExecutorSettings, split
 

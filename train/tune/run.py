@@ -28,7 +28,7 @@ from vad.documents import read_json
 from vad.errors import UsageError
 from vad.files import write_json, write_text
 from vad.labels import Labels, read_labels, write_labels
-from vad.progress import meter
+from vad.terminal import meter
 
 from ..fit import WARMUP, Diverged
 from ..presets import split_settings

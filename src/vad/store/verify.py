@@ -26,7 +26,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from ..files import matches_checksum, sha256_of
-from ..progress import meter
+from ..terminal import meter
 from .backends import QUARANTINE, Backend
 from .metadata import Damage, DamageKind, Provenance, VideoRecord, differences
 from .reading import StoredVideo

@@ -4,17 +4,17 @@ import re
 
 import pytest
 
-import vad.progress
+import vad.terminal
 from vad import caption, extract
-from vad.progress import Meter, meter
 from vad.stages.pipelines.results import Results
 from vad.stages.pipelines.score import score_files
+from vad.terminal import Meter, meter
 
 
 @pytest.fixture
 def shares_of_one(monkeypatch, capsys):
     """Every share of a single video that a run tells, in percent; it must end whole."""
-    monkeypatch.setattr(vad.progress, "PLAIN_EVERY_S", 0.0)
+    monkeypatch.setattr(vad.terminal, "PLAIN_EVERY_S", 0.0)
 
     def told(what, run):
         run()
@@ -42,7 +42,7 @@ def test_done_is_whole_units_and_the_shares_of_those_under_way():
 
 
 def test_a_pipe_gets_lines_and_a_quiet_run_none(monkeypatch, capsys):
-    monkeypatch.setattr(vad.progress, "PLAIN_EVERY_S", 0.0)
+    monkeypatch.setattr(vad.terminal, "PLAIN_EVERY_S", 0.0)
     for quiet in (False, True):
         with meter("extract", 2, unit="videos", quiet=quiet) as progress:
             progress.under_way("a", 0.5)
@@ -107,7 +107,7 @@ def test_an_overlay_moves_within_a_video(make_video, make_scores, tmp_path, shar
 
 
 def test_a_bar_within_a_bar_shares_the_terminal(monkeypatch):
-    monkeypatch.setattr(vad.progress.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(vad.terminal.sys.stderr, "isatty", lambda: True, raising=False)
     with meter("extract", 2, unit="videos") as outer:
         with meter("draw", 1, unit="videos") as inner:
             shown = [task.description for task in inner._progress.tasks]
