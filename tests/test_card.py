@@ -11,7 +11,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
-from vad.stages.pipelines.features_for_run import caption_settings_of, settings_of
+from vad.stages.pipelines.features_for_run import caption_settings_of, extracted, settings_of
 from vad.stages.train.card import read_card
 from vad.stages.train.run import Run
 from vad.stages.train.training import train
@@ -209,13 +209,14 @@ def test_weights_that_only_a_card_names_are_not_opened(small_run, tmp_path, name
     made["weights"]["name"] = name
     (path / "card.json").write_text(json.dumps(card))
     run = Run.open(path)
+    (stream,) = extracted(run)
     with pytest.raises(UsageError, match="which are not known here; name them, if you trust them"):
-        settings_of(run, {})
-    assert settings_of(run, {"weights": "imagenet"}).weights == "imagenet"
+        settings_of(stream, run, {})
+    assert settings_of(stream, run, {"weights": "imagenet"}).weights == "imagenet"
     made["backbone"] = 3
     (path / "card.json").write_text(json.dumps(card))
     with pytest.raises(UsageError, match="card.json: .*provenance.backbone is 3, expected text"):
-        settings_of(Run.open(path), {})
+        Run.open(path)
 
 
 def test_an_encoder_that_only_a_card_names_is_not_opened(project, tmp_path):
