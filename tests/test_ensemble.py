@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from vad.errors import UsageError
 from vad.labels import Label, read_labels
 from vad.stages.extract.records import unseen_record
+from vad.stages.infer.evaluation.run import evaluate, pool
 from vad.stages.infer.onnx import export_detector
 from vad.stages.infer.scoring import score_stored
 from vad.stages.train.calibration import calibrate, fit_map
@@ -100,6 +101,45 @@ def test_normality_is_left_out_where_every_video_is_another_scene(tmp_path):
     run = train(store.path, tmp_path / "labels.csv", tmp_path / "run", quiet=True)
     assert {member.detector for member in run.card.members} == {"topk"}
     assert run.names == {"visual": "visual/parts"}
+
+
+def test_members_that_are_named_stay_whatever_the_footage(tmp_path):
+    store = store_of(tmp_path, scenes=True)
+    args = (store.path, tmp_path / "labels.csv")
+    run = train(*args, tmp_path / "named", quiet=True, member=("topk:A", "normality:places"))
+    assert [member.detector for member in run.card.members] == ["topk", "normality"]
+    run = train(*args, tmp_path / "one", quiet=True, detector="normality")
+    assert [member.detector for member in run.card.members] == ["normality"]
+
+
+def test_folds_of_default_runs_are_pooled_though_their_members_differ(still, tmp_path):
+    folder, store, _ = still
+    rows = (folder / "labels.csv").read_text().split("\n")
+    folds = [f"{row},{i // 2 % 2}" for i, row in enumerate(rows[1:])]
+    (tmp_path / "labels.csv").write_text("\n".join([f"{rows[0]},fold", *folds]))
+    odd = [f"v{i},64,128" for i in range(1, 20, 2)]
+    (tmp_path / "segments.csv").write_text("\n".join(["video,start_frame,end_frame", *odd]))
+    evaluations = []
+    for fold, member in (("0", ()), ("1", ("topk:A",))):
+        run = train(
+            store.path,
+            tmp_path / "labels.csv",
+            tmp_path / fold,
+            quiet=True,
+            fold=fold,
+            member=member,
+        )
+        evaluations.append(evaluate(run.path, tmp_path / "segments.csv", store=store.path))
+    pooled = pool(evaluations)
+    assert len(pooled.scores) == 20
+    assert pooled.figures.value("frame/auc") > 0.9
+
+
+def test_resume_says_that_such_a_run_begins_anew(still, tmp_path, caplog):
+    folder, store, _ = still
+    with caplog.at_level("INFO", "vad"):
+        train(store.path, folder / "labels.csv", tmp_path / "run", quiet=True, resume=True)
+    assert "begins anew" in caplog.text
 
 
 def test_normal_footage_alone_is_enough(tmp_path):

@@ -70,14 +70,18 @@ def train_ensemble(
     given: Mapping[str, object],
     members: Sequence[str] = (),
     *,
+    resume: bool,
     overwrite: bool,
     quiet: bool,
 ) -> Run:
     """Train members, write a run folder to `out`, and open the run.
 
     given: settings of `TrainSettings`. members: names as `candidates` explains them; by default,
-    those that suit the store's arrays. Raises UsageError if the input is wrong.
+    those that suit the store's arrays. resume: log that the training begins anew, as it keeps no
+    state. Raises UsageError if the input is wrong.
     """
+    if resume:
+        log.info("a run of several members begins anew: it is trained in a minute or two")
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
     own = {name for row in DETECTORS.values() for name in options(row.settings)}
@@ -101,21 +105,23 @@ def train_ensemble(
         candidates = [c for c in candidates if c.detector == "normality"]
     if not candidates:
         raise UsageError(
-            f"{task.store.backend} holds nothing that a detector of normal footage reads",
+            f"no training video is abnormal, and {task.store.backend} has no places/... array, "
+            "which a detector of normal footage reads",
             hint="label some abnormal videos, or extract with --backbone efficientnet-lite0-parts",
         )
     folds = make_folds(task.labels, settings.seed)
-    n_fits = len(candidates) * (len(folds) + 1)
+    weights = weights_of(task, candidates, folds, are_named=bool(members))
+    kept = [(c, weight) for c, weight in zip(candidates, weights, strict=True) if weight > 0]
+    chosen: list[TrainedMember] = []
+    logits: list[Scores] = []
+    n_fits = len(kept) * (len(folds) + 1)
     with meter("train", n_fits, unit="fits", quiet=quiet) as progress:
-        heldout = [cross_fit(task, c, folds, progress) for c in candidates]
-        weights = weights_of(task, candidates, folds)
-        chosen, logits = [], []
-        for candidate, held, weight in zip(candidates, heldout, weights, strict=True):
-            if weight > 0:
-                member = fit_member(task, candidate, task.labels)
-                # where no video could be held out, those that the member was trained on stand in
-                logits.append(held or _logits(task, member, task.labels))
-                chosen.append(_placed(member, logits[-1], weight))
+        for candidate, weight in kept:
+            held = cross_fit(task, candidate, folds, progress)
+            member = fit_member(task, candidate, task.labels)
+            # where no video could be held out, those that the member was trained on stand in
+            logits.append(held or _logits(task, member, task.labels))
+            chosen.append(_placed(member, logits[-1], weight))
             progress.advance()
     decided = calibrate(_combined(chosen, logits), task.labels)
     card = Card(
@@ -273,24 +279,29 @@ def _card(task: Task, candidate: Candidate, dim: int) -> Member:
 
 
 def weights_of(
-    task: Task, candidates: Sequence[Candidate], folds: Sequence[Sequence[Label]]
+    task: Task,
+    candidates: Sequence[Candidate],
+    folds: Sequence[Sequence[Label]],
+    *,
+    are_named: bool,
 ) -> list[float]:
     """Return the weight of every candidate; 0 leaves it out.
 
     Trained detectors weigh the same. Labels of a few dozen videos cannot rank them: such labels
     also reward what tells one video from another and not one moment from another. `normality` is
     weighed by how well its bank covers held-out normal videos: it helps where the camera stands
-    still, and harms where every video is another scene. If no video is abnormal, it is all there
-    is, and has its full weight.
+    still, and harms where every video is another scene. It has its full weight if the user named
+    the members (`are_named`), or if no video is abnormal and it is all there is.
     """
-    if not any(label.label for label in task.labels):
-        return [NORMALITY_WEIGHT for _ in candidates]
-    return [
-        NORMALITY_WEIGHT * float(np.clip(1 - excess(task, c, folds) / UNCOVERED, 0, 1))
-        if c.detector == "normality"
-        else 1.0
-        for c in candidates
-    ]
+    is_certain = are_named or not any(label.label for label in task.labels)
+
+    def weight_of(candidate: Candidate) -> float:
+        if candidate.detector != "normality":
+            return 1.0
+        far = 0.0 if is_certain else excess(task, candidate, folds)
+        return NORMALITY_WEIGHT * float(np.clip(1 - far / UNCOVERED, 0, 1))
+
+    return [weight_of(candidate) for candidate in candidates]
 
 
 def excess(task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]]) -> float:

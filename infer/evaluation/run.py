@@ -176,6 +176,11 @@ def _check_contents(
 
 
 def _apart_from_fold(card: Card) -> tuple[TrainSettings | None, list[Member]]:
-    """Return how a run was trained, without what may differ between folds."""
+    """Return how a run was trained, without what may differ between folds.
+
+    Members that cross-fitting chose and weighted may differ.
+    """
     training = card.training and replace(card.training, fold=None, device="")
+    if card.calibration is not None:
+        return training, []
     return training, [replace(member, visual_dim=1, text_dim=None) for member in card.members]
