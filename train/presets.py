@@ -97,7 +97,7 @@ def _start(given: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
         if not given.get("preset"):
             check_asked(name, sizes, given)
         start = {"scale": "none", **sizes.settings, **start}
-    name = name if name not in (None, TrainSettings.detector) else ONE
+    name = name or ONE
     if not start and given.get("form", "paper") == "paper":
         start = dict(find_row(name).small)
     return name, start

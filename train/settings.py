@@ -22,7 +22,7 @@ class TrainSettings:
     """Settings of a training. The hyper-parameters of each detector are in `detectors.settings`."""
 
     detector: str = option(
-        "default", "detector to train; by default several, chosen and weighted by cross-fitting"
+        "default", "detector to train; default: several, chosen and weighted by cross-fitting"
     )
     preset: str | None = option(
         None,

@@ -1,4 +1,4 @@
-"""`vad train`: train a detector from a feature store and video labels, into a run folder."""
+"""`vad train`: train a run from a feature store and video labels, into a run folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ LabelsOption = Annotated[
         rich_help_panel=COMMON,
     ),
 ]
-USED = asdict(split_settings({})[0])  # defaults of `vad train`: those for rtfm
+# what --help shows as defaults: those for rtfm, but for the detector itself
+USED = asdict(split_settings({})[0]) | {"detector": TrainSettings.detector}
 
 
 @takes(TrainSettings, "train", built=False, open_=True, defaults=USED)
@@ -60,8 +61,9 @@ def command(
 ) -> None:
     """Train a run from video-level labels.
 
-    Without --detector, --preset and --member, the run has several members that suit the stored
-    arrays; cross-fitting decides their weights, the calibration and the threshold.
+    Without --detector, --preset, --weights and --member, the run has several
+    members that suit the stored arrays; cross-fitting decides their weights, the
+    calibration and the threshold.
     --set also accepts the detector's own settings, such as --set k=5.
     Defaults shown are for rtfm; presets and other detectors have their own.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vad.stages.train.presets import ONE
 from vad.stages.train.settings import TrainSettings
 
 from ..options import COMMON, STORE, Json, Quiet, StoreArgument, takes, tell_next, with_store
@@ -16,7 +17,7 @@ from .train import USED, LabelsOption
 SEARCH = "Search"
 
 
-@takes(TrainSettings, "train", built=False, open_=True, defaults=USED)
+@takes(TrainSettings, "train", built=False, open_=True, defaults=USED | {"detector": ONE})
 def command(
     store: StoreArgument = STORE,
     labels: LabelsOption = None,
