@@ -167,6 +167,10 @@ def test_members_are_named_on_the_command_line(vad, still, tmp_path):
     assert code == 2
     assert "--member topk:B: nothing stored is called 'B'" in err
     assert "A, C, parts, places" in err
+    for detector in ("tevad", "s3r"):
+        code, _, err = vad(*args, "--overwrite", "--member", f"{detector}:A")
+        assert code == 2
+        assert f"{detector} needs more than one array; train it alone" in err
     code, _, err = vad(*args, "--overwrite", "--validation", "0.3")
     assert code == 2
     assert "validation is a setting of a training of one detector" in err

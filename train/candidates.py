@@ -64,7 +64,12 @@ def find_candidates(store: FeatureStore, video: str, names: Sequence[str]) -> li
 
 def _find(store: FeatureStore, video: str, name: str) -> Candidate:
     detector, _, reads = name.partition(":")
-    find_row(detector)
+    row = find_row(detector)
+    if row.text or "dictionary" in row.arrays:
+        raise UsageError(
+            f"--member {name}: {detector} needs more than one array",
+            hint=f"train it alone: --detector {detector}",
+        )
     streams = _streams(store, video)
     blocks = {n: part for stream in streams for n, part in _blocks(stream).items()}
     arrays = {stream.name.partition("/")[2]: stream for stream in reversed(streams)}
