@@ -135,6 +135,18 @@ def test_folds_of_default_runs_are_pooled_though_their_members_differ(still, tmp
     assert pooled.figures.value("frame/auc") > 0.9
 
 
+def test_a_run_that_replaces_another_leaves_nothing_of_it(still, tmp_path):
+    folder, store, _ = still
+    args = (store.path, folder / "labels.csv", tmp_path / "run")
+    train(*args, quiet=True, detector="rtfm", epochs=1)
+    for member, n_members in (((), 4), (("topk:A",), 1)):
+        train(*args, quiet=True, overwrite=True, member=member)
+        left = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").iterdir()}
+        assert left == {"card.json", "members"}
+        numbers = {p.name for p in (tmp_path / "run" / "members").iterdir()}
+        assert numbers == {str(i) for i in range(n_members)}
+
+
 def test_resume_says_that_such_a_run_begins_anew(still, tmp_path, caplog):
     folder, store, _ = still
     with caplog.at_level("INFO", "vad"):

@@ -138,6 +138,7 @@ TABLE = [
     ("pytorchvideo", "center", pytorchvideo, [0, 2, 4, 6, 8, 10, 12, 15], 1e-4),
     ("timesformer", "center", timesformer, SECOND, GREY / 0.225),
     ("efficientnet-lite0", "whole", lite0, ALL, 1 / 128),
+    ("efficientnet-lite0-parts", "whole", lite0, SECOND, 1 / 128),
 ]
 
 

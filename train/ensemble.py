@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from .detectors import DETECTORS, create_detector
 from .detectors.normality import sample_rows
 from .fit import Fit, fit_epoch
 from .folds import make_folds
-from .run import Run, TrainedMember, logit, store_hint
+from .run import PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import Inputs, Scaling, choose_streams, read_arrays
@@ -91,6 +92,7 @@ def train_ensemble(
             hint="name it: --detector rtfm; without a name, cross-fitting decides",
         )
     settings = build(TrainSettings, given, where="train")
+    tell_others(out)
     task = _task(store_path, labels, settings, given)
     first = task.labels[0].video
     if members:
@@ -144,6 +146,9 @@ def train_ensemble(
     )
     run = Run(out, card, chosen)
     run.save()
+    for left in (STATE, PLAN, "history.csv"):  # of a training of one detector that is replaced
+        (out / left).unlink(missing_ok=True)
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
     return run
 
 

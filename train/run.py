@@ -12,6 +12,8 @@ single `detector.safetensors` beside the card.
 from __future__ import annotations
 
 import contextlib
+import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -33,7 +35,12 @@ from .detectors import Detector, create_detector
 from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
+log = logging.getLogger("vad")
+
 WEIGHTS = "detector.safetensors"
+STATE, PLAN = "state.safetensors", "plan.json"  # files of an unfinished run
+# What training writes or replaces; the last is the weights file of vad 0.1.0.
+WRITTEN = {CARD, STATE, PLAN, "history.csv", "tensorboard", "members", WEIGHTS}
 # prefixes of the tensor names of a feature scaling, by kind
 PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
 EDGE = 1e-6  # scores nearer to 0 or 1 have no larger logit
@@ -176,6 +183,9 @@ class Run:
         """Write the weights, then the card: a folder with a card is a finished run."""
         for index, member in enumerate(self.members):
             save_tensors(member_folder(self.path, index) / WEIGHTS, member.tensors())
+        for left in (self.path / "members").iterdir():  # of a larger run that is replaced
+            if left.name not in map(str, range(len(self.members))):
+                shutil.rmtree(left)
         self.card.write(self.path / CARD)
         # left by a run of vad 0.1.0 in the same folder
         (self.path / WEIGHTS).unlink(missing_ok=True)
@@ -299,6 +309,17 @@ class Run:
 def member_folder(run: Path, index: int) -> Path:
     """Return the folder with the weights of a member."""
     return run / "members" / str(index)
+
+
+def tell_others(folder: Path) -> None:
+    """Log a warning about files in a run's folder that no training writes, such as results of
+    another run.
+    """
+    there = folder.iterdir() if folder.is_dir() else ()
+    others = sorted(path.name for path in there if path.name not in WRITTEN)
+    if others:
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        log.warning("%s holds what is not of this run: %s", folder, shown)
 
 
 def project_folder(run: Path) -> Path:

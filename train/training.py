@@ -20,16 +20,13 @@ from .fit import Fit, fit
 from .history import History
 from .metrics import best_threshold
 from .presets import split_settings
-from .run import WEIGHTS, Run, TrainedMember, store_hint
+from .run import PLAN, STATE, Run, TrainedMember, store_hint, tell_others
 from .settings import TrainSettings
 from .streams import read_each
 
 log = logging.getLogger("vad")
 
 ANEW = "train anew without --resume"
-STATE, PLAN = "state.safetensors", "plan.json"  # files of an unfinished run
-# What training writes or replaces; the last is the weights file of vad 0.1.0.
-WRITTEN = {CARD, STATE, PLAN, "history.csv", "tensorboard", "members", WEIGHTS}
 
 
 def train(
@@ -210,10 +207,7 @@ def _begin_anew(out: Path, card: Card, *, resume: bool) -> None:
         log.info("%s holds no run to go on with: training begins anew", out)
     elif (out / STATE).exists():
         log.warning("%s: training begins anew; the unfinished run that was there is gone", out)
-    others = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN)
-    if others:
-        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        log.warning("%s holds what is not of this run: %s", out, shown)
+    tell_others(out)
     (out / STATE).unlink(missing_ok=True)
     card.write(out / PLAN)
 
