@@ -2,12 +2,14 @@
 
     python benchmarks/fuzz.py --minutes 10 --seed 0 [--videos 5000] [--json OUT]
 
-Real videos in several containers and codecs are damaged (mutate.py) and extracted in batches by the
-real pipeline, with a backbone that costs nothing. Every video must end either stored and complete,
-or listed with a known reason. No video can take longer than its limit, measured by how long a
-decoder process holds the file open. The memory of this process must not grow, and no process can be
-left over. The exit code is 1 if any of this fails. The damage depends only on `--seed` and the
-number of the video: `--first N --videos 1` repeats one video.
+Real videos in several containers and codecs are damaged (mutate.py), or get other time stamps and
+containers (restamp.py, every other video), and are extracted in batches by the real pipeline, with
+a backbone that costs nothing. Every video must end either stored and complete, or listed with a
+known reason. The seconds of a stored video must be those that a player shows, unless its record
+says that jumps were corrected or packets are damaged. No video can take longer than its limit,
+measured by how long a decoder process holds the file open. The memory of this process must not
+grow, and no process can be left over. The exit code is 1 if any of this fails. The damage depends
+only on `--seed` and the number of the video: `--first N --videos 1` repeats one video.
 """
 
 from __future__ import annotations
@@ -27,13 +29,17 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import numpy as np
 from clips import DATA, write_clip
 from mutate import mutate
 from null_model import null_backbone
+from numpy.typing import NDArray
+from restamp import restamp
 
 from vad.errors import REASONS
 from vad.files import write_json
 from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.decoders.clock import BARE, backward_limit_s
 from vad.stages.extract.plan import make_plan, run_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
@@ -42,6 +48,7 @@ from vad.store.verify import verify
 
 BATCH = 100  # videos per extraction
 LIMIT_S = 10.0
+NOISE = 0.25  # jumps per frame; with more, stamps are noise
 FORMS = (
     *(("mp4", "libx264"), ("mov", "libx264"), ("mkv", "libx264"), ("ts", "libx264")),
     *(("flv", "libx264"), ("avi", "mpeg4"), ("mp4", "mpeg4"), ("avi", "mjpeg")),
@@ -55,6 +62,7 @@ class Tally:
 
     n_videos: int = 0
     stored: int = 0
+    told: int = 0  # stored videos whose record tells jumps of time
     failed: Counter[str] = field(default_factory=Counter)
     mistakes: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
@@ -94,6 +102,7 @@ def main() -> None:
         "first": args.first,
         "videos": tally.n_videos,
         "stored": tally.stored,
+        "jumps_told": tally.told,
         "failed": dict(tally.failed.most_common()),
         "slowest_s": round(tally.slowest_s, 2),
         "limit_s": LIMIT_S,
@@ -132,12 +141,18 @@ def batch(
     """Damage some videos, extract them, and add the results and mistakes to the tally."""
     folder.mkdir()
     contents = [path.read_bytes() for path in originals]
-    how = {}
+    how, paths = {}, {}
     for number in numbers:
-        which = number % len(originals)
-        name, damaged = mutate(contents[which], seed * 1_000_003 + number, contents)
-        path = folder / f"{number}{originals[which].suffix}"
+        own_seed = seed * 1_000_003 + number
+        which = number // 2 % len(FORMS if number % 2 else originals)
+        if number % 2:
+            name, suffix, damaged = restamp(contents[which], own_seed)
+        else:
+            name, damaged = mutate(contents[which], own_seed, contents)
+            suffix = originals[which].suffix[1:]
+        path = folder / f"{number}.{suffix}"
         path.write_bytes(damaged)
+        paths[str(number)] = path
         how[str(number)] = f"video {number} ({originals[which].name}, {name})"
     settings = ExtractSettings(backbone="null", workers=2, time_limit=LIMIT_S)
     store = folder / "features.zarr"
@@ -154,6 +169,11 @@ def batch(
             print(f"{what}: {outcome.failed[video]}", flush=True)
         if watch.seconds(video) > LIMIT_S + 1:
             tally.mistakes.append(f"{what} took {watch.seconds(video):.1f} s")
+    opened = FeatureStore.open(store)
+    for video in outcome.done:
+        tally.told += opened.record(video).n_jumps > 0
+        if wrong := wrong_seconds(opened, video, paths[video]):
+            tally.mistakes.append(f"{how[video]}: {wrong}")
     tally.mistakes += [
         f"{f.video} is stored badly: {f.what}" for f in verify(store, quiet=True).faults
     ]
@@ -165,6 +185,53 @@ def batch(
     gc.collect()
     tally.memory_mb.append(memory_mb())
     shutil.rmtree(folder)
+
+
+def wrong_seconds(store: FeatureStore, video: str, path: Path) -> str:
+    """Return what is wrong with the times of a stored video, or "" if nothing is."""
+    record, times = store.record(video), store.times(video)
+    if record.fps_assumed or record.container in BARE:
+        return ""  # the file does not say
+    if (np.diff(times) <= 0).any() or not 0 == times[0] <= times[-1] <= record.duration_s:
+        return f"its times do not increase to {record.duration_s:.3f} s"
+    stamps_s = presented_s(path)
+    if stamps_s is None or len(stamps_s) < 2:
+        return ""
+    steps_s = np.diff(stamps_s)
+    typical_s = float(np.median(steps_s))
+    if record.n_jumps > NOISE * len(times):
+        return ""  # no rate can be told from such stamps; that they jump is
+    if record.n_jumps:  # corrected: steady but for pauses that are no jumps
+        pauses_s = steps_s[(steps_s > 1) & (steps_s < 15)].sum()
+        most_s = 1.5 * len(times) * max(typical_s, 1 / record.fps) + pauses_s
+        told = f" with {record.n_jumps} jumps"
+    else:
+        most_s, told = max(stamps_s[-1] - stamps_s[0], len(times) / record.fps), ""
+    # Stamps that go back by less than a jump can delay the end by as much.
+    if times[-1] > most_s + backward_limit_s(max(typical_s, 1 / record.fps)):
+        return f"it ends at {times[-1]:.3f} s{told}, a player shows {most_s:.3f} s"
+    if not (record.n_jumps or record.n_bad_packets) and times[-1] < stamps_s[-1] - stamps_s[0] - 1:
+        return f"it ends at {times[-1]:.3f} s, a player shows {stamps_s[-1] - stamps_s[0]:.3f} s"
+    return ""
+
+
+def presented_s(path: Path) -> NDArray[np.float64] | None:
+    """Return when the frames of a file are shown, [frames], in seconds, ascending; None if the file
+    does not say.
+    """
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            stream = container.streams.video[0]
+            is_avi = container.format.name == "avi"
+            found = [
+                p.dts if is_avi else p.pts
+                for p in container.demux(stream)
+                if p.size and not p.is_discard
+            ]
+            ticks = sorted(tick for tick in found if tick is not None)
+            return np.array(ticks, np.float64) * float(stream.time_base or 1)
+    except (av.FFmpegError, IndexError):
+        return None
 
 
 class Watch:

@@ -42,6 +42,13 @@ def test_a_jump_is_mended_and_the_rate_goes_on(stamps, n_jumps, fps):
     assert found == n_jumps
 
 
+def test_a_wrong_stamp_at_the_start_does_not_decide_what_a_step_is():
+    stamps = [0, 301, 302, *range(3, 50), *[n + 100 * HOUR for n in range(50, 90)]]
+    times, n_jumps = told(stamps)
+    assert n_jumps == 2
+    assert times[-1] == pytest.approx(89 / 30 + 10, abs=0.01)
+
+
 def test_a_held_frame_and_a_variable_rate_are_no_jumps():
     held = [*STEADY[:45], *[n + 300 for n in STEADY[45:]]]  # 10 s
     lapse = [60 * 30 * n for n in range(40)]  # a frame a minute
@@ -233,3 +240,16 @@ def test_a_stream_of_a_bare_file_says_that_its_rate_is_assumed(vad, small_run, m
         _, out, _ = vad("stream", bare, "--detector", small_run / "run", *options)
         opened = json.loads(out.splitlines()[1])
         assert (opened["fps"], opened["fps_assumed"]) == (fps, assumed)
+
+
+def test_a_rate_that_no_camera_has_is_not_believed(make_video, tmp_path, caplog):
+    path = make_video("odd.mp4", 20, fps=30)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"mdhd") + 4 + 12  # version and flags, two dates, and then ticks a second
+    content[at : at + 4] = (2**31 - 1).to_bytes(4, "big")  # would be 4 million frames a second
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING, logger="vad"):
+        vad.extract(path, tmp_path / "s.zarr", weights="random:0", quiet=True)
+    record = FeatureStore.open(tmp_path / "s.zarr").record("odd")
+    assert (record.n_frames, record.fps, record.fps_assumed) == (20, 25, True)
+    assert "25 was assumed" in caplog.text

@@ -19,17 +19,20 @@ stamps have caught up.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import pairwise
-from statistics import median
+from statistics import median_low
 
+import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 FORWARD_S, FORWARD_STEPS = 15.0, 100
 BACKWARD_S, BACKWARD_STEPS = 1.0, 10
 N_RECENT = 31  # the typical step is the median of this many last steps
+N_SURE = 3  # with fewer steps, it is the shortest of them and of the average
 BARE = ("h264", "hevc", "m4v", "mpegvideo", "mjpeg")  # FFmpeg's names of streams without container
 
 
@@ -108,27 +111,28 @@ class Clock:
         return ahead_s > (backward_s if undoes or self._n_since_back < N_RECENT else forward_s)
 
     def _typical_s(self) -> float:
-        return median(self._recent) if self._recent else self._average_s
+        if len(self._recent) < N_SURE:  # one wrong stamp at the start must not decide
+            return min([*self._recent, self._average_s])
+        return median_low(self._recent)
 
 
-def typical_step_s(times_s: Sequence[float]) -> float | None:
-    """Return the median step of ascending times, or None if there are fewer than two."""
-    steps = [b - a for a, b in pairwise(times_s)]
-    return median(steps) if steps else None
+def typical_step_s(times_s: Floats) -> float | None:
+    """Return the median step of ascending times, [n], or None if there are fewer than two."""
+    return float(np.median(np.diff(times_s))) if len(times_s) > 1 else None
 
 
-def has_jump(times_s: Sequence[float], decoding_times_s: Sequence[float]) -> bool:
+def has_jump(times_s: Floats, decoding_times_s: Floats) -> bool:
     """Return True if the packets of a file show that its time stamps jump.
 
-    times_s: presentation times, ascending. decoding_times_s: in file order, in which they go
+    times_s: presentation times, ascending, [n]. decoding_times_s: in file order, in which they go
     backward only if a clock was set back.
     """
     step_s = typical_step_s(times_s)
     if step_s is None:
         return False
-    longest_s = max(b - a for a, b in pairwise(times_s))
-    back_s = max((a - b for a, b in pairwise(decoding_times_s)), default=0.0)
-    return longest_s > forward_limit_s(step_s) or back_s > backward_limit_s(step_s)
+    longest_s = np.diff(times_s).max()
+    back_s = -np.diff(decoding_times_s).min(initial=0.0)
+    return bool(longest_s > forward_limit_s(step_s) or back_s > backward_limit_s(step_s))
 
 
 def stamp(item: Packet[VideoStream] | VideoFrame, container: str) -> int | None:

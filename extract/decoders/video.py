@@ -50,7 +50,8 @@ NOT_ALLOWED = {
 # Containers whose header declares a duration and no number of frames. The count of an AVI includes
 # frames that the recorder skipped, so it serves as a duration only.
 TIMED = ("matroska", "avi", "flv", "asf")
-ASSUMED_FPS = Fraction(25)  # for a file that declares no rate
+ASSUMED_FPS = Fraction(25)  # for a file that declares no rate, or none that can be
+LEAST_FPS, MOST_FPS = 1e-4, 1e4
 # For a bare stream that declares no rate, FFmpeg silently assumes 25. It is told to assume this
 # value instead, which no header declares, so that the assumption can be recognised.
 UNLIKELY_FPS = Fraction(25_000_003, 1_000_000)
@@ -172,20 +173,24 @@ class Packets:
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
         # The declared duration is that of the longest stream: sound, subtitles or another video.
-        timed = _name(container) in TIMED
-        self._streams = list(container.streams) if timed else [stream]
+        self._is_timed = _name(container) in TIMED
+        self._streams = list(container.streams) if self._is_timed else [stream]
+        self._tick_s = {s.index: float(s.time_base or 0) for s in self._streams}
         self._start_s = min(0.0, (container.start_time or 0) / av.time_base)
-        self.end_s = 0.0  # latest end of a packet read so far, in the time of the header's duration
+        # Latest end of a packet read so far, in the time of the header's duration; 0 if the
+        # header's duration is not used.
+        self.end_s = 0.0
 
     def __iter__(self) -> Iterator[Packet[VideoStream]]:
         for _ in range(MAX_READ_ERRORS):
             try:
                 for packet in self._container.demux(*self._streams):
-                    if packet.dts is not None:
+                    index = packet.stream_index
+                    if self._is_timed and packet.dts is not None and index in self._tick_s:
                         start = packet.dts if packet.pts is None else packet.pts
-                        end = (start + (packet.duration or 0)) * packet.time_base
-                        self.end_s = max(self.end_s, float(end) - self._start_s)
-                    if packet.stream_index == self._stream.index:
+                        end_s = (start + (packet.duration or 0)) * self._tick_s[index]
+                        self.end_s = max(self.end_s, end_s - self._start_s)
+                    if index == self._stream.index:
                         yield packet  # type: ignore[misc]  # its index is the video stream's
             except av.FFmpegError:
                 continue  # a damaged place: the next call of demux reads on behind it
@@ -207,10 +212,10 @@ def scan(path: Path, limits: Limits) -> Scan:
         packets = Packets(container, stream)
         picture: VideoFrame | None = None
         shown: list[int | None] = []  # presentation times
-        decoding: list[int] = []  # decoding times
+        decoding: list[int | None] = []  # decoding times
         n_hidden = n_corrupt = 0
         starts_at_keyframe, whole, resizes = False, True, False
-        codec = stream.codec_context.codec.canonical_name
+        name, codec = _name(container), stream.codec_context.codec.canonical_name
         extradata = header = bytes(stream.codec_context.extradata or b"")
         for packet in packets:
             if picture is None:
@@ -220,13 +225,14 @@ def scan(path: Path, limits: Limits) -> Scan:
             if not shown and not n_hidden:
                 starts_at_keyframe = packet.is_keyframe
                 header = size_header(packet, codec, extradata) or header
-            resizes = resizes or size_header(packet, codec, extradata) not in header
+            elif packet.is_keyframe and not resizes:
+                resizes = size_header(packet, codec, extradata) not in header
             n_corrupt += packet.is_corrupt
             if packet.is_discard:
                 n_hidden += 1
             else:
-                shown.append(stamp(packet, _name(container)))
-                decoding += [] if packet.dts is None else [packet.dts]
+                shown.append(stamp(packet, name))
+                decoding.append(packet.dts)
             if picture and len(shown) * picture.width * picture.height * 3 > limits.decord_bytes:
                 whole = False
                 break
@@ -236,11 +242,11 @@ def scan(path: Path, limits: Limits) -> Scan:
             raise _no_picture(len(shown), _n_frames_declared(container, stream))
         n_packets = len(shown) if whole else None
         info = describe(container, stream, picture, n_packets, limits)
-        tick_s = float(stream.time_base or 1)
-        known_s = [tick * tick_s for tick in sorted(tick for tick in shown if tick is not None)]
-        jumps = has_jump(known_s, [tick * tick_s for tick in decoding])
+        known_s, decoding_s = np.sort(_seconds(shown, stream)), _seconds(decoding, stream)
+        jumps = has_jump(known_s, decoding_s)
         has_all = len(known_s) == len(shown)  # otherwise the steps are those of several frames
-        if (step_s := _true_step_s(known_s, float(info.fps), jumps=jumps)) and (jumps or has_all):
+        step_s = _true_step_s(known_s, float(info.fps), jumps=jumps) if jumps or has_all else None
+        if step_s and LEAST_FPS <= 1 / step_s <= MOST_FPS:
             info = replace(info, fps=Fraction(1 / step_s).limit_denominator(1001))
         return Scan(
             info=info,
@@ -258,7 +264,13 @@ def scan(path: Path, limits: Limits) -> Scan:
         )
 
 
-def _true_step_s(times_s: list[float], fps: float, *, jumps: bool) -> float | None:
+def _seconds(ticks: list[int | None], stream: VideoStream) -> NDArray[np.float64]:
+    """Return the times that are known, in seconds."""
+    known = [tick for tick in ticks if tick is not None]
+    return np.array(known, np.float64) * float(stream.time_base or 1)
+
+
+def _true_step_s(times_s: NDArray[np.float64], fps: float, *, jumps: bool) -> float | None:
     """Return the typical step of the frames if the rate `fps` of the file is wrong, else None.
 
     Jumps falsify the average rate. Without them, the rate is wrong if the frames come steadily and
@@ -269,7 +281,7 @@ def _true_step_s(times_s: list[float], fps: float, *, jumps: bool) -> float | No
         return None
     if jumps:
         return None if 0.5 < step_s * fps < 2 else step_s
-    mean_s = (times_s[-1] - times_s[0]) / (len(times_s) - 1)
+    mean_s = float(times_s[-1] - times_s[0]) / (len(times_s) - 1)
     is_steady = abs(mean_s / step_s - 1) < STEADY
     return mean_s if is_steady and not 1 / WRONG_RATE < step_s * fps < WRONG_RATE else None
 
@@ -399,10 +411,14 @@ def describe(
     if rotation_deg in (90, 270):
         width, height = height, width
     rate = stream.average_rate or stream.guessed_rate
-    if _name(container) in BARE:  # use the codec header's rate, if it has one
+    is_bare = _name(container) in BARE
+    if is_bare:  # use the codec header's rate, if it has one
         rate = context.framerate
         rate = None if not rate or abs(rate - UNLIKELY_FPS) < RATE_TOLERANCE else rate
-        rate = Fraction(limits.bare_fps).limit_denominator(1001) if limits.bare_fps else rate
+    if rate is None or not LEAST_FPS <= rate <= MOST_FPS:
+        rate = None
+    if limits.bare_fps and (is_bare or rate is None):
+        rate = Fraction(limits.bare_fps).limit_denominator(1001)
     fps = rate or ASSUMED_FPS
     n_declared = _n_frames_declared(container, stream)
     duration_s = container.duration / av.time_base if container.duration else None
