@@ -26,7 +26,7 @@ CONTAINERS = {  # name: FFmpeg's name, options of its muxer, codecs
     "mkv": ("matroska", {}, ("h264", "hevc", "mpeg4", "mjpeg", "vp8")),
     "live.mkv": ("matroska", {"live": "1"}, ("h264", "hevc", "mpeg4", "mjpeg", "vp8")),
     "webm": ("webm", {}, ("vp8",)),
-    "ts": ("mpegts", {}, ("h264", "hevc", "mpeg4")),
+    "ts": ("mpegts", {}, ("h264", "hevc")),
     "flv": ("flv", {}, ("h264", "hevc")),
     "avi": ("avi", {}, ("h264", "mpeg4", "mjpeg", "vp8")),
 }

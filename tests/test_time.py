@@ -2,6 +2,7 @@
 
 import json
 import logging
+import struct
 import threading
 from fractions import Fraction
 
@@ -240,6 +241,30 @@ def test_a_stream_of_a_bare_file_says_that_its_rate_is_assumed(vad, small_run, m
         _, out, _ = vad("stream", bare, "--detector", small_run / "run", *options)
         opened = json.loads(out.splitlines()[1])
         assert (opened["fps"], opened["fps_assumed"]) == (fps, assumed)
+
+
+def test_a_browser_s_recording_is_whole_though_its_header_counts_milliseconds(draw, tmp_path):
+    """A variable rate, and 1000 frames a second by the header: a last frame of which only the
+    header's duration tells is not 33 frames.
+    """
+    encoded, path = tmp_path / "encoded.webm", tmp_path / "screen.webm"
+    stamps = np.cumsum([0, *np.random.default_rng(0).choice([33, 33, 200], 39)]).tolist()  # ms
+    with av.open(str(encoded), "w") as container:
+        stream = container.add_stream("libvpx", rate=1000, options={"deadline": "realtime"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for number, stamp in enumerate(stamps):
+            frame = av.VideoFrame.from_ndarray(draw(number, 160, 96), format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    content = bytearray(encoded.read_bytes())
+    at = content.index(b"\x44\x89\x88") + 3  # the duration of the header, in milliseconds
+    content[at : at + 8] = struct.pack(">d", stamps[-1] + 34.0)
+    path.write_bytes(content)
+    info, times, report = decoded(path)
+    np.testing.assert_allclose(times, np.array(stamps) / 1000, atol=1e-3)
+    assert float(info.fps) == pytest.approx(39 / stamps[-1] * 1000, rel=0.01)
+    assert report.n_frames == report.n_frames_expected == 40
 
 
 def test_a_rate_that_no_camera_has_is_not_believed(make_video, tmp_path, caplog):

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from vad.errors import VideoError
 from vad.grid import CLIP_FRAMES
 
-from .clock import BARE, has_jump, stamp, typical_step_s
+from .clock import BARE, Floats, has_jump, stamp, typical_step_s
 from .sizes import size_header
 
 # FFmpeg's demuxers that read a single file. FFmpeg would also open playlists, concatenation lists,
@@ -60,9 +60,8 @@ RATE_TOLERANCE = Fraction(1, 10**6)
 REFUSED = re.compile(r"Picture size (\d+)x(\d+) (?:is invalid|exceeds)")
 MOST_PIXELS = 2**31 // 8  # FFmpeg's limit, roughly
 REFUSED_PACKETS = 16  # packets in which a refused size is looked for
-# Frames come steadily if the mean of their steps is within this share of the median; the rate of a
-# file with such frames is wrong if it differs from theirs by more than this factor.
-STEADY, WRONG_RATE = 0.1, 1.25
+# The rate of a file is wrong if nine tenths of its frames are slower, or faster, by this factor.
+WRONG_RATE = 1.25
 MAX_READ_ERRORS = 100  # damaged places in one file after which reading stops
 MAX_MISSING_SHARE = 0.02  # a video that lacks more frames, and more than a clip, is truncated
 
@@ -72,7 +71,7 @@ class Block:
     """Consecutive frames of a video: 16 (one clip), or fewer in the video's last block."""
 
     rgb: NDArray[np.uint8]  # [frames, height, width, 3], 0..255
-    times_s: NDArray[np.float64]  # [frames] when each is shown, in seconds from the first frame
+    times_s: Floats  # [frames] when each is shown, in seconds from the first frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class Scan:
 
     info: VideoInfo
     whole: bool  # the scan reached the end; if not, the fields below describe the start only
-    times_s: NDArray[np.float64]  # [n_shown] ascending; empty if a frame has no time of its own
+    times_s: Floats  # [n_shown] ascending; empty if a frame has no time of its own
     n_shown: int  # frames, without those that an edit list hides
     n_in_header: int  # frames that the header counts; 0 if it has no count
     n_hidden: int  # frames that an edit list hides
@@ -245,9 +244,9 @@ def scan(path: Path, limits: Limits) -> Scan:
         known_s, decoding_s = np.sort(_seconds(shown, stream)), _seconds(decoding, stream)
         jumps = has_jump(known_s, decoding_s)
         has_all = len(known_s) == len(shown)  # otherwise the steps are those of several frames
-        step_s = _true_step_s(known_s, float(info.fps), jumps=jumps) if jumps or has_all else None
-        if step_s and LEAST_FPS <= 1 / step_s <= MOST_FPS:
-            info = replace(info, fps=Fraction(1 / step_s).limit_denominator(1001))
+        fps = _true_fps(known_s, float(info.fps), jumps=jumps) if jumps or has_all else None
+        if fps and LEAST_FPS <= fps <= MOST_FPS:
+            info = replace(info, fps=Fraction(fps).limit_denominator(1001))
         return Scan(
             info=info,
             whole=whole,
@@ -264,26 +263,28 @@ def scan(path: Path, limits: Limits) -> Scan:
         )
 
 
-def _seconds(ticks: list[int | None], stream: VideoStream) -> NDArray[np.float64]:
+def _seconds(ticks: list[int | None], stream: VideoStream) -> Floats:
     """Return the times that are known, in seconds."""
     known = [tick for tick in ticks if tick is not None]
     return np.array(known, np.float64) * float(stream.time_base or 1)
 
 
-def _true_step_s(times_s: NDArray[np.float64], fps: float, *, jumps: bool) -> float | None:
-    """Return the typical step of the frames if the rate `fps` of the file is wrong, else None.
+def _true_fps(times_s: Floats, fps: float, *, jumps: bool) -> float | None:
+    """Return the rate of the frames if the rate `fps` of the file is wrong, else None.
 
-    Jumps falsify the average rate. Without them, the rate is wrong if the frames come steadily and
-    at another pace: some containers hold no rate, and FFmpeg takes that of the codec's header.
+    Jumps falsify the average rate. Without them, the rate is wrong if hardly any frames come at
+    that pace: some containers hold no rate, and FFmpeg takes that of the codec's header, or that of
+    the clock. times_s: ascending, [n].
     """
     step_s = typical_step_s(times_s)
     if not step_s:
         return None
     if jumps:
-        return None if 0.5 < step_s * fps < 2 else step_s
-    mean_s = float(times_s[-1] - times_s[0]) / (len(times_s) - 1)
-    is_steady = abs(mean_s / step_s - 1) < STEADY
-    return mean_s if is_steady and not 1 / WRONG_RATE < step_s * fps < WRONG_RATE else None
+        return None if 0.5 < step_s * fps < 2 else 1 / step_s
+    fast_s, slow_s = np.quantile(np.diff(times_s), [0.1, 0.9])
+    if fast_s * fps < WRONG_RATE and slow_s * fps > 1 / WRONG_RATE:
+        return None
+    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
 
 
 @contextmanager
@@ -453,7 +454,7 @@ def _name(container: InputContainer) -> str:
     return container.format.name.partition(",")[0]
 
 
-def _times_s(shown: list[int | None], stream: VideoStream) -> NDArray[np.float64]:
+def _times_s(shown: list[int | None], stream: VideoStream) -> Floats:
     """Return presentation times in seconds from the first frame, ascending. The array is empty if a
     time is missing or two frames have the same time.
     """
