@@ -156,8 +156,9 @@ class Backbone:
         """Cut the arrays of the store out of features, by name.
 
         features: float32 [clips, crops, dim], as calling the backbone returns them. fps: frame rate
-        of the video; motion is stored a second. Returns [clips, crops, dim] for "visual/<name>",
-        and the arrays' own shapes for others, in `dtype` where they have no dtype of their own.
+        of the video, by which motion per frame becomes motion per second. Returns
+        [clips, crops, dim] for "visual/<name>", and the arrays' own shapes for others, in `dtype`
+        where they have no dtype of their own.
         """
         step = self.recipe.frames[1] - self.recipe.frames[0]
         found = {}

@@ -27,7 +27,7 @@ class Columns:
     stop: int
     shape: tuple[int, ...]  # of one snippet in the store
     dtype: str | None = None  # None: the dtype that the settings name
-    per_second: int = 0  # this many last columns are motion a frame, to be stored a second
+    per_second: int = 0  # number of last columns with motion per frame, stored per second
 
 
 @dataclass(frozen=True)
