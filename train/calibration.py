@@ -32,7 +32,7 @@ Scores = dict[str, NDArray[np.float64]]  # [snippets] by video
 
 @dataclass(frozen=True)
 class Decided:
-    """What held-out scores decide."""
+    """The calibration and the threshold that held-out scores lead to, with metrics and advice."""
 
     calibration: Calibration
     threshold: float

@@ -58,7 +58,7 @@ def default_candidates(store: FeatureStore, video: str) -> list[Candidate]:
 
 
 def find_candidates(store: FeatureStore, video: str, names: Sequence[str]) -> list[Candidate]:
-    """Return the candidates of these names. Raises UsageError for a name that says none."""
+    """Return the candidates of these names. Raises UsageError for an unknown name."""
     return [_find(store, video, name) for name in names]
 
 

@@ -78,8 +78,8 @@ def train_ensemble(
     """Train members, write a run folder to `out`, and open the run.
 
     given: settings of `TrainSettings`. members: names as `candidates` explains them; by default,
-    those that suit the store's arrays. resume: log that the training begins anew, as it keeps no
-    state. Raises UsageError if the input is wrong.
+    those that suit the store's arrays. resume: has no effect but a line in the
+    log, because an unfinished ensemble cannot be resumed. Raises UsageError if the input is wrong.
     """
     if resume:
         log.info("a run of several members begins anew: it is trained in a minute or two")

@@ -23,7 +23,9 @@ cv2.setNumThreads(1)  # clips are computed on all cores side by side
 
 
 def flow_of_cells(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return how each cell moves: grey frames [frames, 112, 112] -> [49, 23], in pixels a frame.
+    """Return how each cell moves: grey frames [frames, 112, 112] -> [49, 23].
+
+    The values of a cell are speeds in pixels per frame:
 
     8  speed in each of eight directions, mean over the pairs of frames
     8  the same, largest of the pairs

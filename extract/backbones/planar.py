@@ -198,8 +198,8 @@ class PlanarI3D(nn.Module):
     def gather(
         self, frames: torch.Tensor, crops: Sequence[Crop], recipe: Recipe, out: torch.Tensor
     ) -> None:
-        """Fill `out`, an array of the shape that `room` returns, from resized frames; see
-        `gather`.
+        """Write the network's input to `out`, whose shape is that of `room`; see the function
+        `gather` for the arguments.
         """
         gather(frames, crops, recipe, self.taps, self.step, out)
 
@@ -209,8 +209,8 @@ class PlanarI3D(nn.Module):
 
 
 class ChannelsFirst(nn.Module):
-    """Wraps a module for volumes [views, channels, time, rows, columns], for use among
-    planar ones.
+    """Applies a module with channels first, [views, channels, time, rows, columns], to maps with
+    channels last, which the planar modules use.
     """
 
     def __init__(self, module: nn.Module) -> None:

@@ -60,7 +60,7 @@ class Scene:
     things: Mapping[str, str] = field(default_factory=dict)  # words -> classes of a thing
 
     def all_classes(self) -> list[str]:
-        """Return every class that indicates the place, including those of its things."""
+        """Return all ImageNet classes that indicate this place or an object in `things`."""
         return [name for part in (self.classes, *self.things.values()) for name in part.split(", ")]
 
 
@@ -157,8 +157,9 @@ class Labels(Captioner):
         return captions
 
     def place(self, logits: Tensor) -> str:
-        """Return the kind of place, or of thing, in words. logits: [views, 1000], the whole frame
-        first.
+        """Return the kind of place, or an object that is typical of it, in words.
+
+        logits [views, 1000] are the classifier's outputs for the whole frame and then its parts.
         """
         weight = torch.full((len(logits), 1), 0.5 / (len(logits) - 1))
         weight[0] = 0.5  # the whole frame weighs as much as its parts together

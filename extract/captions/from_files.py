@@ -32,7 +32,7 @@ from ..sources import Source
 
 log = logging.getLogger("vad")
 
-MOST_FRAMES = 10**8  # of a video of which there are captions only: 38 days at 30 frames a second
+MOST_FRAMES = 10**8  # of a video of which there are captions only: 38 days at 30 frames per second
 DECODER = "none: captions only"  # the decoder's name in records of undecoded videos
 
 

@@ -42,8 +42,8 @@ def forward_limit_s(step_s: float) -> float:
 
 
 def backward_limit_s(step_s: float) -> float:
-    """Return how far, in seconds, a stamp can lie before the frame before it without being
-    a jump.
+    """Return how far time stamps can go backward from one frame to the next, in seconds, without
+    being a jump in a stream with this typical step.
     """
     return max(BACKWARD_S, BACKWARD_STEPS * step_s)
 

@@ -50,15 +50,15 @@ NOT_ALLOWED = {
 # Containers whose header declares a duration and no number of frames. The count of an AVI includes
 # frames that the recorder skipped, so it serves as a duration only.
 TIMED = ("matroska", "avi", "flv", "asf")
-ASSUMED_FPS = Fraction(25)  # for a file that declares no rate, or none that can be
+ASSUMED_FPS = Fraction(25)  # for a file that declares no rate, or an impossible one
 LEAST_FPS, MOST_FPS = 1e-4, 1e4
 # For a bare stream that declares no rate, FFmpeg silently assumes 25. It is told to assume this
 # value instead, which no header declares, so that the assumption can be recognised.
 UNLIKELY_FPS = Fraction(25_000_003, 1_000_000)
 RATE_TOLERANCE = Fraction(1, 10**6)
-# FFmpeg's words when it takes no memory for a frame; it has a limit of its own, whatever ours is.
+# FFmpeg's message if it refuses to allocate a frame, by our limit or by its own.
 REFUSED = re.compile(r"Picture size (\d+)x(\d+) (?:is invalid|exceeds)")
-MOST_PIXELS = 2**31 // 8  # FFmpeg's limit, roughly
+MOST_PIXELS = 2**31 // 8  # FFmpeg's own limit, roughly
 REFUSED_PACKETS = 16  # packets in which a refused size is looked for
 # The rate of a file is wrong if nine tenths of its frames are slower, or faster, by this factor.
 WRONG_RATE = 1.25

@@ -39,7 +39,7 @@ class Timing:
 
     @property
     def frames_fps(self) -> float | None:
-        """The rate of the frames of which 16 are a row; None if it is not known."""
+        """The frame rate at which a row of features covers 16 frames; None if it is not known."""
         step_s = self._step_s
         if step_s is None:
             return self.fps

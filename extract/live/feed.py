@@ -48,7 +48,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Clips or time that the consumer will not receive."""
+    """Event: clips were dropped, or no frames came for a while; their scores will be missing."""
 
     reason: Literal["behind", "lost"]
     n_clips: int  # number of dropped clips

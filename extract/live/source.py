@@ -54,8 +54,8 @@ class LiveSource:
 
     @property
     def ends(self) -> bool:
-        """True for a file, whose end is final. The end of a camera's stream is a fault, after which
-        it is opened again.
+        """True for a file, which is finished at its end. A camera or network stream that ends has
+        failed, and is opened again.
         """
         return self.kind == "file"
 

@@ -30,7 +30,7 @@ def command(
     offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a live source: one JSON object a line, as it goes.
+    """Score a live source as it arrives; print one JSON object per line.
 
     Ctrl-C ends it with a last line and exit code 130, SIGTERM with 143; a second one ends it
     at once.

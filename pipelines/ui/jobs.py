@@ -49,8 +49,8 @@ class Job:
 
     @property
     def copy(self) -> Path:
-        """Return the path of the copy that browsers can play; if it is inside the report, no file
-        is there.
+        """Return the path of the copy that browsers can play. There is no such file if the report
+        contains the copy.
         """
         return self.folder / f"{self.key}.mp4"
 

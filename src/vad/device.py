@@ -19,7 +19,8 @@ CHOICES = "use auto, cpu, cuda, cuda:1, cuda:0,cuda:1 or cuda:all"
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device for `auto`, `cpu`, `cuda` or `cuda:1`. Raises UsageError if missing."""
+    """Return the device of a name: `auto`, `cpu`, `cuda`, `cuda:1`. Raises UsageError if there
+    is no such device."""
     if name == "auto":
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         log.info("device %s (auto: %s)", device, _why(device))

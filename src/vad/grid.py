@@ -138,7 +138,7 @@ def segment_edges(n_rows: int, n_segments: int) -> NDArray[np.int64]:
 def align_text(rows: NDArray[Any], n_snippets: int) -> NDArray[Any]:
     """Return text rows [rows, ...] for the snippets of their video: [n_snippets, ...].
 
-    Row i speaks of snippet i. As in TEVAD, surplus rows are cut, and if n rows are missing, the
+    Row i describes snippet i. As in TEVAD, surplus rows are cut, and if n rows are missing, the
     last n rows are repeated. Raises InternalError if more are missing than there are.
     """
     missing = n_snippets - len(rows)

@@ -20,7 +20,7 @@ OURS = "detector."  # prefix of the names of a detector's weights in our runs
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Arguments of `create_detector` that the shapes of weights tell."""
+    """Arguments of `create_detector` that were read from the shapes of weights."""
 
     visual_dim: int
     text_dim: int | None = None
@@ -130,7 +130,7 @@ ALIASES = {
 
 
 def check_asked(name: str, sizes: Sizes, settings: Mapping[str, object]) -> None:
-    """Raise UsageError if a setting that the shapes do not tell is missing."""
+    """Raise UsageError if `settings` lacks one that cannot be read from the shapes of the weights."""
     if missing := [asked for asked in sizes.asked if asked not in settings]:
         raise UsageError(
             f"these weights of {name} do not tell the setting {' nor '.join(missing)}",

@@ -80,8 +80,9 @@ class SAA(Detector):
 
     @property
     def n_steps(self) -> int:
-        """Return the number of training steps so far, which the first batch normalisation
-        counts.
+        """Return the number of training steps so far.
+
+        It is the counter of the first batch normalisation, and so is saved with the weights.
         """
         return int(self.get_buffer("aggregate.conv_1.2.num_batches_tracked"))
 

@@ -98,8 +98,9 @@ class TEVAD(Detector):
                 return text
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Return RTFM's terms; in the form "paper" the magnitude term is a mean over single videos.
+        """Return RTFM's terms, but in the form "paper" with the magnitude term `class_magnitude`.
 
+        That term is a mean over videos, RTFM's a mean over pairs of an abnormal and a normal video.
         labels is float [videos]; every term is a scalar.
         """
         return feature_magnitude_terms(

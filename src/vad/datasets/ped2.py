@@ -33,7 +33,10 @@ TRAIN = {
 
 
 def read(given: Given) -> Annotated:
-    """Return the split and the truth above; `given` is not used."""
+    """Return the labels, the split and the anomalous frames of all 28 videos.
+
+    `given` is not used, because this module contains the data.
+    """
     labels = [
         Label(
             video,

@@ -65,7 +65,7 @@ class ArrayWriter:
 
 
 def bytes_of(rows: NDArray[np.generic]) -> bytes | memoryview:
-    """Return the bytes of which the checksum of an array is computed.
+    """Return the bytes from which the checksum of an array is computed.
 
     rows [rows, ...] of numbers: the array's bytes in C order. rows [rows] of captions: UTF-8 text,
     one line per row.

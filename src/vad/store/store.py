@@ -164,7 +164,7 @@ class FeatureStore:
     def ids(self) -> list[str]:
         """Return the ids of the stored videos, sorted.
 
-        Folders that no video of vad is in are ignored and named once in the log.
+        Folders that contain no video are ignored and named once in the log.
         """
         ids, strangers = [], []
         for key, video_id in zip(
@@ -240,8 +240,8 @@ class FeatureStore:
         """Return one array: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim],
         `captions/...` [snippets] of str.
 
-        Raises VideoError if the values do not match their checksum. In a bucket, the array is read
-        a second time before, because the video can be replaced while it is read.
+        Raises VideoError if the values do not match their checksum. In a bucket, another process
+        can replace the video during the reading; so the array is read once more before the error.
         """
         with self._errors(video_id, name):
             try:

@@ -37,7 +37,7 @@ FaultKind = DamageKind | Literal["mixed"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of one video."""
+    """A fault that the check found in one stored video: damaged, missing or mixed data."""
 
     video: str
     array: str  # such as `visual/i3d`; empty: the video's own metadata
