@@ -1,46 +1,17 @@
-"""Geometry of score curves: the score axis, the steps of the curve, and the marks of the time axis.
+"""Geometry of score curves: the steps of the curve, and the marks of the time axis.
 
-Pictures (`evaluation.plots`), pages (`report`, `evaluation.page`) and overlays (`video.overlay`)
-use these functions, so that all curves look alike.
+Pictures (`evaluation.plots`) and pages (`report`, `evaluation.page`) use these functions. The score
+axis of all curves goes from 0 to 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from math import ceil, floor
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .scores import VideoScores
-
-Axis = tuple[float, float]  # lowest and highest score shown
 Floats = NDArray[np.floating]
 
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
-
-
-def axis_of(videos: Iterable[VideoScores]) -> Axis:
-    """Return the range of an axis that fits all scores and thresholds, in multiples of 0.1.
-
-    Detectors may use a small part of [0, 1], and a narrow axis shows their differences. The axis
-    always contains the threshold, so that scores far below it look far below it.
-    """
-    shown = [
-        value
-        for scores in videos
-        for value in (float(scores.frames.min()), scores.peak, scores.threshold)
-    ]
-    return max(0.0, (ceil(10 * min(shown)) - 1) / 10), min(1.0, (floor(10 * max(shown)) + 1) / 10)
-
-
-def height_of(score: float, axis: Axis) -> float:
-    """Return the position of a score on an axis, from 0 at its lower end to 1 at its upper end.
-
-    Scores outside the axis are moved to its nearest end.
-    """
-    low, high = axis
-    return min(1.0, max(0.0, (score - low) / (high - low)))
 
 
 def steps(scores: Floats, most: int) -> tuple[NDArray[np.intp], Floats]:

@@ -24,7 +24,7 @@ import numpy as np
 from vad.terminal import Meter
 from vad.version import VERSION
 
-from .curves import Axis, axis_of, height_of, step_path, steps
+from .curves import step_path, steps
 from .events import Event
 from .pages import hash_of, render, resource, write_page
 from .scores import VideoScores, exact
@@ -53,7 +53,6 @@ def write_report(
     order = sorted(zip(videos, made, strict=True), key=lambda pair: -pair[0].peak)
     ordered = [scores for scores, _ in order]
     style, script = resource("report.css"), resource("report.js")
-    axis = axis_of(ordered)
     write_page(
         path,
         "report.html",
@@ -65,14 +64,14 @@ def write_report(
         first=ordered[0],
         n_events=sum(len(scores.events) for scores in ordered),
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
-        overview=[Row(scores, axis) for scores in ordered] if len(ordered) > 1 else [],
+        overview=[Row(scores) for scores in ordered] if len(ordered) > 1 else [],
         sections=_sections(order, path.parent, meter or Meter()),
     )
 
 
 def in_notebook(scores: VideoScores) -> str:
     """Return the curve and the events of a video as HTML, for the output of a notebook."""
-    return render("scores.html", scores=scores, curve=Row(scores, axis_of([scores])).curve)
+    return render("scores.html", scores=scores, curve=Row(scores).curve)
 
 
 def fitting(videos: Sequence[VideoScores], copies: Sequence[Copies | None]) -> list[Copies | None]:
@@ -105,7 +104,7 @@ def _sections(
         if len(copies.preview) > left_bytes:
             copies = replace(copies, preview=b"")
         left_bytes -= len(copies.preview)
-        yield Section(scores, axis_of([scores]), copies, _address(scores, copies, folder))
+        yield Section(scores, copies, _address(scores, copies, folder))
 
 
 def _address(scores: VideoScores, copies: Copies, folder: Path) -> str:
@@ -137,19 +136,18 @@ class Row:
     """A video in the overview of several videos."""
 
     scores: VideoScores
-    axis: Axis
 
     @property
     def curve(self) -> Curve:
-        """Return the curve of the video on `axis`."""
+        """Return the curve of the video."""
         scores, end_s = self.scores, max(self.scores.record.duration_s, 1e-6)
         starts, values = steps(scores.frames, MOST_STEPS)
         x = np.append(scores.times[starts], end_s) / end_s * 1000
         x[0] = 0  # the first frame may be shown a little after the start of the video
-        y = 100 - 100 * np.array([height_of(value, self.axis) for value in values])
+        y = 100 - 100 * values
         widths = [max(0.5, (e.end_s - e.start_s) / end_s * 1000) for e in scores.events]
         begins = [e.start_s / end_s * 1000 for e in scores.events]
-        limit = 100 - 100 * height_of(scores.threshold, self.axis)
+        limit = 100 - 100 * scores.threshold
         return Curve(step_path(x, y), limit, list(zip(begins, widths, strict=True)))
 
 
@@ -206,7 +204,6 @@ class Section(Row):
             "threshold": scores.threshold,
             "starts": [round(float(s), 6) for s in scores.times[starts]],
             "scores": [exact(v) for v in values],
-            "limit": height_of(scores.threshold, self.axis),
             "peak": float(scores.times[peak_picture(scores)]),
             "events": [
                 {"start": e.start_s, "end": e.end_s, "caption": e.caption} for e in scores.events

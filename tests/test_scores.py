@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from vad.errors import InternalError, UsageError
-from vad.stages.infer.curves import axis_of, height_of
 from vad.stages.infer.scores import EVENT_COLUMNS, exact, read_scores
 from vad.stages.infer.settings import EventRule, Propagation
 from vad.stages.infer.times import timecode
@@ -111,28 +110,6 @@ def test_a_table_without_pandas_says_what_to_install(make_scores, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UsageError, match="tables need the package pandas; pip install pandas"):
         make_scores(SNIPPETS, n_frames=40).to_dataframe()
-
-
-@pytest.mark.parametrize(
-    ("snippets", "threshold", "axis"),
-    [
-        ([0.0, 1.0], 0.5, (0.0, 1.0)),
-        ([0.44, 0.56], 0.5, (0.4, 0.6)),
-        ([0.001, 0.003], 0.5, (0.0, 0.6)),  # far below the threshold, and drawn there
-        ([0.97, 0.98], 0.4, (0.3, 1.0)),
-        ([0.5, 0.5], 0.5, (0.4, 0.6)),
-    ],
-)
-def test_curves_show_the_tenths_around_scores_and_threshold(make_scores, snippets, threshold, axis):
-    scores = dataclasses.replace(make_scores(snippets), threshold=threshold)
-    assert axis_of([scores]) == axis
-    assert [height_of(end, axis) for end in axis] == [0, 1]
-
-
-def test_several_curves_share_an_axis(make_scores):
-    assert axis_of([make_scores([0.15]), make_scores([0.85])]) == (0.1, 0.9)
-    assert height_of(0.25, (0.0, 0.5)) == 0.5
-    assert height_of(2.0, (0.0, 0.5)) == 1  # a threshold that nothing reaches
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vad.labels import Label, intervals_of
 
-from ..curves import Axis, height_of, step_path, steps, tick_step
+from ..curves import step_path, steps, tick_step
 from ..pages import resource, write_page
 from ..scores import VideoScores
 from ..times import clock
@@ -38,7 +38,6 @@ def write_evaluation(
 
     plots are PNG files that are embedded in the page.
     """
-    axis = _axis(evaluations)
     write_page(
         path,
         "evaluation.html",
@@ -47,9 +46,8 @@ def write_evaluation(
         results=[evaluation.metrics for evaluation in evaluations],
         tables=tables([evaluation.metrics for evaluation in evaluations]),
         plots=plots,
-        axis=axis,
         colors=list(islice(cycle(SERIES), len(evaluations))),
-        videos=_videos(evaluations, axis),
+        videos=_videos(evaluations),
         width=WIDTH,
         height=HEIGHT,
     )
@@ -76,7 +74,7 @@ class Video:
     curves: list[Curve]
 
 
-def _videos(evaluations: Sequence[Evaluation], axis: Axis) -> Iterator[Video]:
+def _videos(evaluations: Sequence[Evaluation]) -> Iterator[Video]:
     """Yield the videos, the abnormal ones first, each class sorted by name."""
     first = evaluations[0]
     scores = [{s.video: s for s in evaluation.scores} for evaluation in evaluations]
@@ -98,28 +96,20 @@ def _videos(evaluations: Sequence[Evaluation], axis: Axis) -> Iterator[Video]:
                 (time_s / length_s * 100, clock(time_s, step_s))
                 for time_s in np.arange(0, length_s * 0.98, step_s)
             ],
-            curves=[_curve(of_run[label.video], times_s, axis) for of_run in scores],
+            curves=[_curve(of_run[label.video], times_s) for of_run in scores],
         )
 
 
-def _axis(evaluations: Sequence[Evaluation]) -> Axis:
-    """Return the range of all scores and thresholds, a common axis for the curves of all videos."""
-    every = [s for evaluation in evaluations for s in evaluation.scores]
-    low = min(min(float(s.snippets.min()), s.threshold) for s in every)
-    high = max(max(float(s.snippets.max()), s.threshold) for s in every)
-    return low, high if high > low else low + 1
-
-
-def _curve(scores: VideoScores, times_s: NDArray[np.float64], axis: Axis) -> Curve:
-    """Return the curve of a video on an axis.
+def _curve(scores: VideoScores, times_s: NDArray[np.float64]) -> Curve:
+    """Return the curve of a video.
 
     times_s [frames + 1] are the presentation times of the frames, and the end of the last one.
     """
     starts, values = steps(scores.frames, MOST_STEPS)
     x = times_s[np.append(starts, len(scores.frames))] / (float(times_s[-1]) or 1.0) * WIDTH
-    *y, limit = (_from_top(value, axis) for value in (*values, scores.threshold))
+    *y, limit = (_from_top(value) for value in (*values, scores.threshold))
     return Curve(step_path(x, np.array(y)), limit, scores.peak)
 
 
-def _from_top(score: float, axis: Axis) -> float:
-    return HEIGHT - MARGIN - height_of(score, axis) * (HEIGHT - 2 * MARGIN)
+def _from_top(score: float) -> float:
+    return HEIGHT - MARGIN - score * (HEIGHT - 2 * MARGIN)

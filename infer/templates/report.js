@@ -17,7 +17,7 @@ class Video {
     this.parts.limit = find(".scale.limit");
     this.rows = [...section.querySelectorAll("tr[data-event]")];
     this.parts.mark.style.left = 100 * Math.min(1, this.data.threshold) + "%";
-    this.parts.limit.style.top = 100 * (1 - this.data.limit) + "%";
+    this.parts.limit.style.top = 100 * (1 - this.data.threshold) + "%";
     this.listen();
     this.seek(this.data.peak, false);
     this.draw();

@@ -25,7 +25,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vad.files import committed
 
-from ..curves import axis_of, height_of
 from ..scores import VideoScores
 from ..times import clock
 from .mp4 import Mp4Writer, even
@@ -82,7 +81,6 @@ class OverlayPanel:
         self._block_px = min(wanted_px, width_px // 2)
         self._plot_px = max(1, width_px - self._block_px - pad)
         self._pad_px, self._width_px = pad, width_px
-        self._axis = axis_of([scores])
         self._starts = [event.start_frame for event in scores.events]
         self._bright = self._drawn()
         self._dim = (GROUND + (self._bright.astype(np.float32) - GROUND) * DIM).astype(np.uint8)
@@ -105,7 +103,7 @@ class OverlayPanel:
 
     def _y(self, score: float) -> int:
         room_px = self.height_px - 2 * self._pad_px - 1
-        return self._pad_px + round((1 - height_of(score, self._axis)) * room_px)
+        return self._pad_px + round((1 - score) * room_px)
 
     def _drawn(self) -> NDArray[np.uint8]:
         """Draw the curve of the whole video; every column shows the highest score of its time."""
@@ -117,7 +115,7 @@ class OverlayPanel:
         # if the video has fewer frames than the strip has columns
         nearest = columns[np.searchsorted(columns, gaps) - 1]
         heights[gaps] = heights[nearest]
-        bottom = self._y(self._axis[0]) + 1
+        bottom = self._y(0) + 1
         for x in range(self._block_px, self._block_px + self._plot_px):
             colour = ALARM if heights[x] >= self._scores.threshold else CALM
             strip[self._y(heights[x]) : bottom, x] = colour
@@ -126,7 +124,7 @@ class OverlayPanel:
         strip[threshold, plot[plot % 8 < 4]] = QUIET
         image = Image.fromarray(strip)
         draw, font = ImageDraw.Draw(image), _font(max(8, round(self._text_px * 0.6)))
-        for score, anchor in zip(self._axis, ("ls", "lt"), strict=True):
+        for score, anchor in ((0, "ls"), (1, "lt")):
             draw.text((plot[0] + 3, self._y(score)), f"{score:g}", INK, font, anchor=anchor)
         return np.array(image)
 
@@ -140,7 +138,7 @@ class OverlayPanel:
         time = clock(float(self._scores.times[number]))
         draw.text((pad, self.height_px - pad), time, QUIET, _font(self._text_px), anchor="ls")
         right, bar = self._block_px - pad - 1, max(3, self._text_px // 3)
-        low, high = map(self._y, self._axis)
+        low, high = self._y(0), self._y(1)
         draw.rectangle((right - bar, high, right, low), fill=_faded(QUIET))
         draw.rectangle((right - bar, self._y(score), right, low), fill=colour)
         return np.asarray(image)
