@@ -130,7 +130,7 @@ ALIASES = {
 
 
 def check_asked(name: str, sizes: Sizes, settings: Mapping[str, object]) -> None:
-    """Raise UsageError if `settings` lacks one that cannot be read from the shapes of the weights."""
+    """Raise UsageError if `settings` lacks one that the shapes of the weights do not show."""
     if missing := [asked for asked in sizes.asked if asked not in settings]:
         raise UsageError(
             f"these weights of {name} do not tell the setting {' nor '.join(missing)}",
