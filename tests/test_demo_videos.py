@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError
 from vad.stages.pipelines.demo.people import chat, fight
-from vad.stages.pipelines.demo.videos import EVENTS, DemoData, frames, plan, render_demo
+from vad.stages.pipelines.demo.videos import (
+    EVENTS,
+    DemoData,
+    boxes_of,
+    frames,
+    plan,
+    render_demo,
+)
 
 FEWEST = 10
 
@@ -58,7 +65,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     demo: DemoData, tmp_path: Path
 ) -> None:
     again = render_demo(tmp_path, n_videos=FEWEST, seed=3, quiet=True)
-    for path in (*sorted(demo.videos.iterdir()), demo.labels, demo.segments):
+    for path in (*sorted(demo.videos.iterdir()), demo.labels, demo.segments, demo.boxes):
         same = again.videos / path.name if path.parent == demo.videos else tmp_path / path.name
         assert path.read_bytes() == same.read_bytes(), path.name
     one, other = plan(FEWEST, seed=3)[0], plan(FEWEST, seed=4)[0]
@@ -98,6 +105,32 @@ def test_an_event_is_seen_in_its_frames_and_in_no_other(category: str) -> None:
     differs = [(one != other).mean() for one, other in zip(*both, strict=True)]
     assert max(differs[:start] + differs[end:]) == 0
     assert np.mean(np.array(differs[start:end]) > 0.0005) > 0.9
+
+
+@pytest.mark.parametrize("category", EVENTS)
+def test_what_an_event_changes_lies_in_the_boxes_of_its_figures(category: str) -> None:
+    """Beside the boxes, only shadows and the light of fires change the picture."""
+    video = next(v for v in plan(50, seed=0) if v.category == category)
+    inside = np.zeros((video.n_frames, 240, 320), bool)
+    for frame, _, left, top, right, bottom in boxes_of(video):
+        assert 0 <= left < right <= 320
+        assert 0 <= top < bottom <= 240
+        inside[frame, top:bottom, left:right] = True
+    assert video.event is not None
+    covered = inside.any((1, 2))
+    assert covered[slice(*video.event)].mean() > 0.8
+    assert covered.sum() == covered[slice(*video.event)].sum()
+    assert 0.01 < inside[covered].mean() < 0.3
+    both = (frames(v, np.random.default_rng(0)) for v in (video, replace(video, cast=())))
+    much = np.stack([np.ptp([a, b], 0).max(2) > 80 for a, b in zip(*both, strict=True)])
+    assert much[inside].sum() > 0.9 * much[covered].sum() > 1000
+
+
+def test_the_table_of_boxes_holds_those_of_every_event(demo: DemoData) -> None:
+    found = rows(demo.boxes)
+    assert {row["video"] for row in found} == {row["video"] for row in rows(demo.segments)}
+    planned = [(v.name, *row) for v in plan(FEWEST, seed=3) for row in boxes_of(v)]
+    assert [(row["video"], *map(int, list(row.values())[1:])) for row in found] == planned
 
 
 def test_who_fights_talks_before_and_after() -> None:

@@ -45,6 +45,8 @@ SPLITS = (
 LEAST_VIDEOS = 2 * len(SPLITS)  # so that every split has both classes
 NOISE = 3.0  # standard deviation of the sensor noise, in 0..255
 NEAREST_M = 1.5  # actors nearer than this are below the lower border of the frame
+# of a figure drawn on black, 0..255: brighter pixels belong to it, and its shadow is darker
+SHADOW = 20
 
 CAR_COLORS = ((150, 50, 46), (190, 192, 194), (62, 78, 108), (222, 218, 206), (58, 60, 64))
 GLYPHS = {  # 3 x 5 px: one octal digit per row, one bit per pixel
@@ -59,11 +61,12 @@ Event = tuple[list[Actor], float]  # the actors of an event, and its end in seco
 
 @dataclass(frozen=True, slots=True)
 class DemoData:
-    """Paths of the demo's videos, labels and segments."""
+    """Paths of the demo's videos, and of the tables that tell what they show."""
 
     videos: Path
     labels: Path
     segments: Path
+    boxes: Path  # where the figures of events are, frame by frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,12 @@ class Video:
 def render_demo(
     folder: Path, *, n_videos: int = 50, seed: int = 0, quiet: bool = False
 ) -> DemoData:
-    """Render the videos and write labels.csv and segments.csv.
+    """Render the videos and write labels.csv, segments.csv and boxes.csv.
 
     Raises UsageError for fewer than 10 videos.
     """
-    data = DemoData(folder / "videos", folder / "labels.csv", folder / "segments.csv")
+    names = ("videos", "labels.csv", "segments.csv", "boxes.csv")
+    data = DemoData(*(folder / name for name in names))
     videos = plan(n_videos, seed)
     with meter("render", n_videos, unit="videos", quiet=quiet) as progress:
         for index, video in enumerate(videos):
@@ -95,10 +99,13 @@ def render_demo(
             encode(data.videos / f"{video.name}.mp4", pictures)
             progress.advance()
     labels, segments = ["video,label,category,split"], ["video,start_frame,end_frame,category"]
+    boxes = ["video,frame,figure,left_px,top_px,right_px,bottom_px"]
     for video in videos:
         labels.append(f"{video.name},{int(video.event is not None)},{video.category},{video.split}")
         if video.event:
             segments.append(f"{video.name},{video.event[0]},{video.event[1]},{video.category}")
+        boxes += [f"{video.name},{','.join(map(str, row))}" for row in boxes_of(video)]
+    write_text(data.boxes, "\n".join(boxes) + "\n")
     write_text(data.segments, "\n".join(segments) + "\n")
     write_text(data.labels, "\n".join(labels) + "\n")
     return data
@@ -235,6 +242,26 @@ def frames(video: Video, rng: Rng) -> Iterator[NDArray[np.uint8]]:
         picture = canvas.clip(0, 255).astype(np.uint8, order="C")
         _stamp(picture, SCENES.index(video.scene) + 1, began_s + int(time_s))
         yield picture
+
+
+def boxes_of(video: Video) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """Yield where the figures of a video's event are: frame, figure, left, top, right, bottom.
+
+    figure counts the actors of the event from 1. right and bottom are the first column and row
+    after the figure, in pixels. Shadows do not belong to figures; what hides a figure is ignored.
+    """
+    scene = video.scene
+    for frame in range(*video.event) if video.event else ():
+        for figure, actor in enumerate(video.cast, start=1):
+            depth = actor.depth(frame / FPS)
+            if depth is None or not NEAREST_M < depth < scene.end_m:
+                continue
+            canvas = np.moveaxis(np.zeros((3, HEIGHT_PX, WIDTH_PX), np.float32), 0, -1)
+            actor.draw(canvas, scene, frame / FPS)
+            rows, columns = np.nonzero(canvas.max(2) > SHADOW)
+            if rows.size:
+                left, right = int(columns.min()), int(columns.max()) + 1
+                yield frame, figure, left, int(rows.min()), right, int(rows.max()) + 1
 
 
 def _stamp(picture: NDArray[np.uint8], camera: int, clock_s: int) -> None:
