@@ -111,14 +111,22 @@ def find_events(
         )
     if len(scores) != len(times):
         raise InternalError(f"{len(scores)} scores, but {len(times)} times")
-    # Times are rounded to microseconds, as in files, so that scores read from a file give the same
-    # events.
-    edges = np.round(np.append(times, max(duration_s, times[-1])), 6)
+    edges = edges_us(times, duration_s) / 1e6
     found = [s for s in intervals_of(scores >= low) if (scores[s[0] : s[1]] >= threshold).any()]
     merged = _merged(found, edges, rule.merge_gap)
     long = [(a, b) for a, b in merged if _span_s((a, b), edges) >= rule.min_event]
     padded = [_padded(span, edges, rule) for span in long]
     return [_event(span, scores, edges) for span in _merged(padded, edges, 0)]
+
+
+def edges_us(times: Floats, duration_s: float) -> NDArray[np.int64]:
+    """Return the times at which frames begin and the last one ends [frames + 1], in microseconds.
+
+    times [frames] are presentation times in seconds. They are rounded to microseconds, as in
+    files, so that scores read from a file give the same events.
+    """
+    edges_s = np.append(times, max(duration_s, times[-1]))
+    return np.rint(edges_s * 1e6).astype(np.int64)
 
 
 def _span_s(span: Span, edges: Floats) -> float:

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
+from vad.grid import CLIP_FRAMES
 from vad.terminal import Meter
 from vad.version import VERSION
 
 from .curves import step_path, steps
-from .events import Event
+from .events import Event, edges_us
 from .pages import hash_of, render, resource, write_page
 from .scores import VideoScores, exact
+from .settings import EventRule
 from .times import timecode
 from .video.copies import Copies, make_copies, peak_picture
 
@@ -52,7 +54,8 @@ def write_report(
     made = copies or [None] * len(videos)
     order = sorted(zip(videos, made, strict=True), key=lambda pair: -pair[0].peak)
     ordered = [scores for scores, _ in order]
-    style, script = resource("report.css"), resource("report.js")
+    style = resource("report.css")
+    script = resource("events.js") + "\n" + resource("report.js")
     write_page(
         path,
         "report.html",
@@ -195,17 +198,24 @@ class Section(Row):
 
     @property
     def data(self) -> dict[str, object]:
-        """Return the values that the script of the page uses."""
+        """Return the values that the script of the page uses.
+
+        Scores are those of the frames in `starts` and of all frames up to the next of these.
+        `edges` has the time of the first frame and the duration of every frame, in microseconds.
+        """
         scores = self.scores
-        starts, values = steps(scores.frames, MOST_STEPS)
+        starts, values = steps(scores.frames, len(scores.frames))
+        edges = edges_us(scores.times, scores.record.duration_s)
         return {
             "duration": scores.record.duration_s,
             "fps": scores.record.fps,
+            "clip_frames": CLIP_FRAMES,
+            "shortest_around": SHORTEST_AROUND_S,
             "threshold": scores.threshold,
-            "starts": [round(float(s), 6) for s in scores.times[starts]],
-            "scores": [exact(v) for v in values],
+            "rule": {f.name: getattr(scores.rule, f.name) for f in fields(EventRule)},
             "peak": float(scores.times[peak_picture(scores)]),
-            "events": [
-                {"start": e.start_s, "end": e.end_s, "caption": e.caption} for e in scores.events
-            ],
+            "starts": starts.tolist(),
+            "scores": [exact(v) for v in values],
+            "edges": np.diff(edges, prepend=0).tolist(),
+            "captions": list(scores.captions),
         }

@@ -1,14 +1,21 @@
-"""Frames of scores, and the events made of them, worked out by hand."""
+"""Frames of scores, and the events made of them, worked out by hand; the same by the script of
+the report.
+"""
 
 import dataclasses
+import json
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vad.errors import UsageError
 from vad.grid import ClipGrid
-from vad.stages.infer.events import find_events, propagate
+from vad.stages.infer.events import edges_us, find_events, propagate
+from vad.stages.infer.pages import resource
 from vad.stages.infer.settings import EventRule, Propagation
 
 DIGITS = np.arange(10) / 10  # a score is drawn by its first decimal: 7 is 0.7
@@ -142,3 +149,87 @@ def test_every_rule_takes_the_shortest_videos(propagation, n_frames, n_snippets)
     how = Propagation(propagation=propagation)
     found = propagate(scores, n_frames, how, grid=ClipGrid(), fps=30)
     assert found.tolist() == [0.25] * n_frames
+
+
+# --- the rule of the report's script
+
+ASK_NODE = """
+const findEvents = new Function(process.argv[1] + "; return findEvents;")();
+const cases = JSON.parse(require("fs").readFileSync(0, "utf-8"));
+console.log(JSON.stringify(cases.map(({ scores, edges, threshold, rule }) =>
+  findEvents(Float32Array.from(scores), Float64Array.from(edges), threshold, rule))));
+"""
+
+
+def node():
+    """Node.js as it is installed, or as Playwright brings it."""
+    if found := shutil.which("node"):
+        return found
+    playwright = pytest.importorskip("playwright", reason="no Node.js; pip install playwright")
+    return Path(playwright.__file__).parent / "driver" / "node"
+
+
+def drawn_case(random):
+    """A video that is held, noisy or flat, of an even or an uneven rate, and a rule."""
+    n_frames = int(random.integers(1, 400))
+    levels = np.round(random.random(n_frames // 16 + 1), int(random.choice([1, 1, 3, 8])))
+    scores = np.repeat(levels, 16)[:n_frames]
+    if random.random() < 0.4:
+        scores = np.clip(scores + random.normal(0, 0.1, n_frames), 0, 1)
+    scores = scores.astype(np.float32)
+    fps = random.choice([10, 25, 30000 / 1001, 24, 7.3])
+    times = np.arange(n_frames) / fps
+    if random.random() < 0.3:
+        times = np.cumsum(random.choice([0, 0.1, 1 / 3, 2], n_frames))
+        times -= times[0]
+    seconds = [0.0, 0.1, 0.5, 1.0, 16 / fps, 1 / 3, 0.0000005, 2.5, 30.0]
+    rule = EventRule(
+        low=None,
+        min_event=float(random.choice(seconds)),
+        merge_gap=float(random.choice(seconds)),
+        pad_before=float(random.choice(seconds)),
+        pad_after=float(random.choice(seconds)),
+    )
+    threshold = float(
+        random.choice([0.0, 0.3, 0.5, 0.7, 0.7, 0.9, 1.0, *scores[:4], random.random()])
+    )
+    if random.random() < 0.4:
+        rule = dataclasses.replace(rule, low=float(threshold * random.random()))
+    return scores, times, float(times[-1] + random.choice([0, 0.04])), threshold, rule
+
+
+def test_the_script_of_the_report_finds_the_same_events():
+    random = np.random.default_rng(0)
+    cases = [drawn_case(random) for _ in range(600)]
+    asked = [
+        {
+            "scores": [float(str(score)) for score in scores],  # as the page has them
+            "edges": edges_us(times, duration_s).tolist(),
+            "threshold": threshold,
+            "rule": dataclasses.asdict(rule),
+        }
+        for scores, times, duration_s, threshold, rule in cases
+    ]
+    answer = subprocess.run(
+        [node(), "-e", ASK_NODE, str(resource("events.js"))],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    n_events = []
+    for case, found in zip(cases, json.loads(answer.stdout), strict=True):
+        scores, times, duration_s, threshold, rule = case
+        expected = find_events(scores, times, duration_s, threshold=threshold, rule=rule)
+        n_events.append(len(expected))
+        assert [
+            (e["startFrame"], e["endFrame"], e["start"], e["end"], e["peakFrame"], e["peakTime"])
+            for e in found
+        ] == [
+            (e.start_frame, e.end_frame, e.start_s, e.end_s, e.peak_frame, e.peak_s)
+            for e in expected
+        ]
+        assert [e["peak"] for e in found] == [e.peak for e in expected]
+        assert [e["mean"] for e in found] == pytest.approx([e.mean for e in expected])
+    assert n_events.count(0) < 200  # the cases have events
+    assert max(n_events) > 5

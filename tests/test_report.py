@@ -9,6 +9,7 @@ import shutil
 from html.parser import HTMLParser
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -76,17 +77,17 @@ def test_the_page_holds_player_curve_events_captions_and_provenance(scored, page
     path, parsed = page(scored(provenance=made))
     text = path.read_text(encoding="utf-8")
     (data,) = map(json.loads, parsed.text_of("data"))
-    assert [(e["start"], e["end"]) for e in data["events"]] == [(1.6, 3.2), (4.8, 6.4)]
-    assert data["events"][0]["caption"] == "two men are fighting"
     assert list(zip(data["starts"], data["scores"], strict=True)) == [
-        *((0.0, 0.1), (1.6, 0.9), (3.2, 0.2), (4.8, 0.7)),
+        *((0, 0.1), (16, 0.9), (32, 0.2), (48, 0.7)),
     ]
+    assert np.cumsum(data["edges"]).tolist() == [100_000 * frame for frame in range(65)]
     kinds = [attrs["class"] for tag, attrs in parsed.tags if tag == "svg"]
     assert kinds == ["curve", "part", "part"]  # the whole, and what is around each event
     for words in (
         "0:01.6&ndash;0:03.2",
         "two men are fighting",
         "1.6&ndash;3.2 s",
+        "4.8&ndash;6.4 s",
         "rtfm",
         "0" * 64,
         "visual/i3d",
@@ -134,7 +135,8 @@ def test_names_and_captions_stay_text(scored, page):
     assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in innocent.tags]
     assert not any(n.startswith("on") for _, attrs in parsed.tags for n in attrs)
     (data,) = map(json.loads, parsed.text_of("data"))
-    assert data["events"][0]["caption"] == "</script><b>"
+    assert data["captions"][1] == "</script><b>"
+    assert "</script><b>" in [text for tag, _, text in parsed.texts if tag == "bdi"]
 
 
 def test_several_videos_come_in_the_order_of_their_peaks(make_scores, page):

@@ -1,158 +1,315 @@
-"use strict";
+// --- the page: what holds for all its videos
 
-// Each video of the page: its player, its curve and its events keep the same time.
+const page = {
+  threshold: null, // null: every video has its own
+  order: "time", // of the events in the tables: "time" or "score"
+  videos: [],
+  current: null, // the video that the keys act on
+  // Find the events of all videos again, and show them.
+  redo() {
+    for (const video of page.videos) video.redo();
+  },
+};
+
+// --- a video and its panels
+//
+// A panel shows one side of a video. It is a function that takes the video and returns an object
+// with any of: `show(time)`, called when the position in the video changes, and `redraw()`, called
+// when the events change.
+
 class Video {
   constructor(section) {
-    const find = (selector) => section.querySelector(selector);
     this.section = section;
-    this.data = JSON.parse(find(".data").textContent);
-    this.player = find("video");
-    this.plot = find(".plot");
-    this.from = 0; // the part of the video that the curve shows, in seconds
-    this.to = this.data.duration;
+    this.data = JSON.parse(this.find(".data").textContent);
+    this.edges = Float64Array.from(this.data.edges);
+    for (let frame = 1; frame < this.edges.length; frame++) this.edges[frame] += this.edges[frame - 1];
+    this.scores = new Float32Array(this.edges.length - 1);
+    this.data.starts.forEach((start, index) => this.scores.fill(this.data.scores[index], start));
+    this.events = [];
     this.time = 0;
-    this.parts = Object.fromEntries(
-      ["score", "clock", "fill", "mark", "head", "hint", "axis", "saying", "curve"]
-        .map((name) => [name, find("." + name)]));
-    this.parts.limit = find(".scale.limit");
-    this.rows = [...section.querySelectorAll("tr[data-event]")];
-    this.parts.mark.style.left = 100 * Math.min(1, this.data.threshold) + "%";
-    this.parts.limit.style.top = 100 * (1 - this.data.threshold) + "%";
-    this.listen();
-    this.seek(this.data.peak, false);
-    this.draw();
+    this.player = playerPanel(this);
+    this.curve = curvePanel(this);
+    this.panels = [
+      this.player, this.curve, readoutPanel(this), eventsPanel(this), overviewPanel(this),
+    ];
+    section.addEventListener("focusin", () => { page.current = this; });
+    section.addEventListener("pointerdown", () => { page.current = this; });
   }
 
-  listen() {
-    const at = (event) => {
-      const box = this.plot.getBoundingClientRect();
-      const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-      return this.from + share * (this.to - this.from);
-    };
-    this.plot.addEventListener("pointerdown", (event) => {
-      this.plot.setPointerCapture(event.pointerId);
-      this.seek(at(event));
-    });
-    this.plot.addEventListener("pointermove", (event) => {
-      if (this.plot.hasPointerCapture(event.pointerId)) this.seek(at(event));
-      this.point(at(event));
-    });
-    this.plot.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && !event.metaKey) return; // the page scrolls; with Ctrl, or a pinch, this
-      event.preventDefault();
-      this.zoom(Math.exp(event.deltaY / 200), at(event));
-    }, { passive: false });
-    const tools = { ".in": () => this.zoom(0.5), ".out": () => this.zoom(2), ".all": () => this.zoom(Infinity) };
-    for (const [name, act] of Object.entries(tools)) this.section.querySelector(name).addEventListener("click", act);
-    this.rows.forEach((row, index) => row.addEventListener("click", () => this.play(index)));
-    this.section.addEventListener("focusin", () => { Video.current = this; });
-    this.section.addEventListener("pointerdown", () => { Video.current = this; });
-    if (!this.player) return;
-    this.player.addEventListener("timeupdate", () => this.show(this.player.currentTime));
-    this.player.addEventListener("seeking", () => this.show(this.player.currentTime));
-    this.player.addEventListener("play", () => this.follow());
+  find(selector) { return this.section.querySelector(selector); }
+
+  get threshold() { return page.threshold ?? this.data.threshold; }
+
+  redo() {
+    this.events = findEvents(this.scores, this.edges, this.threshold, this.data.rule);
+    for (const event of this.events) event.caption = this.captionAt(event.peakFrame);
+    for (const panel of this.panels) panel.redraw?.();
+    this.show(this.time);
   }
 
-  // The copy in the page becomes a file for the player when it is first needed.
-  load() {
-    const copy = this.section.querySelector(".preview");
-    if (!copy) return;
-    const bytes = Uint8Array.from(atob(copy.textContent), (c) => c.charCodeAt(0));
-    copy.remove();
-    this.player.src = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
-    this.player.currentTime = this.time;
+  show(time) {
+    this.time = time;
+    for (const panel of this.panels) panel.show?.(time);
   }
 
-  follow() { // while it plays, more often than "timeupdate" says
-    this.show(this.player.currentTime);
-    if (!this.player.paused && !this.player.ended) requestAnimationFrame(() => this.follow());
-  }
-
-  seek(time, wanted = true) {
+  seek(time) {
     this.show(Math.min(this.data.duration, Math.max(0, time)));
-    if (!this.player) return;
-    if (wanted) this.load();
-    // A hair into the frame, so that rounding shows it and not the one before.
-    if (this.player.src) this.player.currentTime = Math.min(this.time + 0.001, this.data.duration);
-  }
-
-  play(index) {
-    this.seek(this.data.events[index].start);
-    if (this.player) this.player.play().catch(() => {});
+    this.player.seek();
   }
 
   step(direction) { // to the next or the previous event
-    const starts = this.data.events.map((event) => event.start);
+    const starts = this.events.map((event) => event.start);
     const index = direction > 0 ? starts.findIndex((start) => start > this.time + 0.01)
       : starts.findLastIndex((start) => start < this.time - 0.5);
     if (index >= 0) this.seek(starts[index]);
   }
 
   scoreAt(time) {
-    let low = 0, high = this.data.starts.length;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (this.data.starts[middle] <= time + 1e-3) low = middle; else high = middle;
-    }
-    return this.data.scores[low];
+    const frame = countFrom(this.edges, (edge) => edge <= time * 1e6 + 1e3) - 1;
+    return this.scores[Math.min(this.scores.length - 1, Math.max(0, frame))];
   }
 
-  show(time) {
-    this.time = time;
-    const { score, clock, fill, saying } = this.parts;
-    const value = this.scoreAt(time);
-    score.textContent = value.toFixed(2);
-    score.classList.toggle("high", value >= this.data.threshold);
-    clock.textContent = words(time, 0.1);
-    fill.style.width = 100 * value + "%";
-    this.plot.setAttribute("aria-valuenow", time.toFixed(1));
-    this.plot.setAttribute("aria-valuetext", `${words(time, 0.1)}, score ${value.toFixed(2)}`);
-    const now = this.data.events.findIndex((event) => event.start <= time + 1e-3 && time < event.end);
-    this.rows.forEach((row, index) => row.classList.toggle("now", index === now));
-    saying.textContent = now < 0 ? "" : `event ${now + 1}` + (this.data.events[now].caption ? `: ${this.data.events[now].caption}` : "");
-    if (time < this.from || time > this.to) this.zoom(1, time);
-    this.place(this.parts.head, time);
+  eventAt(time) { // the index of the event at a time, or -1
+    return this.events.findIndex((event) => event.start <= time + 1e-3 && time < event.end);
   }
 
-  place(element, time) {
-    element.style.left = 100 * (time - this.from) / (this.to - this.from) + "%";
-  }
-
-  point(time) { // where the mouse is
-    const { hint } = this.parts;
-    hint.textContent = `${words(time, 0.1)}   ${this.scoreAt(time).toFixed(2)}`;
-    const share = (time - this.from) / (this.to - this.from);
-    hint.style.left = share < 0.5 ? `calc(${100 * share}% + 10px)` : "";
-    hint.style.right = share < 0.5 ? "" : `calc(${100 - 100 * share}% + 10px)`;
-  }
-
-  zoom(factor, around = this.time) {
-    const whole = this.data.duration;
-    const length = Math.min(whole, Math.max(Math.min(1, whole), (this.to - this.from) * factor));
-    const inside = around >= this.from && around <= this.to;
-    const share = inside ? (around - this.from) / (this.to - this.from) : 0.5;
-    this.from = Math.min(whole - length, Math.max(0, around - share * length));
-    this.to = this.from + length;
-    this.draw();
-  }
-
-  draw() { // the part of the curve, and round times below it
-    const scale = 1000 / this.data.duration, length = this.to - this.from;
-    this.parts.curve.setAttribute("viewBox", `${this.from * scale} 0 ${Math.max(1e-3, length * scale)} 100`);
-    const room = Math.max(2, Math.floor(this.parts.axis.clientWidth / 80));
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400]
-      .find((seconds) => length / seconds <= room) || 28800;
-    const marks = [];
-    for (let index = Math.ceil(this.from / step); index * step <= this.to; index++) {
-      const mark = document.createElement("span");
-      mark.textContent = words(index * step, step);
-      this.place(mark, index * step);
-      marks.push(mark);
-    }
-    this.parts.axis.replaceChildren(...marks);
-    this.place(this.parts.head, this.time);
+  captionAt(frame) {
+    const { captions, clip_frames } = this.data;
+    return captions.length ? captions[Math.min(captions.length - 1, Math.floor(frame / clip_frames))] : "";
   }
 }
+
+// The player. Its copy of the video, which is in the page, becomes a file when it is first needed.
+function playerPanel(video) {
+  const player = video.find("video");
+  if (!player) return { load() {}, place() {}, seek() {}, play() {}, toggle() {} };
+  const panel = {
+    element: player,
+
+    load() {
+      const copy = video.find(".preview");
+      if (!copy) return;
+      const bytes = Uint8Array.from(atob(copy.textContent), (c) => c.charCodeAt(0));
+      copy.remove();
+      player.src = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
+      panel.place();
+    },
+
+    place() {
+      // A hair into the frame, so that rounding shows it and not the one before.
+      if (player.src) player.currentTime = Math.min(video.time + 0.001, video.data.duration);
+    },
+
+    seek() {
+      panel.load();
+      panel.place();
+    },
+
+    play() { player.play().catch(() => {}); },
+
+    toggle() {
+      panel.load();
+      if (player.paused) panel.play(); else player.pause();
+    },
+  };
+  const follow = () => { // while it plays, more often than "timeupdate" says
+    video.show(player.currentTime);
+    if (!player.paused && !player.ended) requestAnimationFrame(follow);
+  };
+  player.addEventListener("timeupdate", () => video.show(player.currentTime));
+  player.addEventListener("seeking", () => video.show(player.currentTime));
+  player.addEventListener("play", follow);
+  return panel;
+}
+
+// The score, the bar and the clock above the curve, and the event at this time below it.
+function readoutPanel(video) {
+  const [score, clock, fill, mark, saying] = ["score", "clock", "fill", "mark", "saying"]
+    .map((name) => video.find("." + name));
+  return {
+    redraw() { mark.style.left = 100 * video.threshold + "%"; },
+
+    show(time) {
+      const value = video.scoreAt(time), now = video.eventAt(time);
+      score.textContent = value.toFixed(2);
+      score.classList.toggle("high", value >= Math.fround(video.threshold));
+      clock.textContent = words(time, 0.1);
+      fill.style.width = 100 * value + "%";
+      const caption = now < 0 ? "" : video.events[now].caption;
+      saying.textContent = now < 0 ? "" : `event ${now + 1}` + (caption ? `: ${caption}` : "");
+    },
+  };
+}
+
+// The curve: the part of it that is shown, the position in the video, and times below.
+function curvePanel(video) {
+  const plot = video.find(".plot"), svg = video.find(".curve"), axis = video.find(".axis");
+  const head = video.find(".head"), hint = video.find(".hint"), limit = video.find(".scale.limit");
+  const whole = video.data.duration;
+  let from = 0, to = whole; // the part that is shown, in seconds
+
+  const place = (element, time) => { element.style.left = 100 * (time - from) / (to - from) + "%"; };
+  const panel = {
+    show(time) {
+      plot.setAttribute("aria-valuenow", time.toFixed(1));
+      plot.setAttribute("aria-valuetext", `${words(time, 0.1)}, score ${video.scoreAt(time).toFixed(2)}`);
+      if (time < from || time > to) panel.zoom(1, time);
+      place(head, time);
+    },
+
+    redraw() {
+      drawEvents(video, svg);
+      limit.textContent = video.threshold.toFixed(2);
+      limit.style.top = 100 * (1 - video.threshold) + "%";
+    },
+
+    zoom(factor, around = video.time) {
+      const length = Math.min(whole, Math.max(Math.min(1, whole), (to - from) * factor));
+      const share = around >= from && around <= to ? (around - from) / (to - from) : 0.5;
+      from = Math.min(whole - length, Math.max(0, around - share * length));
+      to = from + length;
+      panel.resize();
+    },
+
+    resize() { // show the part, and round times below it
+      const scale = 1000 / whole, length = to - from;
+      svg.setAttribute("viewBox", `${from * scale} 0 ${Math.max(1e-3, length * scale)} 100`);
+      const room = Math.max(2, Math.floor(axis.clientWidth / 80));
+      const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400]
+        .find((seconds) => length / seconds <= room) || 28800;
+      const marks = [];
+      for (let index = Math.ceil(from / step); index * step <= to; index++) {
+        const mark = document.createElement("span");
+        mark.textContent = words(index * step, step);
+        place(mark, index * step);
+        marks.push(mark);
+      }
+      axis.replaceChildren(...marks);
+      place(head, video.time);
+    },
+  };
+
+  const at = (event) => {
+    const box = plot.getBoundingClientRect();
+    return from + Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * (to - from);
+  };
+  const point = (time) => { // where the mouse is
+    hint.textContent = `${words(time, 0.1)}   ${video.scoreAt(time).toFixed(2)}`;
+    const share = (time - from) / (to - from);
+    hint.style.left = share < 0.5 ? `calc(${100 * share}% + 10px)` : "";
+    hint.style.right = share < 0.5 ? "" : `calc(${100 - 100 * share}% + 10px)`;
+  };
+  plot.addEventListener("pointerdown", (event) => {
+    plot.setPointerCapture(event.pointerId);
+    video.seek(at(event));
+  });
+  plot.addEventListener("pointermove", (event) => {
+    if (plot.hasPointerCapture(event.pointerId)) video.seek(at(event));
+    point(at(event));
+  });
+  plot.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls; with Ctrl, or a pinch, this
+    event.preventDefault();
+    panel.zoom(Math.exp(event.deltaY / 200), at(event));
+  }, { passive: false });
+  const tools = { ".in": 0.5, ".out": 2, ".all": Infinity };
+  for (const [name, factor] of Object.entries(tools)) {
+    video.find(name).addEventListener("click", () => panel.zoom(factor));
+  }
+  return panel;
+}
+
+// The table of events: a click on a row plays the event.
+function eventsPanel(video) {
+  const frame = video.find(".scroll"), body = frame.querySelector("tbody");
+  const calm = video.find(".calm"), blank = frame.querySelector("template");
+  const pictures = new Map([...body.querySelectorAll("img")].map((img) => [Number(img.dataset.frame), img]));
+  let rows = [];
+
+  const filled = (event, index) => {
+    const row = blank.content.firstElementChild.cloneNode(true);
+    const write = (name, text) => { row.querySelector(name).textContent = text; };
+    const seconds = `${event.start.toFixed(1)}–${event.end.toFixed(1)} s`;
+    const go = row.querySelector(".go"), picture = pictures.get(event.peakFrame);
+    go.setAttribute("aria-label", `Event ${index + 1}, ${seconds}`);
+    if (picture) go.prepend(picture);
+    write(".go span", index + 1);
+    write(".when", `${words(event.start, 0.1)}–${words(event.end, 0.1)}`);
+    write(".when + small", seconds);
+    write(".peak", event.peak.toFixed(2));
+    write(".peak + small", `mean ${event.mean.toFixed(2)}`);
+    if (video.data.captions.length) write(".seen bdi", event.caption);
+    write(".frames", `${event.startFrame}–${event.endFrame - 1}`);
+    row.querySelector(".around").append(around(event));
+    row.addEventListener("click", () => {
+      video.seek(event.start);
+      video.player.play();
+    });
+    return row;
+  };
+
+  const around = (event) => { // the part of the curve before and after an event
+    const part = document.createElementNS(SVG, "svg"), use = document.createElementNS(SVG, "use");
+    const before = Math.max(video.data.shortest_around, event.end - event.start);
+    const from = Math.max(0, event.start - before), to = Math.min(video.data.duration, event.end + before);
+    const scale = 1000 / video.data.duration;
+    part.setAttribute("class", "part");
+    part.setAttribute("viewBox", `${from * scale} 0 ${Math.max(0.01, (to - from) * scale)} 100`);
+    part.setAttribute("preserveAspectRatio", "none");
+    part.setAttribute("aria-hidden", "true");
+    use.setAttribute("href", "#" + video.find(".curve > g").id);
+    part.append(use);
+    return part;
+  };
+
+  return {
+    redraw() {
+      rows = video.events.map(filled);
+      const order = rows.map((row, index) => index);
+      if (page.order === "score") order.sort((a, b) => video.events[b].peak - video.events[a].peak);
+      body.replaceChildren(...order.map((index) => rows[index]));
+      frame.hidden = rows.length === 0;
+      calm.hidden = rows.length > 0;
+    },
+
+    show(time) {
+      const now = video.eventAt(time);
+      rows.forEach((row, index) => row.classList.toggle("now", index === now));
+    },
+  };
+}
+
+// The row of a video in the overview, if there are several videos.
+function overviewPanel(video) {
+  const row = document.querySelector(`.overview a[href="#${video.section.id}"]`);
+  const counts = [video.find(".title .count"), row?.querySelector(".count")];
+  return {
+    redraw() {
+      for (const count of counts) if (count) count.textContent = counted(video.events.length);
+      if (row) drawEvents(video, row.querySelector("svg"));
+    },
+  };
+}
+
+// Draw the events and the threshold of a video into its curve.
+function drawEvents(video, svg) {
+  const scale = 1000 / video.data.duration, line = svg.querySelector(".limit");
+  const marks = video.events.map((event) => {
+    const mark = document.createElementNS(SVG, "rect");
+    mark.setAttribute("class", "event");
+    mark.setAttribute("x", event.start * scale);
+    mark.setAttribute("width", Math.max(0.5, (event.end - event.start) * scale));
+    mark.setAttribute("height", 100);
+    return mark;
+  });
+  svg.querySelectorAll(".event").forEach((mark) => mark.remove());
+  line.parentNode.prepend(...marks);
+  for (const end of ["y1", "y2"]) line.setAttribute(end, 100 - 100 * video.threshold);
+}
+
+const SVG = document.querySelector("svg").namespaceURI;
+
+function counted(n) { return `${n || "no"} event${n === 1 ? "" : "s"}`; }
 
 function words(time, step) { // min:s, with hours and tenths where they matter
   const tenths = Math.round(time * 10);
@@ -161,38 +318,50 @@ function words(time, step) { // min:s, with hours and tenths where they matter
   return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${seconds}` : `${minutes}:${seconds}`;
 }
 
-const videos = [...document.querySelectorAll(".video")].map((section) => new Video(section));
-Video.current = videos[0];
+// --- keys
+
+window.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select")) return; // they have keys of their own
+  const video = page.current, jump = event.shiftKey ? 5 : 1, frame = 1 / video.data.fps;
+  const acts = {
+    ArrowLeft: () => video.seek(video.time - jump), ArrowRight: () => video.seek(video.time + jump),
+    ",": () => video.seek(video.time - frame), ".": () => video.seek(video.time + frame),
+    n: () => video.step(1), p: () => video.step(-1),
+    "+": () => video.curve.zoom(0.5), "=": () => video.curve.zoom(0.5), "-": () => video.curve.zoom(2),
+    0: () => video.curve.zoom(Infinity),
+  };
+  if (event.target.matches(".plot")) {
+    acts.Home = () => video.seek(0);
+    acts.End = () => video.seek(video.data.duration);
+  }
+  if (video.player.element && !event.target.closest("button, a, summary, video")) acts[" "] = () => video.player.toggle();
+  if (event.target.matches("video")) { delete acts.ArrowLeft; delete acts.ArrowRight; } // its own keys
+  const act = acts[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+
+// --- start
+
+page.videos = [...document.querySelectorAll(".video")].map((section) => new Video(section));
+page.current = page.videos[0];
+page.redo();
+for (const video of page.videos) {
+  video.curve.resize();
+  video.show(video.data.peak);
+  video.player.place();
+}
 
 // A player gets its copy when it comes near the window, so that a page of many opens at once.
 const near = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
     near.unobserve(entry.target);
-    videos.find((video) => video.section === entry.target).load();
+    page.videos.find((video) => video.section === entry.target).player.load();
   }
 }, { rootMargin: "200px" });
-for (const video of videos) if (video.player) near.observe(video.section);
+for (const video of page.videos) near.observe(video.section);
 
-window.addEventListener("resize", () => videos.forEach((video) => video.draw()));
-window.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const video = Video.current, player = video.player, jump = event.shiftKey ? 5 : 1;
-  const onButton = event.target.closest("button, a, summary, video");
-  const acts = {
-    ArrowLeft: () => video.seek(video.time - jump), ArrowRight: () => video.seek(video.time + jump),
-    ",": () => video.seek(video.time - 1 / video.data.fps), ".": () => video.seek(video.time + 1 / video.data.fps),
-    n: () => video.step(1), p: () => video.step(-1),
-    "+": () => video.zoom(0.5), "=": () => video.zoom(0.5), "-": () => video.zoom(2), 0: () => video.zoom(Infinity),
-  };
-  if (event.target === video.plot) {
-    acts.Home = () => video.seek(0);
-    acts.End = () => video.seek(video.data.duration);
-  }
-  if (player && !onButton) acts[" "] = () => { video.load(); if (player.paused) player.play(); else player.pause(); };
-  if (event.target === player) { delete acts.ArrowLeft; delete acts.ArrowRight; } // its own keys
-  const act = acts[event.key];
-  if (!act) return;
-  event.preventDefault();
-  act();
-});
+window.addEventListener("resize", () => page.videos.forEach((video) => video.curve.resize()));
