@@ -116,23 +116,23 @@ class Clock:
         return median_low(self._recent)
 
 
-def typical_step_s(times_s: Floats) -> float | None:
-    """Return the median step of ascending times, [n], or None if there are fewer than two."""
-    return float(np.median(np.diff(times_s))) if len(times_s) > 1 else None
+def typical_step_s(steps_s: Floats) -> float | None:
+    """Return the median of steps [n], which are in ascending order, or None if there are none."""
+    n = len(steps_s)
+    return float(steps_s[(n - 1) // 2] + steps_s[n // 2]) / 2 if n else None
 
 
-def has_jump(times_s: Floats, decoding_times_s: Floats) -> bool:
+def has_jump(steps_s: Floats, decoding_times_s: Floats) -> bool:
     """Return True if the packets of a file show that its time stamps jump.
 
-    times_s: presentation times, ascending, [n]. decoding_times_s: in file order, in which they go
-    backward only if a clock was set back.
+    steps_s: steps between presentation times, in ascending order, [n]. decoding_times_s: in file
+    order, in which they go backward only if a clock was set back.
     """
-    step_s = typical_step_s(times_s)
+    step_s = typical_step_s(steps_s)
     if step_s is None:
         return False
-    longest_s = np.diff(times_s).max()
     back_s = -np.diff(decoding_times_s).min(initial=0.0)
-    return bool(longest_s > forward_limit_s(step_s) or back_s > backward_limit_s(step_s))
+    return bool(steps_s[-1] > forward_limit_s(step_s) or back_s > backward_limit_s(step_s))
 
 
 def stamp(item: Packet[VideoStream] | VideoFrame, container: str) -> int | None:

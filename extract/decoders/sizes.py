@@ -28,7 +28,8 @@ def size_header(packet: Packet[VideoStream], codec: str, extradata: bytes) -> by
     if codec in NAL_SPS:
         mask, shift, kind = NAL_SPS[codec]
         units = _nal_units(data, _length_bytes(codec, extradata))
-        return b"".join(unit for unit in units if (unit[0] & mask) >> shift == kind)
+        headers = (unit for unit in units if (unit[0] & mask) >> shift == kind)
+        return b"".join(header.rstrip(b"\0") for header in headers)
     if codec == "vp8":  # only keyframes have a size, after a start code
         return data[6:10] if data[3:6] == b"\x9d\x01\x2a" else b""
     found = HEADERS[codec].search(data) if codec in HEADERS else None
@@ -43,7 +44,7 @@ def _length_bytes(codec: str, extradata: bytes) -> int:
 
 def _nal_units(data: bytes, n_length: int) -> Iterator[bytes]:
     if n_length == 0:
-        yield from filter(None, re.split(rb"\x00*\x00\x00\x01", data))
+        yield from filter(None, data.split(b"\0\0\1"))
         return
     at = 0
     while at + n_length < len(data):

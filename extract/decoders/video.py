@@ -216,9 +216,10 @@ def scan(path: Path, limits: Limits) -> Scan:
         starts_at_keyframe, whole, resizes = False, True, False
         name, codec = _name(container), stream.codec_context.codec.canonical_name
         extradata = header = bytes(stream.codec_context.extradata or b"")
+        frame_bytes = 0
         for packet in packets:
-            if picture is None:
-                picture = _first_picture(packet)
+            if picture is None and (picture := _first_picture(packet)):
+                frame_bytes = picture.width * picture.height * 3
             if packet.size == 0:  # the flush packet at the end of the file
                 continue
             if not shown and not n_hidden:
@@ -232,7 +233,7 @@ def scan(path: Path, limits: Limits) -> Scan:
             else:
                 shown.append(stamp(packet, name))
                 decoding.append(packet.dts)
-            if picture and len(shown) * picture.width * picture.height * 3 > limits.decord_bytes:
+            if len(shown) * frame_bytes > limits.decord_bytes:
                 whole = False
                 break
         if picture is None:
@@ -241,16 +242,19 @@ def scan(path: Path, limits: Limits) -> Scan:
             raise _no_picture(len(shown), _n_frames_declared(container, stream))
         n_packets = len(shown) if whole else None
         info = describe(container, stream, picture, n_packets, limits)
-        known_s, decoding_s = np.sort(_seconds(shown, stream)), _seconds(decoding, stream)
-        jumps = has_jump(known_s, decoding_s)
-        has_all = len(known_s) == len(shown)  # otherwise the steps are those of several frames
-        fps = _true_fps(known_s, float(info.fps), jumps=jumps) if jumps or has_all else None
+        tick_s = float(stream.time_base or 0)
+        ticks = np.sort(_known(shown))
+        times_s = (ticks - ticks[:1]) * tick_s
+        steps_s = np.sort(np.diff(times_s))
+        jumps = has_jump(steps_s, _known(decoding) * tick_s)
+        has_all = len(times_s) == len(shown)  # otherwise the steps are those of several frames
+        fps = _true_fps(steps_s, float(info.fps), jumps=jumps) if jumps or has_all else None
         if fps and LEAST_FPS <= fps <= MOST_FPS:
             info = replace(info, fps=Fraction(fps).limit_denominator(1001))
         return Scan(
             info=info,
             whole=whole,
-            times_s=_times_s(shown, stream),
+            times_s=times_s if has_all and steps_s.all() else np.empty(0),
             jumps=jumps,
             resizes=resizes,
             n_shown=len(shown),
@@ -263,28 +267,27 @@ def scan(path: Path, limits: Limits) -> Scan:
         )
 
 
-def _seconds(ticks: list[int | None], stream: VideoStream) -> Floats:
-    """Return the times that are known, in seconds."""
-    known = [tick for tick in ticks if tick is not None]
-    return np.array(known, np.float64) * float(stream.time_base or 1)
+def _known(ticks: list[int | None]) -> Floats:
+    """Return the times that are known, in ticks."""
+    return np.array([tick for tick in ticks if tick is not None], np.float64)
 
 
-def _true_fps(times_s: Floats, fps: float, *, jumps: bool) -> float | None:
+def _true_fps(steps_s: Floats, fps: float, *, jumps: bool) -> float | None:
     """Return the rate of the frames if the rate `fps` of the file is wrong, else None.
 
     Jumps falsify the average rate. Without them, the rate is wrong if hardly any frames come at
     that pace: some containers hold no rate, and FFmpeg takes that of the codec's header, or that of
-    the clock. times_s: ascending, [n].
+    the clock. steps_s: the steps between frames, in ascending order, [n].
     """
-    step_s = typical_step_s(times_s)
+    step_s = typical_step_s(steps_s)
     if not step_s:
         return None
     if jumps:
         return None if 0.5 < step_s * fps < 2 else 1 / step_s
-    fast_s, slow_s = np.quantile(np.diff(times_s), [0.1, 0.9])
-    if fast_s * fps < WRONG_RATE and slow_s * fps > 1 / WRONG_RATE:
+    tenth = (len(steps_s) - 1) // 10
+    if steps_s[tenth] * fps < WRONG_RATE and steps_s[-1 - tenth] * fps > 1 / WRONG_RATE:
         return None
-    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+    return float(1 / steps_s.mean())
 
 
 @contextmanager
@@ -416,7 +419,7 @@ def describe(
     if is_bare:  # use the codec header's rate, if it has one
         rate = context.framerate
         rate = None if not rate or abs(rate - UNLIKELY_FPS) < RATE_TOLERANCE else rate
-    if rate is None or not LEAST_FPS <= rate <= MOST_FPS:
+    if rate is None or not LEAST_FPS <= float(rate) <= MOST_FPS:
         rate = None
     if limits.bare_fps and (is_bare or rate is None):
         rate = Fraction(limits.bare_fps).limit_denominator(1001)
@@ -452,13 +455,3 @@ def _n_frames_declared(container: InputContainer, stream: VideoStream) -> int | 
 
 def _name(container: InputContainer) -> str:
     return container.format.name.partition(",")[0]
-
-
-def _times_s(shown: list[int | None], stream: VideoStream) -> Floats:
-    """Return presentation times in seconds from the first frame, ascending. The array is empty if a
-    time is missing or two frames have the same time.
-    """
-    known = sorted({time for time in shown if time is not None})
-    if len(known) < len(shown) or stream.time_base is None:
-        return np.empty(0)
-    return (np.array(known, np.float64) - known[0]) * float(stream.time_base)
