@@ -16,12 +16,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from math import floor
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
 from vad.grid import CLIP_FRAMES
+from vad.tables import cell
 from vad.terminal import Meter
 from vad.version import VERSION
 
@@ -65,6 +67,7 @@ def write_report(
         script=script,
         title=ordered[0].video if len(ordered) == 1 else f"{len(ordered)} videos",
         first=ordered[0],
+        limit=_limit(ordered),
         n_events=sum(len(scores.events) for scores in ordered),
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
         overview=[Row(scores) for scores in ordered] if len(ordered) > 1 else [],
@@ -90,6 +93,12 @@ def fitting(videos: Sequence[VideoScores], copies: Sequence[Copies | None]) -> l
         else:
             left_bytes -= len(made.preview)
     return fit
+
+
+def _limit(videos: Sequence[VideoScores]) -> str:
+    """Return the threshold of the videos as text; if they have several, the lowest and highest."""
+    low, *_, high = sorted(f"{scores.threshold:.3f}" for scores in [videos[0], *videos])
+    return low if low == high else f"{low} to {high}"
 
 
 def _sections(
@@ -176,6 +185,11 @@ class Section(Row):
         return start_s / max(duration_s, 1e-6), end_s / max(duration_s, 1e-6)
 
     @property
+    def lower(self) -> float:
+        """Return a threshold that the highest score reaches, with three decimals if possible."""
+        return floor(1000 * self.scores.peak) / 1000 or exact(self.scores.peak)
+
+    @property
     def how(self) -> dict[str, object]:
         """Return how the scores were computed, by name; nested settings are nested mappings."""
         scores, record = self.scores, self.scores.record
@@ -207,6 +221,7 @@ class Section(Row):
         starts, values = steps(scores.frames, len(scores.frames))
         edges = edges_us(scores.times, scores.record.duration_s)
         return {
+            "video": cell(scores.video),
             "duration": scores.record.duration_s,
             "fps": scores.record.fps,
             "clip_frames": CLIP_FRAMES,

@@ -19,6 +19,7 @@ import numpy as np
 from vad.errors import UsageError
 from vad.files import committed, write_json, write_text
 from vad.store import key_of
+from vad.tables import cell
 from vad.terminal import Meter, meter, plain
 
 from .scores import EVENT_COLUMNS, VideoScores, event_dict, exact
@@ -319,15 +320,6 @@ def headline(scores: VideoScores, number: int) -> str:
     event = scores.events[number - 1]
     caption = plain(" ".join(event.caption.split()))
     return f"anomaly {event.peak:.2f}" + (f": {caption}" if caption else "")
-
-
-def cell(text: str) -> str:
-    """Return text as one line that a spreadsheet does not take for a formula.
-
-    A leading apostrophe marks it as text, as OWASP's page on CSV injection advises.
-    """
-    line = plain(" ".join(text.split()))
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 WRITERS = {  # formats that need neither decoded frames nor other videos

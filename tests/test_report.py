@@ -1,6 +1,7 @@
 """The report page: complete in itself, harmless whatever a name is, and alive in a browser."""
 
 import base64
+import csv
 import dataclasses
 import io
 import json
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from vad.stages.infer.report import write_report
+from vad.stages.infer.settings import EventRule
 from vad.stages.infer.video.copies import make_copies
 from vad.stages.infer.writers import ScoreFiles
 
@@ -139,6 +141,36 @@ def test_names_and_captions_stay_text(scored, page):
     assert "</script><b>" in [text for tag, _, text in parsed.texts if tag == "bdi"]
 
 
+def hidden(parsed, css_class):
+    return ["hidden" in a for _, a in parsed.tags if a.get("class") == css_class]
+
+
+def test_a_video_without_events_says_how_near_it_came_and_what_to_try(make_scores, page):
+    path, parsed = page(make_scores([0.1, 0.4306, 0.2]))
+    text = path.read_text(encoding="utf-8")
+    assert [hidden(parsed, name) for name in ("calm", "below", "short")] == [
+        *([False], [False], [True])
+    ]
+    assert 'reaches <span class="at">0.500</span>. The highest is 0.43 at 0:01.6' in text
+    assert '<span class="gap">0.07</span> lower' in text
+    assert 'data-threshold="0.43">Lower the threshold to 0.43<' in text
+
+
+def test_a_score_that_is_high_for_too_short_a_time_is_told_apart(make_scores, page):
+    scores = make_scores([0.1, 0.9, 0.2], rule=EventRule(min_event=2.0))
+    path, parsed = page(scores)
+    assert [hidden(parsed, name) for name in ("calm", "below", "short")] == [
+        *([False], [True], [False])
+    ]
+    assert "but never for 2 s, the shortest event" in path.read_text(encoding="utf-8")
+
+
+def test_runs_with_several_thresholds_tell_the_range(make_scores, page):
+    videos = [dataclasses.replace(make_scores([0.2]), threshold=t) for t in (0.7, 0.25)]
+    _, parsed = page(*videos)
+    assert parsed.text_of("at")[0] == "0.250 to 0.700"
+
+
 def test_several_videos_come_in_the_order_of_their_peaks(make_scores, page):
     videos = [make_scores([0.2], video="calm"), make_scores([0.6], video="loud")]
     _, parsed = page(*videos)
@@ -255,6 +287,73 @@ def test_in_a_browser_curve_keys_and_events_move_the_player(scored, page, visit)
     assert opened.complaints == []
 
 
+def events_shown(opened):
+    return [t.replace("\u2013", "-") for t in opened.locator("tbody .when").all_inner_texts()]
+
+
+def test_in_a_browser_the_threshold_moves_and_events_are_judged_and_saved(scored, page, visit):
+    made = scored('=a,"b"', captions=[])
+    made = dataclasses.replace(made, snippets=made.snippets[[0, 3, 2, 1]])
+    opened = visit(page(made)[0], viewport={"width": 1280, "height": 900})
+    assert events_shown(opened) == ["0:01.6-0:03.2", "0:04.8-0:06.4"]
+    opened.locator(".order select").select_option("score")
+    assert events_shown(opened) == ["0:04.8-0:06.4", "0:01.6-0:03.2"]
+    opened.locator(".slider").fill("0.2")
+    whole = dataclasses.replace(made, threshold=0.2).events
+    assert [(e.start_s, e.end_s) for e in whole] == [(1.6, 6.4)]
+    assert events_shown(opened) == ["0:01.6-0:06.4"]
+    assert opened.locator(".lede .at").inner_text() == "0.2"
+    opened.locator(".own").click()
+    assert opened.locator(".lede .at").inner_text() == "0.500"
+
+    opened.locator(".plot").press("d")  # the event of the peak, where the page opens: at 4.8 s
+    opened.locator("[data-verdict=confirmed]").last.click()
+    assert opened.locator(".reviewed").inner_text() == "2 of 2 reviewed"
+    reviews = [row.get_attribute("data-review") for row in opened.locator("tbody tr").all()]
+    assert reviews == ["dismissed", "confirmed"]
+    opened.locator(".exact").fill("0.8")  # the verdict stays with the event, as it was when given
+    opened.locator(".exact").press("Enter")
+    assert opened.locator(".reviewed").inner_text() == "1 of 1 reviewed"
+    with opened.expect_download() as download:
+        opened.locator(".download").click()
+    rows = csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8")))
+    assert [list(row.values()) for row in rows] == [
+        ['\'=a,"b"', "16", "32", "1.6", "3.2", "confirmed"],
+        ['\'=a,"b"', "48", "64", "4.8", "6.4", "dismissed"],
+    ]
+    assert opened.complaints == []
+
+
+def test_in_a_browser_a_verdict_replaces_those_that_it_overlaps(scored, page, visit):
+    opened = visit(page(scored())[0], viewport={"width": 1280, "height": 900})
+    confirm, dismiss = (opened.locator(f"[data-verdict={v}]") for v in ("confirmed", "dismissed"))
+    confirm.nth(0).click()
+    dismiss.nth(1).click()
+    opened.locator(".slider").fill("0.2")  # one event of both, with the peak of the first
+    assert confirm.get_attribute("aria-pressed") == "true"
+    dismiss.click()
+    opened.locator(".slider").fill("0.5")
+    assert [b.get_attribute("aria-pressed") for b in dismiss.all()] == ["true", "true"]
+    dismiss.nth(0).click()  # the same again removes it
+    assert [b.get_attribute("aria-pressed") for b in dismiss.all()] == ["false", "false"]
+    assert opened.locator(".download").is_disabled()
+
+
+def test_in_a_browser_events_that_a_lower_threshold_brings_get_a_picture(scored, page, visit):
+    opened = visit(page(dataclasses.replace(scored(), threshold=0.95))[0])
+    assert opened.locator(".calm").inner_text().startswith("No event: no score reaches 0.95.")
+    opened.locator(".lower").click()
+    assert events_shown(opened) == ["0:01.6-0:03.2"]
+    assert opened.locator(".calm").is_hidden()
+    canvas = "document.querySelector('.go canvas')"
+    until(opened, f"{canvas}.height === 192")  # of 320 wide: the shape of the video
+    pixels = opened.evaluate(
+        f"[...{canvas}.getContext('2d').getImageData(0, 0, 320, 90).data].filter((v) => v > 200)"
+    )
+    assert len(pixels) > 320 * 90  # white bits of the number, besides all alpha
+    assert opened.complaints == []
+
+
 def test_in_a_browser_nothing_breaks_out(scored, page, visit):
     path, _ = page(scored(HOSTILE, captions=[HOSTILE] * 4))
     opened = visit(path)
@@ -278,3 +377,6 @@ def test_in_a_browser_the_page_fits_its_window(scored, page, visit):
         picture = opened.locator(".go img").first.bounding_box()
         assert sides[0][1] >= picture["x"] + picture["width"]  # it covers no word
         assert max(right for _, right in sides) <= width
+        opened.locator(".slider").fill("1")  # no event
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        opened.locator(".own").click()

@@ -139,6 +139,12 @@ def test_in_a_browser_the_first_report_of_several_opens_and_its_video_is_there(
                 break
             page.wait_for_timeout(50)
         assert player.evaluate("video => video.videoWidth") == 160
+        report.locator(".exact").fill("0")  # all of it is an event, and can be reviewed
+        report.locator(".exact").press("Enter")
+        report.locator("[data-verdict=confirmed]").click()
+        with page.expect_download() as download:
+            report.locator(".download").click()
+        assert "v3,0,20," in download.value.path().read_text(encoding="utf-8")
         assert complaints == []
         opened.close()
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from vad.errors import UsageError
 from vad.stages.infer.settings import FORMATS, check_formats
-from vad.stages.infer.writers import ScoreFiles, cell, save
+from vad.stages.infer.writers import ScoreFiles, save
 from vad.stages.pipelines.results import Results, events_table, in_words
+from vad.tables import cell
 from vad.terminal import plain
 
 # 64 frames, ten a second: events at 1.6 to 3.2 s (frames 16 to 31) and 4.8 to 6.4 s (48 to 63)

@@ -5,17 +5,80 @@ const page = {
   order: "time", // of the events in the tables: "time" or "score"
   videos: [],
   current: null, // the video that the keys act on
-  // Find the events of all videos again, and show them.
-  redo() {
+  unsaved: false, // true if there are verdicts that reviews.csv, as it was last saved, lacks
+
+  // Find the events of all videos again, and show them. A threshold of null is that of each video.
+  redo({ threshold = page.threshold, order = page.order } = {}) {
+    Object.assign(page, { threshold, order });
     for (const video of page.videos) video.redo();
+    page.controls.redraw();
   },
 };
+
+// The controls above the videos: threshold, order of the events, and the verdicts to save.
+function controlsPanel() {
+  const find = (name) => document.querySelector(".controls " + name);
+  const slider = find(".slider"), exact = find(".exact"), own = find(".own"), save = find(".download");
+  const total = document.querySelector(".total"), at = document.querySelector(".lede .at");
+  const limit = at.textContent;
+  const events = () => page.videos.flatMap((video) => video.events.map((event) => [video, event]));
+  const panel = {
+    redraw() {
+      own.hidden = page.threshold === null;
+      at.textContent = own.hidden ? limit : page.threshold;
+      total.textContent = counted(events().length);
+      exact.value = page.threshold ?? (isNaN(limit) ? "" : limit);
+      slider.value = page.threshold ?? page.videos[0].data.threshold;
+      panel.judged();
+    },
+
+    judged() {
+      const found = events(), judged = found.filter(([video, event]) => video.reviewOf(event));
+      find(".reviewed").textContent = found.length ? `${judged.length} of ${found.length} reviewed` : "";
+      save.disabled = page.videos.every((video) => video.reviews.length === 0);
+    },
+  };
+  slider.addEventListener("input", () => page.redo({ threshold: Number(slider.value) }));
+  exact.addEventListener("change", () => {
+    const value = exact.value === "" ? null : Math.min(1, Math.max(0, Number(exact.value)));
+    page.redo({ threshold: value });
+  });
+  own.addEventListener("click", () => {
+    page.redo({ threshold: null });
+    slider.focus();
+  });
+  find(".order select").addEventListener("change", (event) => page.redo({ order: event.target.value }));
+  save.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([reviewsCsv(page.videos)], { type: "text/csv" }));
+    link.download = "reviews.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
+    page.unsaved = false;
+  });
+  window.addEventListener("beforeunload", (event) => { if (page.unsaved) event.preventDefault(); });
+  find("").hidden = false;
+  return panel;
+}
+
+// Return reviews.csv: a row per verdict, with the event as it was when the verdict was given.
+function reviewsCsv(videos) {
+  const rows = [["video", "start_frame", "end_frame", "start_s", "end_s", "verdict"]];
+  for (const video of videos) {
+    const sorted = [...video.reviews].sort((a, b) => a.startFrame - b.startFrame);
+    for (const { startFrame, endFrame, start, end, verdict } of sorted) {
+      rows.push([video.data.video, startFrame, endFrame, start, end, verdict]);
+    }
+  }
+  const quoted = (value) => /[",]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+  return rows.map((row) => row.map(quoted).join(",") + "\n").join("");
+}
 
 // --- a video and its panels
 //
 // A panel shows one side of a video. It is a function that takes the video and returns an object
-// with any of: `show(time)`, called when the position in the video changes, and `redraw()`, called
-// when the events change.
+// with any of: `show(time)`, called when the position in the video changes, `redraw()`, called when
+// the events change, and `judged()`, called when verdicts on events change.
 
 class Video {
   constructor(section) {
@@ -26,11 +89,13 @@ class Video {
     this.scores = new Float32Array(this.edges.length - 1);
     this.data.starts.forEach((start, index) => this.scores.fill(this.data.scores[index], start));
     this.events = [];
+    this.reviews = []; // events with a verdict, "confirmed" or "dismissed"; they do not overlap
     this.time = 0;
     this.player = playerPanel(this);
     this.curve = curvePanel(this);
     this.panels = [
-      this.player, this.curve, readoutPanel(this), eventsPanel(this), overviewPanel(this),
+      this.player, this.curve, readoutPanel(this), eventsPanel(this), calmPanel(this),
+      overviewPanel(this),
     ];
     section.addEventListener("focusin", () => { page.current = this; });
     section.addEventListener("pointerdown", () => { page.current = this; });
@@ -64,6 +129,22 @@ class Video {
     if (index >= 0) this.seek(starts[index]);
   }
 
+  // Give an event a verdict, which replaces those that it overlaps; the same one again removes it.
+  judge(event, verdict) {
+    const same = this.reviewOf(event)?.verdict === verdict;
+    this.reviews = this.reviews
+      .filter((old) => old.endFrame <= event.startFrame || old.startFrame >= event.endFrame);
+    if (!same) this.reviews.push({ ...event, verdict });
+    page.unsaved = true;
+    for (const panel of [...this.panels, page.controls]) panel.judged?.();
+  }
+
+  // Return the review that holds for an event: an event keeps its verdict when the threshold moves
+  // its ends.
+  reviewOf(event) {
+    return this.reviews.find((old) => old.startFrame <= event.peakFrame && event.peakFrame < old.endFrame);
+  }
+
   scoreAt(time) {
     const frame = countFrom(this.edges, (edge) => edge <= time * 1e6 + 1e3) - 1;
     return this.scores[Math.min(this.scores.length - 1, Math.max(0, frame))];
@@ -82,7 +163,9 @@ class Video {
 // The player. Its copy of the video, which is in the page, becomes a file when it is first needed.
 function playerPanel(video) {
   const player = video.find("video");
-  if (!player) return { load() {}, place() {}, seek() {}, play() {}, toggle() {} };
+  if (!player) return { load() {}, place() {}, seek() {}, play() {}, toggle() {}, draw() {} };
+  const waiting = []; // pictures to draw
+  let second = null; // a player that is not shown and draws them
   const panel = {
     element: player,
 
@@ -111,6 +194,28 @@ function playerPanel(video) {
       panel.load();
       if (player.paused) panel.play(); else player.pause();
     },
+
+    // Draw the picture at a time on a canvas, then call `done`.
+    draw(time, canvas, done) {
+      waiting.push({ time, canvas, done });
+      if (waiting.length === 1) next();
+    },
+  };
+  const next = () => {
+    if (!second) {
+      panel.load();
+      second = document.createElement("video");
+      second.addEventListener("seeked", drawn);
+      second.src = player.src;
+    }
+    second.currentTime = waiting[0].time + 0.001;
+  };
+  const drawn = () => {
+    const { canvas, done } = waiting.shift();
+    canvas.height = canvas.width * second.videoHeight / second.videoWidth;
+    canvas.getContext("2d").drawImage(second, 0, 0, canvas.width, canvas.height);
+    done();
+    if (waiting.length) next();
   };
   const follow = () => { // while it plays, more often than "timeupdate" says
     video.show(player.currentTime);
@@ -162,6 +267,8 @@ function curvePanel(video) {
       limit.textContent = video.threshold.toFixed(2);
       limit.style.top = 100 * (1 - video.threshold) + "%";
     },
+
+    judged() { drawEvents(video, svg); },
 
     zoom(factor, around = video.time) {
       const length = Math.min(whole, Math.max(Math.min(1, whole), (to - from) * factor));
@@ -222,7 +329,7 @@ function curvePanel(video) {
 // The table of events: a click on a row plays the event.
 function eventsPanel(video) {
   const frame = video.find(".scroll"), body = frame.querySelector("tbody");
-  const calm = video.find(".calm"), blank = frame.querySelector("template");
+  const blank = frame.querySelector("template");
   const pictures = new Map([...body.querySelectorAll("img")].map((img) => [Number(img.dataset.frame), img]));
   let rows = [];
 
@@ -230,9 +337,9 @@ function eventsPanel(video) {
     const row = blank.content.firstElementChild.cloneNode(true);
     const write = (name, text) => { row.querySelector(name).textContent = text; };
     const seconds = `${event.start.toFixed(1)}–${event.end.toFixed(1)} s`;
-    const go = row.querySelector(".go"), picture = pictures.get(event.peakFrame);
+    const go = row.querySelector(".go");
     go.setAttribute("aria-label", `Event ${index + 1}, ${seconds}`);
-    if (picture) go.prepend(picture);
+    if (video.player.element) go.prepend(pictures.get(event.peakFrame) ?? drawnPicture(event));
     write(".go span", index + 1);
     write(".when", `${words(event.start, 0.1)}–${words(event.end, 0.1)}`);
     write(".when + small", seconds);
@@ -245,7 +352,27 @@ function eventsPanel(video) {
       video.seek(event.start);
       video.player.play();
     });
+    for (const button of row.querySelectorAll("[data-verdict]")) {
+      button.addEventListener("click", (click) => {
+        click.stopPropagation();
+        video.judge(event, button.dataset.verdict);
+      });
+    }
     return row;
+  };
+
+  // A picture that the page does not hold, as for events below the threshold it was made with.
+  const drawnPicture = (event) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = 320;
+    canvas.height = 180;
+    let last = event.peakFrame; // of the frames with the same score; the middle one is shown
+    while (video.scores[last + 1] === event.peak) last++;
+    const time = video.edges[(event.peakFrame + last + 1) >> 1] / 1e6;
+    whenNear(canvas, () => {
+      video.player.draw(time, canvas, () => pictures.set(event.peakFrame, canvas));
+    });
+    return canvas;
   };
 
   const around = (event) => { // the part of the curve before and after an event
@@ -262,19 +389,51 @@ function eventsPanel(video) {
     return part;
   };
 
-  return {
+  const panel = {
     redraw() {
       rows = video.events.map(filled);
-      const order = rows.map((row, index) => index);
+      const order = [...rows.keys()];
       if (page.order === "score") order.sort((a, b) => video.events[b].peak - video.events[a].peak);
       body.replaceChildren(...order.map((index) => rows[index]));
       frame.hidden = rows.length === 0;
-      calm.hidden = rows.length > 0;
+      panel.judged();
+    },
+
+    judged() {
+      rows.forEach((row, index) => {
+        const verdict = video.reviewOf(video.events[index])?.verdict ?? "";
+        row.dataset.review = verdict;
+        for (const button of row.querySelectorAll("[data-verdict]")) {
+          button.setAttribute("aria-pressed", button.dataset.verdict === verdict);
+        }
+      });
     },
 
     show(time) {
       const now = video.eventAt(time);
       rows.forEach((row, index) => row.classList.toggle("now", index === now));
+    },
+  };
+  return panel;
+}
+
+// What is said of a video without events: its highest score, and what to try.
+function calmPanel(video) {
+  const [calm, below, short, gap, watch, lower] = ["calm", "below", "short", "gap", "watch", "lower"]
+    .map((name) => video.find("." + name));
+  const highest = video.scores.reduce((one, other) => Math.max(one, other));
+  watch.addEventListener("click", () => {
+    video.seek(video.data.peak);
+    video.player.play();
+  });
+  lower.addEventListener("click", () => page.redo({ threshold: Number(lower.dataset.threshold) }));
+  return {
+    redraw() {
+      const reached = highest >= Math.fround(video.threshold);
+      calm.hidden = video.events.length > 0;
+      [below.hidden, short.hidden, lower.hidden] = [reached, !reached, reached];
+      for (const at of calm.querySelectorAll(".at")) at.textContent = Number(video.threshold.toFixed(3));
+      gap.textContent = (video.threshold - highest).toFixed(2);
     },
   };
 }
@@ -285,9 +444,11 @@ function overviewPanel(video) {
   const counts = [video.find(".title .count"), row?.querySelector(".count")];
   return {
     redraw() {
-      for (const count of counts) if (count) count.textContent = counted(video.events.length);
+      for (const count of counts.filter(Boolean)) count.textContent = counted(video.events.length);
       if (row) drawEvents(video, row.querySelector("svg"));
     },
+
+    judged() { if (row) drawEvents(video, row.querySelector("svg")); },
   };
 }
 
@@ -296,7 +457,7 @@ function drawEvents(video, svg) {
   const scale = 1000 / video.data.duration, line = svg.querySelector(".limit");
   const marks = video.events.map((event) => {
     const mark = document.createElementNS(SVG, "rect");
-    mark.setAttribute("class", "event");
+    mark.setAttribute("class", `event ${video.reviewOf(event)?.verdict ?? ""}`);
     mark.setAttribute("x", event.start * scale);
     mark.setAttribute("width", Math.max(0.5, (event.end - event.start) * scale));
     mark.setAttribute("height", 100);
@@ -305,6 +466,16 @@ function drawEvents(video, svg) {
   svg.querySelectorAll(".event").forEach((mark) => mark.remove());
   line.parentNode.prepend(...marks);
   for (const end of ["y1", "y2"]) line.setAttribute(end, 100 - 100 * video.threshold);
+}
+
+// Call a function as soon as an element comes near the window.
+function whenNear(element, act) {
+  const observer = new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) return;
+    observer.disconnect();
+    act();
+  }, { rootMargin: "200px" });
+  observer.observe(element);
 }
 
 const SVG = document.querySelector("svg").namespaceURI;
@@ -324,10 +495,15 @@ window.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, select")) return; // they have keys of their own
   const video = page.current, jump = event.shiftKey ? 5 : 1, frame = 1 / video.data.fps;
+  const judge = (verdict) => {
+    const event = video.events[video.eventAt(video.time)];
+    if (event) video.judge(event, verdict);
+  };
   const acts = {
     ArrowLeft: () => video.seek(video.time - jump), ArrowRight: () => video.seek(video.time + jump),
     ",": () => video.seek(video.time - frame), ".": () => video.seek(video.time + frame),
     n: () => video.step(1), p: () => video.step(-1),
+    c: () => judge("confirmed"), d: () => judge("dismissed"),
     "+": () => video.curve.zoom(0.5), "=": () => video.curve.zoom(0.5), "-": () => video.curve.zoom(2),
     0: () => video.curve.zoom(Infinity),
   };
@@ -347,6 +523,7 @@ window.addEventListener("keydown", (event) => {
 
 page.videos = [...document.querySelectorAll(".video")].map((section) => new Video(section));
 page.current = page.videos[0];
+page.controls = controlsPanel();
 page.redo();
 for (const video of page.videos) {
   video.curve.resize();
@@ -355,13 +532,6 @@ for (const video of page.videos) {
 }
 
 // A player gets its copy when it comes near the window, so that a page of many opens at once.
-const near = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (!entry.isIntersecting) continue;
-    near.unobserve(entry.target);
-    page.videos.find((video) => video.section === entry.target).player.load();
-  }
-}, { rootMargin: "200px" });
-for (const video of page.videos) near.observe(video.section);
+for (const video of page.videos) whenNear(video.section, video.player.load);
 
 window.addEventListener("resize", () => page.videos.forEach((video) => video.curve.resize()));

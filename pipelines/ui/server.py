@@ -51,8 +51,8 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A report can run its own script, but cannot open a connection.
-REPORT_POLICY = "sandbox allow-scripts"
+# A report can run its own script and save reviews.csv, but cannot open a connection.
+REPORT_POLICY = "sandbox allow-scripts allow-downloads"
 COPIES = "/copies/"
 SILENCE_S = 60.0  # a connection that sends nothing for this time is closed
 HEADER = "X-Vad"  # browsers do not let other sites send this header

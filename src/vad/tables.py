@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .errors import UsageError
 from .names import check_name, did_you_mean
+from .terminal import plain
 
 log = logging.getLogger("vad")
 
@@ -108,3 +109,12 @@ def _check(
         near = did_you_mean(unknown[0], known)
         names = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         log.warning("%s: columns that are not read: %s%s", path, names, f"; {near}" if near else "")
+
+
+def cell(text: str) -> str:
+    """Return text as one line that a spreadsheet does not take for a formula.
+
+    A leading apostrophe marks it as text, as OWASP's page on CSV injection advises.
+    """
+    line = plain(" ".join(text.split()))
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
