@@ -16,6 +16,7 @@ import pytest
 from vad.errors import VideoError
 from vad.stages.extract.decoders import read_frames
 from vad.stages.extract.decoders.video import Block, Limits, scan
+from vad.stages.extract.sources import find_sources
 
 N = 24
 FAST = {"deadline": "realtime", "cpu-used": "8"}
@@ -129,6 +130,49 @@ def test_frames_of_a_variable_rate_keep_their_number_and_their_times(
     assert read_numbers(rgb) == list(range(10))  # none repeated to fill a gap, none left out
     assert times == pytest.approx(np.array(ticks) / 30, abs=1e-3)
     assert not report.is_truncated
+
+
+RECORDERS = {  # suffix: encoder, pixel format, FFmpeg's name of the format, size
+    ".264": ("libx264", "yuv420p", "h264", (160, 96)),
+    ".h265": ("libx265", "yuv420p", "hevc", (160, 96)),
+    ".dav": ("libx264", "yuv420p", "h264", (160, 96)),
+    ".vob": ("mpeg2video", "yuv420p", "vob", (160, 96)),
+    ".mod": ("mpeg2video", "yuv420p", "mpeg", (160, 96)),
+    ".m2t": ("mpeg2video", "yuv420p", "mpegts", (160, 96)),
+    ".m2v": ("mpeg2video", "yuv420p", "mpeg2video", (160, 96)),
+    ".f4v": ("libx264", "yuv420p", "f4v", (160, 96)),
+    ".mxf": ("mpeg2video", "yuv420p", "mxf", (160, 96)),
+    ".wmv": ("wmv2", "yuv420p", "asf", (160, 96)),
+    ".mjpeg": ("mjpeg", "yuvj444p", "mjpeg", (320, 240)),
+    ".dv": ("dvvideo", "yuv420p", "dv", (720, 576)),
+    ".gif": ("gif", "rgb8", "gif", (160, 96)),
+}
+
+
+@pytest.mark.parametrize("suffix", RECORDERS)
+def test_what_recorders_write_is_found_in_a_folder_and_decoded_whole_at_its_rate(
+    draw, tmp_path, suffix
+):
+    encoder, pixel_format, form, size = RECORDERS[suffix]
+    path = tmp_path / "in" / f"a{suffix}"
+    path.parent.mkdir()
+    with av.open(str(path), "w", format=form) as container:
+        options = X265 if encoder == "libx265" else {}
+        stream = container.add_stream(encoder, rate=25, options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixel_format
+        stream.codec_context.sample_aspect_ratio = Fraction(1)  # so JPEGs have a JFIF header
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (source,) = find_sources([path.parent])
+    info = scan(source.path, Limits()).info
+    rgb, times, report = decode(source.path)
+    assert (info.fps, info.fps_assumed) == (25, suffix == ".mjpeg")  # it names no rate
+    assert (len(rgb), report.is_truncated) == (20, False)
+    assert times == pytest.approx(np.arange(20) / 25, abs=0.011)
 
 
 @pytest.fixture

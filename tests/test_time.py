@@ -157,14 +157,25 @@ def decoded(path, **limits):
     return scanned.info, np.concatenate([block.times_s for block in blocks]), report
 
 
-@pytest.mark.parametrize("suffix", ["h264", "dav"])  # recorders call bare streams .dav, too
+X265 = {"x265-params": "log-level=none"}
+BARE = {  # suffix -> how it is written; recorders call bare streams .dav, too
+    "h264": ("h264", {}),
+    "dav": ("h264", {}),
+    "hevc": ("hevc", {"codec": "libx265", "options": X265}),
+    "hevc.dav": ("hevc", {"codec": "libx265", "options": X265}),
+}
+
+
+@pytest.mark.parametrize("suffix", BARE)
 def test_a_bare_stream_runs_at_the_rate_of_its_header(make_video, suffix):
-    bare = make_video("cam.h264", 45, fps=30)
+    written, settings = BARE[suffix]
+    bare = make_video(f"cam.{written}", 45, fps=30, **settings)
     path = bare.rename(bare.with_name(f"cam.{suffix}"))
-    info, times, report = decoded(path)
-    assert (info.fps, info.fps_assumed) == (30, False)
-    np.testing.assert_allclose(times, np.arange(45) / 30)
-    assert report.duration_s == pytest.approx(1.5)
+    for limits, fps in (({}, 30), ({"bare_fps": 15.0}, 15)):  # --fps overrides the header
+        info, times, report = decoded(path, **limits)
+        assert (info.fps, info.fps_assumed) == (fps, False)
+        np.testing.assert_allclose(times, np.arange(45) / fps)
+        assert report.duration_s == pytest.approx(45 / fps)
 
 
 def test_a_bare_stream_without_a_rate_is_assumed_to_run_at_25_and_that_is_told(
@@ -205,6 +216,44 @@ def test_a_video_beside_a_longer_one_is_whole(draw, tmp_path, suffix):
     _, times, report = decoded(path)
     assert not report.is_truncated
     assert report.n_frames == len(times)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "avi", "flv", "asf", "ts"])
+def test_a_video_beside_longer_sound_is_whole(draw, tmp_path, suffix):
+    path = tmp_path / f"loud.{suffix}"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4" if suffix in ("avi", "asf") else "libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        sound = container.add_stream("aac", rate=44100, layout="mono")
+        for number in range(40):
+            frame = av.VideoFrame.from_ndarray(draw(number, 160, 96), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        for start in range(0, 5 * 44100, 1024):  # 5 s
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            heard.rate, heard.pts, heard.time_base = 44100, start, Fraction(1, 44100)
+            container.mux(sound.encode(heard))
+        container.mux(sound.encode())
+    _, times, report = decoded(path)
+    assert (len(times), report.is_truncated) == (40, False)
+
+
+def test_a_video_beside_longer_subtitles_is_whole(make_video, tmp_path):
+    path, titles = tmp_path / "titled.mkv", tmp_path / "titles.srt"
+    titles.write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\nyes\n\n2\n00:00:09,000 --> 00:00:10,000\nno\n"
+    )
+    parts = [av.open(str(make_video("v.mp4", 40))), av.open(str(titles))]
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream_from_template(part.streams[0]) for part in parts]
+        for part, stream in zip(parts, streams, strict=True):
+            for packet in part.demux():
+                if packet.dts is not None:
+                    packet.stream = stream
+                    container.mux(packet)
+    _, times, report = decoded(path)
+    assert (len(times), report.is_truncated) == (40, False)
 
 
 def test_the_estimate_counts_snippets_video_by_video_and_by_the_tail(make_video, tmp_path):

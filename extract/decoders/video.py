@@ -39,6 +39,10 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,dhav,h264,hevc,m4v,mpegvideo,ivf,"
     "mjpeg,dv,gif"
 )
+# FFmpeg takes a stream of JPEG pictures without container for a single picture, if its format is
+# not given. These suffixes are those of such streams.
+MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
+JPEG_START = b"\xff\xd8\xff"
 # First bytes of files that FFmpeg would open but that are not allowed, with the reason.
 NOT_ALLOWED = {
     b"#EXTM3U": "it is a playlist, which names other files",
@@ -302,8 +306,14 @@ def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, Vid
         "max_pixels": str(limits.max_pixels),
         "framerate": f"{UNLIKELY_FPS.numerator}/{UNLIKELY_FPS.denominator}",
     }
+    is_mjpeg = path.suffix.lower() in MJPEG_SUFFIXES and _start_of(path).startswith(JPEG_START)
     try:  # the prefix file: keeps FFmpeg from reading a file name as an address
-        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+        container = av.open(
+            f"file:{path.absolute()}",
+            format="mjpeg" if is_mjpeg else None,
+            options=options,
+            metadata_errors="replace",
+        )
     except (av.FFmpegError, OSError) as error:
         raise _not_opened(path) from error
     with container:
@@ -342,8 +352,7 @@ def _check_file(path: Path) -> None:
 
 def _not_opened(path: Path) -> VideoError:
     """Return the error for a file that cannot be opened: a video without its index, or no video."""
-    with path.open("rb") as file:
-        start = file.read(12)
+    start = _start_of(path)
     if start[4:8] == b"ftyp" or start[:4] == b"RIFF" or start[:4] == b"\x1a\x45\xdf\xa3":
         return VideoError(
             "truncated",
@@ -354,6 +363,11 @@ def _not_opened(path: Path) -> VideoError:
         if start.startswith(known):
             return VideoError("not-a-video", f"{what}: no video format that is allowed")
     return VideoError("not-a-video", "its content is of no video format that is known")
+
+
+def _start_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 def _too_large(width: int, height: int, limits: Limits) -> VideoError:
@@ -414,13 +428,12 @@ def describe(
     width, height = picture.width, picture.height
     if rotation_deg in (90, 270):
         width, height = height, width
-    rate = stream.average_rate or stream.guessed_rate
+    rates = [stream.average_rate, stream.guessed_rate]
     is_bare = _name(container) in BARE
     if is_bare:  # use the codec header's rate, if it has one
         rate = context.framerate
-        rate = None if not rate or abs(rate - UNLIKELY_FPS) < RATE_TOLERANCE else rate
-    if rate is None or not LEAST_FPS <= float(rate) <= MOST_FPS:
-        rate = None
+        rates = [] if not rate or abs(rate - UNLIKELY_FPS) < RATE_TOLERANCE else [rate]
+    rate = next((r for r in rates if r and LEAST_FPS <= float(r) <= MOST_FPS), None)
     if limits.bare_fps and (is_bare or rate is None):
         rate = Fraction(limits.bare_fps).limit_denominator(1001)
     fps = rate or ASSUMED_FPS
