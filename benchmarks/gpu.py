@@ -286,8 +286,7 @@ def network_alone(backbone: Backbone, device: torch.device) -> float:
         shape = network.room(backbone.n_clips, n_crops, recipe)
         shape = (shape[0] * shape[1], *shape[2:])
     else:
-        side = recipe.crop_px
-        shape = (backbone.n_clips * n_crops, len(recipe.frames), side, side, 3)
+        shape = (backbone.n_clips * n_crops, len(recipe.frames), *recipe.crop_size, 3)
     views = torch.randn(shape, device=device).to(dtype)
     with torch.inference_mode():
         return backbone.n_clips / seconds_of(lambda: network(views), device)

@@ -23,8 +23,8 @@ LONGEST = 16  # largest ratio of long to short side; a longer frame would, resiz
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A square that is cut out of a resized frame. `left_px` is counted in the unmirrored frame,
-    also for a mirrored crop.
+    """The place of a rectangle that is cut out of a resized frame. `left_px` is counted in the
+    unmirrored frame, also for a mirrored crop.
     """
 
     name: str
@@ -92,7 +92,8 @@ def crop_boxes(recipe: Recipe, crops: str, height_px: int, width_px: int) -> lis
     A mirrored crop is cut out of the mirrored frame: the mirrored "top-left" shows the top right
     corner of the frame, mirrored.
     """
-    bottom, right = height_px - recipe.crop_px, width_px - recipe.crop_px
+    height, width = recipe.crop_size
+    bottom, right = height_px - height, width_px - width
     half = round if recipe.center == "round" else int
     places = {
         "top-left": (0, 0),
@@ -113,11 +114,11 @@ def crop_boxes(recipe: Recipe, crops: str, height_px: int, width_px: int) -> lis
 def cut(frames: torch.Tensor, crop: Crop, out: torch.Tensor) -> None:
     """Write one crop of every frame into `out`, with values still in 0..255.
 
-    frames: [..., height, width, 3]. out: [..., crop, crop, 3], of any floating type.
+    frames: [..., height, width, 3]. out: [..., crop height, crop width, 3], of any floating type.
     """
-    size = out.shape[-2]
-    rows = slice(crop.top_px, crop.top_px + size)
-    columns = slice(crop.left_px, crop.left_px + size)
+    height, width = out.shape[-3:-1]
+    rows = slice(crop.top_px, crop.top_px + height)
+    columns = slice(crop.left_px, crop.left_px + width)
     view = frames[..., rows, columns, :]
     # contiguous() first: converting the strided view to floating point takes 1.5 times as long
     out.copy_(view.flip(-2) if crop.mirrored else view.contiguous())

@@ -11,6 +11,7 @@ preset follows one published preparation exactly, and all its fields are stored 
                     a partial last clip is dropped
     coranholmes-v2  the pixels of gowtham, the last clip filled with its last frame
     deepmil, xd     Roc-Ng/DeepMIL and the XD-Violence features: centre crop first
+    i3d-inception   the pixels of deepmil; by default one view, the whole frame at 288x224
     pytorchvideo    the evaluation transform of pytorchvideo's model hub
     timesformer     the processor of facebook/timesformer-base-finetuned-k400
     efficientnet-lite0, efficientnet-lite0-parts  the recipes of the embedded backbones
@@ -30,7 +31,7 @@ from vad.errors import UsageError
 from vad.grid import CLIP_FRAMES, Tail
 from vad.names import find_by_name
 
-CropSet = Literal["ten", "five", "center", "whole"]  # whole: the whole frame, resized to a square
+CropSet = Literal["ten", "five", "center", "whole"]  # whole: the whole frame, resized to one crop
 CROP_SETS: tuple[str, ...] = get_args(CropSet)
 
 Filter = Literal[
@@ -55,7 +56,7 @@ class Recipe:
     frames: tuple[int, ...] = ALL_FRAMES  # the frames of a clip, of 16, that the network sees
     resize_px: int | tuple[int, int] = 256  # short side; or (height, width)
     filter: Filter = "bilinear"
-    crop_px: int = 224
+    crop_px: int | tuple[int, int] = 224  # side of a square; or (height, width)
     crops: CropSet = "ten"  # the default crop set
     order: tuple[str, ...] = CORNERS_FIRST  # order of the five crops; ten: these, then mirrored
     center: Literal["round", "floor"] = "round"  # of half a pixel: to even, or down
@@ -64,6 +65,12 @@ class Recipe:
     std: float = 57.375
     tail: Tail = "repeat-last"  # what the authors did with a partial last clip
     note: str = ""  # what these fields cannot express of the published preparation
+    whole_px: tuple[int, int] | None = None  # size for "whole": (height, width); None: crop_px
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Return the height and width of a crop, in pixels."""
+        return (self.crop_px, self.crop_px) if isinstance(self.crop_px, int) else self.crop_px
 
     def crop_names(self, crops: str) -> tuple[str, ...]:
         """Return the names of the crops of a crop set, in the order of the features.
@@ -78,14 +85,22 @@ class Recipe:
         return self.order + mirrored if crops == "ten" else self.order
 
     def taking(self, crops: str) -> Recipe:
-        """Return the recipe adapted to a crop set: for "whole", frames are resized to the crop's
-        size.
+        """Return the recipe adapted to a crop set: for "whole", frames are resized to the size of
+        the crop, which is `whole_px` if the recipe has it.
         """
-        return replace(self, resize_px=(self.crop_px, self.crop_px)) if crops == "whole" else self
+        if crops != "whole":
+            return self
+        if self.whole_px is not None:
+            return replace(self, resize_px=self.whole_px, crop_px=self.whole_px)
+        return replace(self, resize_px=self.crop_size)
 
     def record(self) -> dict[str, object]:
-        """Return every field as plain JSON values, for the provenance."""
+        """Return the fields as plain JSON values, for the provenance.
+
+        `whole_px` is left out: where it counts, `resize_px` and `crop_px` have its value.
+        """
         record: dict[str, object] = json.loads(json.dumps(asdict(self)))
+        del record["whole_px"]
         return record
 
 
@@ -132,6 +147,15 @@ _PRESETS = (
         tail="drop",
         note="the original has (n - 1) // 16 clips of video at 24 fps, one file a crop, and does "
         "not state the filter or the order of the corners",
+    ),
+    Recipe(
+        "i3d-inception",
+        crops="whole",
+        order=CENTER_FIRST,
+        scale=1 / 255,
+        mean=0.5,
+        std=0.5,
+        whole_px=(224, 288),
     ),
     Recipe(
         "pytorchvideo",

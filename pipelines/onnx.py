@@ -1,7 +1,7 @@
 """Export a trained run as ONNX files: its detector, and the backbone that makes its features.
 
     detector.onnx   visual [snippets, crops, dim] (text [snippets, 1, dim]) -> scores [snippets]
-    backbone.onnx   pixels [crops, frames, crop, crop, 3], 0..255 -> features [crops, dim]
+    backbone.onnx   pixels [crops, frames, height, width, 3], 0..255 -> features [crops, dim]
 
 Both are checked against PyTorch on real input: the detector on stored videos, the backbone on a
 clip of one of these. Resizing and cropping of the frames are not part of the network; the file
@@ -153,10 +153,10 @@ def _network(made: ExtractSettings) -> Network:
 
 
 def _pixels(clip: Tensor, recipe: Recipe, crops: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the crops of a clip as its recipe cuts them: [crops, frames, crop, crop, 3]."""
+    """Return the crops of a clip as its recipe cuts them: [crops, frames, height, width, 3]."""
     frames = resize(clip[list(recipe.frames)], recipe)
     boxes = crop_boxes(recipe, crops, frames.shape[1], frames.shape[2])
-    pixels = torch.empty(len(boxes), len(frames), recipe.crop_px, recipe.crop_px, 3)
+    pixels = torch.empty(len(boxes), len(frames), *recipe.crop_size, 3)
     for view, crop in zip(pixels, boxes, strict=True):
         cut(frames, crop, view)
     return pixels.numpy()

@@ -186,8 +186,7 @@ class Backbone:
 
         if network.for_cpu is not None:
             return network.for_cpu(self.network, compile_)
-        side = self.recipe.crop_px
-        return compile_(self.network, (n_views, len(self.recipe.frames), side, side, 3))
+        return compile_(self.network, (n_views, len(self.recipe.frames), *self.recipe.crop_size, 3))
 
     @torch.inference_mode()
     def submit(self, clips: Clips) -> Features:
@@ -290,9 +289,9 @@ def _in_precision(
                 hint="use --precision auto or fp16",
             )
         return network.to(DTYPES[used]), {"asked": asked, "used": used}
-    n_frames, size = len(recipe.frames), recipe.crop_px
+    n_frames = len(recipe.frames)
     noise = torch.randn(1, 3, n_frames, 14, 14, generator=torch.Generator().manual_seed(0))
-    smooth = F.interpolate(noise, (n_frames, size, size), mode="trilinear")
+    smooth = F.interpolate(noise, (n_frames, *recipe.crop_size), mode="trilinear")
     probe = smooth.permute(0, 2, 3, 4, 1).contiguous().to(device)
     halves = ("bf16", "fp16") if _knows_bf16(device) else ("fp16",)
     network, record = faithful_half(network, probe, halves)

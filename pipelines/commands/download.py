@@ -34,7 +34,7 @@ def command(
 
     Examples:
 
-    vad download i3d/fair-32x2
+    vad download i3d-inception
 
     vad download --all --cache models/
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import pickle
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -148,8 +148,8 @@ def _check_sizes(path: Path) -> None:
 
 
 def _read_arrays(path: Path) -> object:
-    """Return the arrays of a pickle, such as one of Caffe2, as tensors; optimizer momenta are left
-    out.
+    """Return the arrays of a pickle, such as one of Caffe2 or JAX, as tensors; optimizer momenta
+    are left out. The names of arrays in nested dictionaries are joined by slashes.
 
     Raises UsageError if the file is a web page or damaged.
     """
@@ -166,12 +166,21 @@ def _read_arrays(path: Path) -> object:
     blobs = found.get("blobs", found) if isinstance(found, dict) else {}
     return {
         name: torch.from_numpy(np.array(blob, np.float32))
-        for name, blob in blobs.items()
+        for name, blob in _flat(blobs)
         if isinstance(blob, np.ndarray)
         and blob.dtype.kind == "f"
         and blob.size > 1
-        and "momentum" not in str(name)
+        and "momentum" not in name
     }
+
+
+def _flat(values: Mapping[object, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values of nested dictionaries with the names `outer/inner`."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def first_line(error: Exception) -> str:
