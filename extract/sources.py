@@ -13,7 +13,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from vad.tables import read_lines
 
 log = logging.getLogger("vad")
 
-SHOWN = 5  # suffixes listed in the log line on files that are no videos
+SHOWN = 5  # suffixes listed in the log line on files that were left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,16 @@ def _below(root: Path) -> Iterator[Source]:
         else:
             others.append(path)
     if others:
-        counted = Counter(path.suffix.lower() or "no suffix" for path in others).most_common(SHOWN)
-        log.info(
-            "%s: %d files left out whose suffix is of no video (%s), such as %s",
-            root,
-            len(others),
-            ", ".join(f"{n} {suffix}" for suffix, n in counted),
-            others[0],
-        )
+        tell_left_out(str(root), others, "whose suffix is of no video")
+
+
+def tell_left_out(where: str, files: Sequence[Path], why: str) -> None:
+    """Log one line that counts files which were left out, by suffix."""
+    counted = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(SHOWN)
+    suffixes = ", ".join(f"{n} {suffix}" for suffix, n in counted)
+    log.info(
+        "%s: %d files left out %s (%s), such as %s", where, len(files), why, suffixes, files[0]
+    )
 
 
 def files_below(root: Path) -> Iterator[Path]:

@@ -147,7 +147,7 @@ def _terminable() -> Iterator[None]:
         yield
     except SystemExit:
         if is_terminated:
-            sys.exit(TERMINATED)
+            _fail("terminated", TERMINATED)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -159,6 +159,14 @@ def test_a_run_of_vad_0_1_0_opens_as_a_run_of_one_member_and_scores_as_it_did(na
     }
 
 
+def test_a_run_of_a_newer_schema_is_refused_with_a_way_out(project, tmp_path, vad):
+    path = Path(shutil.copytree(project / "runs" / "both", tmp_path / "run")) / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": "vad.run/3"}))
+    code, _, err = vad("score", "--store", project / "features.zarr", "--detector", path.parent)
+    assert code == 2
+    assert "schema is 'vad.run/3', this vad reads vad.run/2 and vad.run/1; use the version" in err
+
+
 def test_an_old_run_that_is_saved_again_scores_the_same(tmp_path):
     shutil.copytree(OLD / "both", tmp_path / "run")
     before = Run.open(tmp_path / "run")

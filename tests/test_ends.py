@@ -1,5 +1,6 @@
 """How a command ends that is terminated, has no standard streams, or finds the disk full."""
 
+import json
 import os
 import resource
 import shutil
@@ -50,6 +51,37 @@ def test_a_terminated_extraction_leaves_a_whole_store_and_no_temporary_file(make
     assert len(FeatureStore.open(store).ids()) < 12
     assert verify(store, quiet=True).faults == []
     assert list((store / ".scratch").iterdir()) == []
+
+
+def test_a_terminated_scoring_says_so_in_one_line_and_leaves_no_temporary_file(
+    small_run, make_video, tmp_path
+):
+    video, temporary = make_video("in/00.mp4", 300), tmp_path / "t"
+    temporary.mkdir()
+    for number in range(1, 12):
+        os.link(video, tmp_path / "in" / f"{number:02d}.mp4")
+    process = start(
+        *("score", tmp_path / "in", "--detector", small_run / "run", "--out", tmp_path / "out"),
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    wait_for("**/visual", temporary)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "vad: terminated"
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_terminated_stream_ends_with_its_last_line(small_run, make_video):
+    video = make_video("v.mp4", 300)
+    process = start("stream", video, "--detector", small_run / "run", "--loop")
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    assert json.loads(out.splitlines()[-1])["type"] == "end"
 
 
 def test_a_terminated_training_goes_on_where_it_was(small_run, tmp_path):

@@ -495,6 +495,22 @@ def test_ten_crops_do_not_fit_one_file_of_text(published, stored, tmp_path):
         export_features(store.path, "c3d-text", tmp_path / "out", quiet=True)
 
 
+def test_linked_folders_are_read_and_files_left_out_are_told(published, stored, tmp_path, caplog):
+    published({"a_i3d.npy": (4, 5, DIM), "b.npy": (4, DIM)})
+    (tmp_path / "elsewhere").mkdir()
+    np.save(tmp_path / "elsewhere" / "c_i3d.npy", np.ones((4, 5, DIM), np.float32))
+    (published.folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (published.folder / "loop").symlink_to(published.folder)
+    (published.folder / "notes.md").touch()
+    with caplog.at_level("INFO", logger="vad"):
+        _, store = stored(layout="rtfm")
+    assert store.ids() == ["a", "linked/c"]
+    said = (
+        f"2 files left out that are not of layout rtfm (1 .npy, 1 .md), such as {published.folder}"
+    )
+    assert said in caplog.text
+
+
 # --- two streams, and sets that stop a snippet early
 
 

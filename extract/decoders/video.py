@@ -431,8 +431,8 @@ def describe(
     rates = [stream.average_rate, stream.guessed_rate]
     is_bare = _name(container) in BARE
     if is_bare:  # use the codec header's rate, if it has one
-        rate = context.framerate
-        rates = [] if not rate or abs(rate - UNLIKELY_FPS) < RATE_TOLERANCE else [rate]
+        named = context.framerate
+        rates = [] if not named or abs(named - UNLIKELY_FPS) < RATE_TOLERANCE else [named]
     rate = next((r for r in rates if r and LEAST_FPS <= float(r) <= MOST_FPS), None)
     if limits.bare_fps and (is_bare or rate is None):
         rate = Fraction(limits.bare_fps).limit_denominator(1001)

@@ -12,7 +12,7 @@ from vad.errors import UsageError
 from vad.names import VideoNames
 from vad.tables import read_lines
 
-from ..sources import files_below
+from ..sources import files_below, tell_left_out
 from .beside import BESIDE, Timing, read_timings
 from .layout import LAYOUTS, Layout, find_layout
 
@@ -46,16 +46,18 @@ def find_files(inputs: Iterable[str | Path], layout: str = "auto") -> FoundFiles
     where = ", ".join(names) or "nothing"
     chosen = detect(files, where) if layout == "auto" else find_layout(layout)
     videos: dict[str, Crops] = {}
-    for name in sorted(files):
-        if chosen.claims(name, files):
-            video, crop = chosen.split(name)
-            other = videos.setdefault(video, {}).setdefault(crop, files[name])
-            if other != files[name]:
-                raise UsageError(f"{other} and {files[name]} both hold {_what(video, crop)}")
+    claimed = [name for name in sorted(files) if chosen.claims(name, files)]
+    for name in claimed:
+        video, crop = chosen.split(name)
+        other = videos.setdefault(video, {}).setdefault(crop, files[name])
+        if other != files[name]:
+            raise UsageError(f"{other} and {files[name]} both hold {_what(video, crop)}")
     if not videos:
         raise UsageError(
             f"no file of layout {chosen.name} in {where}", hint=f"it reads {chosen.says}"
         )
+    if others := [files[name] for name in sorted(files.keys() - set(claimed))]:
+        tell_left_out(where, others, f"that are not of layout {chosen.name}")
     found = _listed(chosen, videos, lines) if lines else FoundFiles(chosen, videos)
     return replace(found, timings=read_timings(beside))
 
