@@ -29,6 +29,7 @@ from vad.grid import ClipGrid
 from vad.labels import intervals_of
 
 from .settings import EventRule, Propagation
+from .where import Box
 
 Floats = NDArray[np.floating]
 Scores = NDArray[np.float32]
@@ -51,6 +52,7 @@ class Event:
     peak_s: float  # presentation time of that frame
     mean: float  # mean score of its frames
     caption: str = ""  # caption at the peak; empty if there are no captions
+    box: Box | None = None  # of what raises the score at the peak; None if that is not known
 
     @property
     def duration_s(self) -> float:

@@ -26,14 +26,17 @@ from .events import Event, find_events, propagate
 from .settings import EventRule, Propagation
 from .times import timecode
 from .video.source import VideoSource, Viewer, watch
+from .where import Box, Where
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 SCHEMA = "vad.scores/1"
+BOX = ("left_px", "top_px", "right_px", "bottom_px")
 EVENT_COLUMNS = (
     *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
     *("peak", "peak_frame", "peak_s", "mean", "caption"),
+    *BOX,
 )
 N_SHOWN = 5  # most events that `repr` lists
 
@@ -57,6 +60,7 @@ class VideoScores:
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
     captions: Sequence[str] = ()  # one per snippet; empty if there are no captions
+    where: Where | None = None  # where scores come from; None if the features do not tell
     # origin of the run and its features
     provenance: Mapping[str, object] = field(default_factory=dict)
     video_source: VideoSource | None = field(default=None, repr=False, compare=False)
@@ -70,6 +74,8 @@ class VideoScores:
             )
         if len(self.captions) not in (0, n):
             raise InternalError(f"{self.video}: {len(self.captions)} captions, {n} snippets")
+        if self.where is not None and len(self.where.shares) != n:
+            raise InternalError(f"{self.video}: {len(self.where.shares)} places, {n} snippets")
 
     @cached_property
     def frames(self) -> NDArray[np.float32]:
@@ -81,7 +87,9 @@ class VideoScores:
 
     @cached_property
     def events(self) -> list[Event]:
-        """Return the events by threshold and rule, each with the caption at its peak."""
+        """Return the events by threshold and rule, each with the caption and the box at its
+        peak.
+        """
         found = find_events(
             self.frames,
             self.times,
@@ -89,7 +97,12 @@ class VideoScores:
             threshold=self.threshold,
             rule=self.rule,
         )
-        return [dataclasses.replace(e, caption=self.caption_at(e.peak_frame)) for e in found]
+        return [
+            dataclasses.replace(
+                e, caption=self.caption_at(e.peak_frame), box=self.box_at(e.peak_frame)
+            )
+            for e in found
+        ]
 
     def __repr__(self) -> str:
         lines = [self.summary]
@@ -131,8 +144,17 @@ class VideoScores:
         """
         if not self.captions:
             return ""
-        snippet = self.record.grid.snippet_of(frame)
-        return self.captions[min(snippet, len(self.captions) - 1)]
+        return self.captions[self._snippet_at(frame)]
+
+    def box_at(self, frame: int) -> Box | None:
+        """Return the box of what raises the score of a frame, in pixels of the video as shown.
+
+        Returns None if nothing does, or if the features do not tell where.
+        """
+        return self.where.box(self._snippet_at(frame)) if self.where else None
+
+    def _snippet_at(self, frame: int) -> int:
+        return min(self.record.grid.snippet_of(frame), len(self.snippets) - 1)
 
     def watch(self, viewers: Sequence[Viewer]) -> None:
         """Decode the video once and pass its frames, uint8 [height, width, 3], to all viewers.
@@ -195,6 +217,7 @@ class VideoScores:
             "rule": _fields(self.rule, EventRule),
             "peak": exact(self.peak),
             "events": [event_dict(event) for event in self.events],
+            "where": self.where and _where_dict(self.where),
             "snippets": self._snippet_dicts(),
             "frames": [
                 {"frame": frame, "seconds": seconds, "timecode": timecode(seconds), "score": score}
@@ -264,6 +287,25 @@ class _Frame:
 
 
 @dataclass(frozen=True)
+class _Where:
+    view_px: tuple[float, ...]
+    shares: tuple[tuple[tuple[float, ...], ...], ...]
+
+    def of(self, n_snippets: int) -> Where:
+        """Return the shares as arrays. Raises ValueError with the name of a wrong field."""
+        left, top, right, bottom = self.view_px if len(self.view_px) == 4 else (0, 0, 0, 0)
+        if not (left < right and top < bottom):
+            raise ValueError(f"where.view_px is {self.view_px}, expected left, top, right, bottom")
+        sizes = {(len(cells), len(row)) for cells in self.shares for row in cells}
+        if len(self.shares) != n_snippets or len(sizes) != 1 or 0 in next(iter(sizes)):
+            raise ValueError(f"where.shares is not {n_snippets} tables of one size")
+        shares = np.array(self.shares, np.float32)
+        if not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError("where.shares has values that are not 0 to 1")
+        return Where(shares, (left, top, right, bottom))
+
+
+@dataclass(frozen=True)
 class _Document:
     """The fields of a scores file that are read; all others are computed from these."""
 
@@ -276,6 +318,7 @@ class _Document:
     propagation: Propagation
     rule: EventRule
     provenance: Mapping[str, object]
+    where: _Where | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -308,8 +351,15 @@ class _Document:
             propagation=self.propagation,
             rule=self.rule,
             captions=tuple(captions),
+            where=self.where.of(len(self.snippets)) if self.where else None,
             provenance=self.provenance,
         )
+
+
+def _where_dict(where: Where) -> dict[str, object]:
+    """Return the shares, in thousandths, and the pixels that they are of, as plain values."""
+    shares = where.shares.astype(np.float64).round(3).tolist()
+    return {"view_px": [round(side, 3) for side in where.view], "shares": shares}
 
 
 def event_dict(event: Event) -> dict[str, object]:
@@ -326,6 +376,7 @@ def event_dict(event: Event) -> dict[str, object]:
         "peak_s": event.peak_s,
         "mean": exact(event.mean),
         "caption": event.caption,
+        **dict(zip(BOX, event.box or (None,) * len(BOX), strict=True)),
     }
 
 

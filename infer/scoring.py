@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 from vad.errors import UsageError, VideoError
 from vad.stages.train.run import Run
 from vad.stages.train.streams import read_streams
+from vad.stages.train.where import arrays_for_where, find_where, made_of_cells
 from vad.store import ARRAYS_AT_ONCE, FeatureStore, VideoRecord, differences
 
 from .scores import VideoScores
+from .where import Where, view_of
 
 Streams = dict[str, NDArray[np.floating]]  # features [snippets, crops, dim] by kind
+Arrays = dict[str, NDArray[np.generic]]  # arrays of a video by name
+# of a video: record, times, what the run reads, and what tells where scores come from
+_Read = tuple[VideoRecord, NDArray[np.float64], Streams, Arrays]
 
 
 def score_stored(
@@ -22,20 +27,28 @@ def score_stored(
     run: Run,
     video_ids: Iterable[str] | None = None,
     *,
+    where: bool = False,
     on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
     """Yield the scores of stored videos one by one: of all videos, or of those in `video_ids`.
 
-    If the data of a video are damaged, raises VideoError; with `on_failed`, calls it with the video
-    and the error instead and goes on. Raises UsageError if the features were not made like those
-    that the run was trained on.
+    where: also tell where in the picture the scores come from, if the features do. If the data of a
+    video are damaged, raises VideoError; with `on_failed`, calls it with the video and the error
+    instead and goes on. Raises UsageError if the features were not made like those that the run was
+    trained on.
     """
 
-    def read(video_id: str) -> tuple[VideoRecord, NDArray[np.float64], Streams] | VideoError:
+    beside = arrays_for_where(run.card) if where else set()
+
+    def read(
+        video_id: str,
+    ) -> tuple[VideoRecord, NDArray[np.float64], Streams, Arrays] | VideoError:
         try:
             check_features(store, run, video_id)
             streams = read_streams(store, run.names, video_id)
-            return store.record(video_id), store.times(video_id), streams
+            others = beside.intersection(store.names(video_id)).difference(run.names.values())
+            arrays = {name: store.read(video_id, name) for name in others}
+            return store.record(video_id), store.times(video_id), streams, arrays
         except VideoError as error:
             return error
 
@@ -47,7 +60,8 @@ def score_stored(
                 raise found
             on_failed(video_id, found)
             continue
-        record, times, streams = found
+        record, times, streams, others = found
+        arrays = others | {name: streams[key] for key, name in run.names.items()}
         yield VideoScores(
             video=video_id,
             record=record,
@@ -55,7 +69,19 @@ def score_stored(
             times=times,
             threshold=run.threshold,
             detector=run.name,
+            where=_where(run, arrays, record) if where else None,
         )
+
+
+def _where(run: Run, arrays: Arrays, record: VideoRecord) -> Where | None:
+    """Return where the scores of one video come from, in thousandths, as files hold it.
+
+    Returns None if the features do not tell, or if no size of the picture is stored.
+    """
+    shares, made = find_where(run, arrays), made_of_cells(run.card)
+    if shares is None or made is None or not (record.width and record.height):
+        return None
+    return Where(shares.round(3), view_of(made, record.width, record.height))
 
 
 def check_features(store: FeatureStore, run: Run, video_id: str) -> None:

@@ -140,7 +140,7 @@ def _scored(
     on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
     """Score stored videos, and add captions, provenance and the video file to the scores."""
-    for scores in score_stored(store, run, ids, on_failed=on_failed):
+    for scores in score_stored(store, run, ids, where=True, on_failed=on_failed):
         try:
             captions = _captions(store, run, scores.video)
         except VideoError as error:

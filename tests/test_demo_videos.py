@@ -117,7 +117,7 @@ def test_what_an_event_changes_lies_in_the_boxes_of_its_figures(category: str) -
         assert 0 <= top < bottom <= 240
         inside[frame, top:bottom, left:right] = True
     assert video.event is not None
-    covered = inside.any((1, 2))
+    covered = np.asarray(inside.any((1, 2)))
     assert covered[slice(*video.event)].mean() > 0.8
     assert covered.sum() == covered[slice(*video.event)].sum()
     assert 0.01 < inside[covered].mean() < 0.3

@@ -11,6 +11,7 @@ from vad.errors import InternalError, UsageError
 from vad.stages.infer.scores import EVENT_COLUMNS, exact, read_scores
 from vad.stages.infer.settings import EventRule, Propagation
 from vad.stages.infer.times import timecode
+from vad.stages.infer.where import Where
 
 SNIPPETS = [0.1, 0.7, 0.4]  # of 40 frames, ten a second: one event, 1.6 to 3.2 s
 
@@ -55,6 +56,7 @@ def test_lengths_that_do_not_fit_are_our_fault(make_scores):
         {"propagation": Propagation(propagation="gaussian", sigma=0.5)},
         {"rule": EventRule(low=0.2, merge_gap=0), "threshold_from": "given"},
         {"provenance": {"detector": {"name": "rtfm"}}},
+        {"where": Where(np.eye(30).reshape(30, 5, 6).round(3), (0.0, 0.0, 160.0, 96.5))},
     ],
     ids=str,
 )
@@ -137,12 +139,13 @@ WRONG: list[object] = [None, True, -1, 10**15, 1e300, float("nan"), "", "x", [],
 
 
 def test_whatever_is_changed_in_a_file_of_scores_is_read_or_ends_in_one_line(make_scores, tmp_path):
-    scores = make_scores(SNIPPETS, n_frames=40, captions=["a", "b", "c"])
+    where = Where(np.full((3, 2, 2), 0.25), (0.0, 0.0, 160.0, 96.0))
+    scores = make_scores(SNIPPETS, n_frames=40, captions=["a", "b", "c"], where=where)
     record = dataclasses.replace(scores.record, source_mtime_ns=1_764_000_000_000_000_000)
     scores = dataclasses.replace(scores, record=record)
     document = json.loads(json.dumps(scores.to_dict()))
     holders = [document, document["propagation"], document["rule"]]
-    holders += [document["snippets"][1], document["frames"][1]]
+    holders += [document["snippets"][1], document["frames"][1], document["where"]]
     places = [(holder, name) for holder in holders for name in holder]
     path, refusals = tmp_path / "scores.json", []
     for holder, name in places:

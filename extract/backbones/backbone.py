@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, Literal, cast, get_args
 
@@ -135,6 +137,7 @@ class Backbone:
                 if network.blocks
                 else {}
             ),
+            **({"cells": json.loads(json.dumps(asdict(network.cells)))} if network.cells else {}),
             "versions": {library: version(library) for library in network.libraries},
         }
 

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vad.errors import InternalError
+from vad.store.metadata import Cells
 
 from ..recipes import Recipe
 
@@ -47,6 +48,7 @@ class Network:
     gpu_views: int
     arrays: tuple[Columns, ...] = ()  # what a row of features holds; () if it is one array
     blocks: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # named columns, from, to
+    cells: Cells | None = None  # of the picture, if features are pooled over cells
     libraries: tuple[str, ...] = field(default=("torch",))  # their versions can change features
     for_gpu: Callable[[nn.Module], nn.Module] | None = None  # makes the faster form for a GPU
     # makes the faster form for a CPU, given what compiles a network for a shape of its input

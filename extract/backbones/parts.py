@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from vad.store.metadata import Cells, Pooled
+
 from ..recipes import EVERY_SECOND_FRAME, Recipe
 from .efficientnet import MIDDLE_DIM, POOLED_DIM, EfficientNetLite0, load_network
 from .flow import CELLS, GRID, WIDTH, flow_of_cells, grey_frames
@@ -31,6 +33,21 @@ ARRAYS = (
     Columns("places", VISUAL, PLACES, (CELLS, WIDTH_OF_CELL), per_second=WIDTH),
     Columns("peaks", PLACES, PLACES + DIM_A, (DIM_A,), dtype="uint8"),
 )
+CHANGES, FLOW = (MIDDLE_DIM, 2 * MIDDLE_DIM), (2 * MIDDLE_DIM, WIDTH_OF_CELL)  # in `places`
+
+
+def _pooled() -> tuple[Pooled, ...]:
+    """Return how each column of `visual` is pooled over the cells.
+
+    The deviation of the middle map is not stored by cell: it lies where the same channel changes.
+    """
+    pooled, start = [Pooled((0, DIM_A), "peaks")], DIM_A
+    for of in (CHANGES, CHANGES, FLOW):
+        for by in ("mean", "maximum"):
+            stop = start + of[1] - of[0]
+            pooled.append(Pooled((start, stop), by, of))
+            start = stop
+    return tuple(pooled)
 
 
 class Maps(nn.Module):
@@ -92,6 +109,7 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         gpu_views=16,
         arrays=ARRAYS,
         blocks={"A": (0, DIM_A), "C": (DIM_A, VISUAL)},
+        cells=Cells((GRID, GRID), _pooled()),
         libraries=("torch", "opencv-python-headless"),
         for_cpu=_compiled,
     )

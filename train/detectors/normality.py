@@ -52,7 +52,7 @@ class Normality(Detector):
 
     def run(self, batch: Batch) -> Output:
         """Score every snippet by d / (1 + d), where d is its distance; so `logit` gives log d."""
-        places = torch.stack([self._distances(video) for video in batch.visual])
+        places = torch.stack([self.distances(video) for video in batch.visual])
         return self._output(places, batch)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ class Normality(Detector):
         scores = distances / (1 + distances)
         return Output(batch.blank(scores), batch.blank(distances), batch.lengths)
 
-    def _distances(self, video: Tensor) -> Tensor:
+    def distances(self, video: Tensor) -> Tensor:
         """Return the distance of each place: [crops, snippets, dim] -> [crops, snippets]."""
         if self.bank is None or self.cells is None:
             raise UsageError("normality needs its bank of normal features")

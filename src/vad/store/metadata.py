@@ -22,11 +22,12 @@ from ..names import key_of
 
 # Provenance fields that are recorded for information and ignored when arrays are compared.
 # `precision` is one: half precision is used only if its features agree with full precision's.
-INFORMATION = {"vad", "versions", "precision", "engine", "assumed"}
+INFORMATION = {"vad", "versions", "precision", "engine", "assumed", "cells"}
 
 METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
 MOST_FRAMES = 10**9  # more than a year at 30 frames per second
 MOST_VALUES = 10**7  # in one row of an array, crops times dim
+MOST_CELLS = 1000  # rows or columns of cells
 MOST = 2**63 - 1
 RANGES = {  # of the fields of a `VideoRecord` that is read: (least, most)
     "source_bytes": (0, MOST),
@@ -98,9 +99,52 @@ class Weights:
 
 @dataclass(frozen=True)
 class RecipeName:
-    """The name of a recipe in a provenance; its other fields are only compared."""
+    """The name and the sizes of a recipe in a provenance; its other fields are only compared."""
 
     name: str | None = None
+    resize_px: int | tuple[int, ...] | None = None  # short side; or height and width
+    crop_px: int | None = None
+
+    def __post_init__(self) -> None:
+        sizes = (self.resize_px,) if isinstance(self.resize_px, int) else self.resize_px
+        if not (sizes is None or (len(sizes) in (1, 2) and min(sizes) >= 1)):
+            raise ValueError(f"resize_px is {sizes}, expected a size, or height and width")
+        if self.crop_px is not None and self.crop_px < 1:
+            raise ValueError(f"crop_px is {self.crop_px}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Columns of `visual/<name>` that are pooled over the cells of the picture.
+
+    by: "peaks" are maxima whose cells are in `peaks/<name>`, in the order of these columns;
+    "maximum" and "mean" are those of the columns `of` of `places/<name>`, or of values that lie in
+    the same cells.
+    """
+
+    columns: tuple[int, ...]  # the first, the one after the last
+    by: Literal["peaks", "maximum", "mean"]
+    of: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, span in (("columns", self.columns), ("of", self.of)):
+            is_span = len(span) == 2 and 0 <= span[0] < span[1]
+            if not (is_span or (name == "of" and self.by == "peaks")):
+                raise ValueError(f"{name} is {list(span)}, expected [first, last + 1]")
+        if self.by != "peaks" and self.of[1] - self.of[0] != self.columns[1] - self.columns[0]:
+            raise ValueError(f"of is {list(self.of)}, expected as many as columns")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How arrays of a backbone divide the picture into cells, which are counted row by row."""
+
+    grid: tuple[int, ...]  # rows, columns
+    pooled: tuple[Pooled, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.grid) != 2 or not all(1 <= n <= MOST_CELLS for n in self.grid):
+            raise ValueError(f"grid is {list(self.grid)}, expected rows and columns")
 
 
 @dataclass(frozen=True)
@@ -124,6 +168,7 @@ class Provenance:
     crop_set: str | None = None
     crops: int | tuple[str, ...] | None = None  # names; of imported features, their number
     blocks: Mapping[str, tuple[int, ...]] | None = None  # named columns: the first, the one after
+    cells: Cells | None = None  # of backbones that look at parts of the picture
     clip_frames: int | None = None
     tail: str | None = None
     dtype: str | None = None

@@ -1,0 +1,84 @@
+"""Where in the picture a video's scores come from, and the boxes that result from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vad.errors import InternalError
+from vad.store import Provenance
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive
+View = tuple[float, float, float, float]  # the same, in parts of pixels
+
+HOT = 0.5  # of the hottest cell's share: neighbours from this on are in its box
+
+
+@dataclass(frozen=True, eq=False)
+class Where:
+    """The share of each cell of the picture in what raises the score of a snippet.
+
+    The cells divide `view`, a part of the picture of the video as shown, into equal rows and
+    columns. The shares of a snippet sum to 1, or are all 0 if nothing raises its score.
+    """
+
+    shares: NDArray[np.float32]  # [snippets, rows, columns]
+    view: View
+
+    def __post_init__(self) -> None:
+        if self.shares.ndim != 3 or 0 in self.shares.shape:
+            raise InternalError(f"shares of cells are {list(self.shares.shape)}")
+
+    def hottest(self, snippet: int) -> tuple[float, float] | None:
+        """Return the middle (x, y) of the cell with the largest share, in pixels; None if all
+        shares are 0.
+        """
+        shares = self.shares[snippet]
+        if not shares.any():
+            return None
+        row, column = np.unravel_index(shares.argmax(), shares.shape)
+        return self._at(row + 0.5, column + 0.5)
+
+    def box(self, snippet: int) -> Box | None:
+        """Return the box around the hottest cell and the hot cells that it is connected with.
+
+        Hot cells have at least half of its share. Returns None if all shares are 0.
+        """
+        from scipy.ndimage import label
+
+        shares = self.shares[snippet]
+        if not shares.any():
+            return None
+        regions, _ = label(shares >= HOT * shares.max())
+        rows, columns = np.nonzero(regions == regions.flat[shares.argmax()])
+        left, top = self._at(rows.min(), columns.min())
+        right, bottom = self._at(rows.max() + 1, columns.max() + 1)
+        return round(left), round(top), round(right), round(bottom)
+
+    def _at(self, row: float, column: float) -> tuple[float, float]:
+        """Return the place (x, y) in pixels of a row and a column, in parts of cells."""
+        left, top, right, bottom = self.view
+        _, n_rows, n_columns = self.shares.shape
+        x = left + (right - left) * float(column) / n_columns
+        return x, top + (bottom - top) * float(row) / n_rows
+
+
+def view_of(made: Provenance, width: int, height: int) -> View:
+    """Return the part of a picture that a backbone saw, which its cells divide.
+
+    width, height: of the video as shown, in pixels. The crop "center" is a square cut out of the
+    middle of the resized picture; "whole" is all of the picture.
+    """
+    recipe = made.recipe
+    if made.crop_set != "center" or not (recipe and recipe.resize_px and recipe.crop_px):
+        return 0.0, 0.0, float(width), float(height)
+    if isinstance(recipe.resize_px, int):
+        scale = recipe.resize_px / min(width, height)
+        side_x = side_y = recipe.crop_px / scale
+    else:
+        rows, columns = recipe.resize_px
+        side_x, side_y = recipe.crop_px * width / columns, recipe.crop_px * height / rows
+    left, top = (width - side_x) / 2, (height - side_y) / 2
+    return left, top, left + side_x, top + side_y
