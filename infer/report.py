@@ -56,7 +56,7 @@ def write_report(
     made = copies or [None] * len(videos)
     order = sorted(zip(videos, made, strict=True), key=lambda pair: -pair[0].peak)
     ordered = [scores for scores, _ in order]
-    style = resource("report.css")
+    style = resource("page.css") + "\n" + resource("report.css")
     script = resource("events.js") + "\n" + resource("report.js")
     write_page(
         path,

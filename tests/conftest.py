@@ -1,6 +1,7 @@
 """Fixtures of several test files: the real data, and small videos that tests make themselves."""
 
 import os
+import shutil
 import signal
 import sys
 from fractions import Fraction
@@ -59,6 +60,19 @@ def data():
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; VAD_TEST_DATA names the folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser without a network."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

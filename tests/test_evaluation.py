@@ -7,7 +7,8 @@ import pytest
 from sklearn import metrics as sk
 
 from vad.stages.infer.evaluation.metrics import Metrics, Moment
-from vad.stages.infer.evaluation.tables import metrics_table, worst_table
+from vad.stages.infer.evaluation.page import Share, Verdict
+from vad.stages.infer.evaluation.tables import metrics_table, tables, worst_table
 from vad.stages.train.metrics import Pool, evaluate, ranking, sweep
 from vad.stages.train.metrics.bootstrap import Ranker, decision_intervals, draw, interval
 from vad.stages.train.metrics.events import event_figures, first_alarms, n_matches
@@ -214,6 +215,40 @@ def test_the_table_puts_results_side_by_side_and_says_what_must_be_said():
     assert row.split()[-8:] == ["8", "2", "2", "2"] * 2
     assert "0.2000 to 0.4000, by fold" in text
     assert max(map(len, text.splitlines())) <= 130
+
+
+def test_tables_of_the_page_have_a_named_column_for_every_value():
+    one = {table.title: table for table in tables([shown()])}
+    assert one["frames, all videos"].columns == ["figure", "rtfm", "95 % interval"]
+    assert one["kinds of anomaly"].rows[0] == ["fight", "2", *one["kinds of anomaly"].rows[0][2:]]
+    counted = one["number of frames at the threshold of the run"]
+    assert counted.columns == ["truth", "flagged", "not flagged"]
+    assert counted.rows == [["anomalous", "2", "2"], ["normal", "2", "8"]]
+    two = list(tables([shown(), shown(name="mgfn", stamp="selected on test")]))
+    assert two[0].columns[3:] == ["mgfn, selected on test", "95 % interval"]
+    for table in [*one.values(), *two]:
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert all(table.columns[1:])
+
+
+def test_a_verdict_counts_videos_and_says_what_they_can_tell():
+    found = Verdict.of(shown())
+    assert (found.n_found, found.n_abnormal, found.n_raised, found.n_normal) == (2, 2, 1, 2)
+    z, n = 1.959964, 2  # Wilson (1927): the shares that are within z deviations of what was seen
+    for share, seen in ((found.found, 1.0), (found.raised, 0.5)):
+        middle = (seen + z**2 / (2 * n)) / (1 + z**2 / n)
+        reach = z / (1 + z**2 / n) * np.sqrt(seen * (1 - seen) / n + z**2 / (4 * n**2))
+        assert (share.low, share.high) == pytest.approx((middle - reach, middle + reach))
+    assert found.oracle == evaluate(TRUTH, SCORES, LABELS).oracle.auc
+    few = Verdict.of(shown(figures=evaluate(TRUTH[:1], SCORES[:1], [0], threshold=0.5)))
+    assert (few.found, few.n_raised, few.pairs) == (None, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "side"), [(0.6, 0.9, "above"), (0.4, 0.9, "near"), (0.1, 0.4, "below")]
+)
+def test_a_share_is_compared_by_its_interval(low, high, side):
+    assert Share(0.4, low, high).against(0.5) == side
 
 
 def test_a_name_is_no_markup():

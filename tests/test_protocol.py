@@ -218,6 +218,29 @@ def test_the_page_needs_nothing_and_escapes_names(tmp_path):
     assert '<rect x="400.0" width="400.0"' in page
 
 
+def test_the_page_begins_with_the_verdict_and_fits_a_phone_and_the_dark(made, tmp_path, browser):
+    from vad.stages.infer.evaluation.files import save
+
+    found = evaluate(made / "honest", made / "segments.csv")
+    save(found, tmp_path)
+    counts = found.figures.video.at_threshold.confusion
+    for scheme, ground in (("light", "rgb(250, 249, 247)"), ("dark", "rgb(18, 20, 24)")):
+        opened = browser.new_page(
+            viewport={"width": 360, "height": 740}, color_scheme=scheme, offline=True
+        )
+        opened.goto((tmp_path / "evaluation.html").as_uri())
+        first = opened.locator("header + *")
+        assert first.get_attribute("class") == "verdict"
+        assert first.locator(".first").inner_text() == (
+            f"At its threshold, honest finds {counts.tp} of 3 abnormal videos and raises "
+            f"{counts.fp} of 3 normal ones."
+        )
+        assert opened.evaluate("document.documentElement.scrollWidth") == 360
+        assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+        assert all(opened.locator("th").all_inner_texts())
+        opened.close()
+
+
 # --- arrays of others
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import av
@@ -19,7 +18,6 @@ from vad.stages.infer.settings import EventRule
 from vad.stages.infer.video.copies import make_copies
 from vad.stages.infer.writers import ScoreFiles
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SNIPPETS = [0.1, 0.9, 0.2, 0.7]  # of 64 frames, ten a second: events at 1.6 and 4.8 s
 HOSTILE = "<script>document.title='broken'</script>\"'><img src=x onerror=document.title='broken'>"
 
@@ -211,18 +209,6 @@ def test_the_copies_of_the_highest_scores_are_inside_the_page(
     first, second = (a for tag, a in parsed.tags if tag == "video")
     assert ("src" in first, second["src"]) == (False, "2.mp4")
     assert len(parsed.text_of("preview")) == 1
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A real browser without a network."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -53,12 +53,31 @@ SECTIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 )
 
 
+KIND_COLUMNS = ("kind", "videos", "AUC", "AUC, its own frames", "recall", "videos found")
+INTERVAL = "95 % interval"
+
+
+class Cell(NamedTuple):
+    """A metric as text, and its 95 % interval, which is empty if the metric has none."""
+
+    value: str
+    interval: str = ""
+
+
 class Line(NamedTuple):
-    """A line of a table of results; a heading has no values."""
+    """A line of a table of results for a terminal; a heading has no values."""
 
     name: str
     values: list[str]
     heading: bool = False
+
+
+class PageTable(NamedTuple):
+    """A table of a page."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
 
 
 def lines(results: Sequence[Metrics]) -> Iterator[Line]:
@@ -69,35 +88,62 @@ def lines(results: Sequence[Metrics]) -> Iterator[Line]:
     for title, section, rows in SECTIONS:
         yield Line(title, [], heading=True)
         for name, key in rows:
-            yield Line(name, [_value(result.figures, section, key) for result in results])
-    kinds = dict.fromkeys(kind for result in results for kind in result.figures.categories or {})
-    if kinds:
+            cells = (_cell(result.figures, section, key) for result in results)
+            yield Line(name, [" ".join(cell).rstrip() for cell in cells])
+    if kinds := _kinds(results):
         title = "kinds of anomaly: AUC, AUC of own frames, recall, videos found"
         yield Line(title, [], heading=True)
         for kind in kinds:
-            yield Line(kind, [_kind((r.figures.categories or {}).get(kind)) for r in results])
+            values = [_kind((r.figures.categories or {}).get(kind)) for r in results]
+            yield Line(kind, [" ".join(of_kind[1:]) if of_kind else "-" for of_kind in values])
     yield Line("measured on", [], heading=True)
-    yield Line("threshold", [_threshold(result.threshold) for result in results])
-    yield Line("epoch and threshold selected on", [result.selected_on for result in results])
-    counts = [result.figures.counts for result in results]
-    yield Line("videos, abnormal", [f"{c.n_videos}, {c.n_abnormal_videos}" for c in counts])
-    yield Line("frames, anomalous", [f"{c.n_frames:,}, {c.n_anomalous_frames:,}" for c in counts])
+    for name, shown in _measured_on(results):
+        yield Line(name, shown)
     yield Line("confusion of frames (tn fp fn tp)", [_confusion(r.figures) for r in results])
-    yield Line("loss of these videos", [_number(result.loss) for result in results])
-    yield Line("loss in training, at the epoch", [_train_loss(result) for result in results])
 
 
-def tables(results: Sequence[Metrics]) -> Iterator[tuple[str, list[Line]]]:
-    """Yield each heading with its lines: a small table for every section."""
-    heading, rows = "", list[Line]()
-    for line in lines(results):
-        if not line.heading:
-            rows.append(line)
-            continue
-        if rows:
-            yield heading, rows
-        heading, rows = line.name, []
-    yield heading, rows
+def tables(results: Sequence[Metrics]) -> Iterator[PageTable]:
+    """Yield the tables of a page: a table for every section, with columns for every result."""
+    names = [f"{r.name}, {r.stamp}" if r.stamp else r.name for r in results]
+    for title, section, rows in SECTIONS:
+        cells = {name: [_cell(r.figures, section, key) for r in results] for name, key in rows}
+        if any(cell.interval for row in cells.values() for cell in row):
+            columns = [column for name in names for column in (name, INTERVAL)]
+            values = [
+                [name, *(text for cell in row for text in cell)] for name, row in cells.items()
+            ]
+        else:
+            columns = names
+            values = [[name, *(cell.value for cell in row)] for name, row in cells.items()]
+        yield PageTable(title, ["figure", *columns], values)
+    for result, name in zip(results, names, strict=True):
+        of = f", {name}" if len(results) > 1 else ""
+        if at := result.figures.at_threshold:
+            counts = at.confusion
+            rows_of = [
+                ["anomalous", f"{counts.tp:,}", f"{counts.fn:,}"],
+                ["normal", f"{counts.fp:,}", f"{counts.tn:,}"],
+            ]
+            title = f"number of frames at the threshold of the run{of}"
+            yield PageTable(title, ["truth", "flagged", "not flagged"], rows_of)
+        if found := result.figures.categories:
+            rows_of = [[kind, *_kind(figures)] for kind, figures in found.items()]
+            yield PageTable(f"kinds of anomaly{of}", list(KIND_COLUMNS), rows_of)
+    measured = [[name, *values] for name, values in _measured_on(results)]
+    yield PageTable("measured on", ["figure", *names], measured)
+
+
+def _measured_on(results: Sequence[Metrics]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name and the values of each line about the data and the choices of a result."""
+    yield "threshold", [_threshold(result.threshold) for result in results]
+    yield "epoch and threshold selected on", [result.selected_on for result in results]
+    counts = [result.figures.counts for result in results]
+    yield "videos", [f"{c.n_videos:,}" for c in counts]
+    yield "abnormal videos", [f"{c.n_abnormal_videos:,}" for c in counts]
+    yield "frames", [f"{c.n_frames:,}" for c in counts]
+    yield "anomalous frames", [f"{c.n_anomalous_frames:,}" for c in counts]
+    yield "loss of these videos", [_number(result.loss) for result in results]
+    yield "loss in training, at the epoch", [_train_loss(result) for result in results]
 
 
 def metrics_table(results: Sequence[Metrics]) -> str:
@@ -133,24 +179,31 @@ def worst_table(result: Metrics, n: int = 3) -> str:
     return "\n".join(map(plain, shown))
 
 
-def _value(figures: Figures, section: str, key: str) -> str:
+def _cell(figures: Figures, section: str, key: str) -> Cell:
     """Return the metric of a section as text, with its 95 % interval if it has one.
 
     Section and key together are its path in `metrics.json`. An undefined metric is `-`.
     """
     found = figures.value(f"{section}/{key}")
     if found is None:
-        return "-"
+        return Cell("-")
     text = f"{found:.2f}" if key.endswith("_s") or key.endswith("hour") else f"{found:.4f}"
     ends = figures.intervals.get(f"{section}.{key}")
-    return f"{text} [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else text
+    return Cell(text, f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
 
 
-def _kind(found: CategoryFigures | None) -> str:
+def _kinds(results: Sequence[Metrics]) -> list[str]:
+    """Return the kinds of anomaly of all results."""
+    found = (kind for result in results for kind in result.figures.categories or {})
+    return list(dict.fromkeys(found))
+
+
+def _kind(found: CategoryFigures | None) -> list[str]:
+    """Return the values of `KIND_COLUMNS`, after the first, as text; empty if there is no kind."""
     if found is None:
-        return "-"
+        return []
     values = found.auc, found.abnormal_only_auc, found.recall, found.video_recall
-    return " ".join("-" if value is None else f"{value:.3f}" for value in values)
+    return [str(found.n_videos), *("-" if value is None else f"{value:.3f}" for value in values)]
 
 
 def _threshold(value: float | list[float]) -> str:
