@@ -1,16 +1,17 @@
-"""What it costs to compare everything that is read from a store with its checksum.
+"""What it costs to compare everything that is read from a store with its checksums.
 
     python benchmarks/checked_reading.py [--videos N] [--snippets N] [--repeats N]
 
-Packs the same store for training alternately in three ways: with checks, as `vad train` does; by
-zarr alone; and as it was done before there were checks, by zarr alone and with NumPy's conversion
-of float16. Prints the least of each, and its ratio to the last: CPU seconds of all threads, which
-other work on the machine changes less than the time that passes, and that time.
+Reads the same store alternately as it is now and as it was before there were checks, for training
+and for scoring. Before, zarr alone read an array, and training pooled it with NumPy's conversion of
+float16. Prints the medians and their ratio: CPU seconds of all threads, which other work on the
+machine changes less than the time that passes, and that time.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from vad.names import key_of
 from vad.stages.extract.records import unseen_record
 from vad.stages.train.bags import segment_mean
-from vad.stages.train.streams import read_each
+from vad.stages.train.streams import read_each, read_streams
 from vad.store import FeatureStore, Provenance
 
 NAME = "visual/i3d"
@@ -42,24 +43,30 @@ def make_store(folder: Path, n_videos: int, n_snippets: int) -> FeatureStore:
     return store
 
 
-def read_checked(store: FeatureStore) -> None:
-    """Read all videos as `vad train` does when it packs a store."""
+def train(store: FeatureStore) -> None:
+    """Read and pool all videos as `vad train` does when it packs a store."""
     for streams in read_each(store, {"visual": NAME}, store.ids()):
         segment_mean(streams["visual"], 32)
 
 
-def read_plainly(store: FeatureStore) -> None:
-    """Read all videos by zarr alone, without checks, one array after the other."""
-    for rows in _plain(store):
-        segment_mean(rows, 32)
-
-
-def read_as_before(store: FeatureStore) -> None:
+def train_before(store: FeatureStore) -> None:
     """Read all videos without checks, and pool them as before there were checks."""
     for rows in _plain(store):
         edges = np.linspace(0, len(rows), 33).astype(np.int64)
         sums = np.add.reduceat(rows.astype(np.float32), edges[:-1], axis=0)
         np.asarray(sums / np.diff(edges).reshape(-1, 1, 1), np.float32)
+
+
+def score(store: FeatureStore) -> None:
+    """Read all videos as `vad score --store` does."""
+    for video in store.ids():
+        read_streams(store, {"visual": NAME}, video)
+
+
+def score_before(store: FeatureStore) -> None:
+    """Read all videos without checks."""
+    for _ in _plain(store):
+        pass
 
 
 def _plain(store: FeatureStore) -> Iterator[NDArray[np.float16]]:
@@ -68,7 +75,8 @@ def _plain(store: FeatureStore) -> Iterator[NDArray[np.float16]]:
         yield np.asarray(array[:])
 
 
-WAYS = {"checked": read_checked, "zarr alone": read_plainly, "before": read_as_before}
+# by what a store is read for: how it is read now, and how it was read before there were checks
+WAYS = {"training": (train, train_before), "scoring": (score, score_before)}
 
 
 def seconds(read: Callable[[FeatureStore], None], store: FeatureStore) -> tuple[float, float]:
@@ -83,17 +91,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--snippets", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder), args.videos, args.snippets)
-        turns = [[seconds(read, store) for read in WAYS.values()] for _ in range(args.repeats)]
-    print(f"{args.videos * args.snippets * 10 * 2048 * 2 / 1e6:.0f} MB")
-    for unit, what in enumerate(("CPU seconds", "seconds passed")):
-        least = [min(turn[way][unit] for turn in turns) for way in range(len(WAYS))]
-        named = zip(WAYS, least, strict=True)
-        shown = (f"{name} {n:.3f} ({n / least[-1]:.3f})" for name, n in named)
-        print(f"{what}: {', '.join(shown)}")
+        print(f"{args.videos * args.snippets * 10 * 2048 * 2 / 1e6:.0f} MB")
+        for purpose, ways in WAYS.items():
+            turns = [[seconds(read, store) for read in ways] for _ in range(args.repeats)]
+            for unit, what in enumerate(("CPU seconds", "seconds passed")):
+                now, before = (
+                    statistics.median(turn[way][unit] for turn in turns) for way in range(2)
+                )
+                print(f"{purpose}, {what}: {now:.3f}, before {before:.3f} ({now / before:.3f})")
 
 
 if __name__ == "__main__":

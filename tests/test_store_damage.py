@@ -1,6 +1,7 @@
 """Whatever is damaged in a store is named in one line; nothing damaged is scored, trained on or
 counted as stored."""
 
+import contextlib
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,109 @@ def test_a_video_whose_array_is_gone_is_named_and_the_others_are_scored(folder, 
     code, out, err = score(vad)
     assert (code, len(scored(out))) == (3, N_VIDEOS - 1)
     assert "'v1' in f.zarr lacks visual/i3d; extract it again" in err
+
+
+# --- two kinds of checksums
+
+
+def without_crc32(video="v1"):
+    """Make the arrays of a video as version 0.1.0 wrote them."""
+    for path in (ARRAY_META, Path("f.zarr", video, "times/zarr.json")):
+        edit(path, lambda document: document["attributes"].pop("crc32"))
+
+
+CHUNK_DAMAGES = [
+    *("chunk missing", "chunk empty", "chunk of nonsense", "chunk of another video"),
+    "times missing",
+]
+
+
+@pytest.mark.parametrize("damage", CHUNK_DAMAGES)
+def test_a_damaged_video_of_an_older_store_fails_alone_and_by_name(folder, vad, damage):
+    store = FeatureStore.open("f.zarr")
+    values, times = store.read("v1", ARRAY), store.times("v1")
+    without_crc32()
+    assert (store.read("v1", ARRAY).tolist(), store.times("v1").tolist()) == (
+        values.tolist(),
+        times.tolist(),
+    )
+    assert verify("f.zarr", quiet=True).faults == []
+    test_a_damaged_video_fails_alone_and_by_name(folder, vad, damage)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_no_flipped_bit_or_cut_of_a_chunk_changes_what_is_read(folder, older):
+    if older:
+        without_crc32()
+    store = FeatureStore.open("f.zarr")
+    content, values = chunk().read_bytes(), store.read("v1", ARRAY).tolist()
+    bits = range(8 * len(content))
+    flipped = [(int.from_bytes(content) ^ 1 << bit).to_bytes(len(content)) for bit in bits]
+    cuts = [content[:length] for length in range(len(content))]
+    for damaged in (*flipped, *cuts, content + b"\0", content + content):
+        chunk().write_bytes(damaged)
+        with contextlib.suppress(VideoError):
+            assert store.read("v1", ARRAY).tolist() == values
+            assert older  # sha256 is that of the values: bytes that zstd ignores do not matter
+
+
+def test_verify_compares_the_values_too(folder):
+    edit(ARRAY_META, lambda document: document["attributes"].update(sha256="0" * 64))
+    assert FeatureStore.open("f.zarr").read("v1", ARRAY).shape == (3, 1, 8)
+    (fault,) = verify("f.zarr", quiet=True).faults
+    assert (fault.video, fault.array, fault.kind) == ("v1", ARRAY, "checksum")
+
+
+def test_a_chunk_where_there_were_only_zeros_is_damage(folder):
+    store = FeatureStore.open("f.zarr")
+    draft = store.draft("v1")
+    draft.append("visual/zeros", np.zeros((3, 1, 8), np.float16))
+    draft.commit(store.record("v1"), store.times("v1"), {"visual/zeros": Provenance({})})
+    shutil.copytree(Path("f.zarr/v1", ARRAY, "c"), "f.zarr/v1/visual/zeros/c")
+    with pytest.raises(VideoError, match="'v1' in f.zarr is not what was written"):
+        store.read("v1", "visual/zeros")
+    assert {fault.array for fault in verify("f.zarr", quiet=True).faults} == {"visual/zeros"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["attributes"].update(crc32=[]), "crc32 has 0 numbers, expected 1"),
+        (
+            lambda d: d["attributes"].update(crc32=["x"]),
+            r"crc32\[0\] is 'x', expected a whole number",
+        ),
+        (lambda d: d["codecs"].pop(), "codecs is .* expected bytes and zstd"),
+        (lambda d: d["codecs"][0]["configuration"].update(endian="big"), "codecs is .* expected"),
+    ],
+)
+def test_an_array_that_this_version_would_read_wrongly_is_refused(folder, change, words):
+    edit(ARRAY_META, change)
+    with pytest.raises(VideoError, match=words):
+        FeatureStore.open("f.zarr").read("v1", ARRAY)
+
+
+def test_zarr_alone_reads_the_same_values(folder):
+    import zarr
+
+    store = FeatureStore.open("f.zarr")
+    draft = store.draft("long")
+    rows = np.random.default_rng(0).standard_normal((150, 2, 5)).astype(np.float32)
+    rows[64:128] = 0  # a chunk that zarr does not write
+    said = np.array([f"a car ä {n}" for n in range(150)], object)
+    draft.append("visual/a", rows)
+    draft.append("captions/a", said)
+    draft.append("visual/bytes", (rows > 0).astype(np.uint8))
+    record = replace(store.record("v1"), n_frames=150 * 16, source_sha256="bb")
+    made = dict.fromkeys(("visual/a", "visual/bytes", "captions/a"), Provenance({}))
+    draft.commit(record, np.arange(150 * 16) / 25, made)
+    assert store.read("long", "visual/a").tolist() == rows.tolist()
+    assert store.read("long", "captions/a").tolist() == said.tolist()
+    for name in ("times", *made):
+        alone, read = zarr.open_array(f"f.zarr/long/{name}", mode="r"), store.read("long", name)
+        assert np.asarray(alone[:]).tolist() == read.tolist()
+        assert read.flags.writeable
+    assert verify("f.zarr", quiet=True).faults == []
 
 
 # --- one definition of "stored"

@@ -1,18 +1,21 @@
-"""Write the rows of an array in chunks, and compute the checksum of an array."""
+"""Write the rows of an array in chunks, decode chunks, and compute checksums."""
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
+from numcodecs import VLenUTF8, Zstd
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from ..errors import InternalError
-from .metadata import Provenance
+from .metadata import ArrayInfo, Provenance, chunk_names
 
 CHUNK_ROWS = 64  # snippets per chunk: 2.6 MB of ten-crop 2048-d float16
 
@@ -22,6 +25,7 @@ class ArrayWriter:
 
     def __init__(self, path: Path, like: NDArray[np.generic]) -> None:
         shape = like.shape[1:]
+        self._path = path
         self._array = zarr.create_array(
             str(path),
             shape=(0, *shape),
@@ -47,8 +51,16 @@ class ArrayWriter:
     def close(self, provenance: Provenance) -> None:
         """Write the remaining rows and the attributes; the array is complete then."""
         self._write(whole_chunks=False)
-        made, sha256 = dict(provenance.document), self._sha256.hexdigest()
-        self._array.update_attributes({"provenance": made, "sha256": sha256, "complete": True})
+        names = chunk_names(self._array.shape, self._array.chunks[0])
+        files = [self._path / name for name in names]  # zarr writes no file for a chunk of zeros
+        self._array.update_attributes(
+            {
+                "provenance": dict(provenance.document),
+                "sha256": self._sha256.hexdigest(),
+                "crc32": [zlib.crc32(f.read_bytes()) if f.exists() else None for f in files],
+                "complete": True,
+            }
+        )
 
     def _write(self, *, whole_chunks: bool) -> None:
         n_pending = sum(map(len, self._pending))
@@ -81,6 +93,20 @@ def digest_of(blocks: Iterable[NDArray[np.generic]]) -> str:
     for block in blocks:
         digest.update(bytes_of(block))
     return digest.hexdigest()
+
+
+def decode(content: bytes | None, info: ArrayInfo) -> NDArray[Any]:
+    """Return the rows of a chunk file of an array, [chunk_rows, ...]; captions are objects.
+
+    content: the bytes of the file; None if there is none, because zarr does not write chunks of
+    zeros. Raises an error of any type for damaged bytes.
+    """
+    shape = (info.chunk_rows, *info.shape[1:])
+    if content is None:
+        return np.full(shape, "", object) if info.is_text else np.zeros(shape, info.dtype)
+    decoded = Zstd().decode(content)
+    rows = VLenUTF8().decode(decoded) if info.is_text else np.frombuffer(decoded, info.dtype)
+    return np.asarray(rows).reshape(shape)
 
 
 def is_text(rows: NDArray[np.generic]) -> bool:

@@ -1,8 +1,8 @@
 """The metadata of a store: the `zarr.json` files of a video, checked field by field.
 
-The `zarr.json` of an array contains the sha256 of the array's values. Every `zarr.json` of a video
-also has a checksum of itself, in the attribute `seal`: the sha256 of the rest of the document as
-JSON with sorted names, so it does not depend on the layout.
+The `zarr.json` of an array contains the sha256 of the array's values and the CRC-32 of each chunk
+file. Every `zarr.json` of a video also has a checksum of itself, in the attribute `seal`: the
+sha256 of the rest of the document as JSON with sorted names, so it does not depend on the layout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from ..names import key_of
 # `precision` is one: half precision is used only if its features agree with full precision's.
 INFORMATION = {"vad", "versions", "precision", "engine", "assumed", "cells"}
 
-METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
 MOST_FRAMES = 10**9  # more than a year at 30 frames per second
 MOST_VALUES = 10**7  # in one row of an array, crops times dim
 MOST_CELLS = 1000  # rows or columns of cells
@@ -216,12 +215,24 @@ class ArrayInfo:
     provenance: Provenance
     sha256: str  # of the values, see `vad.store.arrays.bytes_of`
     chunk_rows: int  # rows per chunk; a chunk contains whole rows
+    # of each chunk file, None for a chunk of zeros, which has no file; None if an earlier version
+    # wrote the array
+    crc32: tuple[int | None, ...] | None
+
+    @property
+    def is_text(self) -> bool:
+        return self.dtype == "string"
 
     @property
     def chunks(self) -> list[str]:
         """Return the names of the chunk files, relative to the array's folder."""
-        n_chunks = -(-self.shape[0] // self.chunk_rows)
-        return ["/".join(("c", str(i), *"0" * (len(self.shape) - 1))) for i in range(n_chunks)]
+        return chunk_names(self.shape, self.chunk_rows)
+
+
+def chunk_names(shape: tuple[int, ...], chunk_rows: int) -> list[str]:
+    """Return the names of an array's chunk files, relative to its folder."""
+    n_chunks = -(-shape[0] // chunk_rows)
+    return ["/".join(("c", str(i), *"0" * (len(shape) - 1))) for i in range(n_chunks)]
 
 
 def rows_fit(name: str, info: ArrayInfo, n_rows: int) -> bool:
@@ -260,8 +271,6 @@ def add_checksums(folder: Path) -> None:
 
 def parse_document(content: bytes) -> Document:
     """Return a parsed `zarr.json`; its `seal` is not checked. Raises Damage if it is malformed."""
-    if len(content) > METADATA_BYTES:
-        raise Damage("metadata", f"its zarr.json has {len(content)} bytes")
     try:
         document: JSON = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -319,6 +328,7 @@ class _ChunkGrid:
 class _ArrayAttributes:
     provenance: Provenance
     sha256: str
+    crc32: tuple[int | None, ...] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
@@ -349,6 +359,14 @@ class _Array:
             raise ValueError(f"shape is {self.shape}, expected at most {MOST_VALUES} values a row")
         if self.chunk_shape[1:] != self.shape[1:]:
             raise ValueError(f"chunk_shape is {self.chunk_shape}, which does not fit {self.shape}")
+        names = ["vlen-utf8" if self.data_type == "string" else "bytes", "zstd"]
+        if [codec.get("name") for codec in self.codecs] != names or (
+            self.codecs[0].get("configuration") not in (None, {}, {"endian": "little"})
+        ):
+            raise ValueError(f"codecs is {self.codecs}, expected {' and '.join(names)}")
+        n_chunks, crc32 = -(-self.shape[0] // self.chunk_shape[0]), self.attributes.crc32
+        if crc32 is not None and len(crc32) != n_chunks:
+            raise ValueError(f"crc32 has {len(crc32)} numbers, expected {n_chunks}")
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
@@ -361,8 +379,8 @@ def _check_sizes(name: str, sizes: tuple[int, ...], least: int) -> None:
         raise ValueError(f"{name} is {sizes}, expected {wanted}")
 
 
-def parse_array(content: bytes) -> tuple[ArrayInfo, Document]:
-    """Return the metadata in the `zarr.json` of an array, and the document itself, for zarr.
+def parse_array(content: bytes) -> ArrayInfo:
+    """Return the metadata in the `zarr.json` of an array.
 
     Raises Damage that names a field whose type or range is wrong, or if the checksum differs.
     """
@@ -371,14 +389,14 @@ def parse_array(content: bytes) -> tuple[ArrayInfo, Document]:
         raise Damage("incomplete", "it was never completed (complete)")
     array = _parsed(_Array, document.content)
     check_document(document)
-    info = ArrayInfo(
+    return ArrayInfo(
         shape=array.shape,
         dtype=array.data_type,
         provenance=array.attributes.provenance,
         sha256=array.attributes.sha256,
         chunk_rows=array.chunk_shape[0],
+        crc32=array.attributes.crc32,
     )
-    return info, document
 
 
 def _parsed(cls: type[Parsed], value: object) -> Parsed:

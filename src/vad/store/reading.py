@@ -7,21 +7,22 @@ counted as stored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import math
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from ..errors import VadError
-from .arrays import bytes_of, digest_of
+from .arrays import bytes_of, decode
 from .backends import Backend
 from .metadata import (
     ArrayInfo,
     Damage,
-    Document,
     VideoRecord,
     check_document,
     parse_array,
@@ -50,31 +51,32 @@ class StoredVideo:
 
     def array(self, name: str) -> ArrayInfo:
         """Return the metadata of an array, such as `visual/i3d` or `times`, without its values."""
-        return self._array(name)[0]
+        found = parse_array(self._metadata(f"{name}/zarr.json"))
+        if "/" in name:
+            self._check_group(name.split("/")[0])
+        return found
 
     def values(self, name: str) -> NDArray[Any]:
-        """Return the values of an array, checked against its checksum and the video's length."""
-        info, array = self._open(name, self.record())
-        with _unreadable():
-            values = np.asarray(array[:])
-        if digest_of([values]) != info.sha256:
-            raise Damage("checksum", "its values are not those that were written")
+        """Return the values of an array, checked against the video's length and the CRC-32 of its
+        chunk files; in older stores without CRC-32, against the sha256 of the values.
+        """
+        info = self._fitting(name, self.record())
+        files = self.backend.map(partial(self._chunk, name), info.chunks)
+        with _unreadable():  # not enough memory
+            values = np.empty(info.shape, object if info.is_text else info.dtype)
+        start = 0
+        for rows in _checked(info, files, hashed=info.crc32 is None):
+            values[start : start + len(rows)] = rows
+            start += len(rows)
         return values
 
     def check(self, name: str, record: VideoRecord) -> int:
-        """Compare an array with its checksum, chunk by chunk. Return the number of bytes of its
-        values.
+        """Compare an array with all its checksums, chunk by chunk. Return the number of bytes of
+        its values.
         """
-        info, array = self._open(name, record)
-        digest, n_bytes = hashlib.sha256(), 0
-        for start in range(0, info.shape[0], info.chunk_rows):
-            with _unreadable():
-                content = bytes_of(np.asarray(array[start : start + info.chunk_rows]))
-            digest.update(content)
-            n_bytes += len(content)
-        if digest.hexdigest() != info.sha256:
-            raise Damage("checksum", "its values are not those that were written")
-        return n_bytes
+        info = self._fitting(name, record)
+        files = map(partial(self._chunk, name), info.chunks)
+        return sum(len(bytes_of(rows)) for rows in _checked(info, files, hashed=True))
 
     def _check_group(self, kind: str) -> None:
         """Compare the metadata of an array group, such as `visual`, with its checksum."""
@@ -91,26 +93,28 @@ class StoredVideo:
         try:
             record = self.record()
             for name in ("times", *names):
-                info, _ = self._open(name, record)
+                info = self._fitting(name, record)
                 if not self.backend.has_all(f"{self.key}/{name}", info.chunks):
                     self.check(name, record)
         except (FileNotFoundError, Damage):
             return False
         return True
 
-    def _open(self, name: str, record: VideoRecord) -> tuple[ArrayInfo, zarr.Array[Any]]:
-        info, document = self._array(name)
+    def _fitting(self, name: str, record: VideoRecord) -> ArrayInfo:
+        """Return the metadata of an array. Raises Damage if its rows do not fit the video."""
+        info = self.array(name)
         n_rows = record.n_frames if name == "times" else record.grid.n_snippets(record.n_frames)
         if not rows_fit(name, info, n_rows):
             raise Damage("length", f"it has {info.shape[0]} rows, its video makes {n_rows}")
-        with _unreadable():
-            return info, self.backend.open(f"{self.key}/{name}", document.content)
+        return info
 
-    def _array(self, name: str) -> tuple[ArrayInfo, Document]:
-        found = parse_array(self._metadata(f"{name}/zarr.json"))
-        if "/" in name:
-            self._check_group(name.split("/")[0])
-        return found
+    def _chunk(self, name: str, file: str) -> bytes | None:
+        """Return the bytes of a chunk file, or None if there is none."""
+        with _unreadable():
+            try:
+                return self.backend.read(f"{self.key}/{name}/{file}", math.inf)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def _metadata(self, name: str) -> bytes:
         try:
@@ -121,9 +125,31 @@ class StoredVideo:
             raise Damage("metadata", f"its zarr.json cannot be read: {error.strerror}") from error
 
 
+def _checked(
+    info: ArrayInfo, files: Iterable[bytes | None], *, hashed: bool
+) -> Iterator[NDArray[Any]]:
+    """Yield the rows of each chunk of an array, [rows, ...], from the bytes of its files.
+
+    Raises Damage if a file does not match its CRC-32. With `hashed`, also raises Damage after the
+    last chunk if the values do not match their sha256.
+    """
+    digest, n_left = hashlib.sha256(), info.shape[0]
+    for number, content in enumerate(files):
+        with _unreadable():
+            rows = decode(content, info)[:n_left]
+        if info.crc32 and info.crc32[number] != (None if content is None else zlib.crc32(content)):
+            raise Damage("checksum", "its values are not those that were written")
+        if hashed:
+            digest.update(bytes_of(rows))
+        n_left -= len(rows)
+        yield rows
+    if hashed and digest.hexdigest() != info.sha256:
+        raise Damage("checksum", "its values are not those that were written")
+
+
 @contextmanager
 def _unreadable() -> Iterator[None]:
-    """Raise Damage in place of any error that zarr and its codecs raise for damaged bytes."""
+    """Raise Damage in place of any error of reading a chunk file or decoding damaged bytes."""
     try:
         yield
     except VadError:  # the object store does not answer; the video is not damaged

@@ -13,8 +13,8 @@
 A video appears only when complete: it is written as a draft, then published by the backend (see
 `vad.store.backends`). The same holds for an array that is added to a video later. The attributes of
 every array are `provenance` (the settings that made the array), `sha256` (of its bytes in C order,
-see `bytes_of`) and, written last, `complete`. Every `zarr.json` of a video has a checksum (see
-`metadata`).
+see `bytes_of`), `crc32` (of each chunk file) and, written last, `complete`. Every `zarr.json` of a
+video has a checksum (see `metadata`).
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class FeatureStore:
         """Return one array: `visual/...` [snippets, crops, dim], `text/...` [snippets, dim],
         `captions/...` [snippets] of str.
 
-        Raises VideoError if the values do not match their checksum. In a bucket, another process
+        Raises VideoError if the array does not match its checksums. In a bucket, another process
         can replace the video during the reading; so the array is read once more before the error.
         """
         with self._errors(video_id, name):

@@ -8,14 +8,12 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
-import zarr
-
-from ...documents import JSON
 from ...errors import UsageError
 from ...files import cache_folder
 
+METADATA_BYTES = 16 << 20  # no zarr.json of a store is larger
 QUARANTINE = ".quarantine"  # the folder in a store for damaged videos
 
 Item = TypeVar("Item")
@@ -79,8 +77,11 @@ class Backend(Protocol):
     def address(self) -> str:
         """Return the path or address by which every process finds the store."""
 
-    def read(self, key: str) -> bytes:
-        """Return the bytes of a file. Raises FileNotFoundError if there is none."""
+    def read(self, key: str, max_bytes: float = METADATA_BYTES) -> bytes:
+        """Return the bytes of a file.
+
+        Raises FileNotFoundError if there is none, and OSError if it is larger than `max_bytes`.
+        """
 
     def write(self, key: str, content: bytes) -> None:
         """Write a file atomically."""
@@ -107,9 +108,6 @@ class Backend(Protocol):
 
         Raises FileNotFoundError if there is no such video.
         """
-
-    def open(self, key: str, document: dict[str, JSON]) -> zarr.Array[Any]:
-        """Return an array for reading; `document` is its `zarr.json`. No values are read yet."""
 
     def has_all(self, key: str, names: Iterable[str]) -> bool:
         """Return True if all these files exist below a folder and none of them is empty."""

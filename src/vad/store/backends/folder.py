@@ -17,18 +17,13 @@ import stat
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import zarr
-from zarr.storage import LocalStore, StorePath
-
-from ...documents import JSON
 from ...errors import UsageError
 from ...files import committed, write_text
 from ...scratch import PART, new_scratch, sweep
-from .backend import Item, Result, map_ahead, user_cache
+from .backend import METADATA_BYTES, Item, Result, map_ahead, user_cache
 
-MAX_BYTES = 16 * 2**20  # no zarr.json of a store is larger
 ARRAYS_AHEAD = 2  # arrays read ahead while another one is used
 
 
@@ -55,12 +50,12 @@ class FolderBackend:
         """Return the absolute path."""
         return str(self.path.resolve())
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, max_bytes: float = METADATA_BYTES) -> bytes:
         path = self.path / key
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
             raise OSError(errno.EINVAL, "not a file", str(path))
-        if status.st_size > MAX_BYTES:
+        if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes", str(path))
         return path.read_bytes()
 
@@ -93,11 +88,6 @@ class FolderBackend:
             if kind.name != "times"
             for entry in os.scandir(kind)
             if entry.is_dir() and Path(entry, "zarr.json").exists()
-        )
-
-    def open(self, key: str, document: dict[str, JSON]) -> zarr.Array[Any]:
-        return zarr.Array.from_dict(
-            StorePath(LocalStore(self.path / key, read_only=True)), document
         )
 
     def has_all(self, key: str, names: Iterable[str]) -> bool:

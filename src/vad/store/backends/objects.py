@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
-import zarr
-from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, StorePath
-
-from ...documents import JSON
 from ...errors import UsageError, VadError
-from .backend import Item, Result, map_ahead
+from .backend import METADATA_BYTES, Item, Result, map_ahead
 
 REQUESTS_AT_ONCE = 32
 OPTIONS: dict[str, object] = {"use_listings_cache": False}  # because other processes write, too
@@ -40,9 +34,12 @@ class Objects:
     def __str__(self) -> str:
         return self.address
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, max_bytes: float = METADATA_BYTES) -> bytes:
         with storage_errors(self.address):
-            return bytes(self._fs.cat_file(self._path(key)))
+            content = bytes(self._fs.cat_file(self._path(key)))
+        if len(content) > max_bytes:
+            raise OSError(errno.EFBIG, f"it has {len(content):,} bytes", key)
+        return content
 
     def write(self, key: str, content: bytes) -> None:
         self._write_all({self._path(key): content})
@@ -85,9 +82,6 @@ class Objects:
         """Return the keys of the objects below a folder, relative to the folder, sorted."""
         folder = self._path(key)
         return sorted(path.removeprefix(f"{folder}/") for path in self._below(key))
-
-    def open(self, key: str, document: dict[str, JSON]) -> zarr.Array[Any]:
-        return zarr.Array.from_dict(StorePath(self._reader, key), document)
 
     def has_all(self, key: str, names: Iterable[str]) -> bool:
         folder = self._path(key)
@@ -142,27 +136,6 @@ class Objects:
                 for path in paths:
                     with contextlib.suppress(FileNotFoundError):
                         self._fs.rm([path])
-
-    @cached_property
-    def _reader(self) -> FsspecStore:
-        with storage_errors(self.address):
-            options = _options(self.address)
-            reader = FsspecStore.from_url(self.address, storage_options=options)
-            return _Reader(reader.fs, self.address, self._root)
-
-
-class _Reader(FsspecStore):
-    """The objects as zarr reads them, with the errors of `storage_errors`."""
-
-    def __init__(self, fs: Any, address: str, root: str) -> None:
-        super().__init__(fs, read_only=True, path=root)
-        self.address = address
-
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        with storage_errors(self.address):
-            return await super().get(key, prototype, byte_range)
 
 
 def _file_system(address: str) -> tuple[Any, str]:
