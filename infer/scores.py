@@ -144,16 +144,17 @@ class VideoScores:
         """
         if not self.captions:
             return ""
-        return self.captions[self._snippet_at(frame)]
+        return self.captions[self.snippet_at(frame)]
 
     def box_at(self, frame: int) -> Box | None:
         """Return the box of what raises the score of a frame, in pixels of the video as shown.
 
         Returns None if nothing does, or if the features do not tell where.
         """
-        return self.where.box(self._snippet_at(frame)) if self.where else None
+        return self.where.box(self.snippet_at(frame)) if self.where else None
 
-    def _snippet_at(self, frame: int) -> int:
+    def snippet_at(self, frame: int) -> int:
+        """Return the snippet that contains a frame."""
         return min(self.record.grid.snippet_of(frame), len(self.snippets) - 1)
 
     def watch(self, viewers: Sequence[Viewer]) -> None:

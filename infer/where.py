@@ -24,7 +24,7 @@ class Where:
     columns. The shares of a snippet sum to 1, or are all 0 if nothing raises its score.
     """
 
-    shares: NDArray[np.float32]  # [snippets, rows, columns]
+    shares: NDArray[np.floating]  # [snippets, rows, columns]
     view: View
 
     def __post_init__(self) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from vad.errors import VideoError
-from vad.stages.infer.video.overlay import ALARM, CALM, OverlayPanel
+from vad.stages.infer.video.heat import ALARM, OPACITY, Heat
+from vad.stages.infer.video.overlay import CALM, OverlayPanel
+from vad.stages.infer.where import Where
 from vad.stages.infer.writers import save
 
 SNIPPETS = [0.1, 0.9, 0.2]  # an event in frames 16 to 31, of 10 a second
@@ -66,6 +68,26 @@ def test_clips_hold_the_frames_of_their_events_and_no_others(scored, tmp_path, r
     rgb, times = decoded(path)
     assert read_numbers(rgb) == list(range(16, 32))
     assert times == pytest.approx(np.arange(16) / 10, abs=1e-4)
+
+
+def test_frames_of_events_are_tinted_where_the_score_comes_from(scored, tmp_path):
+    shares = np.zeros((3, 2, 4), np.float32)
+    shares[:, 1, 3] = 1  # below on the right
+    scores = dataclasses.replace(scored(), where=Where(shares, (0.0, 0.0, 160.0, 96.0)))
+    heat, black = Heat(scores), np.zeros((96, 160, 3), np.uint8)
+    assert np.array_equal(heat.on(black, 15), black)  # before the event
+    tinted = heat.on(black, 16)
+    assert not black.any()
+    assert tinted[72, 140] == pytest.approx(OPACITY * np.array(ALARM), abs=2)
+    assert not tinted[:40, :100].any()
+    for path in save(scores, tmp_path / "out", ["mp4"], clips=True):
+        plain, _ = decoded(tmp_path / "numbers.mp4")
+        frames, _ = decoded(path)
+        event = slice(16, 32)
+        shown = frames[event if len(frames) == 40 else slice(None), :96]
+        added = shown.astype(int) - plain[event]
+        assert added[:, 60:90, 130:150, 0].mean() > 10
+        assert abs(added[:, 10:30, 10:90].mean()) < 3
 
 
 def test_no_event_no_clip(make_scores, make_video, tmp_path):

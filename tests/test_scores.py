@@ -56,7 +56,7 @@ def test_lengths_that_do_not_fit_are_our_fault(make_scores):
         {"propagation": Propagation(propagation="gaussian", sigma=0.5)},
         {"rule": EventRule(low=0.2, merge_gap=0), "threshold_from": "given"},
         {"provenance": {"detector": {"name": "rtfm"}}},
-        {"where": Where(np.eye(30).reshape(30, 5, 6).round(3), (0.0, 0.0, 160.0, 96.5))},
+        {"where": Where(np.eye(30, dtype=np.float32).reshape(30, 5, 6), (0.0, 0.0, 160.0, 96.5))},
     ],
     ids=str,
 )

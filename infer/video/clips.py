@@ -12,6 +12,7 @@ from vad.store import key_of
 
 from ..events import Event
 from ..scores import VideoScores
+from .heat import Heat
 from .mp4 import Mp4Writer
 from .source import Picture, Sound, Viewer
 
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 class Clips(Viewer):
     """A viewer that writes each event to an MP4 file, frame by frame, with its sound.
 
-    A file appears when its event is complete.
+    Frames are tinted where the score comes from, if that is known. A file appears when its event
+    is complete.
     """
 
     def __init__(self, folder: Path, scores: VideoScores) -> None:
         self._folder, self._scores = folder, scores
         self._events = {e.start_frame: (n, e) for n, e in enumerate(scores.events, start=1)}
+        self._heat = Heat(scores)
         self._mp4: Mp4Writer | None = None  # writer of the current event, None between events
         self._end_frame = 0  # end of the current event
         self.paths: list[Path] = []  # files begun so far
@@ -47,7 +50,7 @@ class Clips(Viewer):
         if number in self._events:
             self._mp4 = self._begin(*self._events[number])
         if self._mp4:
-            self._mp4.add(picture, float(self._scores.times[number]))
+            self._mp4.add(self._heat.on(picture, number), float(self._scores.times[number]))
 
     def hear(self, frame: AudioFrame, time_s: float) -> None:
         """Write an audio frame if it belongs to an event."""

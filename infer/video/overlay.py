@@ -2,7 +2,7 @@
 
 +---------------------------+
 |  the picture, framed in   |
-|  red while an event lasts |
+|  red while an event lasts |   and tinted where the score comes from
 +------+--------------------+
 | 0.93 |  _/\\____|____/\\_    |   score, bar and clock; the whole curve, bright up to the
 | 0:12 |                    |   present and dim after it, with the threshold dashed
@@ -27,6 +27,7 @@ from vad.files import committed
 
 from ..scores import VideoScores
 from ..times import clock
+from .heat import ALARM, Heat
 from .mp4 import Mp4Writer, even
 from .source import Picture, Sound, Viewer
 
@@ -38,7 +39,6 @@ GROUND: Colour = (19, 22, 27)
 INK: Colour = (232, 234, 237)
 QUIET: Colour = (130, 137, 147)
 CALM: Colour = (86, 156, 214)  # colour of scores below the threshold
-ALARM: Colour = (255, 107, 74)  # colour of scores from the threshold on
 DIM = 0.38  # brightness of the curve after the current time
 
 
@@ -81,6 +81,7 @@ class OverlayPanel:
         self._block_px = min(wanted_px, width_px // 2)
         self._plot_px = max(1, width_px - self._block_px - pad)
         self._pad_px, self._width_px = pad, width_px
+        self._heat = Heat(scores)
         self._starts = [event.start_frame for event in scores.events]
         self._bright = self._drawn()
         self._dim = (GROUND + (self._bright.astype(np.float32) - GROUND) * DIM).astype(np.uint8)
@@ -92,7 +93,7 @@ class OverlayPanel:
         strip[:, :shown] = self._bright[:, :shown]
         strip[self._pad_px : -self._pad_px, shown : shown + max(1, self._width_px // 640)] = INK
         strip[:, : self._block_px] = self._block(number)
-        whole = np.concatenate([picture, strip])
+        whole = np.concatenate([self._heat.on(picture, number), strip])
         if caption := self._event_caption(number):
             self._mark(whole[: len(picture)], caption)
         return whole
