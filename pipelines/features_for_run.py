@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,13 @@ from vad.stages.extract.captioners.table import CAPTIONERS
 from vad.stages.extract.captions.maker import load_captions
 from vad.stages.extract.captions.run import decoding_of as decoding_of_captions
 from vad.stages.extract.captions.run import embed, load_encoder
-from vad.stages.extract.features import FeatureMaker, decoding_of, load_features
+from vad.stages.extract.features import (
+    FeatureMaker,
+    decoding_of,
+    load_backbone,
+    load_features,
+    provenance_of,
+)
 from vad.stages.extract.outcome import Outcome
 from vad.stages.extract.pipeline import Maker
 from vad.stages.extract.records import refuse_mix
@@ -116,6 +123,20 @@ def _load(
     """
     makers = [maker for settings in visual for maker in load_features(settings, device)]
     return makers + (load_captions(text, _captioner(text), device) if text else [])
+
+
+def features_for_weights(given: Mapping[str, object]) -> Stream:
+    """Return the card entry of the visual features that a backbone makes by these extraction
+    settings, for a run of imported weights. Without a recipe, it is that of the published features,
+    as published detectors read them. The backbone's weights are downloaded if they are not on this
+    machine.
+    """
+    settings = build(ExtractSettings, {}, given, where="import detector")
+    card = find_backbone(settings.backbone)
+    settings = replace(settings, recipe=settings.recipe or card.published)
+    backbone = load_backbone(settings)
+    made = provenance_of(backbone, settings)
+    return Stream(backbone.arrays[0], card.dim, len(backbone.crops), made)
 
 
 # The fields of a provenance that are needed to make such arrays again.

@@ -2,9 +2,11 @@
 real weights see."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from vad.stages.extract.backbones.engine import Compiled, compiled
 from vad.stages.extract.backbones.inception import I3DInception, load, pad_same
 from vad.stages.extract.recipes import RECIPES
 from vad.stages.extract.weights.checkpoint import fill_randomly
+from vad.stages.train.detectors import create_detector
 
 State = dict[str, torch.Tensor]
 RECIPE = RECIPES["i3d-inception"]
@@ -199,3 +202,64 @@ def test_a_file_of_another_network_is_told(tmp_path):
     torch.save({"conv1.weight": torch.ones(1)}, tmp_path / "a.pt")
     with pytest.raises(UsageError, match="no I3D Inception in a known naming: it has conv1.weight"):
         load(str(tmp_path / "a.pt"), RECIPE)
+
+
+# --- published detectors that read such features
+
+
+@pytest.fixture(scope="module", params=["urdmu", "pel4vad", "bnwvad"])
+def published(request, tmp_path_factory):
+    """A file of random weights as the authors save them, a bare state dict, and the detector."""
+    torch.manual_seed(0)
+    detector = create_detector(request.param, visual_dim=1024).eval()
+    state = detector.state_dict()
+    n_parameters = {"urdmu": (34, 6_492_929), "pel4vad": (20, 1_209_149), "bnwvad": (40, 5_791_905)}
+    found = len(state), sum(parameter.numel() for parameter in detector.parameters())
+    assert found == n_parameters[request.param]  # those of the published files
+    path = tmp_path_factory.mktemp("weights") / f"{request.param}.pkl"
+    torch.save(state, path)
+    return path, detector
+
+
+def test_published_weights_score_raw_videos(vad, published, tmp_path, monkeypatch, make_video):
+    monkeypatch.chdir(tmp_path)
+    file, detector = published
+    given = ["--backbone", "i3d-inception", "--backbone-weights", "random:0", "--crops", "center"]
+    code, out, err = vad("import", "detector", file, "--out", "runs/published", *given)
+    assert code == 0, err
+    assert "visual/i3d-inception: not proven equal to the features that the weights" in out
+    video = make_video("new.mp4", 40)
+    code, _, err = vad("score", video, "--detector", "runs/published", "--format", "npy", "--quiet")
+    assert code == 0, err
+    scored = np.load(next(Path("scores").rglob("*.npy")))
+    backbone = create_backbone(
+        "i3d-inception", weights="random:0", recipe="deepmil", crops="center"
+    )
+    with av.open(str(video)) as container:
+        frames = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    features = backbone(frames[:32].reshape(2, 16, *frames.shape[1:]))  # deepmil drops the tail
+    stored = torch.from_numpy(features.astype(np.float16).astype(np.float32))
+    with torch.inference_mode():
+        expected = detector(stored.transpose(0, 1)[None]).scores[0].numpy()
+    assert len(scored) == 40
+    np.testing.assert_allclose(scored[[0, 31]], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--backbone", "efficientnet-lite0"], "read visual features of 1024 values, visual/eff.*"),
+        (["--backbone", "i3d-inception", "--crops", "nine"], "crops: 'nine'|nine"),
+        (["--backbone", "i3d-inception", "--store", "s"], "of a store or of a backbone, not of"),
+    ],
+    ids=["width", "crops", "both"],
+)
+def test_an_import_that_cannot_be_is_told_in_a_line(vad, tmp_path, given, message):
+    detector = create_detector("pel4vad", visual_dim=1024)
+    torch.save(detector.state_dict(), tmp_path / "w.pkl")
+    out = tmp_path / "run"
+    given = [*given, "--backbone-weights", "random:0"]
+    code, _, err = vad("import", "detector", tmp_path / "w.pkl", "--out", out, *given)
+    assert code == 2
+    assert re.search(message, err)
+    assert not out.exists()

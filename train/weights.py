@@ -38,6 +38,7 @@ from .streams import KINDS, Inputs, Scaling, choose_streams, shapes_of
 
 # arrays that most published weights were trained on
 USUAL = {"visual": "visual/i3d", "text": "text/simcse"}
+NOT_PROVEN = "not proven equal to the features that the weights were trained on"
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -164,16 +165,20 @@ def import_detector(
     text: str | None = None,
     dictionary: str | Path | None = None,
     overwrite: bool = False,
+    features: Stream | None = None,
     **settings: Any,
 ) -> Run:
     """Write a run folder with published weights, and open the run.
 
     The detector is recognised by the names of the weights, its sizes by their shapes; `settings`
     supply what these do not tell. If `store` is given, its features must have the right width, and
-    their provenance is noted in the card, so that videos can be scored directly. Otherwise the run
-    can read any store with arrays of that name and width. As in the published code, features are
-    not scaled, and scores are not smoothed unless `settings` have `smoothing` and `smoothing_rule`
-    (as in PEL4VAD's test code). Raises UsageError if the file or the features do not fit.
+    their provenance is noted in the card, so that videos can be scored directly. So they can if
+    `features` are visual features that a backbone of this project makes; as nobody has proven
+    these equal to the features that the weights were trained on, the card notes this as a doubt.
+    Otherwise the run can read any store with arrays of that name and width. As in the published
+    code, features are not scaled, and scores are not smoothed unless `settings` have `smoothing`
+    and `smoothing_rule` (as in PEL4VAD's test code). Raises UsageError if the file or the features
+    do not fit.
     """
     names = ["smoothing", "smoothing_rule"]
     given = {name: settings.pop(name) for name in names if name in settings}
@@ -198,7 +203,7 @@ def import_detector(
     )
     fill(made, name, read_weights(weights))
     dims = {"visual": sizes.visual_dim, "text": sizes.text_dim}
-    streams = _streams(store, {"visual": visual, "text": text}, dims)
+    streams = _streams(store, {"visual": visual, "text": text}, dims, features)
     member = Member(
         name,
         own,
@@ -210,7 +215,10 @@ def import_detector(
     )
     card = Card(
         (member,),
-        Selection(on="imported weights: chosen by their authors"),
+        Selection(
+            on="imported weights: chosen by their authors",
+            doubt=f"{features.name}: {NOT_PROVEN}" if features else "",
+        ),
         threshold=0.5,
         training=None,
         videos={},
@@ -228,17 +236,31 @@ def import_detector(
 
 
 def _streams(
-    store: str | Path | None, given: Mapping[str, str | None], dims: Mapping[str, int | None]
+    store: str | Path | None,
+    given: Mapping[str, str | None],
+    dims: Mapping[str, int | None],
+    features: Stream | None,
 ) -> tuple[Stream, ...]:
     """Return the card entries of the features that weights read.
 
-    They describe the arrays of `store`, or, without a store, only names and widths. Raises
-    UsageError if the store has no video with these arrays, or if their width is another one.
+    They describe the arrays of `store`, or, without a store, only names and widths; `features` is
+    that of the visual features if a backbone makes them. Raises UsageError if the store has no
+    video with these arrays, or if their width is another one.
     """
     widths = {kind: dim for kind in KINDS if (dim := dims[kind])}
+    if features is not None:
+        if store is not None:
+            raise UsageError("features are those of a store or of a backbone, not of both")
+        if features.dim != widths["visual"]:
+            raise UsageError(
+                f"these weights read visual features of {widths['visual']} values, {features.name} "
+                f"has {features.dim}",
+                hint="name the backbone whose features they were trained on",
+            )
     if store is None:
         names = {k: f"{k}/{given[k]}" if given[k] else USUAL[k] for k in widths}
-        return tuple(Stream(names[kind], dim) for kind, dim in widths.items())
+        named = {kind: Stream(names[kind], dim) for kind, dim in widths.items()}
+        return tuple(({**named, "visual": features} if features else named).values())
     opened = FeatureStore.open(store)
     names = choose_streams(opened, given, needed=widths)
     first = next(iter(opened.having(*names.values())), None)

@@ -58,6 +58,8 @@ class BackboneCard:
     says: str
     weights: tuple[KnownWeights, ...]  # the first is the default
     recipes: tuple[str, ...]  # recipes that fit the backbone; the first is the default
+    # recipe of the published features, which published detectors read; None: the default
+    published: str | None = None
 
     def known(self, name: str) -> KnownWeights | None:
         """Return the known weights of that name, or None."""
@@ -148,6 +150,7 @@ _CARDS = (
             ),
         ),
         recipes=("i3d-inception", "deepmil", "xd"),
+        published="deepmil",
     ),
     BackboneCard(
         "efficientnet-lite0",

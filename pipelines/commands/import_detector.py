@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Assign, tell_next
+from ..options import Assign, Offline, tell_next
 
 
 def command(
@@ -34,6 +34,22 @@ def command(
             "--dictionary", metavar="NPY", help="dictionary of S3R, which its weights do not hold"
         ),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="backbone that makes the features, to score videos"),
+    ] = None,
+    backbone_weights: Annotated[
+        str | None,
+        typer.Option("--backbone-weights", metavar="NAME|FILE", help="weights of the backbone"),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="of the backbone; by default the published features'"),
+    ] = None,
+    crops: Annotated[
+        str | None, typer.Option("--crops", help="of the backbone; by default the recipe's")
+    ] = None,
+    offline: Offline = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a finished run")] = False,
     assign: Assign = None,
 ) -> None:
@@ -45,7 +61,7 @@ def command(
 
     vad import detector rtfm.pkl --out runs/published
 
-    vad import detector s3r.pth --out runs/s3r --dictionary dictionary.npy
+    vad import detector ucf_trans_2022.pkl --out runs/urdmu --backbone i3d-inception
     """
     from vad.config import parse_assignments
     from vad.verbs import import_detector
@@ -59,8 +75,18 @@ def command(
         text=text,
         dictionary=dictionary,
         overwrite=overwrite,
+        backbone=backbone,
+        backbone_weights=backbone_weights,
+        recipe=recipe,
+        crops=crops,
+        offline=offline,
         settings=parse_assignments(assign or []),
     )
     reads = " and ".join(run.names.values())
     typer.echo(f"{out}: {run.card.detector}, reads {reads}")
-    tell_next(f"vad evaluate {out} --store STORE --labels labels.csv")
+    if backbone is None:
+        tell_next(f"vad evaluate {out} --store STORE --labels labels.csv")
+        return
+    n_crops = run.card.of_kind("visual")[0].crops
+    typer.echo(f"{run.card.selection.doubt}; crops of each clip: {n_crops} (see --crops)")
+    tell_next(f"vad score VIDEO --detector {out}")

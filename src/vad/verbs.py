@@ -619,6 +619,11 @@ def import_detector(
     text: str | None = None,
     dictionary: Place | None = None,
     overwrite: bool = False,
+    backbone: str | None = None,
+    backbone_weights: str | None = None,
+    recipe: str | None = None,
+    crops: str | None = None,
+    offline: bool = False,
     settings: Mapping[str, object] | None = None,
 ) -> Run:
     """Make a run from published weights; the detector is recognised by the names in the file.
@@ -626,10 +631,26 @@ def import_detector(
     weights: the file. out: folder of the run. overwrite: replace a finished run. detector: refuse
     weights of any other detector. store: a store with the features that the run will score. visual,
     text: names of these features. dictionary: that of S3R. settings: settings of the detector, by
-    name, that the weights do not contain. Raises UsageError if the file or the features do not fit.
+    name, that the weights do not contain. backbone: makes the visual features, so that the run
+    scores videos; they are not proven equal to those that the weights were trained on.
+    backbone_weights, recipe, crops and offline are as for `vad.extract`; the default recipe is that
+    of the published features. Raises UsageError if the file or the features do not fit.
     """
     from .stages.train.weights import import_detector as bring
 
+    features = None
+    if backbone is not None:
+        from .stages.pipelines.features_for_run import features_for_weights
+
+        features = features_for_weights(
+            {
+                "backbone": backbone,
+                "weights": backbone_weights,
+                "recipe": recipe,
+                "crops": crops,
+                "offline": offline,
+            }
+        )
     return bring(
         weights,
         out,
@@ -639,6 +660,7 @@ def import_detector(
         text=text,
         dictionary=dictionary,
         overwrite=overwrite,
+        features=features,
         **(settings or {}),
     )
 
