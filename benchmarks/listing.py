@@ -1,10 +1,10 @@
 """List and probe a folder of ordinary videos with this code and with another version, side by side.
 
     git archive VERSION | tar -x -C /tmp/old
-    python benchmarks/listing.py --old /tmp/old [--videos 1000] [--rounds 5]
+    python benchmarks/listing.py --old /tmp/old [--videos 1000] [--rounds 5] [--json OUT]
 
 The two versions take turns; each turn is a process of its own, which measures only the listing and
-the probing. The ratio is that of the shortest times.
+the probing, in CPU seconds. The ratio is that of the shortest times.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ except ModuleNotFoundError:  # before 0.2
     import vad.extract as extract
 probe = importlib.import_module(extract.__name__ + ".decoders.video").probe
 find_sources = importlib.import_module(extract.__name__ + ".sources").find_sources
-started = time.perf_counter()
+started = time.process_time()
 sources = find_sources([sys.argv[1]])
-listed = time.perf_counter()
+listed = time.process_time()
 for source in sources:
     probe(source.path)
-print(json.dumps([len(sources), listed - started, time.perf_counter() - listed]))
+print(json.dumps([len(sources), listed - started, time.process_time() - listed]))
 """
 
 
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--old", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--videos", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()
     codes = {"now": HERE, "old": args.old.resolve()}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in codes}
@@ -57,14 +58,18 @@ def main() -> None:
             order = tuple(codes) if number % 2 else tuple(codes)[::-1]
             for name in order:
                 times[name].append(turn(codes[name], Path(folder), args.videos))
+    result: dict[str, dict[str, float]] = {}
     for what, at in (("listed", 0), ("probed", 1)):
         now_s, old_s = (min(turn[at] for turn in times[name]) for name in ("now", "old"))
+        result[what] = {"now_s": now_s, "old_s": old_s, "ratio": now_s / old_s}
         print(f"{args.videos} videos {what}: {now_s:.3f} s, before {old_s:.3f} s", end="")
         print(f", ratio {now_s / old_s:.2f}")
+    if args.json:
+        args.json.write_text(json.dumps({"videos": args.videos, "cpu": result}))
 
 
 def turn(code: Path, folder: Path, n_videos: int) -> tuple[float, float]:
-    """Return the seconds that a version takes to list and to probe the videos of a folder."""
+    """Return the CPU seconds that a version takes to list and to probe the videos of a folder."""
     done = subprocess.run(
         [sys.executable, "-c", TURN, str(folder)],
         env={**os.environ, "PYTHONPATH": str(code / "src")},

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from vad.errors import InternalError, VideoError
 from vad.grid import ClipGrid, Tail
@@ -57,7 +56,7 @@ class DecoderPool:
         self.clips_per_block = clips_per_block
         self.time_limit_s = time_limit_s
         self.empty = empty
-        self._settings = {
+        self._settings: dict[str, object] = {
             "tail": ClipGrid(tail).tail,
             "decoder": decoder,
             "limits": asdict(limits or Limits()),
@@ -105,7 +104,7 @@ class _Run:
         self,
         pool: DecoderPool,
         idle: list[Worker],
-        settings: dict[str, Any],
+        settings: dict[str, object],
         paths: Iterable[Path],
     ) -> None:
         self._pool, self._idle, self._settings = pool, idle, settings

@@ -81,7 +81,7 @@ class Worker(Child):
     def decode(
         self,
         index: int,
-        task: dict[str, Any],
+        task: dict[str, object],
         clips_per_block: int,
         time_limit_s: float,
         empty: Empty = empty_array,

@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from vad.errors import InternalError, UsageError
 from vad.stages.extract.outcome import Ended
@@ -33,6 +33,8 @@ log = logging.getLogger("vad")
 POLL_S = 0.3  # seconds between two looks for ended videos and workers
 GROW_S = 5.0  # seconds between two looks for machines that joined
 PATIENCE_S = 60.0  # seconds without an ended video before a warning
+
+Handle: TypeAlias = Any  # of an actor or a future: Ray does not type their methods
 
 
 class Job(Protocol):
@@ -87,7 +89,7 @@ class VideoActor:
     def __init__(self, job: Job, n_cpus: int) -> None:
         self._job, self._n_cpus = job, n_cpus
 
-    def work(self, dispatch: Any, turn: str) -> None:
+    def work(self, dispatch: Handle, turn: str) -> None:
         """Process videos until the dispatch has no more for this turn."""
         import ray
 
@@ -103,10 +105,10 @@ class VideoActor:
 class _Crew:
     """The workers that run or are being started, and the turn that each one works on."""
 
-    make: Callable[[], Any]  # starts a new actor
-    dispatch: Any
-    idle: list[Any] = field(default_factory=list)
-    busy: dict[Any, tuple[Any, str]] = field(default_factory=dict)  # future -> worker, turn
+    make: Callable[[], Handle]  # starts a new actor
+    dispatch: Handle
+    idle: list[Handle] = field(default_factory=list)
+    busy: dict[Handle, tuple[Handle, str]] = field(default_factory=dict)  # future -> worker, turn
     n_turns: int = 0
     n_barren: int = 0  # workers lost since a video last ended
 
