@@ -72,13 +72,14 @@ def view_of(made: Provenance, width: int, height: int) -> View:
     middle of the resized picture; "whole" is all of the picture.
     """
     recipe = made.recipe
-    if made.crop_set != "center" or not (recipe and recipe.resize_px and recipe.crop_px):
+    if made.crop_set != "center" or not (recipe and recipe.resize_px and recipe.crop_size):
         return 0.0, 0.0, float(width), float(height)
+    crop_height, crop_width = recipe.crop_size
     if isinstance(recipe.resize_px, int):
         scale = recipe.resize_px / min(width, height)
-        side_x = side_y = recipe.crop_px / scale
+        side_x, side_y = crop_width / scale, crop_height / scale
     else:
         rows, columns = recipe.resize_px
-        side_x, side_y = recipe.crop_px * width / columns, recipe.crop_px * height / rows
+        side_x, side_y = crop_width * width / columns, crop_height * height / rows
     left, top = (width - side_x) / 2, (height - side_y) / 2
     return left, top, left + side_x, top + side_y

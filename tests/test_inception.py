@@ -1,8 +1,10 @@
 """I3D Inception: its features against a naive network, from both published namings, and what its
 real weights see."""
 
+import json
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import vad as vad_module
 from vad.errors import UsageError
-from vad.stages.extract.backbones import create_backbone
+from vad.stages.extract.backbones import BACKBONES, create_backbone
 from vad.stages.extract.backbones.engine import Compiled, compiled
 from vad.stages.extract.backbones.inception import I3DInception, load, pad_same
 from vad.stages.extract.recipes import RECIPES
 from vad.stages.extract.weights.checkpoint import fill_randomly
+from vad.stages.extract.weights.downloads import fetch
 from vad.stages.train.detectors import create_detector
+from vad.store import FeatureStore
 
 State = dict[str, torch.Tensor]
 RECIPE = RECIPES["i3d-inception"]
@@ -202,6 +207,87 @@ def test_a_file_of_another_network_is_told(tmp_path):
     torch.save({"conv1.weight": torch.ones(1)}, tmp_path / "a.pt")
     with pytest.raises(UsageError, match="no I3D Inception in a known naming: it has conv1.weight"):
         load(str(tmp_path / "a.pt"), RECIPE)
+
+
+# --- the classes of a stored video
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory, state, small_run):
+    """A folder with weights, whose classifier gives class 7 nearly all, and a store of a video."""
+    folder = tmp_path_factory.mktemp("classes")
+    bias = torch.zeros(400)
+    bias[7], bias[3] = 10.0, 5.0
+    known = {"logits.conv3d.weight": torch.zeros(400, 1024, 1, 1, 1), "logits.conv3d.bias": bias}
+    file = write(folder / "rgb_imagenet.pt", state | known)
+    write(folder / "other.pt", state)
+    torch.save({n: t for n, t in state.items() if "logits" not in n}, folder / "headless.pt")
+    shutil.copy(small_run / "videos" / "v0.mp4", folder / "a.mp4")
+    settings = {"backbone": "i3d-inception", "workers": 1, "quiet": True}
+    vad_module.extract(folder / "a.mp4", folder / "s.zarr", weights=str(file), **settings)
+    return folder
+
+
+def test_inspect_names_the_classes_of_a_stored_video(vad, classified):
+    code, out, err = vad("inspect", classified / "s.zarr", "--classes", "a", "--json")
+    assert code == 0, err
+    first, second = json.loads(out)[:2]
+    names = [first["name"], second["name"]]
+    assert names == ["arranging flowers", "applauding"]  # the eighth and the fourth
+    chance = float(np.exp(10) / (np.exp(10) + np.exp(5) + 398))
+    assert first["chance"] == pytest.approx(chance, abs=1e-5)
+    assert (first["highest"], first["at_s"]) == (pytest.approx(chance, abs=1e-5), 0.0)
+    assert "0.98  arranging flowers" in vad("inspect", classified / "s.zarr", "--classes", "a")[1]
+
+
+def test_the_provenance_of_a_rectangular_view_is_read_back(classified):
+    made = FeatureStore.open(classified / "s.zarr").provenance("visual/i3d-inception")
+    assert (made.recipe.crop_px, made.recipe.crop_size) == ((224, 288), (224, 288))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--classes", "b"], "no video 'b' in"),
+        (["--classes", "a", "--weights", "other.pt"], "made with other weights than other.pt"),
+        (["--classes", "a", "--weights", "headless.pt"], "has no classifier of the 400 classes"),
+        (["--classes", "a", "--weights", "random:0"], "random numbers, they know no classes"),
+    ],
+)
+def test_classes_that_cannot_be_named_are_told(vad, classified, monkeypatch, args, message):
+    monkeypatch.chdir(classified)
+    code, _, err = vad("inspect", "s.zarr", *args)
+    assert code == 2
+    assert message in err
+
+
+# --- the real weights
+
+
+def test_the_real_weights_see_a_weight_lifter(vad, data, tmp_path, monkeypatch):
+    weights = BACKBONES["i3d-inception"].weights[0]
+    try:
+        fetch(weights)
+    except UsageError as error:
+        pytest.skip(f"the weights of i3d-inception cannot be had: {error}")
+    monkeypatch.chdir(tmp_path)
+    with av.open(str(data / "decoder" / "dancing.mp4")) as container:  # shows a weight lifter
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with av.open("lift.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=20, options={"crf": "18"})
+        stream.height, stream.width = frames[0].shape[:2]
+        for pixels in frames[160:208]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    code, _, err = vad("extract", "lift.mp4", "--backbone", "i3d-inception", "--quiet")
+    assert code == 0, err
+    features = FeatureStore.open("features.zarr").read("lift", "visual/i3d-inception")
+    assert features.shape == (3, 1, 1024)
+    code, out, err = vad("inspect", "features.zarr", "--classes", "lift", "--json")
+    assert code == 0, err
+    likely = {seen["name"]: seen["chance"] for seen in json.loads(out)}
+    lifting = ("clean and jerk", "snatch weight lifting", "deadlifting")
+    assert sum(likely.get(name, 0) for name in lifting) > 0.9
 
 
 # --- published detectors that read such features

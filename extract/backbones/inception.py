@@ -47,6 +47,7 @@ from .table import BACKBONES
 
 DIM = 1024
 CARD = BACKBONES["i3d-inception"]
+N_CLASSES = 400
 NORM_EPS = 1e-3
 LOGITS = "logits."  # prefix of the names of the classifier's tensors
 
@@ -192,6 +193,22 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         cpu_views=1,
         gpu_views=64,
     )
+
+
+def read_classifier(
+    weights: str, *, offline: bool = False
+) -> tuple[torch.Tensor, torch.Tensor, object]:
+    """Return the classifier's kernel [400, 1024] and bias [400], and the SHA-256 of the file.
+
+    weights are as for `load`. Raises UsageError if they have no classifier of Kinetics-400.
+    """
+    if random_seed(weights) is not None:
+        raise UsageError(f"the weights {weights} are random numbers, they know no classes")
+    checkpoint = _read(weights, offline=offline)
+    kernel, bias = (checkpoint.state.get(f"{LOGITS}conv3d.{part}") for part in ("weight", "bias"))
+    if kernel is None or bias is None or kernel.numel() != N_CLASSES * DIM:
+        raise UsageError(f"{weights} has no classifier of the {N_CLASSES} classes of Kinetics")
+    return kernel.reshape(N_CLASSES, DIM), bias, checkpoint.record["sha256"]
 
 
 def _read(weights: str, *, offline: bool) -> Checkpoint:

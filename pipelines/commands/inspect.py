@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +13,24 @@ import typer
 
 from vad.errors import VideoError
 
-from ..options import Json
+from ..options import Json, Offline
 
 
 def command(
     path: Annotated[str, typer.Argument(metavar="STORE|RUN", help="feature store or run")],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="VIDEO",
+            help="name the Kinetics classes of a video with features of i3d-inception",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="FILE", help="where the weights of --classes are now"),
+    ] = None,
+    offline: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Show what a feature store or a trained run holds, and how it was made.
@@ -26,7 +40,12 @@ def command(
     vad inspect features.zarr
 
     vad inspect runs/rtfm --json
+
+    vad inspect features.zarr --classes fight1
     """
+    if classes is not None:
+        _show_classes(path, classes, weights, offline=offline, as_json=as_json)
+        return
     from vad.stages.train.card import CARD, read_card
 
     found = read_card(Path(path)).to_dict() if Path(path, CARD).exists() else describe_store(path)
@@ -37,6 +56,21 @@ def command(
     if found.get("n_damaged"):
         typer.echo(f"move the damaged videos out: vad verify {path} --repair", err=True)
         raise typer.Exit(VideoError.exit_code)
+
+
+def _show_classes(
+    path: str, video_id: str, weights: str | None, *, offline: bool, as_json: bool
+) -> None:
+    from vad.stages.extract.classes import classes_of
+    from vad.store import FeatureStore
+
+    found = classes_of(FeatureStore.open(path), video_id, weights=weights, offline=offline)
+    if as_json:
+        typer.echo(json.dumps([asdict(seen) for seen in found]))
+        return
+    typer.echo(f"{video_id}: likely classes of Kinetics-400, mean over the video; where highest")
+    for seen in found:
+        typer.echo(f"  {seen.chance:.2f}  {seen.name}, {seen.highest:.2f} at {seen.at_s:.1f} s")
 
 
 def describe_store(path: str | Path) -> dict[str, Any]:

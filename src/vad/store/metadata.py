@@ -102,14 +102,21 @@ class RecipeName:
 
     name: str | None = None
     resize_px: int | tuple[int, ...] | None = None  # short side; or height and width
-    crop_px: int | None = None
+    crop_px: int | tuple[int, ...] | None = None  # side of a square; or height and width
 
     def __post_init__(self) -> None:
-        sizes = (self.resize_px,) if isinstance(self.resize_px, int) else self.resize_px
-        if not (sizes is None or (len(sizes) in (1, 2) and min(sizes) >= 1)):
-            raise ValueError(f"resize_px is {sizes}, expected a size, or height and width")
-        if self.crop_px is not None and self.crop_px < 1:
-            raise ValueError(f"crop_px is {self.crop_px}, expected at least 1")
+        for name, size in (("resize_px", self.resize_px), ("crop_px", self.crop_px)):
+            sizes = (size,) if isinstance(size, int) else size
+            if not (sizes is None or (len(sizes) in (1, 2) and min(sizes) >= 1)):
+                raise ValueError(f"{name} is {size}, expected a size, or height and width")
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """Return the height and width of a crop, in pixels; None if they were not recorded."""
+        if self.crop_px is None:
+            return None
+        sizes = (self.crop_px,) if isinstance(self.crop_px, int) else self.crop_px
+        return sizes[0], sizes[-1]
 
 
 @dataclass(frozen=True)
