@@ -95,18 +95,26 @@ def digest_of(blocks: Iterable[NDArray[np.generic]]) -> str:
     return digest.hexdigest()
 
 
-def decode(content: bytes | None, info: ArrayInfo) -> NDArray[Any]:
-    """Return the rows of a chunk file of an array, [chunk_rows, ...]; captions are objects.
+def decode(content: bytes | None, info: ArrayInfo, out: NDArray[Any]) -> None:
+    """Decode a chunk file of an array into `out`, the chunk's first rows, [rows, ...].
 
     content: the bytes of the file; None if there is none, because zarr does not write chunks of
-    zeros. Raises an error of any type for damaged bytes.
+    zeros. Raises an error of any type for damaged bytes; but some of them are decoded to other
+    values, or leave `out` as it is, so the caller compares checksums.
     """
-    shape = (info.chunk_rows, *info.shape[1:])
     if content is None:
-        return np.full(shape, "", object) if info.is_text else np.zeros(shape, info.dtype)
-    decoded = Zstd().decode(content)
-    rows = VLenUTF8().decode(decoded) if info.is_text else np.frombuffer(decoded, info.dtype)
-    return np.asarray(rows).reshape(shape)
+        out[...] = "" if info.is_text else 0
+    elif len(out) == info.chunk_rows and not info.is_text:
+        Zstd().decode(content, out)
+    else:
+        decoded = Zstd().decode(content)
+        rows = VLenUTF8().decode(decoded) if info.is_text else np.frombuffer(decoded, info.dtype)
+        out[...] = rows.reshape(info.chunk_rows, *info.shape[1:])[: len(out)]
+
+
+def empty(info: ArrayInfo, n_rows: int) -> NDArray[Any]:
+    """Return an array of the type of a stored array, [n_rows, ...], without values."""
+    return np.empty((n_rows, *info.shape[1:]), object if info.is_text else info.dtype)
 
 
 def is_text(rows: NDArray[np.generic]) -> bool:

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import VadError
-from .arrays import bytes_of, decode
+from .arrays import bytes_of, decode, empty
 from .backends import Backend
 from .metadata import (
     ArrayInfo,
@@ -63,11 +62,10 @@ class StoredVideo:
         info = self._fitting(name, self.record())
         files = self.backend.map(partial(self._chunk, name), info.chunks)
         with _unreadable():  # not enough memory
-            values = np.empty(info.shape, object if info.is_text else info.dtype)
-        start = 0
-        for rows in _checked(info, files, hashed=info.crc32 is None):
-            values[start : start + len(rows)] = rows
-            start += len(rows)
+            values = empty(info, info.shape[0])
+        starts = range(0, len(values), info.chunk_rows)
+        parts = (values[start : start + info.chunk_rows] for start in starts)
+        _fill(parts, info, files, hashed=info.crc32 is None)
         return values
 
     def check(self, name: str, record: VideoRecord) -> int:
@@ -76,7 +74,10 @@ class StoredVideo:
         """
         info = self._fitting(name, record)
         files = map(partial(self._chunk, name), info.chunks)
-        return sum(len(bytes_of(rows)) for rows in _checked(info, files, hashed=True))
+        with _unreadable():
+            chunk = empty(info, info.chunk_rows)
+        starts = range(0, info.shape[0], info.chunk_rows)
+        return _fill((chunk[: info.shape[0] - start] for start in starts), info, files, hashed=True)
 
     def _check_group(self, kind: str) -> None:
         """Compare the metadata of an array group, such as `visual`, with its checksum."""
@@ -125,26 +126,31 @@ class StoredVideo:
             raise Damage("metadata", f"its zarr.json cannot be read: {error.strerror}") from error
 
 
-def _checked(
-    info: ArrayInfo, files: Iterable[bytes | None], *, hashed: bool
-) -> Iterator[NDArray[Any]]:
-    """Yield the rows of each chunk of an array, [rows, ...], from the bytes of its files.
+def _fill(
+    parts: Iterable[NDArray[Any]],
+    info: ArrayInfo,
+    files: Iterable[bytes | None],
+    *,
+    hashed: bool,
+) -> int:
+    """Decode the chunk files of an array into `parts`, each [rows, ...], and compare them with
+    their CRC-32; with `hashed`, compare the values with their sha256 too.
 
-    Raises Damage if a file does not match its CRC-32. With `hashed`, also raises Damage after the
-    last chunk if the values do not match their sha256.
+    Return the number of bytes that were hashed. Raises Damage.
     """
-    digest, n_left = hashlib.sha256(), info.shape[0]
-    for number, content in enumerate(files):
+    digest, n_bytes = hashlib.sha256(), 0
+    for number, (part, content) in enumerate(zip(parts, files, strict=True)):
         with _unreadable():
-            rows = decode(content, info)[:n_left]
+            decode(content, info, part)
         if info.crc32 and info.crc32[number] != (None if content is None else zlib.crc32(content)):
             raise Damage("checksum", "its values are not those that were written")
         if hashed:
-            digest.update(bytes_of(rows))
-        n_left -= len(rows)
-        yield rows
+            values = bytes_of(part)
+            digest.update(values)
+            n_bytes += len(values)
     if hashed and digest.hexdigest() != info.sha256:
         raise Damage("checksum", "its values are not those that were written")
+    return n_bytes
 
 
 @contextmanager
