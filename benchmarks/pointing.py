@@ -1,12 +1,13 @@
 """How often scores point to the figure that an event consists of, on the demo's test videos.
 
-    python benchmarks/pointing.py --json OUT
+    python benchmarks/pointing.py --seeds 4 --json OUT
 
 Renders the demo's videos, extracts, trains from video labels as `vad train` does, and scores the
 abnormal test videos. In every snippet in which a planted figure is in view for at least half of the
 frames, the middle of the hottest cell should lie in the box of a figure in one of its frames.
 `pointed` is the share of snippets where it does; `chance` is the share of the picture that these
-boxes cover. `at_middle` and `chance_at_middle` count the boxes of the middle frame alone.
+boxes cover; `possible` is the share of snippets in which they hold the middle of any cell, as small
+figures may not. `at_middle` and `chance_at_middle` count the boxes of the middle frame alone.
 """
 
 from __future__ import annotations
@@ -29,41 +30,43 @@ from vad.stages.pipelines.demo.videos import DemoData, render_demo
 from vad.stages.train.training import train
 
 Masks = dict[int, NDArray[np.bool_]]  # pixels in boxes [height, width], by frame
-FIGURES = ("pointed", "chance", "at_middle", "chance_at_middle")
+FIGURES = ("pointed", "chance", "possible", "at_middle", "chance_at_middle")
+Rows = defaultdict[str, list[tuple[float, ...]]]  # values of FIGURES, by category of the event
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the videos")
-    parser.add_argument("--folder", type=Path, help="keep videos, features and run here")
+    parser.add_argument("--seeds", type=int, default=1, help="renderings of the data set")
+    parser.add_argument("--folder", type=Path, help="keep videos, features and runs here")
     parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()
+    rows: Rows = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
-        found = measure(args.folder or Path(temporary), args.seed)
+        for seed in range(args.seeds):
+            measure((args.folder or Path(temporary)) / str(seed), seed, rows)
+    rows["all"] = [row for found in rows.values() for row in found]
+    found = {
+        category: {"snippets": len(of), **dict(zip(FIGURES, np.mean(of, 0), strict=True))}
+        for category, of in rows.items()
+    }
     for category, figures in found.items():
         shown = "  ".join(f"{name} {figures[name]:.3f}" for name in FIGURES)
         print(f"{category:10s} {figures['snippets']:4d} snippets  {shown}")
     if args.json:
-        write_json(args.json, {"seed": args.seed, "figures": found})
+        write_json(args.json, {"seeds": args.seeds, "figures": found})
 
 
-def measure(folder: Path, seed: int) -> dict[str, dict[str, float]]:
-    """Return the figures of each category of events, and of all."""
+def measure(folder: Path, seed: int, rows: Rows) -> None:
+    """Add the rows of one rendering of the data set, by category of the event."""
     data = render_demo(folder / "data", seed=seed)
     store, run = folder / "features.zarr", folder / "runs" / "default"
     extract(data.videos, store)
     train(store, data.labels, run, overwrite=True)
     tested = {x.video: x.category for x in read_labels(data.labels) if x.split == "test"}
-    rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for scores in score_store(store, run):
         category = tested.get(scores.video, "normal")
         if category != "normal":
             rows[category] += pointing(scores, masks_of(data, scores))
-    rows["all"] = [row for found in rows.values() for row in found]
-    return {
-        category: {"snippets": len(found), **dict(zip(FIGURES, np.mean(found, 0), strict=True))}
-        for category, found in rows.items()
-    }
 
 
 def masks_of(data: DemoData, scores: VideoScores) -> Masks:
@@ -88,11 +91,11 @@ def pointing(scores: VideoScores, masks: Masks) -> list[tuple[float, ...]]:
         seen = [masks[frame] for frame in range(start, stop) if frame in masks]
         if len(seen) < CLIP_FRAMES / 2:
             continue
-        pair = (np.any(seen, 0), seen[len(seen) // 2])
-        hottest = scores.where.hottest(snippet)
-        x, y = map(int, hottest) if hottest else (0, 0)
-        hits = [bool(hottest and mask[y, x]) for mask in pair]
-        rows.append((hits[0], pair[0].mean(), hits[1], pair[1].mean()))
+        every, middle = np.any(seen, 0), seen[len(seen) // 2]
+        x, y = scores.where.hottest(snippet) or (-1, -1)
+        hits = [bool(x >= 0 and mask[int(y), int(x)]) for mask in (every, middle)]
+        possible = any(every[int(y), int(x)] for x, y in scores.where.middles)
+        rows.append((hits[0], every.mean(), possible, hits[1], middle.mean()))
     return rows
 
 

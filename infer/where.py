@@ -31,6 +31,12 @@ class Where:
         if self.shares.ndim != 3 or 0 in self.shares.shape:
             raise InternalError(f"shares of cells are {list(self.shares.shape)}")
 
+    @property
+    def middles(self) -> list[tuple[float, float]]:
+        """Return the middle (x, y) of every cell, in pixels, row by row."""
+        _, rows, columns = self.shares.shape
+        return [self._at(r + 0.5, c + 0.5) for r in range(rows) for c in range(columns)]
+
     def hottest(self, snippet: int) -> tuple[float, float] | None:
         """Return the middle (x, y) of the cell with the largest share, in pixels; None if all
         shares are 0.
@@ -38,8 +44,7 @@ class Where:
         shares = self.shares[snippet]
         if not shares.any():
             return None
-        row, column = np.unravel_index(shares.argmax(), shares.shape)
-        return self._at(row + 0.5, column + 0.5)
+        return self.middles[int(shares.argmax())]
 
     def box(self, snippet: int) -> Box | None:
         """Return the box around the hottest cell and the hot cells that it is connected with.

@@ -13,7 +13,7 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,9 @@ def train_ensemble(
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
     own = {name for row in DETECTORS.values() for name in options(row.settings)}
-    if of_one := sorted(set(given) & (OF_ONE | own)):
+    usual = asdict(TrainSettings())
+    changed = {name for name, value in given.items() if name in own or value != usual[name]}
+    if of_one := sorted(changed & (OF_ONE | own)):
         raise UsageError(
             f"{of_one[0]} is a setting of a training of one detector",
             hint="name it: --detector rtfm; without a name, cross-fitting decides",

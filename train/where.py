@@ -23,6 +23,7 @@ from vad.store.metadata import Cells, Pooled, Provenance
 
 from .card import CARD, Card, Stream
 from .detectors.normality import Normality
+from .detectors.topk import TopK
 from .run import LONG_SNIPPETS, Arrays, Run, TrainedMember
 from .streams import Scaling
 
@@ -78,7 +79,8 @@ def find_where(run: Run, arrays: Arrays) -> NDArray[np.float32] | None:
 def _shares(heat: Tensor) -> Tensor:
     """Return the positive parts of heat [snippets, cells], divided by their sum."""
     positive = heat.clamp_min(0)
-    return positive / positive.sum(1, keepdim=True).clamp_min(1e-12)
+    sums = positive.sum(1, keepdim=True)
+    return positive / torch.where(sums > 0, sums, 1)
 
 
 def _cells_of(stream: Stream) -> Cells | None:
@@ -121,19 +123,27 @@ def _excess(member: TrainedMember, detector: Normality, arrays: Arrays) -> Tenso
 def _contributions(member: TrainedMember, stream: Stream, arrays: Arrays) -> Tensor:
     """Return gradient times value of the features of a stream, [snippets, crops, width].
 
-    The gradient is that of the sum of all scores. It does not heed that the scaling limits
-    outliers: these are what raises a score.
+    The gradient does not heed that the scaling limits outliers: these are what raises a score.
     """
+    scaling = member.inputs.scalings[stream.input]
+    width = scaling.dim or stream.width  # where text is beside it, visual features come first
+    of_scaled = _gradient(member, arrays)[..., :width]
+    values = torch.from_numpy(stream.of(arrays[stream.name]).astype(np.float32))
+    return _of_features(of_scaled, scaling).cpu() * values
+
+
+def _gradient(member: TrainedMember, arrays: Arrays) -> Tensor:
+    """Return the gradient of the sum of all scores by the visual input, in any unit for each
+    snippet: it can be broadcast to [snippets, crops, dim].
+    """
+    if isinstance(member.detector, TopK):  # of the logits: scores of 0 and 1 have no gradient
+        return member.detector.score.weight.detach()
     visual, sentences = _inputs(member, arrays)
     visual.requires_grad_()
     with torch.enable_grad():
         scores = member.detector(visual, sentences).scores
     (gradient,) = torch.autograd.grad(scores.sum(), visual)
-    scaling = member.inputs.scalings[stream.input]
-    width = scaling.dim or stream.width  # where text is beside it, visual features come first
-    of_scaled = gradient[0, ..., :width].transpose(0, 1)
-    values = torch.from_numpy(stream.of(arrays[stream.name]).astype(np.float32))
-    return _of_features(of_scaled, scaling).cpu() * values
+    return gradient[0].transpose(0, 1)
 
 
 def _of_features(gradient: Tensor, scaling: Scaling) -> Tensor:
