@@ -38,6 +38,7 @@ EVENT_COLUMNS = (
     *("peak", "peak_frame", "peak_s", "mean", "caption"),
     *BOX,
 )
+LONGEST_S = 1e12  # of a video; more microseconds do not fit into 64 bits
 N_SHOWN = 5  # most events that `repr` lists
 
 
@@ -340,6 +341,9 @@ class _Document:
         for name in ("fps", "width", "height"):
             if getattr(record, name) <= 0:
                 raise ValueError(f"{name} is {getattr(record, name)}, expected more than 0")
+        for second in (record.duration_s, self.frames[0].seconds, self.frames[-1].seconds):
+            if abs(second) > LONGEST_S:
+                raise ValueError(f"duration_s or frames.seconds has {second:g} seconds")
         captions = [s.caption for s in self.snippets if s.caption is not None]
         return VideoScores(
             video=self.video,

@@ -87,7 +87,7 @@ def test_frames_of_events_are_tinted_where_the_score_comes_from(scored, tmp_path
         shown = frames[event if len(frames) == 40 else slice(None), :96]
         added = shown.astype(int) - plain[event]
         assert added[:, 60:90, 130:150, 0].mean() > 10
-        assert abs(added[:, 10:30, 10:90].mean()) < 3
+        assert abs(added[:, 26:44, 10:90].mean()) < 3
 
 
 def test_no_event_no_clip(make_scores, make_video, tmp_path):
