@@ -53,6 +53,8 @@ class Event:
     mean: float  # mean score of its frames
     caption: str = ""  # caption at the peak; empty if there are no captions
     box: Box | None = None  # of what raises the score at the peak; None if that is not known
+    # how often normal footage reaches the peak; empty if the run does not know
+    reading: str = ""
 
     @property
     def duration_s(self) -> float:

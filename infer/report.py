@@ -201,7 +201,8 @@ class Section(Row):
             "decoded": f"{record.n_frames} frames of {record.codec} in {record.container}, "
             f"by {record.decoder}",
             "threshold": f"{scores.threshold:.6g}, "
-            + ("that of the run" if scores.threshold_from == "run" else "given"),
+            + ("that of the run" if scores.threshold_from == "run" else scores.threshold_from),
+            "assumed": f"{scores.prior:.3g} of the footage is anomalous" if scores.prior else "",
             "events": f"at least {rule.min_event:g} s, joined over {rule.merge_gap:g} s, padded "
             f"{rule.pad_before:g} s before and {rule.pad_after:g} s after{low}",
             "frames": how.propagation

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vad.documents import parse, read_json
 from vad.errors import InternalError, UsageError, VideoError
 from vad.grid import CLIP_FRAMES
+from vad.stages.train.heldout import NormalFootage
 from vad.store import VideoRecord, key_of
 from vad.terminal import plain
 from vad.version import VERSION
@@ -35,7 +36,7 @@ SCHEMA = "vad.scores/1"
 BOX = ("left_px", "top_px", "right_px", "bottom_px")
 EVENT_COLUMNS = (
     *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
-    *("peak", "peak_frame", "peak_s", "mean", "caption"),
+    *("peak", "peak_frame", "peak_s", "mean", "reading", "caption"),
     *BOX,
 )
 LONGEST_S = 1e12  # of a video; more microseconds do not fit into 64 bits
@@ -57,7 +58,11 @@ class VideoScores:
     times: NDArray[np.float64]
     threshold: float  # a frame is flagged if its score is at least this
     detector: str  # name of the run that scored the video
-    threshold_from: str = "run"  # "run": chosen when the run was trained; "given": by the user
+    # where the threshold comes from: "run": chosen when the run was trained; "given": by the user;
+    # or what it was to reach, such as "false alarms 2/h"
+    threshold_from: str = "run"
+    prior: float | None = None  # assumed share of anomalous footage; None: scores are no chances
+    normal_footage: NormalFootage | None = None  # how often held-out normal footage reaches a score
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
     captions: Sequence[str] = ()  # one per snippet; empty if there are no captions
@@ -100,17 +105,25 @@ class VideoScores:
         )
         return [
             dataclasses.replace(
-                e, caption=self.caption_at(e.peak_frame), box=self.box_at(e.peak_frame)
+                e,
+                caption=self.caption_at(e.peak_frame),
+                reading=self.reading_of(e.peak),
+                box=self.box_at(e.peak_frame),
             )
             for e in found
         ]
+
+    def reading_of(self, score: float) -> str:
+        """Say how often held-out normal footage reaches a score; "" if the run does not know."""
+        return self.normal_footage.in_words(score) if self.normal_footage else ""
 
     def __repr__(self) -> str:
         lines = [self.summary]
         for number, event in enumerate(self.events[:N_SHOWN], start=1):
             when = f"{timecode(event.start_s)} to {timecode(event.end_s)}"
             lines.append(
-                f"  {number}  {when}  peak {event.peak:.3f}  {plain(event.caption)}".rstrip()
+                f"  {number}  {when}  peak {event.peak:.3f}  {event.reading}  "
+                f"{plain(event.caption)}".rstrip()
             )
         if (n_more := len(self.events) - N_SHOWN) > 0:
             lines.append(f"  and {n_more} more")
@@ -123,10 +136,12 @@ class VideoScores:
     def summary(self) -> str:
         """Return one line with the number of events, the highest score and its time."""
         n = len(self.events)
+        prior = "" if self.prior is None else f", prior {self.prior:g}"
+        reading = self.reading_of(self.peak)
         return (
             f"{plain(self.video)}: {n or 'no'} event{'s' * (n != 1)}, "
             f"highest {self.peak:.3f} at {timecode(self.peak_s)} "
-            f"(threshold {self.threshold:.3f})"
+            f"(threshold {self.threshold:.3f}{prior})" + (reading and f"; {reading}")
         )
 
     @property
@@ -215,6 +230,8 @@ class VideoScores:
             "detector": self.detector,
             "threshold": self.threshold,
             "threshold_from": self.threshold_from,
+            "prior": self.prior,
+            "normal_footage": self.normal_footage and asdict(self.normal_footage),
             "propagation": _fields(self.propagation, Propagation),
             "rule": _fields(self.rule, EventRule),
             "peak": exact(self.peak),
@@ -321,6 +338,8 @@ class _Document:
     rule: EventRule
     provenance: Mapping[str, object]
     where: _Where | None = None
+    prior: float | None = None
+    normal_footage: NormalFootage | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -353,6 +372,8 @@ class _Document:
             threshold=self.threshold,
             detector=self.detector,
             threshold_from=self.threshold_from,
+            prior=self.prior,
+            normal_footage=self.normal_footage,
             propagation=self.propagation,
             rule=self.rule,
             captions=tuple(captions),
@@ -380,6 +401,7 @@ def event_dict(event: Event) -> dict[str, object]:
         "peak_frame": event.peak_frame,
         "peak_s": event.peak_s,
         "mean": exact(event.mean),
+        "reading": event.reading,
         "caption": event.caption,
         **dict(zip(BOX, event.box or (None,) * len(BOX), strict=True)),
     }

@@ -70,6 +70,8 @@ def score_stored(
             threshold=run.threshold,
             detector=run.name,
             where=_where(run, arrays, record) if where else None,
+            prior=run.prior,
+            normal_footage=run.normal_footage,
         )
 
 

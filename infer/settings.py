@@ -14,6 +14,14 @@ from vad.config import option
 from vad.errors import UsageError
 
 _event = partial(option, panel="Events")
+_decision = partial(option, panel="Decisions")
+# seconds of the units in which a rate can be given
+UNITS_S = {
+    ("min", "minute"): 60,
+    ("h", "hour"): 3_600,
+    ("d", "day"): 86_400,
+    ("week",): 604_800,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,41 @@ class EventRule:
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings(Propagation, EventRule):
     """All settings that turn snippet scores into frame scores, and frame scores into events."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Settings of how a run decides, beside a threshold that is given as a score."""
+
+    prior: float | None = _decision(
+        None,
+        "share of the footage that is expected to be anomalous, which scores as chances depend on; "
+        "by default 0.5",
+        minimum=0.000_001,
+        maximum=0.999_999,
+    )
+    false_alarms: str | None = _decision(
+        None, "in place of --threshold: how often normal footage may reach it, as 2/h or 1/day"
+    )
+    recall: float | None = _decision(
+        None, "in place of --threshold: share of abnormal videos to be found", minimum=0, maximum=1
+    )
+
+
+def parse_rate(words: str) -> float:
+    """Return how often something may happen a second, from words such as `2/h` or `1/day`.
+
+    Raises UsageError for other words.
+    """
+    number, _, unit = words.replace(" ", "").partition("/")
+    seconds = {name: s for names, s in UNITS_S.items() for name in names}.get(unit)
+    try:
+        rate = float(number)
+    except ValueError:
+        rate = -1.0
+    if seconds is None or not 0 < rate < float("inf"):
+        raise UsageError(f"--false-alarms {words}: give a rate such as 2/h or 1/day")
+    return rate / seconds
 
 
 def parse_threshold(words: str) -> float | None:

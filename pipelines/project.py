@@ -18,6 +18,7 @@ from typing import Any
 from vad.datasets.folder import labels_by_folder
 from vad.errors import UsageError
 from vad.labels import Labels, write_labels, write_unlabelled
+from vad.stages.infer.settings import Decision, parse_rate
 from vad.stages.train import training
 from vad.stages.train.card import CARD
 from vad.stages.train.detectors import DETECTORS
@@ -119,6 +120,29 @@ def newest_run(detector: str | Path | None) -> Path:
         )
     log.info("using %s, the newest run in %s/", cards[-1].parent, RUNS)
     return cards[-1].parent
+
+
+def open_run(
+    detector: str | Path | None, device: str, threshold: float | None, decision: Decision
+) -> tuple[Run, str]:
+    """Open a run, by default the newest, with its prior and threshold as the user wants them.
+
+    Returns the run and the origin of its threshold, as `VideoScores.threshold_from` has it. Raises
+    UsageError if the run cannot tell what is asked of it.
+    """
+    run, false_alarms = Run.open(newest_run(detector), device), decision.false_alarms
+    run = run.at(
+        prior=decision.prior,
+        threshold=threshold,
+        false_alarms_per_s=parse_rate(false_alarms) if false_alarms else None,
+        recall=decision.recall,
+    )
+    ways = {
+        "given": threshold is not None,
+        f"false alarms {false_alarms}": false_alarms is not None,
+        f"recall {decision.recall}": decision.recall is not None,
+    }
+    return run, next((words for words, is_so in ways.items() if is_so), "run")
 
 
 def labels_of(store: str | Path, labels: Labels | None) -> Labels:

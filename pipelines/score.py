@@ -20,13 +20,13 @@ from vad.stages.extract.outcome import Outcome
 from vad.stages.extract.sources import find_sources
 from vad.stages.infer.scores import VideoScores
 from vad.stages.infer.scoring import score_stored
-from vad.stages.infer.settings import ScoreSettings
+from vad.stages.infer.settings import Decision, ScoreSettings
 from vad.stages.train.run import Run
 from vad.store import FeatureStore
 from vad.store.backends import refuse_connection
 
 from .features_for_run import captioner_of, make_features
-from .project import newest_run
+from .project import open_run
 from .video_source import video_source_of
 
 log = logging.getLogger("vad")
@@ -75,13 +75,12 @@ def score_files(
     there, and features that it already holds are not made again; without, the features of a video
     are deleted as soon as it is scored.
     """
-    detector = newest_run(detector)
-    reading, given = _split(settings)
+    decision, reading, given = _split(settings)
     if store is not None:
         refuse_connection(store, offline=given.get("offline", False))
     videos = [videos] if isinstance(videos, str | Path) else list(videos)
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
-    run = Run.open(detector, given["device"])
+    run, threshold_from = open_run(detector, given["device"], threshold, decision)
     sources = find_sources(videos)
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
@@ -90,7 +89,7 @@ def score_files(
         def hand_on(video: str) -> None:
             opened = FeatureStore.open(path)
             try:
-                for scores in _scored(opened, run, [video], reading, threshold, given):
+                for scores in _scored(opened, run, [video], reading, threshold_from, given):
                     on_scores(scores)
                     outcome.done.append(video)
             except VideoError as error:  # the file was removed or changed in the meantime
@@ -118,8 +117,9 @@ def score_store(
     on_failed is called with each video whose arrays are missing or damaged; if it is None, the
     first such video raises VideoError.
     """
-    reading = build(ScoreSettings, settings, where="score")
-    opened, run = FeatureStore.open(store), Run.open(newest_run(detector), device)
+    decision, reading, _ = _split(settings)
+    opened = FeatureStore.open(store)
+    run, threshold_from = open_run(detector, device, threshold, decision)
     ids, names = opened.ids(), run.names.values()
     complete = opened.having(*names)
     if on_failed and complete:
@@ -127,7 +127,7 @@ def score_store(
             what = f"{video!r} in {opened.backend} lacks {' or '.join(names)}"
             on_failed(video, VideoError("not-intact", what, hint="extract it again"))
         ids = complete
-    return _scored(opened, run, ids, reading, threshold, {}, on_failed)
+    return _scored(opened, run, ids, reading, threshold_from, {}, on_failed)
 
 
 def _scored(
@@ -135,7 +135,7 @@ def _scored(
     run: Run,
     ids: Iterable[str],
     reading: ScoreSettings,
-    threshold: float | None,
+    threshold_from: str,
     given: Mapping[str, Any],
     on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
@@ -150,8 +150,7 @@ def _scored(
             continue
         yield dataclasses.replace(
             scores,
-            threshold=scores.threshold if threshold is None else threshold,
-            threshold_from="run" if threshold is None else "given",
+            threshold_from=threshold_from,
             propagation=reading,
             rule=reading,
             captions=captions,
@@ -176,12 +175,16 @@ def _captions(store: FeatureStore, run: Run, video: str) -> tuple[str, ...]:
     return tuple(map(str, store.read(video, name))) if name else ()
 
 
-def _split(settings: Mapping[str, object]) -> tuple[ScoreSettings, dict[str, Any]]:
-    """Split settings by name: return `ScoreSettings`, checked, and a dictionary of all others."""
-    ours = options(ScoreSettings)
-    reading = {n: v for n, v in settings.items() if n in ours and v is not None}
-    others = {n: v for n, v in settings.items() if n not in ours and v is not None}
-    return build(ScoreSettings, reading, where="score"), others
+def _split(settings: Mapping[str, object]) -> tuple[Decision, ScoreSettings, dict[str, Any]]:
+    """Split settings by name: return `Decision` and `ScoreSettings`, checked, and all others."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    decision = {n: given.pop(n) for n in options(Decision) if n in given}
+    reading = {n: given.pop(n) for n in options(ScoreSettings) if n in given}
+    return (
+        build(Decision, decision, where="score"),
+        build(ScoreSettings, reading, where="score"),
+        given,
+    )
 
 
 def _provenance(run: Run) -> dict[str, object]:

@@ -28,6 +28,7 @@ from vad.stages.extract.features import limits_of, load_backbone, provenance_of
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.records import notes_on_frames
 from vad.stages.extract.settings import ExtractSettings
+from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
 from vad.stages.infer.stream.window import Features, Scored, Window
@@ -36,7 +37,7 @@ from vad.stages.train.run import Run
 from vad.version import VERSION
 
 from .features_for_run import check_provenance, extracted, settings_of
-from .project import newest_run
+from .project import open_run
 
 log = logging.getLogger("vad")
 
@@ -62,7 +63,7 @@ def stream(
     Raises UsageError for wrong input. Raises VideoError if the source cannot be opened or is given
     up; the last line is yielded before.
     """
-    chosen, given = _split(settings)
+    decision, chosen, given = _split(settings)
     watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
     if watched.kind == "network" and given.get("offline"):
         raise UsageError(
@@ -70,11 +71,10 @@ def stream(
             hint="leave --offline out: weights that are on this machine are not fetched again",
         )
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
-    detector = newest_run(detector)
-    run = Run.open(detector, given["device"])
+    run, _ = open_run(detector, given["device"], threshold, decision)
     if run.card.of_kind("text"):
         raise UsageError(
-            f"{detector} reads captions, and a stream has none",
+            f"{run.path} reads captions, and a stream has none",
             hint="watch with a run trained on visual features",
         )
     backbones = []
@@ -82,18 +82,20 @@ def stream(
         made = settings_of(stream_, run, given)
         backbones.append((load_backbone(made), made))
         check_provenance(stream_, run, provenance_of(*backbones[-1]))
-    limit = run.threshold if threshold is None else threshold
-    watch = _Watch(watched, run, backbones, chosen, limit)
+    watch = _Watch(watched, run, backbones, chosen)
     return watch.lines(stop or threading.Event(), quiet=quiet)
 
 
-def _split(settings: dict[str, Any]) -> tuple[StreamSettings, dict[str, Any]]:
-    """Split settings by name: return `StreamSettings`, checked, and a dictionary of all others."""
-    ours = options(StreamSettings)
+def _split(settings: dict[str, Any]) -> tuple[Decision, StreamSettings, dict[str, Any]]:
+    """Split settings by name: return `Decision` and `StreamSettings`, checked, and all others."""
     given = {name: value for name, value in settings.items() if value is not None}
-    own = {name: value for name, value in given.items() if name in ours}
-    rest = {name: value for name, value in given.items() if name not in ours}
-    return build(StreamSettings, own, where="stream"), rest
+    decision = {n: given.pop(n) for n in options(Decision) if n in given}
+    own = {n: given.pop(n) for n in options(StreamSettings) if n in given}
+    return (
+        build(Decision, decision, where="stream"),
+        build(StreamSettings, own, where="stream"),
+        given,
+    )
 
 
 class _Watch:
@@ -105,10 +107,9 @@ class _Watch:
         run: Run,
         backbones: Sequence[tuple[Backbone, ExtractSettings]],
         settings: StreamSettings,
-        threshold: float,
     ) -> None:
         self._source, self._run, self._backbones = source, run, backbones
-        self._settings, self._threshold = settings, threshold
+        self._settings, self._normal = settings, run.normal_footage
         self._fps = 0.0  # known when the source is open
         self._keys = {name: key for key, name in run.names.items()}
         self._window: Window[Moment] = Window(
@@ -157,7 +158,9 @@ class _Watch:
             "generator": f"vad {VERSION}",
             "source": self._source.shown,
             "detector": self._run.name,
-            "threshold": self._threshold,
+            "threshold": self._run.threshold,
+            "prior": self._run.prior,
+            "normal_footage_s": self._normal and self._normal.seconds,
             "clip_frames": CLIP_FRAMES,
             "window_snippets": self._settings.window,
             "lookahead_snippets": self._settings.lookahead,
@@ -197,7 +200,10 @@ class _Watch:
 
     def _scores(self, due: list[Scored[Moment]]) -> Iterator[Line]:
         for scored in due:
-            yield self._tally.score(scored.tag, scored.score, scored.n_seen, self._threshold)
+            once_in_s = self._normal.once_in_s(scored.score) if self._normal else None
+            yield self._tally.score(
+                scored.tag, scored.score, scored.n_seen, self._run.threshold, once_in_s
+            )
 
 
 def _moment(clip: Clip) -> Moment:

@@ -14,6 +14,7 @@ from vad.labels import Label, read_labels
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation.run import evaluate, pool
 from vad.stages.infer.onnx import export_detector
+from vad.stages.infer.scores import read_scores
 from vad.stages.infer.scoring import score_stored
 from vad.stages.train.calibration import calibrate, fit_map
 from vad.stages.train.card import Calibration
@@ -45,6 +46,7 @@ def store_of(folder, *, scenes, n_videos=20, abnormal=True):
         draft.append("visual/parts", visual.astype(np.float16))
         draft.append("places/parts", places.astype(np.float16))
         record = unseen_record(Path(f"v{i}"), N_SNIPPETS * 16, 25.0, "repeat-last", decoder="none")
+        record = replace(record, width=320, height=240)
         made = Provenance.of({"backbone": "test", "weights": {"name": "none"}, "blocks": BLOCKS})
         times = np.arange(N_SNIPPETS * 16) / 25
         draft.commit(record, times, dict.fromkeys(ARRAYS, made))
@@ -236,7 +238,7 @@ def test_the_map_rises_and_few_videos_draw_it_to_the_usual_one():
 
 def test_the_prior_moves_the_chance_by_its_odds():
     even = Calibration(1.0, 0.0).chances(np.array([0.0]))
-    rare = Calibration(1.0, 0.0).chances(np.array([0.0]), prior=0.01)
+    rare = Calibration(1.0, 0.0, prior=0.01).chances(np.array([0.0]))
     assert even == pytest.approx(0.5)
     assert rare == pytest.approx(0.01)
 
@@ -260,3 +262,62 @@ def test_a_class_without_videos_is_told(tmp_path):
     assert {label.label for label in read_labels(tmp_path / "odd.csv")} == {1}
     with pytest.raises(UsageError, match="training has no normal video"):
         train(store.path, tmp_path / "odd.csv", tmp_path / "run", quiet=True)
+
+
+def test_a_prior_moves_chances_and_flags_the_same_moments(still):
+    _, store, run = still
+    rare = run.at(prior=0.05)
+    for even, moved in zip(score_stored(store, run), score_stored(store, rare), strict=True):
+        assert moved.prior == 0.05
+        assert moved.snippets.mean() < even.snippets.mean()
+        assert (moved.snippets.argsort() == even.snippets.argsort()).all()
+        flags = [s.snippets >= s.threshold for s in (even, moved)]
+        assert (flags[0] == flags[1]).all()
+        odds = [s.snippets / (1 - s.snippets.astype(float)) for s in (even, moved)]
+        inside = even.snippets < 0.999  # float32 has few digits near 1
+        np.testing.assert_allclose((odds[1] * 19)[inside], odds[0][inside], rtol=1e-3)
+        assert moved.reading_of(moved.peak) == even.reading_of(even.peak)
+
+
+def test_the_command_line_decides_as_it_is_told(vad, still, tmp_path):
+    _, store, run = still
+    ask = ["score", "--store", str(store.path), "--detector", str(run.path), "--out", str(tmp_path)]
+    decision = ("--false-alarms", "6/min", "--prior", "0.2")
+    code, out, err = vad(*ask, "--format", "json,events,html", *decision)
+    assert code == 0, err
+    assert "prior 0.2" in out
+    assert "normal footage" in out
+    written = json.loads((tmp_path / "v1.json").read_text())
+    assert written["prior"] == 0.2
+    assert written["threshold_from"] == "false alarms 6/min"
+    assert written["events"][0]["reading"].startswith("normal footage ")
+    scores = read_scores(tmp_path / "v1.json")
+    again = next(s for s in score_stored(store, run.at(prior=0.2), ["v1"]))
+    assert scores.normal_footage == again.normal_footage
+    assert "normal footage" in (tmp_path / "events.csv").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "0.2 of the footage" in page
+
+    for options, words in [
+        (["--false-alarms", "1/day"], "no rate below"),
+        (["--recall", "0.99"], "promise no recall above"),
+        (["--recall", "0.9", "--threshold", "0.5"], "give one"),
+        (["--prior", "0"], "prior"),
+        (["--false-alarms", "often"], "2/h"),
+    ]:
+        code, out, err = vad(*ask, *options)
+        assert code == 2
+        assert words in err
+        assert len(err.strip().splitlines()[-1]) < 300
+
+
+def test_a_run_without_held_out_scores_says_so(vad, still, tmp_path):
+    folder, store, _ = still
+    vad("train", str(store.path), "--labels", str(folder / "labels.csv"), "--detector", "topk",
+        "--epochs", "1", "--out", str(tmp_path / "run"))  # fmt: skip
+    for option in (["--prior", "0.1"], ["--recall", "0.5"], ["--false-alarms", "9/h"]):
+        code, _, err = vad(
+            "score", "--store", str(store.path), "--detector", str(tmp_path / "run"), *option
+        )
+        assert code == 2
+        assert "train without --detector" in err

@@ -8,7 +8,6 @@ videos, and which videos the epoch and the threshold were chosen on. Cards of sc
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -18,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from vad.config import build
 from vad.documents import parse, read_json
@@ -29,6 +28,7 @@ from vad.store.metadata import Provenance
 from vad.version import VERSION
 
 from .detectors.table import find_row
+from .heldout import HeldOut
 from .settings import MAX_SMOOTHING, SmoothingRule, TrainSettings
 
 SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
@@ -162,15 +162,21 @@ class Calibration:
 
     slope: float
     offset: float
+    prior: float = 0.5  # the share of the footage that is assumed to be anomalous
 
     def __post_init__(self) -> None:
         if self.slope <= 0:
             raise ValueError(f"slope is {self.slope}, expected more than 0")
+        if not 0 < self.prior < 1:
+            raise ValueError(f"prior is {self.prior}, expected more than 0 and less than 1")
 
-    def chances(self, z: NDArray[np.float64], prior: float = 0.5) -> NDArray[np.float64]:
-        """Return the chances [snippets], given the share of the footage that is anomalous."""
-        log_odds = self.slope * z + self.offset + math.log(prior / (1 - prior))
-        return np.asarray(expit(log_odds))
+    def chances(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the chances of combined scores z, both [...]."""
+        return np.asarray(expit(self.slope * z + self.offset + logit(self.prior)))
+
+    def combined(self, chances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the combined scores of chances, both [...]: the inverse of `chances`."""
+        return np.asarray((logit(chances) - self.offset - logit(self.prior)) / self.slope)
 
 
 @dataclass(frozen=True)
@@ -193,6 +199,7 @@ class Card:
     # store of the training features, relative to the project folder if it lies there
     store: str | None = None
     calibration: Calibration | None = None  # None: the score is the mean of the members' scores
+    held_out: HeldOut | None = None  # None: the run was trained without cross-fitting
     labels: str | None = None  # file with the labels of the videos
     imported: Imported | None = None
     n_parameters: int = 0

@@ -36,6 +36,7 @@ from .detectors import DETECTORS, create_detector
 from .detectors.normality import sample_rows
 from .fit import Fit, fit_epoch
 from .folds import make_folds
+from .heldout import held_out
 from .run import PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
 from .settings import TrainSettings
 from .split import Split, split_videos
@@ -127,7 +128,9 @@ def train_ensemble(
             logits.append(held or _logits(task, member, task.labels))
             chosen.append(_placed(member, logits[-1], weight))
             progress.advance()
-    decided = calibrate(_combined(chosen, logits), task.labels)
+    combined = _combined(chosen, logits)
+    decided = calibrate(combined, task.labels)
+    seconds = {x.video: task.store.record(x.video).duration_s for x in task.labels}
     card = Card(
         tuple(member.card for member in chosen),
         Selection(
@@ -142,6 +145,7 @@ def train_ensemble(
         videos=task.split.parts,
         store=store_hint(out, str(task.store.backend)),
         calibration=decided.calibration,
+        held_out=held_out(combined, task.labels, seconds) if folds else None,
         labels=str(labels) if isinstance(labels, str | Path) else None,
         n_parameters=sum(p.numel() for m in chosen for p in m.detector.parameters()),
         created=now(),

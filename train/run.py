@@ -15,9 +15,10 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from vad.files import committed
 
 from .card import CARD, Card, Member, read_card
 from .detectors import Detector, create_detector
+from .heldout import NormalFootage
 from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
@@ -232,6 +234,62 @@ class Run:
     def threshold(self) -> float:
         """Return the score from which on a frame is flagged, as chosen on the validation videos."""
         return self.card.threshold
+
+    @property
+    def prior(self) -> float | None:
+        """Return the share of the footage that is assumed to be anomalous, or None if the scores
+        of the run are no chances.
+        """
+        return self.card.calibration.prior if self.card.calibration else None
+
+    @property
+    def normal_footage(self) -> NormalFootage | None:
+        """Return how often held-out normal footage reaches a score, or None if it is not known."""
+        held, calibration = self.card.held_out, self.card.calibration
+        return held.normal.through(calibration.chances) if held and calibration else None
+
+    def at(
+        self,
+        *,
+        prior: float | None = None,
+        threshold: float | None = None,
+        false_alarms_per_s: float | None = None,
+        recall: float | None = None,
+    ) -> Run:
+        """Return the same run with another prior, or another threshold, or both.
+
+        prior: the share of the footage that is expected to be anomalous; the threshold moves with
+        it, so that the same moments are flagged. A threshold is given as a score, as the number of
+        times that normal footage may reach it in a second, or as the share of abnormal videos that
+        it finds. Raises UsageError if the run cannot tell, or if several thresholds are given.
+        """
+        ways = {"threshold": threshold, "false alarms": false_alarms_per_s, "recall": recall}
+        if len(given := [name for name, value in ways.items() if value is not None]) > 1:
+            raise UsageError(f"a threshold is given by {' and by '.join(given)}", hint="give one")
+        card, calibration = self.card, self.card.calibration
+        if prior is not None:
+            if calibration is None:
+                raise UsageError(
+                    f"the scores of {self.path} are no chances, and no prior changes them",
+                    hint="train without --detector, for a calibrated run",
+                )
+            moved = replace(calibration, prior=prior)
+            z = calibration.combined(np.array(card.threshold))
+            card = replace(card, calibration=moved, threshold=float(moved.chances(z)))
+        if threshold is not None:
+            card = replace(card, threshold=threshold)
+        elif given:
+            if card.held_out is None or card.calibration is None:
+                raise UsageError(
+                    f"{self.path} has no scores of held-out videos, which tell its {given[0]}",
+                    hint="train without --detector, or give --threshold",
+                )
+            if recall is not None:
+                level = card.held_out.level_of_recall(recall)
+            else:
+                level = card.held_out.normal.level_of(cast("float", false_alarms_per_s))
+            card = replace(card, threshold=float(card.calibration.chances(np.array(level))))
+        return Run(self.path, card, self.members)
 
     @property
     def names(self) -> dict[str, str]:

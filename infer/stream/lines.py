@@ -84,10 +84,19 @@ class Tally:
         """Return the seconds since the stream was begun."""
         return time.monotonic() - self.started_s
 
-    def score(self, moment: Moment, score: float, n_seen: int, threshold: float) -> Line:
+    def score(
+        self,
+        moment: Moment,
+        score: float,
+        n_seen: int,
+        threshold: float,
+        once_in_s: float | None = None,
+    ) -> Line:
         """Return a `score` line, and count its snippet.
 
-        n_seen is the number of snippets that the detector saw for this score.
+        n_seen is the number of snippets that the detector saw for this score. once_in_s: mean
+        seconds between two times that held-out normal footage reaches the score; None if never, or
+        not known.
         """
         latency_s: float | None = None
         if self.is_live:
@@ -107,6 +116,7 @@ class Tally:
             "latency_s": latency_s,
             "score": round(score, 6),
             "anomalous": score >= threshold,
+            "once_in_s": once_in_s and round(once_in_s, 1),
             "n_seen": n_seen,
             "n_jumps": moment.n_jumps,
         }

@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 
 from vad.stages.extract.settings import ComputeSettings
-from vad.stages.infer.settings import FORMATS, ScoreSettings, parse_formats, parse_threshold
+from vad.stages.infer.settings import (
+    FORMATS,
+    Decision,
+    ScoreSettings,
+    parse_formats,
+    parse_threshold,
+)
 
 from ..executors.settings import ExecutorSettings
 from ..options import COMMON, Quiet, RunOption, Threshold, Weights, takes, tell_next
@@ -19,7 +25,7 @@ log = logging.getLogger("vad")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ExecutorSettings, ComputeSettings, ScoreSettings):
+class Settings(ExecutorSettings, ComputeSettings, ScoreSettings, Decision):
     """The options of `vad score`: how scores become events, and how and where features are
     computed.
     """
@@ -79,7 +85,7 @@ def command(
 
     vad score video.mp4
 
-    vad score videos/ --detector runs/rtfm --format json,mp4 --store features.zarr
+    vad score videos/ --false-alarms 2/h --prior 0.05 --format json,mp4 --store features.zarr
     """
     from vad import verbs
     from vad.errors import UsageError, VideoError
@@ -109,7 +115,8 @@ def command(
             exit_code = outcome.exit_code
         elif store:
             refuse_connection(store, offline=settings.offline)
-            reading = {field.name: getattr(settings, field.name) for field in fields(ScoreSettings)}
+            ours = (*fields(ScoreSettings), *fields(Decision))
+            reading = {field.name: getattr(settings, field.name) for field in ours}
             failed: dict[str, VideoError] = {}
 
             def on_failed(video: str, error: VideoError) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
-from vad.stages.infer.settings import parse_threshold
+from vad.stages.infer.settings import Decision, parse_threshold
 from vad.stages.infer.stream.settings import StreamSettings
 
 from ..options import Device, Offline, Quiet, RunOption, Threshold, Weights, takes
 
 
-@takes(StreamSettings, "stream")
+@dataclass(frozen=True, kw_only=True)
+class Settings(StreamSettings, Decision):
+    """The options of `vad stream`: how the source is watched, and how a run decides."""
+
+
+@takes(Settings, "stream")
 def command(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="file, camera number, rtsp://... or rtsps://...")
     ],
-    settings: StreamSettings,
+    settings: Settings,
     detector: RunOption = None,
     threshold: Threshold = "auto",
     device: Device = "auto",

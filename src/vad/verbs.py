@@ -21,7 +21,7 @@ from .config import options
 from .errors import VideoError
 from .stages.extract.captioners.settings import CaptionSettings
 from .stages.extract.settings import N_WORKERS, ComputeSettings, ExtractSettings
-from .stages.infer.settings import ScoreSettings
+from .stages.infer.settings import Decision, ScoreSettings
 from .stages.infer.stream.settings import StreamSettings
 from .stages.pipelines.executors.settings import ExecutorSettings
 from .stages.train.detectors.settings import Settings as DetectorSettings
@@ -314,7 +314,7 @@ def evaluate(
     )
 
 
-@explained(ScoreSettings, ComputeSettings)
+@explained(Decision, ScoreSettings, ComputeSettings)
 def score(
     video: Place,
     detector: Place | None = None,
@@ -322,6 +322,9 @@ def score(
     threshold: float | None = None,
     weights: str | None = None,
     encoder: str | None = None,
+    prior: float | None = None,
+    false_alarms: str | None = None,
+    recall: float | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -345,11 +348,11 @@ def score(
     detector: a trained run; by default the newest finished one in runs/. threshold: by default the
     run's. weights: where the backbone's weights are now; encoder: the sentence encoder. These two
     are needed only if the run names ones that are not known here. Scores are between 0 (ordinary)
-    and 1 (anomalous).
+    and 1 (anomalous); those of a calibrated run are chances.
 
     Raises UsageError for wrong input, and VideoError if the video cannot be used.
     """
-    given = _settings(locals(), ScoreSettings, ComputeSettings)
+    given = _settings(locals(), Decision, ScoreSettings, ComputeSettings)
     from .stages.pipelines.score import score_file
 
     return score_file(
@@ -357,7 +360,7 @@ def score(
     )
 
 
-@explained(ScoreSettings, ComputeSettings, ExecutorSettings)
+@explained(Decision, ScoreSettings, ComputeSettings, ExecutorSettings)
 def score_videos(
     videos: Videos,
     detector: Place | None = None,
@@ -368,6 +371,9 @@ def score_videos(
     quiet: bool = False,
     weights: str | None = None,
     encoder: str | None = None,
+    prior: float | None = None,
+    false_alarms: str | None = None,
+    recall: float | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -400,7 +406,7 @@ def score_videos(
     A video that cannot be used is listed in `Outcome.failed`, and the others are scored. Raises
     UsageError for wrong input.
     """
-    given = _settings(locals(), ScoreSettings, ComputeSettings, ExecutorSettings)
+    given = _settings(locals(), Decision, ScoreSettings, ComputeSettings, ExecutorSettings)
     from .stages.pipelines.score import score_files
 
     return score_files(
@@ -416,7 +422,7 @@ def score_videos(
     )
 
 
-@explained(ScoreSettings)
+@explained(Decision, ScoreSettings)
 def score_store(
     store: Place,
     detector: Place | None = None,
@@ -424,6 +430,9 @@ def score_store(
     threshold: float | None = None,
     device: str = "auto",
     on_failed: Callable[[str, VideoError], None] | None = None,
+    prior: float | None = None,
+    false_alarms: str | None = None,
+    recall: float | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -439,7 +448,7 @@ def score_store(
     video; without it, the first damaged video raises VideoError. Raises UsageError if the features
     were made with other settings than those that the run was trained on.
     """
-    given = _settings(locals(), ScoreSettings)
+    given = _settings(locals(), Decision, ScoreSettings)
     from .stages.pipelines.score import score_store as score_stored
 
     return score_stored(
@@ -473,7 +482,7 @@ def events(
     return list(reread(inputs, threshold=threshold, **given))
 
 
-@explained(StreamSettings)
+@explained(Decision, StreamSettings)
 def stream(
     source: str,
     detector: Place | None = None,
@@ -485,6 +494,9 @@ def stream(
     weights: str | None = None,
     fps: float | None = None,
     offline: bool = False,
+    prior: float | None = None,
+    false_alarms: str | None = None,
+    recall: float | None = None,
     window: int = 64,
     lookahead: int = 0,
     queue: int = 4,
@@ -503,7 +515,7 @@ def stream(
 
     Raises UsageError for wrong input, and VideoError if the source cannot be opened.
     """
-    given = _settings(locals(), StreamSettings)
+    given = _settings(locals(), Decision, StreamSettings)
     from .stages.pipelines.stream import stream as watch
 
     return watch(
