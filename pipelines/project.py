@@ -49,7 +49,7 @@ def train(
     path = labels_of(store, labels)
     folder = Path(out) if out else named if overwrite else free_folder(named)
     with _claimed(folder):
-        return training.train(
+        run = training.train(
             store,
             path,
             folder,
@@ -59,6 +59,9 @@ def train(
             quiet=quiet,
             **given,
         )
+    if left := run.left_out(FeatureStore.open(store)):
+        log.info("stored, but not read by this run: %s", ", ".join(left))
+    return run
 
 
 @contextmanager

@@ -166,12 +166,12 @@ def _scored(
 def _captions(store: FeatureStore, run: Run, video: str) -> tuple[str, ...]:
     """Return the captions of a stored video, one per snippet.
 
-    These are the captions that the run reads; otherwise the only captions stored for the video;
+    These are the captions that the run reads; otherwise the first that are stored for the video;
     otherwise, an empty tuple.
     """
-    names = [n for n in store.names(video) if n.startswith("captions/")]
+    names = sorted(n for n in store.names(video) if n.startswith("captions/"))
     read = f"captions/{captioner_of(run)}"
-    name = read if read in names else names[0] if len(names) == 1 else None
+    name = read if read in names else next(iter(names), None)
     return tuple(map(str, store.read(video, name))) if name else ()
 
 

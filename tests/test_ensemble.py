@@ -321,3 +321,13 @@ def test_a_run_without_held_out_scores_says_so(vad, still, tmp_path):
         )
         assert code == 2
         assert "train without --detector" in err
+
+
+def test_training_tells_its_members_and_the_arrays_that_it_leaves(vad, still, tmp_path, caplog):
+    folder, store, run = still
+    assert run.facts()["members"].startswith("topk on visual/parts [A], weight 1; topk on")
+    ask = ("train", store.path, "--labels", folder / "labels.csv", "--out", tmp_path / "run")
+    code, out, err = vad(*ask, "--member", "topk:A", "--epochs", "1")
+    assert code == 0, err
+    assert "stored, but not read by this run: places/parts" in caplog.text
+    assert "visual/parts" in out

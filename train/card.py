@@ -84,6 +84,15 @@ class Stream:
         return "text" if self.kind == "text" else "visual"
 
     @property
+    def shown(self) -> str:
+        """Return the name of the array, with the block or the columns that the member reads."""
+        blocks = (self.provenance and self.provenance.blocks) or {}
+        columns = tuple(self.columns)
+        named = [name for name, block in blocks.items() if tuple(block) == columns]
+        part = named[0] if named else f"{columns[0]} to {columns[1]}" if columns else ""
+        return f"{self.name} [{part}]" if part else self.name
+
+    @property
     def width(self) -> int:
         """Return the number of feature values per snippet that the member reads."""
         return self.columns[1] - self.columns[0] if self.columns else self.dim

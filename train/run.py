@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -30,8 +30,9 @@ from vad.checkpoints import read_safetensors
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.files import committed
+from vad.store import FeatureStore
 
-from .card import CARD, Card, Member, read_card
+from .card import CARD, Card, Kind, Member, read_card
 from .detectors import Detector, create_detector
 from .heldout import NormalFootage
 from .settings import SmoothingRule
@@ -208,6 +209,10 @@ class Run:
         """
         card, counts = self.card, {part: len(v) for part, v in self.card.videos.items() if v}
         reads = (f"{s.name} ({s.dim} values a snippet)" for s in card.streams.values())
+        members = (
+            f"{m.detector} on {' and '.join(s.shown for s in m.streams)}, weight {m.weight:.2g}"
+            for m in card.members
+        )
         figures = [
             f"{name.partition('/')[2].replace('_', ' ')} {value:.4f}"
             for name, value in card.selection.figures.items()
@@ -216,6 +221,7 @@ class Run:
         epoch = "" if card.selection.epoch is None else f"epoch {card.selection.epoch}, "
         facts = {
             "detector": f"{card.detector}, {card.n_parameters:,} parameters",
+            "members": "; ".join(members) if len(card.members) > 1 else "",
             "reads": " and ".join(reads),
             "videos": ", ".join(f"{n} {part}" for part, n in counts.items()),
             "chosen": f"{epoch}on {card.selection.on}",
@@ -295,6 +301,12 @@ class Run:
     def names(self) -> dict[str, str]:
         """Return the store arrays that the run reads, by the keys of `Card.keys`."""
         return self.card.keys
+
+    def left_out(self, store: FeatureStore) -> list[str]:
+        """Return the names of the feature arrays in the store of its training that it leaves."""
+        stored = store.names(self.card.videos["train"][0].video)
+        kinds = get_args(Kind)
+        return [n for n in stored if n.split("/")[0] in kinds and n not in self.card.streams]
 
     @property
     def only(self) -> TrainedMember:
