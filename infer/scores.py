@@ -121,10 +121,8 @@ class VideoScores:
         lines = [self.summary]
         for number, event in enumerate(self.events[:N_SHOWN], start=1):
             when = f"{timecode(event.start_s)} to {timecode(event.end_s)}"
-            lines.append(
-                f"  {number}  {when}  peak {event.peak:.3f}  {event.reading}  "
-                f"{plain(event.caption)}".rstrip()
-            )
+            words = [when, f"peak {event.peak:.3f}", event.reading, plain(event.caption)]
+            lines.append("  ".join(["", str(number), *filter(None, words)]))
         if (n_more := len(self.events) - N_SHOWN) > 0:
             lines.append(f"  and {n_more} more")
         return "\n".join(lines)

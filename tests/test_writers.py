@@ -75,6 +75,7 @@ def test_json_holds_the_events_in_frames_seconds_and_timecodes(written):
         "peak_frame": 16,
         "peak_s": 1.6,
         "mean": 0.75,
+        "reading": "",
         "caption": "two men are fighting",
         **dict.fromkeys(("left_px", "top_px", "right_px", "bottom_px")),
     }
