@@ -87,7 +87,8 @@ class Video {
     this.edges = Float64Array.from(this.data.edges);
     for (let frame = 1; frame < this.edges.length; frame++) this.edges[frame] += this.edges[frame - 1];
     this.scores = new Float32Array(this.edges.length - 1);
-    this.data.starts.forEach((start, index) => this.scores.fill(this.data.scores[index], start));
+    const { starts, scores } = this.data; // a score holds up to the next start
+    starts.forEach((start, index) => this.scores.fill(scores[index], start, starts[index + 1]));
     this.events = [];
     this.reviews = []; // events with a verdict, "confirmed" or "dismissed"; they do not overlap
     this.time = 0;
@@ -145,10 +146,12 @@ class Video {
     return this.reviews.find((old) => old.startFrame <= event.peakFrame && event.peakFrame < old.endFrame);
   }
 
-  scoreAt(time) {
+  frameAt(time) {
     const frame = countFrom(this.edges, (edge) => edge <= time * 1e6 + 1e3) - 1;
-    return this.scores[Math.min(this.scores.length - 1, Math.max(0, frame))];
+    return Math.min(this.scores.length - 1, Math.max(0, frame));
   }
+
+  scoreAt(time) { return this.scores[this.frameAt(time)]; }
 
   eventAt(time) { // the index of the event at a time, or -1
     return this.events.findIndex((event) => event.start <= time + 1e-3 && time < event.end);
@@ -329,9 +332,10 @@ function curvePanel(video) {
 // The table of events: a click on a row plays the event.
 function eventsPanel(video) {
   const frame = video.find(".scroll"), body = frame.querySelector("tbody");
-  const blank = frame.querySelector("template");
+  const blank = frame.querySelector("template"), more = video.find(".more");
   const pictures = new Map([...body.querySelectorAll("img")].map((img) => [Number(img.dataset.frame), img]));
-  let rows = [];
+  let rows = new Map(); // by the index of the event
+  let parts = []; // functions that draw the events into the curves beside them
 
   const filled = (event, index) => {
     const row = blank.content.firstElementChild.cloneNode(true);
@@ -376,30 +380,36 @@ function eventsPanel(video) {
   };
 
   const around = (event) => { // the part of the curve before and after an event
-    const part = document.createElementNS(SVG, "svg"), use = document.createElementNS(SVG, "use");
     const before = Math.max(video.data.shortest_around, event.end - event.start);
     const from = Math.max(0, event.start - before), to = Math.min(video.data.duration, event.end + before);
-    const scale = 1000 / video.data.duration;
-    part.setAttribute("class", "part");
-    part.setAttribute("viewBox", `${from * scale} 0 ${Math.max(0.01, (to - from) * scale)} 100`);
-    part.setAttribute("preserveAspectRatio", "none");
-    part.setAttribute("aria-hidden", "true");
-    use.setAttribute("href", "#" + video.find(".curve > g").id);
-    part.append(use);
+    const scale = 1000 / video.data.duration, line = curvePath(video, from, to);
+    const viewBox = `${from * scale} 0 ${Math.max(0.01, (to - from) * scale)} 100`;
+    const part = drawn("svg", { class: "part", viewBox, preserveAspectRatio: "none", "aria-hidden": true });
+    part.append(
+      drawn("path", { class: "area", d: `${line}V100H${from * scale}Z` }),
+      drawn("path", { class: "line", d: line }), drawn("line", { class: "limit", x1: 0, x2: 1000 }));
+    const redraw = () => drawEvents(video, part, from, to);
+    parts.push(redraw);
+    redraw();
     return part;
   };
 
   const panel = {
     redraw() {
-      rows = video.events.map(filled);
-      const order = [...rows.keys()];
-      if (page.order === "score") order.sort((a, b) => video.events[b].peak - video.events[a].peak);
-      body.replaceChildren(...order.map((index) => rows[index]));
-      frame.hidden = rows.length === 0;
+      const highest = [...video.events.keys()]
+        .sort((a, b) => video.events[b].peak - video.events[a].peak).slice(0, MOST_ROWS);
+      if (page.order === "time") highest.sort((a, b) => a - b);
+      parts = [];
+      rows = new Map(highest.map((index) => [index, filled(video.events[index], index)]));
+      body.replaceChildren(...rows.values());
+      frame.hidden = rows.size === 0;
+      more.hidden = rows.size === video.events.length;
+      more.textContent = `The ${rows.size} highest of ${video.events.length} events; vad events lists all.`;
       panel.judged();
     },
 
     judged() {
+      parts.forEach((redraw) => redraw());
       rows.forEach((row, index) => {
         const verdict = video.reviewOf(video.events[index])?.verdict ?? "";
         row.dataset.review = verdict;
@@ -452,20 +462,33 @@ function overviewPanel(video) {
   };
 }
 
-// Draw the events and the threshold of a video into its curve.
-function drawEvents(video, svg) {
+// Draw the threshold, and the events between two times, into a curve of a video.
+function drawEvents(video, svg, from = 0, to = video.data.duration) {
   const scale = 1000 / video.data.duration, line = svg.querySelector(".limit");
-  const marks = video.events.map((event) => {
-    const mark = document.createElementNS(SVG, "rect");
-    mark.setAttribute("class", `event ${video.reviewOf(event)?.verdict ?? ""}`);
-    mark.setAttribute("x", event.start * scale);
-    mark.setAttribute("width", Math.max(0.5, (event.end - event.start) * scale));
-    mark.setAttribute("height", 100);
-    return mark;
-  });
+  const marks = video.events.filter((event) => event.end > from && event.start < to)
+    .map((event) => drawn("rect", {
+      class: `event ${video.reviewOf(event)?.verdict ?? ""}`, height: 100,
+      x: event.start * scale, width: Math.max(0.5, (event.end - event.start) * scale),
+    }));
   svg.querySelectorAll(".event").forEach((mark) => mark.remove());
   line.parentNode.prepend(...marks);
   for (const end of ["y1", "y2"]) line.setAttribute(end, 100 - 100 * video.threshold);
+}
+
+// Return the path of the curve between two times, 1000 units for the whole video and 100 high.
+function curvePath(video, from, to) {
+  const scale = 1000 / video.data.duration, { scores, edges } = video;
+  let frame = video.frameAt(from), path = `M${from * scale} ${100 - 100 * scores[frame]}`;
+  for (frame += 1; frame < scores.length && edges[frame] < to * 1e6; frame++) {
+    if (scores[frame] !== scores[frame - 1]) path += `H${edges[frame] / 1e6 * scale}V${100 - 100 * scores[frame]}`;
+  }
+  return path + `H${to * scale}`;
+}
+
+function drawn(name, attributes) { // an SVG element
+  const element = document.createElementNS(SVG, name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  return element;
 }
 
 // Call a function as soon as an element comes near the window.
@@ -477,6 +500,8 @@ function whenNear(element, act) {
   }, { rootMargin: "200px" });
   observer.observe(element);
 }
+
+const MOST_ROWS = 500; // in a table of events; more make a page slow
 
 const SVG = document.querySelector("svg").namespaceURI;
 
