@@ -13,6 +13,7 @@ anything.
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -234,4 +235,21 @@ class Section(Row):
             "scores": [exact(v) for v in values],
             "edges": np.diff(edges, prepend=0).tolist(),
             "captions": list(scores.captions),
+            "where": scores.where and _tints(scores),
         }
+
+
+def _tints(scores: VideoScores) -> dict[str, object]:
+    """Return how strongly the page tints the cells of each snippet, and the part of the picture
+    that the cells divide, in shares of its width and height. A tint is a byte, in base64.
+    """
+    assert scores.where is not None
+    _, rows, columns = scores.where.shares.shape
+    left, top, right, bottom = scores.where.view
+    width, height = scores.record.width, scores.record.height
+    return {
+        "view": [left / width, top / height, right / width, bottom / height],
+        "rows": rows,
+        "columns": columns,
+        "tints": b64encode((255 * scores.where.tints()).round().astype(np.uint8)).decode(),
+    }

@@ -14,6 +14,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last 
 View = tuple[float, float, float, float]  # the same, in parts of pixels
 
 HOT = 0.5  # of the hottest cell's share: neighbours from this on are in its box
+COLD = 0.3  # of the hottest cell's share: up to this, a cell is not tinted
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,14 @@ class Where:
         left, top = self._at(rows.min(), columns.min())
         right, bottom = self._at(rows.max() + 1, columns.max() + 1)
         return round(left), round(top), round(right), round(bottom)
+
+    def tints(self) -> NDArray[np.float32]:
+        """Return how strongly to tint each cell, [snippets, rows, columns]: 1 at the hottest one of
+        a snippet, 0 at cells that are cold beside it.
+        """
+        highest = self.shares.max((1, 2), keepdims=True)
+        shares = self.shares / np.where(highest > 0, highest, 1)
+        return ((shares - COLD) / (1 - COLD)).clip(0, 1).astype(np.float32)
 
     def _at(self, row: float, column: float) -> tuple[float, float]:
         """Return the place (x, y) in pixels of a row and a column, in parts of cells."""

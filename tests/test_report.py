@@ -16,6 +16,7 @@ from PIL import Image
 from vad.stages.infer.report import write_report
 from vad.stages.infer.settings import EventRule
 from vad.stages.infer.video.copies import make_copies
+from vad.stages.infer.where import Where
 from vad.stages.infer.writers import ScoreFiles
 
 SNIPPETS = [0.1, 0.9, 0.2, 0.7]  # of 64 frames, ten a second: events at 1.6 and 4.8 s
@@ -308,6 +309,40 @@ def test_in_a_browser_the_threshold_moves_and_events_are_judged_and_saved(scored
         ['\'=a,"b"', "48", "64", "4.8", "6.4", "dismissed"],
     ]
     assert opened.complaints == []
+
+
+def test_in_a_browser_the_picture_of_an_event_is_tinted_where_the_score_comes_from(
+    scored, page, visit
+):
+    shares = np.zeros((4, 2, 4), np.float32)
+    shares[:3, 1, 3] = 1  # below on the right
+    shares[3, 0, 0] = 1
+    path, _ = page(scored(where=Where(shares, (0.0, 0.0, 160.0, 96.0))))
+    opened = visit(path)
+
+    def tint(x, y):  # opacity at a place, in shares of the picture
+        return opened.evaluate(
+            "([x, y]) => { const c = document.querySelector('.heat'); return c.getContext('2d')"
+            ".getImageData(x * (c.width - 1), y * (c.height - 1), 1, 1).data[3]; }",
+            [x, y],
+        )
+
+    heat, plot = opened.locator(".heat"), opened.locator(".plot")
+    assert heat.is_visible()  # at the peak
+    assert (tint(0.9, 0.8), tint(0.2, 0.2)) == (255, 0)
+    player = opened.locator("video").bounding_box()
+    assert heat.bounding_box() == pytest.approx(player, abs=1)
+    plot.press("n")  # the second event
+    settle(opened, 4.8)
+    assert (tint(0.9, 0.8), tint(0.1, 0.1)) == (0, 255)
+    plot.press("h")
+    assert not heat.is_visible()
+    plot.press("h")
+    assert heat.is_visible()
+    plot.press("Home")  # no event
+    settle(opened, 0.0)
+    assert not heat.is_visible()
+    assert [c for c in opened.complaints if "getImageData" not in c] == []  # of `tint`
 
 
 def test_in_a_browser_a_verdict_replaces_those_that_it_overlaps(scored, page, visit):

@@ -3,6 +3,7 @@
 const page = {
   threshold: null, // null: every video has its own
   order: "time", // of the events in the tables: "time" or "score"
+  tinted: true, // the picture, where the score of an event comes from
   videos: [],
   current: null, // the video that the keys act on
   unsaved: false, // true if there are verdicts that reviews.csv, as it was last saved, lacks
@@ -95,8 +96,8 @@ class Video {
     this.player = playerPanel(this);
     this.curve = curvePanel(this);
     this.panels = [
-      this.player, this.curve, readoutPanel(this), eventsPanel(this), calmPanel(this),
-      overviewPanel(this),
+      this.player, this.curve, heatPanel(this), readoutPanel(this), eventsPanel(this),
+      calmPanel(this), overviewPanel(this),
     ];
     section.addEventListener("focusin", () => { page.current = this; });
     section.addEventListener("pointerdown", () => { page.current = this; });
@@ -228,6 +229,37 @@ function playerPanel(video) {
   player.addEventListener("seeking", () => video.show(player.currentTime));
   player.addEventListener("play", follow);
   return panel;
+}
+
+// Where the score of an event comes from: a tint over the picture, smooth between the cells.
+function heatPanel(video) {
+  const canvas = video.find(".heat"), where = video.data.where;
+  if (!canvas) return {};
+  const tints = Uint8Array.from(atob(where.tints), (c) => c.charCodeAt(0));
+  const cells = document.createElement("canvas"), n = where.rows * where.columns;
+  [cells.width, cells.height] = [where.columns, where.rows];
+  const [left, top, right, bottom] = where.view;
+  let drawn = -1; // the snippet
+  return {
+    show(time) {
+      canvas.hidden = !page.tinted || video.eventAt(time) < 0;
+      if (canvas.hidden) return;
+      const player = video.player.element;
+      const box = [player.offsetLeft, player.offsetTop, player.offsetWidth, player.offsetHeight];
+      ["left", "top", "width", "height"].forEach((side, i) => { canvas.style[side] = box[i] + "px"; });
+      const snippet = Math.min(
+        tints.length / n - 1, Math.floor(video.frameAt(time) / video.data.clip_frames));
+      if (snippet === drawn) return;
+      drawn = snippet;
+      const small = cells.getContext("2d"), pixels = small.createImageData(cells.width, cells.height);
+      for (let i = 0; i < n; i++) pixels.data.set([255, 107, 74, tints[snippet * n + i]], 4 * i);
+      small.putImageData(pixels, 0, 0);
+      const context = canvas.getContext("2d"), { width, height } = canvas;
+      context.clearRect(0, 0, width, height);
+      context.drawImage(
+        cells, left * width, top * height, (right - left) * width, (bottom - top) * height);
+    },
+  };
 }
 
 // The score, the bar and the clock above the curve, and the event at this time below it.
@@ -531,6 +563,10 @@ window.addEventListener("keydown", (event) => {
     c: () => judge("confirmed"), d: () => judge("dismissed"),
     "+": () => video.curve.zoom(0.5), "=": () => video.curve.zoom(0.5), "-": () => video.curve.zoom(2),
     0: () => video.curve.zoom(Infinity),
+    h: () => {
+      page.tinted = !page.tinted;
+      for (const each of page.videos) each.show(each.time);
+    },
   };
   if (event.target.matches(".plot")) {
     acts.Home = () => video.seek(0);
@@ -559,4 +595,7 @@ for (const video of page.videos) {
 // A player gets its copy when it comes near the window, so that a page of many opens at once.
 for (const video of page.videos) whenNear(video.section, video.player.load);
 
-window.addEventListener("resize", () => page.videos.forEach((video) => video.curve.resize()));
+window.addEventListener("resize", () => page.videos.forEach((video) => {
+  video.curve.resize();
+  video.show(video.time);
+}));

@@ -10,8 +10,7 @@ from ..scores import VideoScores
 from .source import Picture
 
 ALARM = (255, 107, 74)  # colour of scores from the threshold on
-OPACITY = 0.4  # of the tint at the hottest place
-COLD = 0.3  # of the hottest cell's share: up to this, nothing is tinted
+OPACITY = 0.4  # of the tint at the hottest cell
 
 
 class Heat:
@@ -21,27 +20,29 @@ class Heat:
 
     def __init__(self, scores: VideoScores) -> None:
         self._scores = scores
+        self._tints = scores.where.tints() if scores.where else None
         self._snippet, self._opacity = -1, np.zeros((1, 1, 1), np.float32)
 
     def on(self, picture: Picture, number: int) -> Picture:
         """Return a frame, uint8 [height, width, 3], tinted if it belongs to an event."""
-        where, events = self._scores.where, self._scores.events
-        if where is None or not any(e.start_frame <= number < e.end_frame for e in events):
+        where = self._scores.where
+        is_event = any(e.start_frame <= number < e.end_frame for e in self._scores.events)
+        if where is None or self._tints is None or not is_event:
             return picture
         snippet = self._scores.snippet_at(number)
         if snippet != self._snippet:
             self._snippet = snippet
-            self._opacity = _opacity(where.shares[snippet], where.view, picture.shape[:2])
+            self._opacity = _opacity(self._tints[snippet], where.view, picture.shape[:2])
         return (picture + self._opacity * (np.array(ALARM, np.float32) - picture)).astype(np.uint8)
 
 
 def _opacity(
-    shares: NDArray[np.floating], view: tuple[float, ...], size: tuple[int, ...]
+    tint: NDArray[np.float32], view: tuple[float, ...], size: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Return the opacity of the tint in every pixel [height, width, 1], smooth between cells."""
     opacity = np.zeros((*size, 1), np.float32)
     left, top, right, bottom = (round(side) for side in view)
-    cells = Image.fromarray((shares / max(shares.max(), 1e-9)).astype(np.float32))
-    heat = np.asarray(cells.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
-    opacity[top:bottom, left:right, 0] = OPACITY * ((heat - COLD) / (1 - COLD)).clip(0, 1)
+    cells = Image.fromarray(OPACITY * tint)
+    smooth = cells.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    opacity[top:bottom, left:right, 0] = np.asarray(smooth)
     return opacity
