@@ -17,13 +17,14 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from math import floor
+from math import floor, inf
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
 from vad.grid import CLIP_FRAMES
+from vad.stages.train.heldout import NormalFootage
 from vad.tables import cell
 from vad.terminal import Meter
 from vad.version import VERSION
@@ -100,6 +101,24 @@ def _limit(videos: Sequence[VideoScores]) -> str:
     """Return the threshold of the videos as text; if they have several, the lowest and highest."""
     low, *_, high = sorted(f"{scores.threshold:.3f}" for scores in [videos[0], *videos])
     return low if low == high else f"{low} to {high}"
+
+
+def _readings(footage: NormalFootage | None) -> dict[str, list[float] | list[str]]:
+    """Return how often normal footage reaches a score, in words, for the script of the page.
+
+    `words` has the text for scores from each of `levels` on, then that for scores above the last
+    level. Both are empty if the run does not know.
+    """
+    if footage is None:
+        return {"levels": [], "words": []}
+    by_words: dict[str, float] = {}  # the lowest level for each text
+    for level in footage.levels:
+        by_words.setdefault(footage.in_words(level), level)
+    last = footage.levels[-1]  # scores above it have another text than the last level itself
+    return {
+        "levels": [*by_words.values(), last],
+        "words": [*by_words, footage.in_words(last), footage.in_words(inf)],
+    }
 
 
 def _sections(
@@ -235,6 +254,7 @@ class Section(Row):
             "scores": [exact(v) for v in values],
             "edges": np.diff(edges, prepend=0).tolist(),
             "captions": list(scores.captions),
+            "readings": _readings(scores.normal_footage),
             "where": scores.where and _tints(scores),
         }
 

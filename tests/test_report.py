@@ -18,6 +18,7 @@ from vad.stages.infer.settings import EventRule
 from vad.stages.infer.video.copies import make_copies
 from vad.stages.infer.where import Where
 from vad.stages.infer.writers import ScoreFiles
+from vad.stages.train.heldout import NormalFootage
 
 SNIPPETS = [0.1, 0.9, 0.2, 0.7]  # of 64 frames, ten a second: events at 1.6 and 4.8 s
 HOSTILE = "<script>document.title='broken'</script>\"'><img src=x onerror=document.title='broken'>"
@@ -162,6 +163,32 @@ def test_a_score_that_is_high_for_too_short_a_time_is_told_apart(make_scores, pa
         *([False], [True], [False])
     ]
     assert "but never for 2 s, the shortest event" in path.read_text(encoding="utf-8")
+
+
+FOOTAGE = NormalFootage((0.2, 0.3, 0.5, 0.7), (9, 4, 4, 1), 360.0)
+
+
+def test_scores_are_told_as_chances_and_by_how_often_normal_footage_reaches_them(make_scores, page):
+    path, parsed = page(make_scores(SNIPPETS, prior=0.05, normal_footage=FOOTAGE))
+    text = path.read_text(encoding="utf-8")
+    assert "is anomalous, if 5 % of the footage is (<code>--prior</code>)" in text
+    assert parsed.text_of("reading")[0] == "normal footage never reached this in 6.0 minutes"
+    plain = page(make_scores(SNIPPETS))[0].read_text(encoding="utf-8")
+    assert "Scores rank moments; they are no chances." in plain
+    assert "normal footage" not in re.sub("(?s)<script>.*", "", plain)
+
+
+def test_in_a_browser_every_score_has_the_reading_of_the_run(scored, page, visit):
+    made = scored(normal_footage=FOOTAGE)
+    opened = visit(page(made)[0])
+    shown = [cell.inner_text() for cell in opened.locator("tbody .reading").all()]
+    assert shown == [event.reading for event in made.events]
+    levels = (0, 0.19, 0.2, 0.21, 0.29, 0.3, 0.31, 0.49, 0.5, 0.69, 0.7, 0.71, 1)
+    for score in levels:
+        told = opened.evaluate(f"page.videos[0].readingOf({score})")
+        assert told == made.reading_of(score), score
+    opened.locator(".slider").fill("0.4")
+    assert opened.locator(".promise").inner_text() == made.reading_of(0.4)
 
 
 def test_runs_with_several_thresholds_tell_the_range(make_scores, page):

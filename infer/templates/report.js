@@ -30,6 +30,7 @@ function controlsPanel() {
       total.textContent = counted(events().length);
       exact.value = page.threshold ?? (isNaN(limit) ? "" : limit);
       slider.value = page.threshold ?? page.videos[0].data.threshold;
+      find(".promise").textContent = exact.value && page.videos[0].readingOf(Number(exact.value));
       panel.judged();
     },
 
@@ -158,6 +159,13 @@ class Video {
     return this.events.findIndex((event) => event.start <= time + 1e-3 && time < event.end);
   }
 
+  // Say how often normal footage reaches a score; "" if the run does not know.
+  readingOf(score) {
+    const { levels, words } = this.data.readings;
+    if (!words.length) return "";
+    return score > levels.at(-1) ? words.at(-1) : words[Math.max(0, countFrom(levels, (level) => level <= score) - 1)];
+  }
+
   captionAt(frame) {
     const { captions, clip_frames } = this.data;
     return captions.length ? captions[Math.min(captions.length - 1, Math.floor(frame / clip_frames))] : "";
@@ -264,7 +272,7 @@ function heatPanel(video) {
 
 // The score, the bar and the clock above the curve, and the event at this time below it.
 function readoutPanel(video) {
-  const [score, clock, fill, mark, saying] = ["score", "clock", "fill", "mark", "saying"]
+  const [score, clock, fill, mark, saying, reading] = ["score", "clock", "fill", "mark", "saying", "reading"]
     .map((name) => video.find("." + name));
   return {
     redraw() { mark.style.left = 100 * video.threshold + "%"; },
@@ -273,6 +281,7 @@ function readoutPanel(video) {
       const value = video.scoreAt(time), now = video.eventAt(time);
       score.textContent = value.toFixed(2);
       score.classList.toggle("high", value >= Math.fround(video.threshold));
+      reading.textContent = video.readingOf(value);
       clock.textContent = words(time, 0.1);
       fill.style.width = 100 * value + "%";
       const caption = now < 0 ? "" : video.events[now].caption;
@@ -383,7 +392,8 @@ function eventsPanel(video) {
     write(".peak + small", `mean ${event.mean.toFixed(2)}`);
     if (video.data.captions.length) write(".seen bdi", event.caption);
     write(".frames", `${event.startFrame}–${event.endFrame - 1}`);
-    row.querySelector(".around").append(around(event));
+    write(".reading", video.readingOf(event.peak));
+    row.querySelector(".around").prepend(around(event));
     row.addEventListener("click", () => {
       video.seek(event.start);
       video.player.play();
