@@ -264,12 +264,13 @@ def _tints(scores: VideoScores) -> dict[str, object]:
     that the cells divide, in shares of its width and height. A tint is a byte, in base64.
     """
     assert scores.where is not None
-    _, rows, columns = scores.where.shares.shape
+    tints = (255 * scores.where.tints()).round().astype(np.uint8)
+    _, rows, columns = tints.shape
     left, top, right, bottom = scores.where.view
     width, height = scores.record.width, scores.record.height
     return {
         "view": [left / width, top / height, right / width, bottom / height],
         "rows": rows,
         "columns": columns,
-        "tints": b64encode((255 * scores.where.tints()).round().astype(np.uint8)).decode(),
+        "tints": b64encode(tints.tobytes()).decode(),
     }

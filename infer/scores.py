@@ -27,13 +27,12 @@ from .events import Event, find_events, propagate
 from .settings import EventRule, Propagation
 from .times import timecode
 from .video.source import VideoSource, Viewer, watch
-from .where import Box, Where
+from .where import BOX, Box, Where, box_dict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 SCHEMA = "vad.scores/1"
-BOX = ("left_px", "top_px", "right_px", "bottom_px")
 EVENT_COLUMNS = (
     *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
     *("peak", "peak_frame", "peak_s", "mean", "reading", "caption"),
@@ -401,7 +400,7 @@ def event_dict(event: Event) -> dict[str, object]:
         "mean": exact(event.mean),
         "reading": event.reading,
         "caption": event.caption,
-        **dict(zip(BOX, event.box or (None,) * len(BOX), strict=True)),
+        **box_dict(event.box),
     }
 
 

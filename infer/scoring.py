@@ -69,21 +69,22 @@ def score_stored(
             times=times,
             threshold=run.threshold,
             detector=run.name,
-            where=_where(run, arrays, record) if where else None,
+            where=where_of(run, arrays, record.width, record.height) if where else None,
             prior=run.prior,
             normal_footage=run.normal_footage,
         )
 
 
-def _where(run: Run, arrays: Arrays, record: VideoRecord) -> Where | None:
+def where_of(run: Run, arrays: Arrays, width: int, height: int) -> Where | None:
     """Return where the scores of one video come from, in thousandths, as files hold it.
 
-    Returns None if the features do not tell, or if no size of the picture is stored.
+    arrays: as `find_where` takes them. width, height: of the video as shown, in pixels. Returns
+    None if the features do not tell, or if the size of the picture is not known.
     """
     shares, made = find_where(run, arrays), made_of_cells(run.card)
-    if shares is None or made is None or not (record.width and record.height):
+    if shares is None or made is None or not (width and height):
         return None
-    return Where(shares.round(3), view_of(made, record.width, record.height))
+    return Where(shares.round(3), view_of(made, width, height))
 
 
 def check_features(store: FeatureStore, run: Run, video_id: str) -> None:

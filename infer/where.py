@@ -11,6 +11,7 @@ from vad.errors import InternalError
 from vad.store import Provenance
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive
+BOX = ("left_px", "top_px", "right_px", "bottom_px")  # names of its sides in files
 View = tuple[float, float, float, float]  # the same, in parts of pixels
 
 HOT = 0.5  # of the hottest cell's share: neighbours from this on are in its box
@@ -77,6 +78,11 @@ class Where:
         _, n_rows, n_columns = self.shares.shape
         x = left + (right - left) * float(column) / n_columns
         return x, top + (bottom - top) * float(row) / n_rows
+
+
+def box_dict(box: Box | None) -> dict[str, int | None]:
+    """Return the sides of a box by their names in files; None if there is no box."""
+    return dict(zip(BOX, box or (None,) * len(BOX), strict=True))
 
 
 def view_of(made: Provenance, width: int, height: int) -> View:

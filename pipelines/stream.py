@@ -28,11 +28,13 @@ from vad.stages.extract.features import limits_of, load_backbone, provenance_of
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.records import notes_on_frames
 from vad.stages.extract.settings import ExtractSettings
+from vad.stages.infer.scoring import where_of
 from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
 from vad.stages.infer.stream.window import Features, Scored, Window
 from vad.stages.infer.times import timecode
+from vad.stages.infer.where import Box
 from vad.stages.train.run import Run
 from vad.version import VERSION
 
@@ -175,7 +177,7 @@ class _Watch:
                 self._fps = float(event.fps)
                 yield opened(**asdict(event))
             case Clip():
-                yield from self._scores(self._window.push(self._features(event), _moment(event)))
+                yield from self._scores(self._scored(event))
             case Gap(reason, n_clips, n_frames, start_s, end_s):
                 if reason == "lost":  # frames before and after the gap do not belong together
                     yield from self._scores(self._window.flush())
@@ -183,8 +185,9 @@ class _Watch:
             case Lost(why, pause_s):
                 yield self._tally.lost(why, pause_s)
 
-    def _features(self, clip: Clip) -> Features:
-        """Return the arrays of a clip that the run reads, in the dtype of its training features.
+    def _arrays(self, clip: Clip) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays of a clip by name, each [1, ...], in the dtype of the training
+        features.
 
         Raises VideoError if they are not finite.
         """
@@ -194,9 +197,15 @@ class _Watch:
             for name, rows in arrays.items():
                 if not np.isfinite(rows).all():
                     raise VideoError("not-finite", f"{name} is not finite in {made.dtype}")
-                if name in self._keys:
-                    found[self._keys[name]] = rows[0]
+            found |= arrays
         return found
+
+    def _scored(self, clip: Clip) -> list[Scored[Moment]]:
+        """Return the scores that are due when a clip has arrived."""
+        arrays, (height, width) = self._arrays(clip), clip.rgb.shape[1:3]
+        where = where_of(self._run, arrays, width, height)
+        features: Features = {key: arrays[name][0] for name, key in self._keys.items()}
+        return self._window.push(features, _moment(clip, where.box(0) if where else None))
 
     def _scores(self, due: list[Scored[Moment]]) -> Iterator[Line]:
         for scored in due:
@@ -206,7 +215,7 @@ class _Watch:
             )
 
 
-def _moment(clip: Clip) -> Moment:
+def _moment(clip: Clip, box: Box | None) -> Moment:
     return Moment(
         snippet=clip.index,
         start_frame=clip.first_frame,
@@ -216,6 +225,7 @@ def _moment(clip: Clip) -> Moment:
         arrived_s=clip.arrived_s,
         lag_s=clip.lag_s,
         n_jumps=clip.n_jumps,
+        box=box,
     )
 
 

@@ -13,7 +13,8 @@ from vad.errors import InternalError, UsageError
 from vad.stages.extract.crops import crop_boxes, resized_size
 from vad.stages.extract.recipes import RECIPES
 from vad.stages.infer.scores import event_dict, read_scores
-from vad.stages.infer.where import Where, view_of
+from vad.stages.infer.where import Where, box_dict, view_of
+from vad.stages.pipelines.stream import stream
 from vad.stages.train.card import Card, Member, Selection, Stream
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.run import Run, TrainedMember
@@ -200,6 +201,10 @@ def test_a_video_points_to_what_moves_in_the_picture_as_shown(tmp_path, rotation
     assert left < 124 < right
     assert top < 72 < bottom
     assert (right - left) * (bottom - top) < 160 * 96 / 3
+    lines = [line for line in stream(str(tmp_path / "odd.mp4"), run) if line["type"] == "score"]
+    assert [box_dict(scores.where.box(i)).items() <= lines[i].items() for i in range(3)] == [
+        True
+    ] * 3
 
 
 # --- boxes

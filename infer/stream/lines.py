@@ -3,7 +3,8 @@
     start    the first line: the source, the detector, and how many snippets the detector sees
     source   "open", with the size of the picture; "lost", with the reason and the pause before
              a retry
-    score    one snippet: its frames, stream time, wall-clock time, latency and score
+    score    one snippet: its frames, stream time, wall-clock time, latency and score, and the box
+             of what raises it, in pixels, told from the snippet alone; null if not known
     gap      a part that is not scored: "behind" for clips dropped because this machine is too
              slow, "lost" for the time without a source
     end      the last line: why the stream ended, and the statistics of the whole stream
@@ -23,6 +24,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from ..where import Box, box_dict
+
 SCHEMA = "vad.stream/1"
 RECENT = 1024  # number of latest scores whose latencies are kept for statistics
 
@@ -41,6 +44,7 @@ class Moment:
     arrived_s: float  # Unix time at which its last frame was decoded
     lag_s: float  # seconds that the decoder was behind the source at that frame
     n_jumps: int  # jumps of the time stamps that were corrected within it
+    box: Box | None = None  # of what raises its score; None if the features do not tell
 
 
 @dataclass
@@ -119,6 +123,7 @@ class Tally:
             "once_in_s": once_in_s and round(once_in_s, 1),
             "n_seen": n_seen,
             "n_jumps": moment.n_jumps,
+            **box_dict(moment.box),
         }
 
     def gap(self, reason: str, n_clips: int, n_frames: int, start_s: float, end_s: float) -> Line:
