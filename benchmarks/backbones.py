@@ -59,7 +59,7 @@ def measure(name: str, weights: str | None, clips: list[NDArray[np.uint8]]) -> d
         os.environ["VAD_ENGINE"] = engine
         backbones[engine] = create_backbone(name, weights=weights)
         arrays = backbones[engine].arrays_of(backbones[engine](clips[0][None]), 30.0, "float32")
-        features[engine] = arrays[f"visual/{name}"]
+        features[engine] = arrays[f"visual/{name}"].astype(np.float32)
     seconds: dict[str, list[float]] = {engine: [] for engine in ENGINES}
     for clip in clips:
         for engine, backbone in backbones.items():
