@@ -35,6 +35,7 @@ def load_backbone(settings: ExtractSettings) -> Backbone:
         device=choose_device(settings.device),
         precision=settings.precision,
         batch=settings.batch,
+        places=settings.places,
         offline=settings.offline,
     )
 

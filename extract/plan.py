@@ -119,13 +119,12 @@ def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estim
     backbone(clip)  # warm-up: the first pass is slower
     started = time.perf_counter()
     backbone(clip)
-    bytes_of_snippet = len(backbone.crops) * backbone.dim * np.dtype(settings.dtype).itemsize
     return Estimate(
         n_videos=len(plan.todo) - len(unreadable),
         n_frames=n_frames,
         n_snippets=n_snippets,
         duration_s=duration_s,
-        store_bytes=n_snippets * bytes_of_snippet,
+        store_bytes=n_snippets * backbone.bytes_of_snippet(settings.dtype),
         work_s=n_snippets * (time.perf_counter() - started),
         unreadable=unreadable,
     )

@@ -73,4 +73,7 @@ class ExtractSettings(ComputeSettings):
         None, "what fills the last clip of a video; by default the recipe's way"
     )
     dtype: Literal["float16", "float32"] = _feature("float16", "type of the stored features")
+    places: Literal["none", "flow", "full"] = _feature(
+        "full", "what is stored of each cell of the picture; flow: motion alone, a tenth of it"
+    )
     shard: str | None = option(None, "I/N: extract only this share of the videos, counted from 1")

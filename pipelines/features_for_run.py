@@ -160,6 +160,7 @@ def settings_of(stream: Stream, run: Run, given: Mapping[str, object]) -> Extrac
         "crops": made.crop_set,
         "tail": made.tail,
         "dtype": made.dtype,
+        "places": made.places or "full",
     }
     own = {name: value for name, value in given.items() if name != "encoder"}  # of captions
     return build(ExtractSettings, recorded, own, where="score")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vad.errors import UsageError
 from vad.stages.extract.backbones import create_backbone
 from vad.stages.extract.backbones.flow import CELLS, DIRECTIONS, WIDTH, flow_of_cells, grey_frames
 
@@ -68,6 +69,34 @@ def test_a_clip_becomes_three_arrays_whose_blocks_are_named(backbone):
     peaks = arrays["peaks/efficientnet-lite0-parts"]
     assert peaks.max() < CELLS
     np.testing.assert_array_equal(backbone(clips)[1], backbone(clips[1:])[0])
+
+
+@pytest.mark.parametrize(
+    ("places", "shapes", "pooled"),
+    [
+        ("flow", [(1, 1, 1774), (1, 49, 23), (1, 1280)], ["peaks", "mean", "maximum"]),
+        ("none", [(1, 1, 1774), (1, 1280)], ["peaks"]),
+    ],
+)
+def test_less_of_each_cell_can_be_stored(backbone, monkeypatch, places, shapes, pooled):
+    monkeypatch.setenv("VAD_ENGINE", "openvino")
+    less = create_backbone("efficientnet-lite0-parts", weights="random:0", places=places)
+    clip = moving(16, 4)[None]
+    whole = backbone.arrays_of(backbone(clip), 25.0, "float32")
+    arrays = less.arrays_of(less(clip), 25.0, "float32")
+    assert [array.shape for array in arrays.values()] == shapes
+    assert less.bytes_of_snippet("float32") == sum(array.nbytes for array in arrays.values())
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, whole[name][..., -array.shape[-1] :])
+    cells = less.provenance["cells"]["pooled"]
+    assert [part["by"] for part in cells] == pooled
+    assert all(part["of"] == [0, 23] for part in cells[1:])
+    assert (less.provenance["places"], "places" in backbone.provenance) == (places, False)
+
+
+def test_a_backbone_without_cells_stores_none_of_them():
+    with pytest.raises(UsageError, match="--places flow: this backbone stores no cells"):
+        create_backbone("efficientnet-lite0", weights="random:0", places="flow")
 
 
 def test_what_moves_is_where_its_features_peak(backbone):

@@ -180,16 +180,29 @@ def write_video(path, rotation_deg, *, moves):
         container.mux(stream.encode())
 
 
+def run_of_videos(folder, rotation_deg, places):
+    """Write three normal videos and odd.mp4; return the run that is trained on the former."""
+    (folder / "normal").mkdir()
+    for i in range(3):
+        write_video(folder / "normal" / f"v{i}.mp4", rotation_deg, moves=False)
+    write_video(folder / "odd.mp4", rotation_deg, moves=True)
+    (folder / "labels.csv").write_text("video,label\nv0,0\nv1,0\nv2,0\n")
+    store, run = folder / "f.zarr", folder / "run"
+    vad.extract(folder / "normal", store, places=places, quiet=True)
+    vad.train(store, folder / "labels.csv", run, member=("normality:places",), quiet=True)
+    return run
+
+
+def test_a_run_of_motion_alone_scores_other_videos_by_motion_alone(tmp_path):
+    run = run_of_videos(tmp_path, 0, places="flow")
+    assert Run.open(run).card.streams["places/efficientnet-lite0-parts"].dim == 23
+    scores = vad.score(tmp_path / "odd.mp4", run)
+    assert all(scores.where.hottest(snippet)[0] > 80 for snippet in range(3))
+
+
 @pytest.mark.parametrize("rotation_deg", [0, 90])
 def test_a_video_points_to_what_moves_in_the_picture_as_shown(tmp_path, rotation_deg):
-    (tmp_path / "normal").mkdir()
-    for i in range(3):
-        write_video(tmp_path / "normal" / f"v{i}.mp4", rotation_deg, moves=False)
-    write_video(tmp_path / "odd.mp4", rotation_deg, moves=True)
-    (tmp_path / "labels.csv").write_text("video,label\nv0,0\nv1,0\nv2,0\n")
-    store, run = tmp_path / "f.zarr", tmp_path / "run"
-    vad.extract(tmp_path / "normal", store, quiet=True)
-    vad.train(store, tmp_path / "labels.csv", run, member=("normality:places",), quiet=True)
+    run = run_of_videos(tmp_path, rotation_deg, places="full")
     scores = vad.score(tmp_path / "odd.mp4", run)
     assert scores.where.shares.shape == (3, 7, 7)
     assert scores.where.view == (0, 0, 160, 96)

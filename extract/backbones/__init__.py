@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..recipes import Recipe
     from .backbone import Backbone
-    from .network import Load, Network
+    from .network import Load, Network, Places
 
 __all__ = ["BACKBONES", "BackboneCard", "KnownWeights", "create_backbone", "find_backbone"]
 
@@ -35,6 +35,7 @@ def create_backbone(
     device: str | torch.device = "cpu",
     precision: str = "fp32",
     batch: int | None = None,
+    places: Places = "full",
     offline: bool = False,
 ) -> Backbone:
     """Load a backbone with its weights on a device.
@@ -43,6 +44,7 @@ def create_backbone(
     known name of the network that the file is for. recipe: a preset that fits the backbone. crops:
     ten, five, center or whole. None takes the default of the table or of the recipe. precision:
     fp32, bf16, fp16 or auto. batch: clips per forward pass; None takes what suits the device.
+    places: what is stored of each cell of the picture.
     offline: open no connection; if a file is missing, the error says how to get it. Raises
     UsageError for unknown names and for weights that do not fit.
     """
@@ -58,12 +60,14 @@ def create_backbone(
     from vad.device import choose_device
 
     from .backbone import Backbone
+    from .network import with_places
 
     if isinstance(device, str):
         device = choose_device(device)
     load: Load = import_module(f".{card.module}", __package__).load
     taken = preset.taking(crops)
     network = _load_network(load, card, weights or card.weights[0].name, taken, offline=offline)
+    network = with_places(network, places)
     return Backbone(name, network, crops=crops, device=device, precision=precision, batch=batch)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -137,6 +138,7 @@ class Backbone:
                 if network.blocks
                 else {}
             ),
+            **({"places": network.places} if network.places != "full" else {}),
             **({"cells": json.loads(json.dumps(asdict(network.cells)))} if network.cells else {}),
             "versions": {library: version(library) for library in network.libraries},
         }
@@ -152,6 +154,16 @@ class Backbone:
     def arrays(self) -> tuple[str, ...]:
         """Return the names of the stored arrays, "visual/<name>" first."""
         return tuple(f"{columns.kind}/{self.name}" for columns in self._arrays)
+
+    def bytes_of_snippet(self, dtype: str) -> int:
+        """Return the size in bytes of the arrays of a snippet, in `dtype` where they have no dtype
+        of their own.
+        """
+        return sum(
+            math.prod(len(self.crops) if n < 0 else n for n in columns.stored)
+            * np.dtype(columns.dtype or dtype).itemsize
+            for columns in self._arrays
+        )
 
     def arrays_of(
         self, features: NDArray[np.float32], fps: float, dtype: str
@@ -172,7 +184,7 @@ class Backbone:
                 rates = np.ones(columns.shape[-1], np.float32)
                 rates[-columns.per_second :] = fps / step
                 part = part * rates
-            found[name] = part.astype(columns.dtype or dtype)
+            found[name] = part[..., columns.first :].astype(columns.dtype or dtype)
         return found
 
     def empty(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:

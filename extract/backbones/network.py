@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vad.errors import InternalError
+from vad.errors import InternalError, UsageError
 from vad.store.metadata import Cells
 
 from ..recipes import Recipe
 
+Places = Literal["none", "flow", "full"]
 Compile = Callable[[nn.Module, Sequence[int]], nn.Module]
 
 
@@ -26,9 +27,15 @@ class Columns:
     kind: str  # the array is `<kind>/<name of the backbone>`
     start: int  # its first column in the row
     stop: int
-    shape: tuple[int, ...]  # of one snippet in the store
+    shape: tuple[int, ...]  # of one snippet
     dtype: str | None = None  # None: the dtype that the settings name
     per_second: int = 0  # number of last columns with motion per frame, stored per second
+    first: int = 0  # of the last axis of `shape`: columns before it are not stored
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Return the shape of one snippet in the store."""
+        return *self.shape[:-1], self.shape[-1] - self.first
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Network:
     arrays: tuple[Columns, ...] = ()  # what a row of features holds; () if it is one array
     blocks: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # named columns, from, to
     cells: Cells | None = None  # of the picture, if features are pooled over cells
+    places: Places = "full"  # what is stored of each cell
     libraries: tuple[str, ...] = field(default=("torch",))  # their versions can change features
     for_gpu: Callable[[nn.Module], nn.Module] | None = None  # makes the faster form for a GPU
     # makes the faster form for a CPU, given what compiles a network for a shape of its input
@@ -59,6 +67,36 @@ class Load(Protocol):
     """The function `load` that every backbone module offers."""
 
     def __call__(self, weights: str, recipe: Recipe, *, offline: bool) -> Network: ...
+
+
+def with_places(network: Network, places: Places) -> Network:
+    """Return the network with less of each cell stored: "flow" leaves the columns with motion of
+    the array of cells, "none" leaves out this array.
+
+    Raises UsageError if the network has no such array.
+    """
+    if places == "full":
+        return network
+    every = next((columns for columns in network.arrays if columns.kind == "places"), None)
+    if every is None or network.cells is None:
+        raise UsageError(
+            f"--places {places}: this backbone stores no cells of the picture",
+            hint="leave it out, or use --backbone efficientnet-lite0-parts",
+        )
+    first = every.shape[-1] - (every.per_second if places == "flow" else 0)
+    others = [columns for columns in network.arrays if columns is not every]
+    kept = [replace(every, first=first)] if places == "flow" else []
+    pooled = [
+        replace(part, of=tuple(column - first for column in part.of))
+        for part in network.cells.pooled
+        if part.by == "peaks" or part.of[0] >= first
+    ]
+    return replace(
+        network,
+        arrays=(*others[:1], *kept, *others[1:]),
+        cells=replace(network.cells, pooled=tuple(pooled)),
+        places=places,
+    )
 
 
 def fold(module: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:

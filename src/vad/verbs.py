@@ -85,6 +85,7 @@ def extract(
     crops: Crops | None = None,
     tail: Tail | None = None,
     dtype: Literal["float16", "float32"] = "float16",
+    places: Literal["none", "flow", "full"] = "full",
     shard: str | None = None,
     decoder: Decoder = "auto",
     device: str = "auto",

@@ -175,6 +175,7 @@ class Provenance:
     crops: int | tuple[str, ...] | None = None  # names; of imported features, their number
     blocks: Mapping[str, tuple[int, ...]] | None = None  # named columns: the first, the one after
     cells: Cells | None = None  # of backbones that look at parts of the picture
+    places: str | None = None  # what is stored of each cell; None: all
     clip_frames: int | None = None
     tail: str | None = None
     dtype: str | None = None
