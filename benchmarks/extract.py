@@ -1,4 +1,4 @@
-"""What a ten-crop I3D clip costs: `vad extract` against two other ways, on the same videos.
+"""What a clip costs: ten crops of I3D, `vad extract` against two other ways, and the default.
 
     python benchmarks/extract.py --json OUT [--weights random:0] [--videos FILE...]
 
@@ -7,6 +7,11 @@
     common   as in the public extractors: every frame is saved as a JPEG file, read again by PIL
              and resized singly; all crops of all clips as floats, in batches of clips
     host     vad with a network that answers at once, on more videos: all costs except the model's
+    default  `vad extract` with its default backbone, efficientnet-lite0-parts
+    former   the same with the default of vad 0.1.0: efficientnet-lite0, run by PyTorch
+
+`engine_difference` is the largest difference between features of the default backbone by the
+compiled network and by PyTorch, as a share of the largest value.
 
 Seconds are CPU seconds of the whole process tree, which depend little on other load. `wall` is
 elapsed time, which is meaningful only on an idle machine. Each way computes on `--threads` threads
@@ -73,7 +78,8 @@ def main() -> None:
         return
     host_videos = args.host_videos or sorted((DATA / "fight" / "videos").glob("*.mp4"))
     ways = {way: measure(way, host_videos if way == "host" else args.videos, args) for way in WAYS}
-    result = summary(ways) | {"threads": args.threads}
+    difference = ways["default"].pop("engine_difference")
+    result = summary(ways) | {"engine_difference": difference, "threads": args.threads}
     print(table(ways, result))
     if args.json:
         write_json(args.json, result)
@@ -98,6 +104,7 @@ def summary(ways: dict[str, Seconds]) -> dict[str, Any]:
         "end_to_end_over_model": (own["model"] + host_s) / own["model"],
         "speedup_over_common_extractor": ways["common"]["total"] / own["total"],
         "speedup_over_plain": ways["plain"]["total"] / own["total"],
+        "default_speedup_over_former": ways["former"]["total"] / ways["default"]["total"],
         "wall_speedup_over_common_extractor": ways["common"]["wall"] / own["wall"],
         "peak_gb": own["peak_gb"],
         "ways": ways,
@@ -105,14 +112,14 @@ def summary(ways: dict[str, Seconds]) -> dict[str, Any]:
 
 
 def table(ways: dict[str, Seconds], result: dict[str, Any]) -> str:
-    head = f"{'s per ten-crop clip':20s}" + "".join(f"{p:>10s}" for p in PARTS)
+    head = f"{'CPU s per clip':20s}" + "".join(f"{p:>10s}" for p in PARTS)
     lines = [f"{head}{'total':>10s}{'wall':>10s}{'clips':>7s}{'peak GB':>9s}"]
     for way, seconds in ways.items():
         cells = "".join(f"{seconds[p]:10.4f}" if p in seconds else f"{'':10s}" for p in PARTS)
         rest = f"{seconds['total']:10.4f}{seconds['wall']:10.4f}"
         rest += f"{seconds['clips']:7.0f}{seconds['peak_gb']:9.2f}"
         lines.append(f"{way:20s}{cells}{rest}")
-    lines += [f"{name:32s}{result[name]:8.3f}" for name in result if name not in ("ways",)]
+    lines += [f"{name:40s}{result[name]:.3g}" for name in result if name not in ("ways",)]
     return "\n".join(lines)
 
 
@@ -164,6 +171,37 @@ def with_vad(videos: list[Path], weights: str, folder: Path) -> Seconds:
     return {name: result[name] for name in ("total", "wall", "clips")} | {
         "model": clock.seconds["model"] / n_clips
     }
+
+
+def by_default(videos: list[Path], _: str, folder: Path) -> Seconds:
+    """Return the cost of the default backbone, and how far it is from that by PyTorch."""
+    seconds = embedded("efficientnet-lite0-parts", videos, folder)
+    rgb = np.random.default_rng(0).integers(0, 256, (4, CLIP_FRAMES, 240, 320, 3), np.uint8)
+    features = create_backbone("efficientnet-lite0-parts")(rgb)
+    os.environ["VAD_ENGINE"] = "pytorch"
+    expected = create_backbone("efficientnet-lite0-parts")(rgb)
+    difference = np.abs(features - expected).max() / np.abs(expected).max()
+    return seconds | {"engine_difference": float(difference)}
+
+
+def as_formerly(videos: list[Path], _: str, folder: Path) -> Seconds:
+    os.environ["VAD_ENGINE"] = "pytorch"
+    return embedded("efficientnet-lite0", videos, folder)
+
+
+def embedded(name: str, videos: list[Path], folder: Path) -> Seconds:
+    """Return the seconds per clip of an extraction with packaged weights."""
+    backbone = create_backbone(name)
+    backbone(np.zeros((1, CLIP_FRAMES, 240, 320, 3), np.uint8))  # the first pass is slower
+    chosen = ExtractSettings(backbone=name, workers=1)
+    plan = make_plan(find_sources(videos), folder / "s.zarr", backbone, chosen)
+    store = FeatureStore.create(folder / "s.zarr")
+    clock = Clock()
+    run_plan(plan, store, backbone, chosen, quiet=True)
+    clock.lap("run")
+    n_clips = sum(len(store.read(video, f"visual/{name}")) for video in store.ids())
+    result = clock.per_clip(n_clips)
+    return {figure: result[figure] for figure in ("total", "wall", "clips")}
 
 
 @torch.inference_mode()
@@ -286,6 +324,8 @@ WAYS: dict[str, Callable[[list[Path], str, Path], Seconds]] = {
     "plain": plainly,
     "common": commonly,
     "host": host_of_vad,
+    "default": by_default,
+    "former": as_formerly,
 }
 
 if __name__ == "__main__":
