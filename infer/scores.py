@@ -39,6 +39,7 @@ EVENT_COLUMNS = (
     *BOX,
 )
 LONGEST_S = 1e12  # of a video; more microseconds do not fit into 64 bits
+UNFAMILIAR = 0.95  # familiarity from which on a video is called unlike the training videos
 N_SHOWN = 5  # most events that `repr` lists
 
 
@@ -62,6 +63,8 @@ class VideoScores:
     threshold_from: str = "run"
     prior: float | None = None  # assumed share of anomalous footage; None: scores are no chances
     normal_footage: NormalFootage | None = None  # how often held-out normal footage reaches a score
+    # share of the training videos that are nearer to the others than this video; None: not known
+    familiarity: float | None = None
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
     captions: Sequence[str] = ()  # one per snippet; empty if there are no captions
@@ -138,8 +141,16 @@ class VideoScores:
         return (
             f"{plain(self.video)}: {n or 'no'} event{'s' * (n != 1)}, "
             f"highest {self.peak:.3f} at {timecode(self.peak_s)} "
-            f"(threshold {self.threshold:.3f}{prior})" + (reading and f"; {reading}")
+            f"(threshold {self.threshold:.3f}{prior})"
+            + "".join(f"; {words}" for words in (reading, self.warning) if words)
         )
+
+    @property
+    def warning(self) -> str:
+        """Say that the video is unlike all that the run was trained on; "" if it is not."""
+        if self.familiarity is None or self.familiarity < UNFAMILIAR:
+            return ""
+        return "unlike the training videos: read scores as a guess"
 
     @property
     def peak(self) -> float:
@@ -229,6 +240,8 @@ class VideoScores:
             "threshold_from": self.threshold_from,
             "prior": self.prior,
             "normal_footage": self.normal_footage and asdict(self.normal_footage),
+            "familiarity": self.familiarity,
+            "warning": self.warning,
             "propagation": _fields(self.propagation, Propagation),
             "rule": _fields(self.rule, EventRule),
             "peak": exact(self.peak),
@@ -337,6 +350,7 @@ class _Document:
     where: _Where | None = None
     prior: float | None = None
     normal_footage: NormalFootage | None = None
+    familiarity: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -371,6 +385,7 @@ class _Document:
             threshold_from=self.threshold_from,
             prior=self.prior,
             normal_footage=self.normal_footage,
+            familiarity=self.familiarity,
             propagation=self.propagation,
             rule=self.rule,
             captions=tuple(captions),

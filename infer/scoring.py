@@ -39,6 +39,8 @@ def score_stored(
     """
 
     beside = arrays_for_where(run.card) if where else set()
+    if run.familiarity:
+        beside = beside | {run.familiarity.array}
 
     def read(
         video_id: str,
@@ -72,7 +74,14 @@ def score_stored(
             where=where_of(run, arrays, record.width, record.height) if where else None,
             prior=run.prior,
             normal_footage=run.normal_footage,
+            familiarity=_familiarity(run, arrays),
         )
+
+
+def _familiarity(run: Run, arrays: Arrays) -> float | None:
+    """Return the rank of one video among the training videos, or None if it is not known."""
+    known = run.familiarity
+    return known.rank(arrays[known.array]) if known and known.array in arrays else None
 
 
 def where_of(run: Run, arrays: Arrays, width: int, height: int) -> Where | None:

@@ -1,6 +1,7 @@
 """`vad train` without a detector: members, weighted and calibrated by cross-fitting."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +29,12 @@ BLOCKS = {"A": [0, 8], "C": [8, 12]}
 ARRAYS = ("visual/parts", "places/parts")
 
 
-def store_of(folder, *, scenes, n_videos=20, abnormal=True):
+def store_of(folder, *, scenes, n_videos=20, abnormal=True, seed=0):
     """Write videos whose odd ones show something unusual in snippets 4 to 7, at one cell.
 
     scenes: True if every video is a scene of its own, by an offset of all its cells.
     """
-    store, random = FeatureStore.create(folder / "f.zarr"), np.random.default_rng(0)
+    store, random = FeatureStore.create(folder / "f.zarr"), np.random.default_rng(seed)
     rows = ["video,label,source"]
     for i in range(n_videos):
         odd = abnormal and i % 2
@@ -331,3 +332,37 @@ def test_training_tells_its_members_and_the_arrays_that_it_leaves(vad, still, tm
     assert code == 0, err
     assert "stored, but not read by this run: places/parts" in caplog.text
     assert "visual/parts" in out
+
+
+def test_a_video_unlike_the_training_videos_is_told_and_others_are_not(vad, still, tmp_path):
+    _, _, run = still
+    assert run.card.familiarity == "places/parts"
+    other = store_of(tmp_path, scenes=True, n_videos=4, seed=7)
+    like = store_of(tmp_path / "like", scenes=False, n_videos=4, seed=7)
+    assert all(s.warning for s in score_stored(other, run))
+    again = Run.open(run.path)
+    assert [s.familiarity for s in score_stored(like, again)] == [
+        s.familiarity for s in score_stored(like, run)
+    ]
+    assert sum(bool(s.warning) for s in score_stored(like, again)) <= 1
+
+    ask = ["score", "--store", other.path, "--detector", run.path, "--out", tmp_path / "out"]
+    code, out, err = vad(*ask, "--format", "json")
+    assert code == 0, err
+    assert out.count("unlike the training videos: read scores as a guess") == 4
+    written = json.loads((tmp_path / "out" / "v1.json").read_text())
+    assert written["familiarity"] == 1.0
+    assert read_scores(tmp_path / "out" / "v1.json").warning == written["warning"]
+
+
+def test_a_damaged_record_of_the_training_videos_is_told(vad, still, tmp_path):
+    _, store, run = still
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run" / "familiarity.safetensors").write_bytes(b"damaged")
+    code, _, err = vad("score", "--store", store.path, "--detector", tmp_path / "run")
+    assert code == 2
+    assert "familiarity.safetensors" in err
+    (tmp_path / "run" / "familiarity.safetensors").unlink()
+    code, _, err = vad("score", "--store", store.path, "--detector", tmp_path / "run")
+    assert code == 2
+    assert "familiarity.safetensors" in err

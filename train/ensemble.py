@@ -34,6 +34,7 @@ from .card import CARD, Card, Member, Selection, now
 from .data import refuse_random, scaling_of
 from .detectors import DETECTORS, create_detector
 from .detectors.normality import sample_rows
+from .familiarity import array_for, learn
 from .fit import Fit, fit_epoch
 from .folds import make_folds
 from .heldout import held_out
@@ -150,7 +151,10 @@ def train_ensemble(
         n_parameters=sum(p.numel() for m in chosen for p in m.detector.parameters()),
         created=now(),
     )
-    run = Run(out, card, chosen)
+    stored = set.intersection(*(set(task.store.names(label.video)) for label in task.labels))
+    array = array_for(card, stored)
+    known = learn(task.store, array, task.labels, folds) if array else None
+    run = Run(out, replace(card, familiarity=known.array if known else None), chosen, known)
     run.save()
     for left in (STATE, PLAN, "history.csv"):  # of a training of one detector that is replaced
         (out / left).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
     runs/rtfm/
       card.json                        what the run is and how it was made: see `card.py`
       members/0/detector.safetensors   weights of the chosen epoch, and the scaling of its input
+      familiarity.safetensors          what its training videos look like: see `familiarity.py`
       history.csv, tensorboard/        metrics of the training, one row per epoch
 
 There are no pickle files: weights are in safetensors, the card is JSON. Runs of vad 0.1.0 have a
@@ -34,6 +35,7 @@ from vad.store import FeatureStore
 
 from .card import CARD, Card, Kind, Member, read_card
 from .detectors import Detector, create_detector
+from .familiarity import FILE, Familiarity
 from .heldout import NormalFootage
 from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
@@ -43,7 +45,7 @@ log = logging.getLogger("vad")
 WEIGHTS = "detector.safetensors"
 STATE, PLAN = "state.safetensors", "plan.json"  # files of an unfinished run
 # What training writes or replaces; the last is the weights file of vad 0.1.0.
-WRITTEN = {CARD, STATE, PLAN, "history.csv", "tensorboard", "members", WEIGHTS}
+WRITTEN = {CARD, FILE, STATE, PLAN, "history.csv", "tensorboard", "members", WEIGHTS}
 # prefixes of the tensor names of a feature scaling, by kind
 PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
 EDGE = 1e-6  # scores nearer to 0 or 1 have no larger logit
@@ -164,8 +166,15 @@ class Run:
     `open`.
     """
 
-    def __init__(self, path: Path, card: Card, members: Sequence[TrainedMember]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        card: Card,
+        members: Sequence[TrainedMember],
+        familiarity: Familiarity | None = None,
+    ) -> None:
         self.path, self.card, self.members = path, card, tuple(members)
+        self.familiarity = familiarity  # None if the run does not know its training videos
 
     @classmethod
     def open(cls, path: str | Path, device: str = "cpu") -> Run:
@@ -180,7 +189,8 @@ class Run:
             )
             for index, member in enumerate(card.members)
         ]
-        return cls(path, card, members)
+        known = Familiarity.load(path, card.familiarity) if card.familiarity else None
+        return cls(path, card, members, known)
 
     def save(self) -> None:
         """Write the weights, then the card: a folder with a card is a finished run."""
@@ -189,6 +199,9 @@ class Run:
         for left in (self.path / "members").iterdir():  # of a larger run that is replaced
             if left.name not in map(str, range(len(self.members))):
                 shutil.rmtree(left)
+        (self.path / FILE).unlink(missing_ok=True)
+        if self.familiarity:
+            self.familiarity.save(self.path)
         self.card.write(self.path / CARD)
         # left by a run of vad 0.1.0 in the same folder
         (self.path / WEIGHTS).unlink(missing_ok=True)
@@ -295,7 +308,7 @@ class Run:
             else:
                 level = card.held_out.normal.level_of(cast("float", false_alarms_per_s))
             card = replace(card, threshold=float(card.calibration.chances(np.array(level))))
-        return Run(self.path, card, self.members)
+        return Run(self.path, card, self.members, self.familiarity)
 
     @property
     def names(self) -> dict[str, str]:
