@@ -145,7 +145,7 @@ def test_a_run_that_replaces_another_leaves_nothing_of_it(still, tmp_path):
     for member, n_members in (((), 4), (("topk:A",), 1)):
         train(*args, quiet=True, overwrite=True, member=member)
         left = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").iterdir()}
-        assert left == {"card.json", "members"}
+        assert left == {"card.json", "familiarity.safetensors", "members"}
         numbers = {p.name for p in (tmp_path / "run" / "members").iterdir()}
         assert numbers == {str(i) for i in range(n_members)}
 

@@ -1,9 +1,10 @@
 """How unlike the training videos a video is, before any score of it is believed.
 
-A video is described by the means over time of its features. Its distance from the training videos
-is the mean, over the features, of the difference from their mean in units of their deviation. That
-distance is ranked among those of training videos from the others, each computed without the fold
-of the video itself.
+A video is described by the means over time of its features. Only features count that differ more
+from one training video to another than over the time of one: these show the camera and the scene,
+the others what happens there. The distance from the training videos is the mean, over these
+features, of the difference from their mean in units of their deviation. It is ranked among the
+distances of training videos from the others, each computed without the fold of the video itself.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Familiarity:
 
     array: str  # the stored array that describes a video
     mean: Floats  # [dim]
-    spread: Floats  # [dim]
+    spread: Floats  # [dim]; infinite for features that do not count
     held_out: Floats  # distances of training videos from those of other folds, ascending
 
     def rank(self, rows: NDArray[np.generic]) -> float:
@@ -46,7 +47,7 @@ class Familiarity:
 
         rows: its array, [snippets, places, dim]. Raises UsageError if it has another width.
         """
-        described = describe(rows)
+        described, _ = describe(rows)
         if described.shape != self.mean.shape:
             raise UsageError(
                 f"{self.array} has another width than in the training videos",
@@ -72,21 +73,23 @@ class Familiarity:
         mean, spread, held_out = (
             np.zeros(0) if v is None or v.dim() != 1 else v.double().numpy() for v in values
         )
-        every = np.concatenate([mean, spread, held_out])
-        if not (len(mean) == len(spread) > 0 < len(held_out) and np.isfinite(every).all()):
+        finite = np.isfinite(np.concatenate([mean, held_out])).all() and (spread > 0).all()
+        if not (finite and len(mean) == len(spread) > 0 < len(held_out)):
             raise UsageError(f"{folder / FILE} is damaged", hint="train the run again")
         return cls(array, mean, spread, held_out)
 
 
-def describe(rows: NDArray[np.generic]) -> Floats:
-    """Return the description of a video: its array [snippets, places, dim] -> [dim or 2 dim].
+def describe(rows: NDArray[np.generic]) -> tuple[Floats, Floats]:
+    """Return mean and variance over time of what tells a video: its array [snippets, places, dim]
+    -> [dim or 2 dim] each.
 
-    These are means over time and places (cells or crops), and, if there are several, deviations
-    over places.
+    These are means over places (cells or crops) and, if there are several, deviations over places.
     """
     values = rows.astype(np.float64).reshape(len(rows), -1, rows.shape[-1])
-    mean = values.mean((0, 1))
-    return mean if values.shape[1] == 1 else np.concatenate([mean, values.std(1).mean(0)])
+    found = values.mean(1)
+    if values.shape[1] > 1:
+        found = np.concatenate([found, values.std(1)], 1)
+    return found.mean(0), found.var(0)
 
 
 def array_for(card: Card, stored: Iterable[str]) -> str | None:
@@ -107,15 +110,18 @@ def learn(
     for fold in folds:
         held = {label.video for label in fold}
         mean, spread = _moments({v: row for v, row in found.items() if v not in held})
-        held_out += [_distance(found[video], mean, spread) for video in held]
+        held_out += [_distance(found[video][0], mean, spread) for video in held]
     return Familiarity(array, *_moments(found), np.sort(held_out))
 
 
-def _moments(found: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-    rows = np.stack(list(found.values()))
-    spread = rows.std(0)
-    return rows.mean(0), spread + SPREAD_FLOOR * spread.mean() + 1e-9
+def _moments(found: Mapping[str, tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Return the mean of several descriptions, and their deviation or infinity, both [dim]."""
+    means, variances = (np.stack(part) for part in zip(*found.values(), strict=True))
+    spread = means.std(0)
+    counts = spread**2 > variances.mean(0)
+    usual = spread + SPREAD_FLOOR * spread.mean() + 1e-9
+    return means.mean(0), np.where(counts, usual, np.inf) if counts.any() else usual
 
 
 def _distance(described: Floats, mean: Floats, spread: Floats) -> float:
-    return float((np.abs(described - mean) / spread).mean())
+    return float((np.abs(described - mean) / spread)[np.isfinite(spread)].mean())
