@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 import vad
 from vad.stages.extract.backbones import create_backbone
+from vad.stages.extract.backbones.backbone import Backbone
 
 VIDEO = DATA / "fight" / "videos" / "s07_calm2.mp4"
 ENGINES = ("openvino", "pytorch")
@@ -54,7 +55,8 @@ def measure(name: str, weights: str | None, clips: list[NDArray[np.uint8]]) -> d
     """Return CPU seconds a clip by engine, the largest difference of the features relative to the
     largest value, and gigabytes per hour of video.
     """
-    backbones, features = {}, {}
+    backbones: dict[str, Backbone] = {}
+    features: dict[str, NDArray[np.float32]] = {}
     for engine in ENGINES:
         os.environ["VAD_ENGINE"] = engine
         backbones[engine] = create_backbone(name, weights=weights)

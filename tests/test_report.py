@@ -178,6 +178,13 @@ def test_scores_are_told_as_chances_and_by_how_often_normal_footage_reaches_them
     assert "normal footage" not in re.sub("(?s)<script>.*", "", plain)
 
 
+def test_a_video_unlike_the_training_videos_has_a_banner(make_scores, page):
+    for familiarity, n_banners in ((1.0, 1), (0.95, 1), (0.94, 0), (None, 0)):
+        path, _ = page(make_scores(SNIPPETS, familiarity=familiarity))
+        text = path.read_text(encoding="utf-8")
+        assert text.count("unlike the training videos: read scores as a guess") == n_banners
+
+
 def test_in_a_browser_every_score_has_the_reading_of_the_run(scored, page, visit):
     made = scored(normal_footage=FOOTAGE)
     opened = visit(page(made)[0])
