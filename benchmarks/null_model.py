@@ -8,8 +8,12 @@ import torch
 from torch import nn
 
 from vad.stages.extract.backbones.backbone import Backbone
-from vad.stages.extract.backbones.network import Network
+from vad.stages.extract.backbones.network import Compile, Network
 from vad.stages.extract.recipes import Recipe, find_recipe
+
+
+def _as_it_is(module: nn.Module, _: Compile) -> nn.Module:
+    return module
 
 
 class _Means(nn.Module):
@@ -37,6 +41,7 @@ def null_backbone(sleep_s: float = 0.0) -> Backbone:
         layout="null",
         cpu_views=8,
         gpu_views=8,
+        for_cpu=_as_it_is,
     )
     cpu = torch.device("cpu")
     return Backbone("null", network, crops="whole", device=cpu, precision="fp32")
@@ -63,5 +68,6 @@ def instant_i3d() -> Backbone:
         layout="instant",
         cpu_views=5,
         gpu_views=80,
+        for_cpu=_as_it_is,
     )
     return Backbone("i3d", network, crops="ten", device=torch.device("cpu"), precision="fp32")

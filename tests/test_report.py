@@ -183,6 +183,8 @@ def test_a_video_unlike_the_training_videos_has_a_banner(make_scores, page):
         path, _ = page(make_scores(SNIPPETS, familiarity=familiarity))
         text = path.read_text(encoding="utf-8")
         assert text.count("unlike the training videos: read scores as a guess") == n_banners
+    two = [make_scores(SNIPPETS, video=name, familiarity=f) for name, f in (("a", 0.1), ("b", 1.0))]
+    assert "1 of 2 videos is unlike the training videos" in page(*two)[0].read_text("utf-8")
 
 
 def test_in_a_browser_every_score_has_the_reading_of_the_run(scored, page, visit):
