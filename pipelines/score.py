@@ -26,7 +26,7 @@ from vad.store import FeatureStore
 from vad.store.backends import refuse_connection
 
 from .features_for_run import captioner_of, make_features
-from .project import open_run
+from .project import newest_run, open_run
 from .video_source import video_source_of
 
 log = logging.getLogger("vad")
@@ -75,6 +75,7 @@ def score_files(
     there, and features that it already holds are not made again; without, the features of a video
     are deleted as soon as it is scored.
     """
+    detector = newest_run(detector)
     decision, reading, given = _split(settings)
     if store is not None:
         refuse_connection(store, offline=given.get("offline", False))

@@ -37,8 +37,6 @@ def command(
 
     Examples:
 
-    vad inspect features.zarr
-
     vad inspect runs/rtfm --json
 
     vad inspect features.zarr --classes fight1
