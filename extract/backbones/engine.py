@@ -95,13 +95,17 @@ def compiled(module: nn.Module, shape: Sequence[int], n_lanes: int) -> nn.Module
 def _converted(module: nn.Module, shape: Sequence[int]) -> object:
     import openvino
 
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # tracing warns of sizes that become constants, as meant
-        return openvino.convert_model(
-            module,
-            example_input=torch.zeros(1, *shape[1:]),
-            input=[(openvino.Shape(list(shape)), openvino.Type.f32)],
-        )
+    level = logging.root.level  # which the conversion sets, and so hides warnings of others
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # of sizes that become constants, as meant
+            return openvino.convert_model(
+                module,
+                example_input=torch.zeros(1, *shape[1:]),
+                input=[(openvino.Shape(list(shape)), openvino.Type.f32)],
+            )
+    finally:
+        logging.root.setLevel(level)
 
 
 def _keep(model: CompiledModel, path: Path) -> None:
