@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vad.config import build, options
+from vad.config import build, take
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.stages.extract.outcome import Outcome
@@ -76,7 +76,9 @@ def score_files(
     are deleted as soon as it is scored.
     """
     detector = newest_run(detector)
-    decision, reading, given = _split(settings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    decision = take(Decision, given, where="score")
+    reading = take(ScoreSettings, given, where="score")
     if store is not None:
         refuse_connection(store, offline=given.get("offline", False))
     videos = [videos] if isinstance(videos, str | Path) else list(videos)
@@ -118,7 +120,9 @@ def score_store(
     on_failed is called with each video whose arrays are missing or damaged; if it is None, the
     first such video raises VideoError.
     """
-    decision, reading, _ = _split(settings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    decision = take(Decision, given, where="score")
+    reading = build(ScoreSettings, given, where="score")
     opened = FeatureStore.open(store)
     run, threshold_from = open_run(detector, device, threshold, decision)
     ids, names = opened.ids(), run.names.values()
@@ -174,18 +178,6 @@ def _captions(store: FeatureStore, run: Run, video: str) -> tuple[str, ...]:
     read = f"captions/{captioner_of(run)}"
     name = read if read in names else next(iter(names), None)
     return tuple(map(str, store.read(video, name))) if name else ()
-
-
-def _split(settings: Mapping[str, object]) -> tuple[Decision, ScoreSettings, dict[str, Any]]:
-    """Split settings by name: return `Decision` and `ScoreSettings`, checked, and all others."""
-    given = {name: value for name, value in settings.items() if value is not None}
-    decision = {n: given.pop(n) for n in options(Decision) if n in given}
-    reading = {n: given.pop(n) for n in options(ScoreSettings) if n in given}
-    return (
-        build(Decision, decision, where="score"),
-        build(ScoreSettings, reading, where="score"),
-        given,
-    )
 
 
 def _provenance(run: Run) -> dict[str, object]:

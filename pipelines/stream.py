@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.config import build, options
+from vad.config import take
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
@@ -65,7 +65,9 @@ def stream(
     Raises UsageError for wrong input. Raises VideoError if the source cannot be opened or is given
     up; the last line is yielded before.
     """
-    decision, chosen, given = _split(settings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    decision = take(Decision, given, where="stream")
+    chosen = take(StreamSettings, given, where="stream")
     watched = find_source(source, speed=chosen.speed, loop=chosen.loop)
     if watched.kind == "network" and given.get("offline"):
         raise UsageError(
@@ -86,18 +88,6 @@ def stream(
         check_provenance(stream_, run, provenance_of(*backbones[-1]))
     watch = _Watch(watched, run, backbones, chosen)
     return watch.lines(stop or threading.Event(), quiet=quiet)
-
-
-def _split(settings: dict[str, Any]) -> tuple[Decision, StreamSettings, dict[str, Any]]:
-    """Split settings by name: return `Decision` and `StreamSettings`, checked, and all others."""
-    given = {name: value for name, value in settings.items() if value is not None}
-    decision = {n: given.pop(n) for n in options(Decision) if n in given}
-    own = {n: given.pop(n) for n in options(StreamSettings) if n in given}
-    return (
-        build(Decision, decision, where="stream"),
-        build(StreamSettings, own, where="stream"),
-        given,
-    )
 
 
 class _Watch:

@@ -17,7 +17,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from .errors import UsageError
 from .names import did_you_mean
@@ -135,6 +135,15 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
         choices=choices,
         panel=field.metadata.get("panel", ""),
     )
+
+
+def take(cls: Callable[..., Settings], given: dict[str, Any], *, where: str) -> Settings:
+    """Build settings from the values in `given` that belong to their class, and remove these.
+
+    Raises UsageError like `build`.
+    """
+    own = {name: given.pop(name) for name in options(cast("type", cls)) if name in given}
+    return build(cls, own, where=where)
 
 
 def build(cls: Callable[..., Settings], *sources: Mapping[str, object], where: str) -> Settings:
