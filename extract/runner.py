@@ -132,6 +132,7 @@ class VideoRunner:
 
         tail, joins = self.decoding.tail, self.joins
         with Pipeline(store, makers, tail=tail, joins=joins, progress=progress) as pipeline:
+            # `claimed` fills `mine` as the pool asks for videos; events name its items by index
             for end in pipeline.store(pool.decode(claimed()), mine):
                 yield end
                 claims.release(end.source.id)

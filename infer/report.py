@@ -73,6 +73,7 @@ def write_report(
         n_events=sum(len(scores.events) for scores in ordered),
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
         overview=[Row(scores) for scores in ordered] if len(ordered) > 1 else [],
+        # a generator: each video is decoded and shown while the page is written
         sections=_sections(order, path.parent, meter or Meter()),
     )
 

@@ -84,7 +84,7 @@ class ScoreFiles:
             if name in WRITERS:
                 WRITERS[name](path, scores)
             paths.append(path)
-        clips, copies = self._watch(scores)
+        clips, copies = self._decoded_files(scores)
         self.videos.append(scores)
         self._copies.append(copies)
         if copies:
@@ -117,7 +117,7 @@ class ScoreFiles:
         n = sum(copies is None and scores.video_source is not None for scores, copies in pairs)
         return n if "html" in self.joint else 0
 
-    def _watch(self, scores: VideoScores) -> tuple[list[Path], Copies | None]:
+    def _decoded_files(self, scores: VideoScores) -> tuple[list[Path], Copies | None]:
         """Decode a video once to write overlay and clips, and to make the copies for the report.
 
         Returns the paths of the clips, and the copies or None. If neither overlay nor clips are

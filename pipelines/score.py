@@ -101,6 +101,7 @@ def score_files(
             if store is None:
                 opened.remove(video)
 
+        # scores every video as soon as it is stored, by `hand_on`
         made = make_features(run, sources, path, given, quiet=quiet, on_stored=hand_on)
         outcome.failed.update(made.failed)
     return outcome

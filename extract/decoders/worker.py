@@ -75,7 +75,7 @@ class Worker(Child):
     """The parent's handle to one decoder process: it sends videos and receives events."""
 
     def __init__(self) -> None:
-        super().__init__(__name__)
+        super().__init__(__name__)  # the child process runs `serve` of this module
         self.n_videos = 0  # videos sent to this process so far
 
     def decode(

@@ -450,9 +450,9 @@ def score_store(
     were made with other settings than those that the run was trained on.
     """
     given = _settings(locals(), Decision, ScoreSettings)
-    from .stages.pipelines.score import score_store as score_stored
+    from .stages.pipelines.score import score_store as score_each
 
-    return score_stored(
+    return score_each(
         store, detector, threshold=threshold, device=device, on_failed=on_failed, **given
     )
 
