@@ -39,7 +39,7 @@ EVENT_COLUMNS = (
     *BOX,
 )
 LONGEST_S = 1e12  # of a video; more microseconds do not fit into 64 bits
-UNFAMILIAR = 0.95  # familiarity from which on a video is called unlike the training videos
+UNFAMILIAR = 0.05  # a video of this familiarity or less is called unlike the training videos
 N_SHOWN = 5  # most events that `repr` lists
 
 
@@ -63,7 +63,8 @@ class VideoScores:
     threshold_from: str = "run"
     prior: float | None = None  # assumed share of anomalous footage; None: scores are no chances
     normal_footage: NormalFootage | None = None  # how often held-out normal footage reaches a score
-    # share of the training videos that are nearer to the others than this video; None: not known
+    # share of the training videos that are at least as far from the others as this video: 0 if it
+    # is farther than all; None: not known
     familiarity: float | None = None
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
@@ -148,7 +149,7 @@ class VideoScores:
     @property
     def warning(self) -> str:
         """Say that the video is unlike all that the run was trained on; "" if it is not."""
-        if self.familiarity is None or self.familiarity < UNFAMILIAR:
+        if self.familiarity is None or self.familiarity > UNFAMILIAR:
             return ""
         return "unlike the training videos: read scores as a guess"
 

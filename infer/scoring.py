@@ -79,9 +79,9 @@ def score_stored(
 
 
 def _familiarity(run: Run, arrays: Arrays) -> float | None:
-    """Return the rank of one video among the training videos, or None if it is not known."""
+    """Return the familiarity of one video, or None if the run does not know."""
     known = run.familiarity
-    return known.rank(arrays[known.array]) if known and known.array in arrays else None
+    return known.of(arrays[known.array]) if known and known.array in arrays else None
 
 
 def where_of(run: Run, arrays: Arrays, width: int, height: int) -> Where | None:

@@ -76,7 +76,7 @@ class Decision:
 
 
 def parse_rate(words: str) -> float:
-    """Return how often something may happen a second, from words such as `2/h` or `1/day`.
+    """Return how many times per second something may happen, from words such as `2/h` or `1/day`.
 
     Raises UsageError for other words.
     """

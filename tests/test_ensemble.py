@@ -351,7 +351,7 @@ def test_a_video_unlike_the_training_videos_is_told_and_others_are_not(vad, stil
     assert code == 0, err
     assert out.count("unlike the training videos: read scores as a guess") == 4
     written = json.loads((tmp_path / "out" / "v1.json").read_text())
-    assert written["familiarity"] == 1.0
+    assert written["familiarity"] == 0.0
     assert read_scores(tmp_path / "out" / "v1.json").warning == written["warning"]
 
 

@@ -179,11 +179,11 @@ def test_scores_are_told_as_chances_and_by_how_often_normal_footage_reaches_them
 
 
 def test_a_video_unlike_the_training_videos_has_a_banner(make_scores, page):
-    for familiarity, n_banners in ((1.0, 1), (0.95, 1), (0.94, 0), (None, 0)):
+    for familiarity, n_banners in ((0.0, 1), (0.05, 1), (0.06, 0), (None, 0)):
         path, _ = page(make_scores(SNIPPETS, familiarity=familiarity))
         text = path.read_text(encoding="utf-8")
         assert text.count("unlike the training videos: read scores as a guess") == n_banners
-    two = [make_scores(SNIPPETS, video=name, familiarity=f) for name, f in (("a", 0.1), ("b", 1.0))]
+    two = [make_scores(SNIPPETS, video=name, familiarity=f) for name, f in (("a", 0.9), ("b", 0.0))]
     assert "1 of 2 videos is unlike the training videos" in page(*two)[0].read_text("utf-8")
 
 

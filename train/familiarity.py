@@ -42,8 +42,9 @@ class Familiarity:
     spread: Floats  # [dim]; infinite for features that do not count
     held_out: Floats  # distances of training videos from those of other folds, ascending
 
-    def rank(self, rows: NDArray[np.generic]) -> float:
-        """Return the share of the training videos that lie nearer to the others than a video does.
+    def of(self, rows: NDArray[np.generic]) -> float:
+        """Return the share of the training videos that lie at least as far from the others as a
+        video does: 0 if it is farther than all of them.
 
         rows: its array, [snippets, places, dim]. Raises UsageError if it has another width.
         """
@@ -54,7 +55,7 @@ class Familiarity:
                 hint="extract the videos as the training videos were",
             )
         distance = _distance(described, self.mean, self.spread)
-        return float(np.searchsorted(self.held_out, distance) / len(self.held_out))
+        return float((self.held_out >= distance).mean())
 
     def save(self, folder: Path) -> None:
         """Write the file of a run folder."""

@@ -62,7 +62,7 @@ class NormalFootage:
         return f"normal footage reaches this once in {duration(once_s)}"
 
     def level_of(self, per_s: float) -> float:
-        """Return the lowest level that normal footage reaches at most this often a second.
+        """Return the lowest level that normal footage reaches at most this many times per second.
 
         Raises UsageError if the footage is too short to tell.
         """
@@ -130,7 +130,7 @@ def normal_footage(
     for video, z in scores.items():
         snippet_s = seconds[video] / len(z)
         n_alarms += [_alarms(z, level, snippet_s) for level in levels]
-    # at a low level neighbouring alarms join and become fewer, but are no rarer
+    # at a low level neighbouring alarms join: fewer are counted, though they last longer
     falling = np.maximum.accumulate(n_alarms[::-1])[::-1]
     total_s = sum(seconds[video] for video in scores)
     return NormalFootage(tuple(map(float, levels)), tuple(map(int, falling)), total_s)

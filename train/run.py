@@ -279,7 +279,7 @@ class Run:
 
         prior: the share of the footage that is expected to be anomalous; the threshold moves with
         it, so that the same moments are flagged. A threshold is given as a score, as the number of
-        times that normal footage may reach it in a second, or as the share of abnormal videos that
+        times per second that normal footage may reach it, or as the share of abnormal videos that
         it finds. Raises UsageError if the run cannot tell, or if several thresholds are given.
         """
         ways = {"threshold": threshold, "false alarms": false_alarms_per_s, "recall": recall}
