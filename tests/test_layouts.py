@@ -210,6 +210,7 @@ def test_bad_files_fail_alone_and_none_runs_code(published, stored, tmp_path):
     }.items():
         assert words in messages.pop(video)
     assert not messages
+    assert "np.isfinite finds them" in str(outcome.failed["nan"])
     assert not (tmp_path / "it ran").exists()
 
 
