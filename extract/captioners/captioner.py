@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..weights.pretrained import versions
+from vad.pretrained import versions
+
 from .table import CaptionerCard
 
 MAX_CHARACTERS = 2000  # per caption; longer ones are cut

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
-from ..weights.pretrained import from_pretrained, record_of
+from vad.pretrained import from_pretrained, record_of
+
 from .captioner import Captioner
 from .table import CaptionerCard
 

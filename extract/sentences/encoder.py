@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..weights.pretrained import versions
+from vad.pretrained import versions
+
 from .models import TextModel
 from .table import EncoderCard
 

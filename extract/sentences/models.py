@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from vad.errors import UsageError
+from vad.pretrained import from_pretrained, loading, record_of
 
-from ..weights.pretrained import from_pretrained, loading, record_of
 from .table import EncoderCard
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
-from vad.checkpoints import first_line
-from vad.errors import UsageError
-from vad.files import sha256_of
+from .checkpoints import first_line
+from .errors import UsageError
+from .files import sha256_of
 
 TENSORS = "*.safetensors", "pytorch_model*.bin"  # files of tensors, in order of preference
 
