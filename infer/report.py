@@ -221,6 +221,7 @@ class Section(Row):
             "sha256": record.source_sha256,
             "decoded": f"{record.n_frames} frames of {record.codec} in {record.container}, "
             f"by {record.decoder}",
+            "scores": scores.meaning,
             "threshold": f"{scores.threshold:.6g}, "
             + ("that of the run" if scores.threshold_from == "run" else scores.threshold_from),
             "assumed": f"{scores.prior:.3g} of the footage is anomalous" if scores.prior else "",

@@ -57,7 +57,7 @@ class VideoScores:
     snippets: NDArray[np.float32]
     times: NDArray[np.float64]
     threshold: float  # a frame is flagged if its score is at least this
-    detector: str  # name of the run that scored the video
+    detector: str  # name of the run that scored the video, or "novelty"
     # where the threshold comes from: "run": chosen when the run was trained; "given": by the user;
     # or what it was to reach, such as "false alarms 2/h"
     threshold_from: str = "run"
@@ -68,6 +68,9 @@ class VideoScores:
     familiarity: float | None = None
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
+    # what the scores are if no run made them, such as novelty within the video; said on all outputs
+    meaning: str = ""
+    doubt: str = ""  # why such scores say nothing about this video; empty if they do
     captions: Sequence[str] = ()  # one per snippet; empty if there are no captions
     where: Where | None = None  # where scores come from; None if the features do not tell
     # origin of the run and its features
@@ -143,12 +146,16 @@ class VideoScores:
             f"{plain(self.video)}: {n or 'no'} event{'s' * (n != 1)}, "
             f"highest {self.peak:.3f} at {timecode(self.peak_s)} "
             f"(threshold {self.threshold:.3f}{prior})"
-            + "".join(f"; {words}" for words in (reading, self.warning) if words)
+            + "".join(f"; {words}" for words in (reading, self.warning, self.meaning) if words)
         )
 
     @property
     def warning(self) -> str:
-        """Say that the video is unlike all that the run was trained on; "" if it is not."""
+        """Say why the scores of this video deserve little belief; "" if nothing speaks against
+        them.
+        """
+        if self.doubt:
+            return self.doubt
         if self.familiarity is None or self.familiarity > UNFAMILIAR:
             return ""
         return "unlike the training videos: read scores as a guess"
@@ -213,7 +220,8 @@ class VideoScores:
     def to_dataframe(self, rows: Literal["frames", "snippets", "events"] = "frames") -> DataFrame:
         """Return a pandas table with one row per frame, snippet or event.
 
-        Raises UsageError if pandas is not installed.
+        `attrs` of the table says what the scores are if no run made them. Raises UsageError if
+        pandas is not installed.
         """
         if rows == "events":
             values = [event_dict(event) for event in self.events]
@@ -224,7 +232,9 @@ class VideoScores:
         else:
             names = ["frame", "seconds", "score"]
             values = [dict(zip(names, row, strict=True)) for row in self.rows()]
-        return dataframe({name: [value[name] for value in values] for name in names})
+        table = dataframe({name: [value[name] for value in values] for name in names})
+        table.attrs |= {n: v for n, v in (("meaning", self.meaning), ("doubt", self.doubt)) if v}
+        return table
 
     def to_dict(self) -> dict[str, object]:
         """Return everything as plain values, by the schema `vad.scores/1` that `read_scores`
@@ -243,6 +253,8 @@ class VideoScores:
             "normal_footage": self.normal_footage and asdict(self.normal_footage),
             "familiarity": self.familiarity,
             "warning": self.warning,
+            "meaning": self.meaning,
+            "doubt": self.doubt,
             "propagation": _fields(self.propagation, Propagation),
             "rule": _fields(self.rule, EventRule),
             "peak": exact(self.peak),
@@ -352,6 +364,8 @@ class _Document:
     prior: float | None = None
     normal_footage: NormalFootage | None = None
     familiarity: float | None = None
+    meaning: str = ""
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -387,6 +401,8 @@ class _Document:
             prior=self.prior,
             normal_footage=self.normal_footage,
             familiarity=self.familiarity,
+            meaning=self.meaning,
+            doubt=self.doubt,
             propagation=self.propagation,
             rule=self.rule,
             captions=tuple(captions),

@@ -182,7 +182,8 @@ def write_png(path: Path, scores: VideoScores) -> None:
     """Write a PNG file with the frame scores over time and the threshold."""
     from .evaluation.plots import plot_curve
 
-    plot_curve(path, scores.times, scores.frames, title=scores.video, threshold=scores.threshold)
+    title = f"{scores.video}: {scores.detector}" if scores.meaning else scores.video
+    plot_curve(path, scores.times, scores.frames, title=title, threshold=scores.threshold)
 
 
 def write_events(path: Path, videos: Iterable[VideoScores]) -> None:
@@ -319,7 +320,8 @@ def headline(scores: VideoScores, number: int) -> str:
     """
     event = scores.events[number - 1]
     caption = plain(" ".join(event.caption.split()))
-    return f"anomaly {event.peak:.2f}" + (f": {caption}" if caption else "")
+    kind = "novelty" if scores.meaning else "anomaly"
+    return f"{kind} {event.peak:.2f}" + (f": {caption}" if caption else "")
 
 
 WRITERS = {  # formats that need neither decoded frames nor other videos

@@ -109,6 +109,12 @@ def free_folder(path: Path) -> Path:
     return next(p for p in chain([path], numbered) if not (p / CARD).exists())
 
 
+def finished_runs() -> list[Path]:
+    """Return the folders of the finished runs in runs/, the newest last."""
+    cards = sorted(RUNS.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime_ns)
+    return [card.parent for card in cards]
+
+
 def newest_run(detector: str | Path | None) -> Path:
     """Return the given run, or else the newest finished one in runs/, whose name is logged.
 
@@ -116,13 +122,13 @@ def newest_run(detector: str | Path | None) -> Path:
     """
     if detector is not None:
         return Path(detector)
-    cards = sorted(RUNS.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime_ns)
-    if not cards:
+    runs = finished_runs()
+    if not runs:
         raise UsageError(
             f"no finished run in {RUNS}/", hint="train one: vad train; or name one: --detector RUN"
         )
-    log.info("using %s, the newest run in %s/", cards[-1].parent, RUNS)
-    return cards[-1].parent
+    log.info("using %s, the newest run in %s/", runs[-1], RUNS)
+    return runs[-1]
 
 
 def open_run(

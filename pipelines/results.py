@@ -133,6 +133,8 @@ def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
         "n_frames": scores.record.n_frames,
         "duration_s": scores.record.duration_s,
         "threshold": scores.threshold,
+        "meaning": scores.meaning,
+        "warning": scores.warning,
         "peak": exact(scores.peak),
         "peak_s": scores.peak_s,
         "events": [event_dict(event) for event in scores.events],

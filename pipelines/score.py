@@ -1,4 +1,4 @@
-"""Score video files: their features are extracted, and a trained run scores these.
+"""Score video files: their features are extracted, and a trained run, or novelty, scores these.
 
 The features go through a store, by default a temporary one, so that a video that is scored directly
 gets exactly the same scores as one whose features were extracted beforehand.
@@ -9,15 +9,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vad.config import build, take
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.stages.extract.outcome import Outcome
-from vad.stages.extract.sources import find_sources
+from vad.stages.extract.plan import make_plan
+from vad.stages.extract.settings import ExtractSettings
+from vad.stages.extract.sources import Source, find_sources
+from vad.stages.infer.novelty import MEANING, score_novelty
+from vad.stages.infer.novelty import NAME as NOVELTY
 from vad.stages.infer.scores import VideoScores
 from vad.stages.infer.scoring import score_stored
 from vad.stages.infer.settings import Decision, ScoreSettings
@@ -25,8 +30,10 @@ from vad.stages.train.run import Run
 from vad.store import FeatureStore
 from vad.store.backends import refuse_connection
 
+from .executors.run import backbone_for_plan, run_plan_on
+from .executors.settings import split
 from .features_for_run import captioner_of, make_features
-from .project import newest_run, open_run
+from .project import RUNS, finished_runs, open_run
 from .video_source import video_source_of
 
 log = logging.getLogger("vad")
@@ -75,15 +82,13 @@ def score_files(
     there, and features that it already holds are not made again; without, the features of a video
     are deleted as soon as it is scored.
     """
-    detector = newest_run(detector)
     given = {name: value for name, value in settings.items() if value is not None}
     decision = take(Decision, given, where="score")
     reading = take(ScoreSettings, given, where="score")
     if store is not None:
         refuse_connection(store, offline=given.get("offline", False))
     videos = [videos] if isinstance(videos, str | Path) else list(videos)
-    given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
-    run, threshold_from = open_run(detector, given["device"], threshold, decision)
+    scorer = _scorer_of(detector, given, threshold, decision)
     sources = find_sources(videos)
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
@@ -92,7 +97,7 @@ def score_files(
         def hand_on(video: str) -> None:
             opened = FeatureStore.open(path)
             try:
-                for scores in _scored(opened, run, [video], reading, threshold_from, given):
+                for scores in _scored(opened, scorer, [video], reading, given):
                     on_scores(scores)
                     outcome.done.append(video)
             except VideoError as error:  # the file was removed or changed in the meantime
@@ -102,7 +107,7 @@ def score_files(
                 opened.remove(video)
 
         # scores every video as soon as it is stored, by `hand_on`
-        made = make_features(run, sources, path, given, quiet=quiet, on_stored=hand_on)
+        made = scorer.make_features(sources, path, given, quiet=quiet, on_stored=hand_on)
         outcome.failed.update(made.failed)
     return outcome
 
@@ -125,42 +130,170 @@ def score_store(
     decision = take(Decision, given, where="score")
     reading = build(ScoreSettings, given, where="score")
     opened = FeatureStore.open(store)
-    run, threshold_from = open_run(detector, device, threshold, decision)
-    ids, names = opened.ids(), run.names.values()
+    scorer = _scorer_of(detector, {"device": device}, threshold, decision)
+    ids, names = opened.ids(), scorer.names
     complete = opened.having(*names)
     if on_failed and complete:
         for video in sorted(set(ids) - set(complete)):
             what = f"{video!r} in {opened.backend} lacks {' or '.join(names)}"
             on_failed(video, VideoError("not-intact", what, hint="extract it again"))
         ids = complete
-    return _scored(opened, run, ids, reading, threshold_from, {}, on_failed)
+    return _scored(opened, scorer, ids, reading, {}, on_failed)
+
+
+class _Scorer(Protocol):
+    """Makes the features that it needs, and scores stored videos."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the arrays that every video must have."""
+
+    def make_features(
+        self,
+        sources: list[Source],
+        store: str | Path,
+        given: Mapping[str, Any],
+        *,
+        quiet: bool,
+        on_stored: Callable[[str], None],
+    ) -> Outcome:
+        """Store the features of videos; `on_stored` is called with the id of each."""
+
+    def score(
+        self,
+        store: FeatureStore,
+        ids: Iterable[str],
+        on_failed: Callable[[str, VideoError], None] | None,
+    ) -> Iterator[VideoScores]:
+        """Yield the scores of stored videos."""
+
+
+@dataclass(frozen=True)
+class _ByRun:
+    """Scores videos with a trained run."""
+
+    run: Run
+    threshold_from: str
+
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self.run.names.values())
+
+    def make_features(
+        self,
+        sources: list[Source],
+        store: str | Path,
+        given: Mapping[str, Any],
+        *,
+        quiet: bool,
+        on_stored: Callable[[str], None],
+    ) -> Outcome:
+        return make_features(self.run, sources, store, given, quiet=quiet, on_stored=on_stored)
+
+    def score(
+        self,
+        store: FeatureStore,
+        ids: Iterable[str],
+        on_failed: Callable[[str, VideoError], None] | None,
+    ) -> Iterator[VideoScores]:
+        for scores in score_stored(store, self.run, ids, where=True, on_failed=on_failed):
+            try:
+                captions = _captions(store, self.run, scores.video)
+            except VideoError as error:
+                if on_failed is None:
+                    raise
+                on_failed(scores.video, error)
+                continue
+            yield dataclasses.replace(
+                scores,
+                threshold_from=self.threshold_from,
+                captions=captions,
+                provenance=_provenance(self.run),
+            )
+
+
+@dataclass(frozen=True)
+class _ByNovelty:
+    """Scores the novelty of moments within their video, without a run."""
+
+    threshold: float | None
+    names: Sequence[str] = ()
+
+    def make_features(
+        self,
+        sources: list[Source],
+        store: str | Path,
+        given: Mapping[str, Any],
+        *,
+        quiet: bool,
+        on_stored: Callable[[str], None],
+    ) -> Outcome:
+        where, rest = split(given, where="score")
+        if rest.pop("encoder", None):
+            raise UsageError("novelty reads no text", hint="leave --encoder out")
+        settings = build(ExtractSettings, rest, where="score")
+        backbone = backbone_for_plan(settings, where)
+        plan = make_plan(sources, store, backbone, settings)
+        opened = FeatureStore.create(store)
+        return run_plan_on(
+            plan, opened, backbone, settings, where, quiet=quiet, on_stored=on_stored
+        )
+
+    def score(
+        self,
+        store: FeatureStore,
+        ids: Iterable[str],
+        on_failed: Callable[[str, VideoError], None] | None,
+    ) -> Iterator[VideoScores]:
+        for video in ids:
+            try:
+                yield score_novelty(store, video, self.threshold)
+            except VideoError as error:
+                if on_failed is None:
+                    raise
+                on_failed(video, error)
+
+
+def _scorer_of(
+    detector: str | Path | None,
+    given: dict[str, Any],
+    threshold: float | None,
+    decision: Decision,
+) -> _Scorer:
+    """Return what scores videos: the given run, else the newest one, else novelty.
+
+    The device in `given` becomes the chosen one. Raises UsageError if the run cannot tell what is
+    asked of it.
+    """
+    if detector is None and not finished_runs():
+        log.info("no finished run in %s/: %s", RUNS, MEANING)
+        detector = NOVELTY
+    given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
+    if str(detector) != NOVELTY:
+        return _ByRun(*open_run(detector, given["device"], threshold, decision))
+    asked = [name for name, value in asdict(decision).items() if value is not None]
+    if asked:
+        raise UsageError(
+            f"novelty within a video knows no {asked[0].replace('_', ' ')}",
+            hint="train a run, which does: vad train; or give --threshold",
+        )
+    return _ByNovelty(threshold)
 
 
 def _scored(
     store: FeatureStore,
-    run: Run,
+    scorer: _Scorer,
     ids: Iterable[str],
     reading: ScoreSettings,
-    threshold_from: str,
     given: Mapping[str, Any],
     on_failed: Callable[[str, VideoError], None] | None = None,
 ) -> Iterator[VideoScores]:
-    """Score stored videos, and add captions, provenance and the video file to the scores."""
-    for scores in score_stored(store, run, ids, where=True, on_failed=on_failed):
-        try:
-            captions = _captions(store, run, scores.video)
-        except VideoError as error:
-            if on_failed is None:
-                raise
-            on_failed(scores.video, error)
-            continue
+    """Score stored videos, and add the settings of events and the video file to the scores."""
+    for scores in scorer.score(store, ids, on_failed):
         yield dataclasses.replace(
             scores,
-            threshold_from=threshold_from,
             propagation=reading,
             rule=reading,
-            captions=captions,
-            provenance=_provenance(run),
             video_source=video_source_of(
                 scores.record,
                 path=store.source_of(scores.record),

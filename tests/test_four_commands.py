@@ -84,12 +84,12 @@ def test_labels_of_other_videos_are_told_with_names_of_both(vad, small_run, tmp_
     assert "(it names 'one', 'two', the store holds 'v0', 'v1')" in last(err)
 
 
-def test_scoring_without_a_run_tells_what_to_do(vad, small_run, tmp_path):
+def test_watching_without_a_run_tells_what_to_do(vad, small_run, tmp_path):
     shutil.copy(small_run / "videos" / "v0.mp4", tmp_path)
-    code, out, err = vad("score", "v0.mp4")
+    code, out, err = vad("stream", "v0.mp4")
     assert (code, out) == (2, "")
-    assert err == (
-        "vad: no finished run in runs/; train one: vad train; or name one: --detector RUN\n"
+    assert last(err) == (
+        "vad: no finished run in runs/; train one: vad train; or name one: --detector RUN"
     )
 
 

@@ -1,4 +1,4 @@
-"""`vad score`: score videos with a trained run."""
+"""`vad score`: score videos with a trained run, or by their novelty without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vad.stages.infer.settings import (
 )
 
 from ..executors.settings import ExecutorSettings
-from ..options import COMMON, Quiet, RunOption, Threshold, Weights, takes, tell_next
+from ..options import COMMON, Quiet, Threshold, Weights, takes, tell_next
 
 log = logging.getLogger("vad")
 
@@ -38,7 +38,16 @@ def command(
         list[str] | None,
         typer.Argument(metavar="VIDEOS...", help="files, folders, globs or @list.txt"),
     ] = None,
-    detector: RunOption = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            "--detector",
+            metavar="RUN",
+            help="trained run; by default the newest in runs/; without one, novelty: how unlike "
+            "the rest of its video each moment is",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(

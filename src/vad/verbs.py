@@ -346,10 +346,11 @@ def score(
 ) -> VideoScores:
     """Score one video: `.frames` [frames], `.snippets` [snippets], `.events`, `.save()`.
 
-    detector: a trained run; by default the newest finished one in runs/. threshold: by default the
-    run's. weights: where the backbone's weights are now; encoder: the sentence encoder. These two
-    are needed only if the run names ones that are not known here. Scores are between 0 (ordinary)
-    and 1 (anomalous); those of a calibrated run are chances.
+    detector: a trained run; by default the newest finished one in runs/, and if there is none,
+    "novelty": how unlike the rest of the video each moment is, without training. threshold: by
+    default the run's. weights: where the backbone's weights are now; encoder: the sentence encoder.
+    These two are needed only if the run names ones that are not known here. Scores are between 0
+    (ordinary) and 1 (anomalous); those of a calibrated run are chances.
 
     Raises UsageError for wrong input, and VideoError if the video cannot be used.
     """
@@ -444,10 +445,10 @@ def score_store(
 ) -> Iterator[VideoScores]:
     """Score every video of a store, one after the other, without decoding any video.
 
-    detector: a trained run; by default the newest finished one in runs/. threshold: by default the
-    run's. device: of the detector. on_failed: called with the id and the error of every damaged
-    video; without it, the first damaged video raises VideoError. Raises UsageError if the features
-    were made with other settings than those that the run was trained on.
+    detector, threshold: as for `vad.score`. device: of the detector. on_failed: called with the id
+    and the error of every damaged video; without it, the first damaged video raises VideoError.
+    Raises UsageError if the features were made with other settings than those that the run was
+    trained on.
     """
     given = _settings(locals(), Decision, ScoreSettings)
     from .stages.pipelines.score import score_store as score_each
