@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vad.stages.train.detectors import Detector, create_detector
+from vad.stages.train.detectors.settings import UCF_CRIME, XD_VIOLENCE
 from vad.stages.train.weights import from_published
 
 Shapes = dict[str, tuple[int, ...]]
@@ -184,6 +185,52 @@ def pel4vad(t_step: int) -> Shapes:
     return shapes | {"logit_scale": ()}
 
 
+def vadclip_visual(layers: int) -> Shapes:
+    shapes: Shapes = {"disAdj.sigma": (1,), "frame_position_embeddings.weight": (256, 512)}
+    for index in range(layers):
+        block = f"temporal.resblocks.{index}"
+        shapes |= {f"{block}.attn.in_proj_weight": (1536, 512)}
+        shapes |= {f"{block}.attn.in_proj_bias": (1536,)}
+        shapes |= layer(f"{block}.attn.out_proj", 512, 512)
+        shapes |= norm(f"{block}.ln_1", 512) | norm(f"{block}.ln_2", 512)
+        shapes |= layer(f"{block}.mlp.c_fc", 2048, 512) | layer(f"{block}.mlp.c_proj", 512, 2048)
+    for name in ("gc1", "gc3"):
+        shapes |= {f"{name}.weight": (512, 256)} | layer(f"{name}.residual", 256, 512, 5)
+    shapes |= {f"{name}.weight": (256, 256) for name in ("gc2", "gc4")}
+    for name in ("mlp1", "mlp2"):
+        shapes |= layer(f"{name}.c_fc", 2048, 512) | layer(f"{name}.c_proj", 512, 2048)
+    return shapes | layer("linear", 512, 512) | layer("classifier", 1, 512)
+
+
+def vadclip(layers: int) -> Shapes:
+    return vadclip_visual(layers) | {"text_prompt_embeddings.weight": (77, 512)}
+
+
+def dsanet(layers: int, adapted: int) -> Shapes:
+    shapes = vadclip_visual(layers)
+    for index in range(adapted + 1):
+        shapes[f"clip_adapter.text_adapter.{index}.fc.0.weight"] = (512, 512)
+    refiner: Shapes = {"video_prototypes": (16, 512)}
+    refiner |= layer("bottleneck.c_fc", 2048, 512) | layer("bottleneck.c_proj", 512, 2048)
+    for block in ("dnp_extractor.0", *(f"decoder.{index}" for index in range(8))):
+        refiner |= norm(f"{block}.norm1", 512) | norm(f"{block}.norm2", 512)
+        refiner |= layer(f"{block}.attn.q", 512, 512) | layer(f"{block}.attn.kv", 1024, 512)
+        refiner |= layer(f"{block}.attn.proj", 512, 512)
+        refiner |= layer(f"{block}.mlp.fc1", 2048, 512) | layer(f"{block}.mlp.fc2", 512, 2048)
+        if block.startswith("decoder"):
+            refiner[f"{block}.attn.learn_scale"] = (8, 1, 1)
+    return shapes | under("video_anomaly_refiner", refiner)
+
+
+OF_XD: dict[str, Any] = {"classes": XD_VIOLENCE, "layers": 1, "window": 64}
+XD_VADCLIP = {"visual_dim": 512, "settings": OF_XD | {"score": "words", "distance": 1e-4}}
+XD_DSANET = {
+    "visual_dim": 512,
+    "settings": OF_XD | {"adapted": 1, "share": 0.6, "temperature": 1.0, "contrast": 5.0},
+}
+OF_UCF = {"visual_dim": 512, "settings": {"classes": UCF_CRIME}}
+
+
 def pel4vad_sizes(**settings: Any) -> dict[str, Any]:
     return {"visual_dim": 1024, "settings": settings}
 
@@ -227,6 +274,10 @@ CATALOGUE: dict[str, tuple[str, Mapping[str, Any], Shapes, int, int]] = {
         20,
         1_207_349,
     ),
+    "VadCLIP UCF-Crime": ("vadclip", OF_UCF, vadclip(2), 47, 12_642_306),
+    "VadCLIP XD-Violence": ("vadclip", XD_VADCLIP, vadclip(1), 35, 9_489_922),
+    "DSANet UCF-Crime": ("dsanet", OF_UCF, dsanet(2, 3), 189, 44_130_882),
+    "DSANet XD-Violence": ("dsanet", XD_DSANET, dsanet(1, 1), 175, 40_454_210),
 }
 
 

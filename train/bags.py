@@ -61,6 +61,7 @@ class Bags:
     streams: Mapping[str, NDArray[np.float32]]
     lengths: NDArray[np.int64]  # [videos], number of segments without padding
     labels: NDArray[np.float32]  # [videos], 1 for abnormal videos
+    categories: NDArray[np.str_]  # [videos], "" if not known; several are joined by "+"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,6 +117,7 @@ class Bags:
             {kind: columns[kind](stream)[index] for kind, stream in self.streams.items()},
             self.lengths[index],
             self.labels[index],
+            self.categories[index],
         )
 
     def split(self, n: int) -> tuple[Bags, Bags | None]:
@@ -125,6 +127,7 @@ class Bags:
                 {kind: stream[part] for kind, stream in self.streams.items()},
                 self.lengths[part],
                 self.labels[part],
+                self.categories[part],
             )
             for part in (slice(n), slice(n, None))
         )
@@ -170,7 +173,7 @@ def load_bags(
                 path.unlink()
                 raise UsageError(f"{store.backend} changed while it was read", hint="run it again")
         streams[kind] = np.load(path, mmap_mode="r")
-    return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
+    return _labelled(streams, lengths, labels)
 
 
 def _key(
@@ -232,7 +235,16 @@ def bags_in_memory(
             _, crops, dim = shapes[0][kind]
             streams[kind] = np.zeros((len(labels), crops, n_segments, dim), np.float32)
             _fill(streams[kind], store, name, videos, lengths, done, stretch=stretch)
-    return Bags(streams, lengths, np.array([label.label for label in labels], np.float32))
+    return _labelled(streams, lengths, labels)
+
+
+def _labelled(
+    streams: Mapping[str, NDArray[np.float32]],
+    lengths: NDArray[np.int64],
+    labels: Sequence[Label],
+) -> Bags:
+    known = np.array([label.label for label in labels], np.float32)
+    return Bags(streams, lengths, known, np.array([label.category for label in labels], np.str_))
 
 
 def _lengths(

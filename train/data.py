@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.labels import Labels, match, name_of, read_labels
+from vad.labels import Label, Labels, match, name_of, read_labels
 from vad.store import FeatureStore
 
 from .bags import Bags, load_bags
@@ -30,6 +30,7 @@ from .weights import read_scalings, read_weights, recognised
 
 # principal components per training video, unless the setting `components` is given
 COMPONENTS_A_VIDEO = 2
+NORMAL = "normal"  # name of the class of normal videos
 MOST_WEIGHTS = 500_000_000  # of a detector; the largest published one has 30 million
 
 
@@ -61,6 +62,7 @@ class TrainingData:
 
         Raises UsageError if the file `settings.weights` was trained on features of another width.
         """
+        own = self.completed(own)
         arrays = self._arrays(settings, own)
         visual_dim, text_dim = self.dims
         create = partial(
@@ -84,7 +86,24 @@ class TrainingData:
                     hint="start from weights that were trained on such features, with --scale none",
                 )
             fill(detector, settings.detector, read_weights(settings.weights))
+        if own.get("tower"):
+            _attach_tower(detector, str(own["tower"]))
         return detector
+
+    def completed(self, own: Mapping[str, object]) -> dict[str, object]:
+        """Return the detector's settings `own` with those that the data or a text tower tells.
+
+        These are the classes, by the categories of the training videos, and the width of the tower.
+        Raises UsageError if a category cannot be the name of a class.
+        """
+        found = dict(own)
+        if "classes" in own and own["classes"] is None:
+            found["classes"] = _classes_of(self.split.train)
+        if own.get("tower"):
+            from .blocks.clip import open_tower
+
+            found["text_width"] = open_tower(str(own["tower"])).width
+        return found
 
     def _arrays(
         self, settings: TrainSettings, own: Mapping[str, Any]
@@ -103,6 +122,35 @@ class TrainingData:
             streams, _, _ = self.train.take(np.array([index]), cpu)
             videos.append(self.inputs(streams)[0][0].transpose(0, 1).numpy())
         return {"dictionary": make_dictionary(videos, percent=own["atoms"])}
+
+
+def _classes_of(labels: Iterable[Label]) -> str | None:
+    """Return "normal" and the categories of abnormal videos, as the setting `classes` has them.
+
+    None if no abnormal video has a category.
+    """
+    named = {name for x in labels if x.label for name in x.category.split("+") if name}
+    if wrong := [name for name in named if "," in name or name == NORMAL]:
+        raise UsageError(
+            f"the category {wrong[0]!r} of an abnormal video cannot be the name of a class",
+            hint=f"rename it in the labels: without commas, and not {NORMAL}",
+        )
+    return ",".join([NORMAL, *sorted(named)]) if named else None
+
+
+def _attach_tower(detector: Detector, model: str) -> None:
+    from .blocks.clip import open_tower, tokenize
+    from .detectors.vadclip import ClassDetector
+
+    if isinstance(detector, ClassDetector):
+        tower = open_tower(model)
+        if tower.dim != detector.visual_dim and detector.reads_projection:
+            raise UsageError(
+                f"the text tower of {model} gives vectors of {tower.dim} values, the features have "
+                f"{detector.visual_dim}",
+                hint="train on image features of the same CLIP, with --scale none",
+            )
+        detector.attach(tower, tokenize(model, detector.classes))
 
 
 def _check_size(create: Callable[[], Detector], name: str) -> None:
@@ -150,7 +198,7 @@ def load_training_data(
         names,
         split.train + split.selection_videos,
         settings.segments,
-        stretch=settings.form == "published",
+        stretch=settings.form == "published" and not find_row(settings.detector).pads,
         quiet=quiet,
     )
     train, selection = bags.split(len(split.train))

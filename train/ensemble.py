@@ -225,6 +225,7 @@ def _of_bags(task: Task, candidate: Candidate, labels: Sequence[Label]) -> Train
     inputs = inputs.to(task.device)
     while state.epoch < settings.epochs:
         fit_epoch(state, bags, None, inputs, settings)
+    detector.finish()
     return TrainedMember(_card(task, candidate, dim), detector.eval(), inputs)
 
 

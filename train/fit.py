@@ -22,7 +22,7 @@ from vad.store import FeatureStore
 from vad.terminal import Meter
 
 from .bags import Bags, bags_in_memory
-from .detectors import Detector
+from .detectors import Detector, find_row
 from .history import History
 from .run import Run, save_tensors, with_prefix
 from .settings import TrainSettings
@@ -171,7 +171,8 @@ def _train_epoch(
         streams, lengths, labels = train.take(index, device, settings.crops, random)
         output = state.detector(*inputs(streams), lengths)
         _require_numbers(output.scores, settings)
-        terms = state.detector.loss(output, labels, settings.form)
+        categories = class_members(train.categories[index], state.detector.classes)
+        terms = state.detector.loss(output, labels, settings.form, categories)
         _require_numbers(terms["total"], settings)
         state.optimizer.zero_grad()
         terms["total"].backward()
@@ -202,6 +203,20 @@ def balanced_batches(
         dealt.append(np.concatenate([random.permutation(members) for _ in range(rounds)]))
     for start in range(0, n_batches * size, size):
         yield np.concatenate([deal[start : start + size] for deal in dealt])
+
+
+def class_members(
+    categories: NDArray[np.str_] | Sequence[str], classes: Sequence[str]
+) -> Tensor | None:
+    """Return 1 for the classes of each video, float [videos, classes]; None without classes.
+
+    A category is the name of a class, or of several joined by `+`. A video whose category is no
+    class has a row of zeros.
+    """
+    if not classes:
+        return None
+    named = [str(category).split("+") for category in categories]
+    return torch.tensor([[float(name in own) for name in classes] for own in named])
 
 
 def mixed(labels: NDArray[np.generic]) -> NDArray[np.int64]:
@@ -238,7 +253,8 @@ def validate(
         streams, lengths, labels = bags.take(index, device)
         output = detector(*inputs(streams), lengths)
         _require_numbers(output.scores, settings)
-        terms = detector.loss(output, labels, "paper")
+        categories = class_members(bags.categories[index], detector.classes)
+        terms = detector.loss(output, labels, "paper", categories)
         _require_numbers(terms["total"], settings)
         losses += [terms["total"].item()] * len(index)
         peaks.append(output.scores.amax(1).cpu().numpy())
@@ -264,11 +280,13 @@ def heldout_loss(run: Run, store: FeatureStore, labels: Sequence[Label]) -> floa
     losses = []
     for start in range(0, len(order), settings.batch):
         part = [labels[i] for i in order[start : start + settings.batch]]
-        stretch = settings.form == "published"
+        stretch = settings.form == "published" and not find_row(member.card.detector).pads
         bags = bags_in_memory(store, run.names, part, settings.segments, stretch=stretch)
         streams, lengths, is_abnormal = bags.take(np.arange(len(part)), device)
         output = member.detector(*member.inputs(streams), lengths)
-        losses += [member.detector.loss(output, is_abnormal, "paper")["total"].item()] * len(part)
+        categories = class_members(bags.categories, member.detector.classes)
+        terms = member.detector.loss(output, is_abnormal, "paper", categories)
+        losses += [terms["total"].item()] * len(part)
     loss = float(np.mean(losses))
     return loss if math.isfinite(loss) else None
 

@@ -99,6 +99,7 @@ def train_run(
     data = load_training_data(store_path, labels, settings, own, quiet=quiet)
     if data.split.doubt:
         log.warning("%s", data.split.doubt)
+    own = data.completed(own)
     card = _planned(data, labels, out, settings, own)
     going_on = _goes_on(out, card, resume=resume)
     detector = data.detector(settings, own)
@@ -134,6 +135,7 @@ def train_run(
         )
         chosen = next(r for r in history.rows if r["epoch"] == state.best_epoch)
     detector.load_state_dict(state.best_weights)
+    detector.finish()
     member = TrainedMember(card.members[0], detector.eval(), inputs)
     return _finish(Run(out, card, [member]), data, chosen)
 

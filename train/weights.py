@@ -152,6 +152,7 @@ def from_published(
         arrays=arrays,
     )
     fill(detector, name, weights)
+    detector.finish()
     return detector.eval()
 
 
@@ -202,6 +203,7 @@ def import_detector(
         arrays={} if dictionary is None else {"dictionary": read_dictionary(dictionary)},
     )
     fill(made, name, read_weights(weights))
+    made.finish()
     dims = {"visual": sizes.visual_dim, "text": sizes.text_dim}
     streams = _streams(store, {"visual": visual, "text": text}, dims, features)
     member = Member(

@@ -5,6 +5,7 @@ settings suggested for it, which suit small data sets.
 """
 
 from .stages.train.detectors.settings import BNWVADSettings as BNWVAD
+from .stages.train.detectors.settings import DSANetSettings as DSANet
 from .stages.train.detectors.settings import ETEVADSettings as ETEVAD
 from .stages.train.detectors.settings import MGFNSettings as MGFN
 from .stages.train.detectors.settings import MILSettings as MIL
@@ -17,6 +18,7 @@ from .stages.train.detectors.settings import SultaniSettings as Sultani
 from .stages.train.detectors.settings import TEVADSettings as TEVAD
 from .stages.train.detectors.settings import TopKSettings as TopK
 from .stages.train.detectors.settings import URDMUSettings as URDMU
+from .stages.train.detectors.settings import VadCLIPSettings as VadCLIP
 
 __all__ = [
     "BNWVAD",
@@ -29,7 +31,9 @@ __all__ = [
     "SAA",
     "TEVAD",
     "URDMU",
+    "DSANet",
     "Normality",
     "Sultani",
     "TopK",
+    "VadCLIP",
 ]

@@ -28,6 +28,9 @@ class Output:
     lengths: Tensor  # int64 [videos], snippets without padding
     # further tensors that the detector's loss needs
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    # shares of the detector's classes [videos, snippets, classes], which sum to 1; None if it has
+    # none
+    kinds: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,10 @@ class Batch:
         return None if self.valid is None else self.valid.repeat_interleave(self.visual.shape[1], 0)
 
     def blank(self, values: Tensor) -> Tensor:
-        """Return values [videos, snippets] with 0 at padding."""
-        return values if self.valid is None else values * self.valid
+        """Return values [videos, snippets, ...] with 0 at padding."""
+        if self.valid is None:
+            return values
+        return values * self.valid.view(*self.valid.shape, *[1] * (values.ndim - 2))
 
 
 class Detector(nn.Module):
@@ -73,6 +78,8 @@ class Detector(nn.Module):
     published_batch: Literal["halves", "any"] | None = "halves"
     # True if the scores of all crops are those of each crop, joined; see `join_crops`
     joins_crops = True
+    # names of the classes that it tells apart, the normal one first; () if it only finds anomalies
+    classes: tuple[str, ...] = ()
 
     def __init__(self, visual_dim: int, text_dim: int | None, settings: Settings) -> None:
         super().__init__()
@@ -91,14 +98,28 @@ class Detector(nn.Module):
         """
         return self.run(self._checked(visual, text, lengths))
 
-    def loss(self, output: Output, labels: Tensor, form: Form = "paper") -> dict[str, Tensor]:
+    def loss(
+        self,
+        output: Output,
+        labels: Tensor,
+        form: Form = "paper",
+        categories: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Return named loss terms and "total", their weighted sum.
 
-        labels [videos] are 0 (normal) or 1, in any order. The form "paper" works for any batch;
-        terms that need a missing class are left out. The form "published" computes exactly what the
-        released code computes, and only takes batches that it accepts (see `published_batch`).
-        Raises UsageError if form or labels do not fit.
+        labels [videos] are 0 (normal) or 1, in any order; categories tell the classes of the
+        videos to detectors that have `classes`, others ignore them. The form "paper" works for any
+        batch; terms that need a missing class are left out. The form "published" computes exactly
+        what the released code computes, and only takes batches that it accepts (see
+        `published_batch`). Raises UsageError if form or labels do not fit.
         """
+        return self.terms(output, self._checked_labels(output, labels, form), form)
+
+    def finish(self) -> None:
+        """Get ready to score, after training or after published weights were loaded."""
+
+    def _checked_labels(self, output: Output, labels: Tensor, form: Form) -> Tensor:
+        """Return labels as floats on the device of the scores. Raises UsageError like `loss`."""
         if form not in FORMS:
             raise UsageError(f"no loss form named {form!r}; there are: {', '.join(FORMS)}")
         n_videos = len(output.scores)
@@ -110,7 +131,7 @@ class Detector(nn.Module):
             )
         if form == "published":
             self._check_published(labels)
-        return self.terms(output, labels, form)
+        return labels
 
     def join_crops(self, outputs: Sequence[Output]) -> Tensor:
         """Return the scores [videos, snippets] of all crops, given the output for each crop alone.

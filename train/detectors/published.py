@@ -13,7 +13,7 @@ from vad.checkpoints import state_of
 from vad.errors import UsageError
 
 from .interface import Detector
-from .settings import PEL4VADSettings
+from .settings import UCF_CRIME, XD_VIOLENCE, PEL4VADSettings
 
 OURS = "detector."  # prefix of the names of a detector's weights in our runs
 
@@ -95,6 +95,47 @@ def pel4vad_sizes(weights: Weights) -> Sizes:
     return Sizes(dim, settings={"t_step": t_step}, asked=asked)
 
 
+def class_sizes(weights: Weights) -> tuple[int, dict[str, object]]:
+    """Read the feature width and the settings that VadCLIP and DSANet share.
+
+    No shape tells classes and window; a transformer of one layer is that of XD-Violence, of two
+    that of UCF-Crime. Learnt class vectors of another number are not of either.
+    """
+    dim = weights["classifier.weight"].shape[1]
+    layers = sum(name.endswith("ln_1.weight") and name.startswith("temporal.") for name in weights)
+    of_xd = layers == 1
+    settings: dict[str, object] = {
+        "layers": layers,
+        "window": 64 if of_xd else 8,
+        "length": weights["frame_position_embeddings.weight"].shape[0],
+        "classes": XD_VIOLENCE if of_xd else UCF_CRIME,
+        "text_width": 0,
+    }
+    if "class_vectors" in weights and len(weights["class_vectors"]) == 2:
+        settings["classes"] = None
+    return dim, settings
+
+
+def vadclip_sizes(weights: Weights) -> Sizes:
+    """Read the sizes of VadCLIP, and by its layers the settings of its data set."""
+    dim, settings = class_sizes(weights)
+    if (words := weights.get("text_prompt_embeddings.weight")) is not None:
+        settings["text_width"] = words.shape[1]
+    own = {"score": "words", "distance": 1e-4} if settings["layers"] == 1 else {}
+    return Sizes(dim, settings=settings | own)
+
+
+def dsanet_sizes(weights: Weights) -> Sizes:
+    """Read the sizes of DSANet, and by its layers the settings of its data set."""
+    dim, settings = class_sizes(weights)
+    adapters = [n for n in weights if n.startswith("clip_adapter.text_adapter.")]
+    if adapters:
+        settings["text_width"] = weights[adapters[0]].shape[1]
+        settings["adapted"] = len(adapters) - 1
+    own = {"share": 0.6, "temperature": 1.0, "contrast": 5.0} if settings["layers"] == 1 else {}
+    return Sizes(dim, settings=settings | own)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A rule that recognises the weights of one detector, by the name of one weight."""
@@ -117,6 +158,8 @@ MARKS = (
     Mark("urdmu", "Amemory.memory_block", urdmu_sizes),
     Mark("bnwvad", "normal_head.bn1.weight", by_shape("embedding.conv_1.0.weight", width=True)),
     Mark("pel4vad", "self_attention.loc_adj.w", pel4vad_sizes),
+    Mark("dsanet", "video_anomaly_refiner.video_prototypes", dsanet_sizes),
+    Mark("vadclip", "gc1.residual.weight", vadclip_sizes),
     Mark("topk", "score.weight", by_shape("score.weight")),
     Mark("mil", "fc2.weight", by_shape("fc1.weight"), rows=128),
     Mark("sultani", "fc2.weight", by_shape("fc1.weight"), rows=32),

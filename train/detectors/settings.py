@@ -196,6 +196,63 @@ class PEL4VADSettings:
     prompt: float = option(1.0, "weight of the prompt term", minimum=0)
 
 
+UCF_CRIME = (
+    "normal,abuse,arrest,arson,assault,burglary,explosion,fighting,roadAccidents,robbery,shooting,"
+    "shoplifting,stealing,vandalism"
+)
+XD_VIOLENCE = "normal,fighting,shooting,riot,abuse,car accident,explosion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassSettings:
+    """Hyper-parameters of detectors that compare snippets with the names of classes."""
+
+    classes: str | None = option(
+        None,
+        "names of the classes, the normal one first, separated by commas; by default the "
+        "categories of the training videos",
+    )
+    tower: str | None = option(
+        None, "CLIP whose text tower reads the names of the classes: a folder, or a name on the hub"
+    )
+    text_width: int = option(
+        512,
+        "width of the tower's token vectors; 0: no words, the vectors of the classes are learnt",
+        minimum=0,
+    )
+    layers: int = option(2, "of the transformer over snippets", minimum=1)
+    window: int = option(8, "snippets that attend to one another", minimum=1)
+    length: int = option(256, "snippets read at once; longer videos are cut", minimum=1)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes, the normal one first."""
+        names = "normal,anomaly" if self.classes is None else self.classes
+        return tuple(name.strip() for name in names.split(","))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VadCLIPSettings(ClassSettings):
+    """Hyper-parameters of VadCLIP (Wu et al., AAAI 2024), as published for UCF-Crime."""
+
+    score: Literal["detector", "words"] = option(
+        "detector", "score by the first branch (UCF-Crime), or by the class shares (XD-Violence)"
+    )
+    distance: float = option(
+        0.1, "weight of the term that parts the normal class from the others", minimum=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DSANetSettings(ClassSettings):
+    """Hyper-parameters of DSANet (AAAI 2026), as published for UCF-Crime."""
+
+    adapted: int = option(3, "blocks of the text tower that are adapted", minimum=0)
+    share: float = option(0.1, "of the adapter in what it adapts", minimum=0, maximum=1)
+    temperature: float = option(5.0, "of the class shares", minimum=1e-3)
+    contrast: float = option(1.1, "weight of the term of the classes", minimum=0)
+
+
 Settings = (
     RTFMSettings
     | MGFNSettings
@@ -209,4 +266,6 @@ Settings = (
     | URDMUSettings
     | BNWVADSettings
     | PEL4VADSettings
+    | VadCLIPSettings
+    | DSANetSettings
 )

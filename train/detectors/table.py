@@ -10,6 +10,7 @@ from vad.names import find_by_name
 
 from .settings import (
     BNWVADSettings,
+    DSANetSettings,
     ETEVADSettings,
     MGFNSettings,
     MILSettings,
@@ -22,6 +23,7 @@ from .settings import (
     TEVADSettings,
     TopKSettings,
     URDMUSettings,
+    VadCLIPSettings,
 )
 
 
@@ -37,6 +39,7 @@ class DetectorRow:
     # suggested settings for a few dozen videos
     small: Mapping[str, object] = field(default_factory=dict)
     arrays: tuple[str, ...] = ()  # names of arrays that it takes at creation
+    pads: bool = False  # True if the published training pads short videos, and repeats nothing
 
     def kinds(self, settings: Mapping[str, object]) -> tuple[str, ...]:
         """Return the kinds of features that the detector requires, "visual", "text" or both.
@@ -145,6 +148,22 @@ DETECTORS: dict[str, DetectorRow] = {
         "distance from the running statistics of batch normalisation",
         "Zhou et al., 2023",
         small={"width": 64, "lr": 1e-4, "clip": 1.0},
+    ),
+    "vadclip": DetectorRow(
+        "vadclip:VadCLIP",
+        VadCLIPSettings,
+        "windowed transformer and graph layers; class names, read by CLIP, tell kinds",
+        "Wu et al., AAAI 2024",
+        small={"text_width": 0, "length": 64, "lr": 1e-4},
+        pads=True,
+    ),
+    "dsanet": DetectorRow(
+        "dsanet:DSANet",
+        DSANetSettings,
+        "VadCLIP with adapted class names and prototypes of normal snippets",
+        "AAAI 2026",
+        small={"text_width": 0, "length": 64, "lr": 1e-4},
+        pads=True,
     ),
 }
 
