@@ -66,6 +66,7 @@ class VideoScores:
     # share of the training videos that are at least as far from the others as this video: 0 if it
     # is farther than all; None: not known
     familiarity: float | None = None
+    camera: str = ""  # camera that the run is calibrated for, whose footage then is what is normal
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
     # what the scores are if no run made them, such as novelty within the video; said on all outputs
@@ -158,7 +159,10 @@ class VideoScores:
             return self.doubt
         if self.familiarity is None or self.familiarity > UNFAMILIAR:
             return ""
-        return "unlike the training videos: read scores as a guess"
+        known = (
+            f"other footage of the camera {self.camera}" if self.camera else "the training videos"
+        )
+        return f"unlike {known}: read scores as a guess"
 
     @property
     def peak(self) -> float:
@@ -252,6 +256,7 @@ class VideoScores:
             "prior": self.prior,
             "normal_footage": self.normal_footage and asdict(self.normal_footage),
             "familiarity": self.familiarity,
+            "camera": self.camera,
             "warning": self.warning,
             "meaning": self.meaning,
             "doubt": self.doubt,
@@ -366,6 +371,7 @@ class _Document:
     familiarity: float | None = None
     meaning: str = ""
     doubt: str = ""
+    camera: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -403,6 +409,7 @@ class _Document:
             familiarity=self.familiarity,
             meaning=self.meaning,
             doubt=self.doubt,
+            camera=self.camera,
             propagation=self.propagation,
             rule=self.rule,
             captions=tuple(captions),

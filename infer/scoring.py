@@ -75,6 +75,7 @@ def score_stored(
             prior=run.prior,
             normal_footage=run.normal_footage,
             familiarity=_familiarity(run, arrays),
+            camera=run.card.camera.name if run.card.camera else "",
         )
 
 

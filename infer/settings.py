@@ -73,6 +73,9 @@ class Decision:
     recall: float | None = _decision(
         None, "in place of --threshold: share of abnormal videos to be found", minimum=0, maximum=1
     )
+    camera: str | None = _decision(
+        None, "camera that vad calibrate knows: its threshold, and its ordinary footage, decide"
+    )
 
 
 def parse_rate(words: str) -> float:

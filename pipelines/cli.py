@@ -25,6 +25,7 @@ from vad.terminal import PlainFormatter, plain
 from vad.version import VERSION
 
 from .commands import (
+    calibrate,
     caption,
     compare,
     demo,
@@ -56,6 +57,7 @@ for module in (
     train,
     tune,
     evaluate,
+    calibrate,
     score,
     events,
     stream,

@@ -20,6 +20,7 @@ from vad.errors import UsageError
 from vad.labels import Labels, write_labels, write_unlabelled
 from vad.stages.infer.settings import Decision, parse_rate
 from vad.stages.train import training
+from vad.stages.train.cameras import find_camera
 from vad.stages.train.card import CARD
 from vad.stages.train.detectors import DETECTORS
 from vad.stages.train.run import Run
@@ -136,10 +137,12 @@ def open_run(
 ) -> tuple[Run, str]:
     """Open a run, by default the newest, with its prior and threshold as the user wants them.
 
-    Returns the run and the origin of its threshold, as `VideoScores.threshold_from` has it. Raises
-    UsageError if the run cannot tell what is asked of it.
+    Returns the run, or what it is for the camera that the user names, and the origin of its
+    threshold, as `VideoScores.threshold_from` has it. Raises UsageError if the run cannot tell what
+    is asked of it.
     """
-    run, false_alarms = Run.open(newest_run(detector), device), decision.false_alarms
+    path, camera, false_alarms = newest_run(detector), decision.camera, decision.false_alarms
+    run = Run.open(path if camera is None else find_camera(path, camera), device)
     run = run.at(
         prior=decision.prior,
         threshold=threshold,

@@ -189,6 +189,25 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A stretch of time of a video, in seconds."""
+
+    video: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class CameraRecord:
+    """The footage of one camera that a run was calibrated on; see `cameras.py`."""
+
+    name: str
+    run_created: str  # when the run was trained
+    seconds: float  # length of the footage
+    left_out: tuple[Stretch, ...] = ()  # unlike the rest of it
+
+
+@dataclass(frozen=True)
 class Imported:
     """The file that imported weights came from."""
 
@@ -212,6 +231,7 @@ class Card:
     familiarity: str | None = None  # array by which videos are compared with the training videos
     labels: str | None = None  # file with the labels of the videos
     imported: Imported | None = None
+    camera: CameraRecord | None = None  # None: the run is not calibrated for a camera
     n_parameters: int = 0
     created: str = ""
     vad: str = VERSION

@@ -104,12 +104,21 @@ def learn(
     store: FeatureStore, array: str, labels: Sequence[Label], folds: Sequence[Sequence[Label]]
 ) -> Familiarity | None:
     """Learn what the training videos look like; None if they are too few to rank others."""
-    if len(labels) < LEAST_VIDEOS or not folds:
-        return None
     found = {label.video: describe(store.read(label.video, array)) for label in labels}
+    return learn_from(array, found, [[label.video for label in fold] for fold in folds])
+
+
+def learn_from(
+    array: str, found: Mapping[str, tuple[Floats, Floats]], folds: Sequence[Sequence[str]]
+) -> Familiarity | None:
+    """Learn from descriptions of videos, as `describe` returns them, by name; folds: of names.
+
+    Returns None if they are too few to rank others.
+    """
+    if len(found) < LEAST_VIDEOS or not folds:
+        return None
     held_out = []
-    for fold in folds:
-        held = {label.video for label in fold}
+    for held in folds:
         mean, spread = _moments({v: row for v, row in found.items() if v not in held})
         held_out += [_distance(found[video][0], mean, spread) for video in held]
     return Familiarity(array, *_moments(found), np.sort(held_out))

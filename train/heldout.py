@@ -19,6 +19,7 @@ from vad.errors import UsageError
 from vad.labels import Label
 
 N_LEVELS = 200  # most levels at which alarms are counted, the denser the higher
+FOR_MORE = "train with more normal footage"
 GAP_S = 1.0  # alarms with at most this gap between them are one, as events are
 
 
@@ -61,17 +62,17 @@ class NormalFootage:
             return f"normal footage never reached this in {duration(self.seconds)}"
         return f"normal footage reaches this once in {duration(once_s)}"
 
-    def level_of(self, per_s: float) -> float:
+    def level_of(self, per_s: float, *, more: str = FOR_MORE) -> float:
         """Return the lowest level that normal footage reaches at most this many times per second.
 
-        Raises UsageError if the footage is too short to tell.
+        Raises UsageError, whose hint is `more`, if the footage is too short to tell.
         """
         allowed = per_s * self.seconds
         if allowed < 1:
             raise UsageError(
                 f"{duration(self.seconds)} of held-out normal footage tell no rate below "
                 f"{3600 / self.seconds:.2g}/h",
-                hint="allow more false alarms, or train with more normal footage",
+                hint=f"allow more false alarms, or {more}",
             )
         for level, n_alarms in zip(self.levels, self.alarms, strict=True):
             if n_alarms <= allowed:
@@ -137,9 +138,20 @@ def normal_footage(
 
 
 def _alarms(z: NDArray[np.float64], level: float, snippet_s: float) -> int:
-    reached = np.flatnonzero(z >= level)
-    apart = (np.diff(reached) - 1) * snippet_s > GAP_S
-    return int(apart.sum()) + (len(reached) > 0)
+    return len(stretches_of(z >= level, snippet_s))
+
+
+def stretches_of(reached: NDArray[np.bool_], snippet_s: float) -> NDArray[np.int64]:
+    """Return first snippet and end of every stretch of snippets [snippets] that reach a level.
+
+    Stretches with at most `GAP_S` seconds between them are one. Returns [stretches, 2].
+    """
+    found = np.flatnonzero(reached)
+    if len(found) == 0:
+        return np.empty((0, 2), np.int64)
+    apart = (np.diff(found) - 1) * snippet_s > GAP_S
+    firsts, lasts = found[np.r_[True, apart]], found[np.r_[apart, True]]
+    return np.stack([firsts, lasts + 1], 1)
 
 
 def duration(seconds: float) -> str:

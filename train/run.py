@@ -36,7 +36,7 @@ from vad.store import FeatureStore
 from .card import CARD, Card, Kind, Member, read_card
 from .detectors import Detector, create_detector
 from .familiarity import FILE, Familiarity
-from .heldout import NormalFootage
+from .heldout import FOR_MORE, NormalFootage, duration
 from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
@@ -232,7 +232,9 @@ class Run:
             if not name.startswith("train/")
         ]
         epoch = "" if card.selection.epoch is None else f"epoch {card.selection.epoch}, "
+        camera = f"{card.camera.name}, {duration(card.camera.seconds)}" if card.camera else ""
         facts = {
+            "camera": camera,
             "detector": f"{card.detector}, {card.n_parameters:,} parameters",
             "members": "; ".join(members) if len(card.members) > 1 else "",
             "reads": " and ".join(reads),
@@ -246,8 +248,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Return the name of the run folder, by which results refer to the run."""
-        return self.path.resolve().name
+        """Return the name of the run folder, by which results refer to the run, and its camera."""
+        path = self.path.resolve()
+        camera = self.card.camera
+        return f"{path.parent.parent.name}, camera {camera.name}" if camera else path.name
 
     @property
     def threshold(self) -> float:
@@ -306,7 +310,8 @@ class Run:
             if recall is not None:
                 level = card.held_out.level_of_recall(recall)
             else:
-                level = card.held_out.normal.level_of(cast("float", false_alarms_per_s))
+                more = "calibrate with more footage" if card.camera else FOR_MORE
+                level = card.held_out.normal.level_of(cast("float", false_alarms_per_s), more=more)
             card = replace(card, threshold=float(card.calibration.chances(np.array(level))))
         return Run(self.path, card, self.members, self.familiarity)
 

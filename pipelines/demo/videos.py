@@ -126,11 +126,11 @@ def plan(n_videos: int, seed: int) -> list[Video]:
         number = 1 + sum(video.scene is scene for video in videos)
         split = SPLITS[i % len(SPLITS)]
         rng = np.random.default_rng((seed, index, 0))
-        videos.append(_cast(f"{scene.name}-{number:02d}", scene, category, split, rng))
+        videos.append(cast_video(f"{scene.name}-{number:02d}", scene, category, split, rng))
     return sorted(videos, key=lambda video: video.name)
 
 
-def _cast(name: str, scene: Scene, category: str, split: str, rng: Rng) -> Video:
+def cast_video(name: str, scene: Scene, category: str, split: str, rng: Rng) -> Video:
     """Return one planned video: a random crowd in a scene, and actors of the category's event."""
     duration_s = SHORTEST_S + (LONGEST_S - SHORTEST_S) * rng.uniform() ** 3
     n_frames, start = round(duration_s * FPS), round(duration_s * FPS * rng.uniform(0.15, 0.4))
@@ -222,13 +222,16 @@ EVENTS: dict[str, Callable[[Scene, Rng, float], Event]] = {
 }
 
 
-def frames(video: Video, rng: Rng) -> Iterator[NDArray[np.uint8]]:
-    """Yield a video's frames, uint8 [240, 320, 3], with the noise and flicker of its camera."""
+def frames(video: Video, rng: Rng, *, every: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """Yield a video's frames, uint8 [240, 320, 3], with the noise and flicker of its camera.
+
+    every: 5 yields frames 0, 5, 10, ..., for a video of 5 frames a second.
+    """
     empty = background(video.scene)
     noise = rng.normal(0, NOISE, (HEIGHT_PX + 64, WIDTH_PX + 64)).astype(np.float32)
     exposure, phase = rng.uniform(0.93, 1.06), rng.uniform(0, 2 * np.pi)
     began_s = int(rng.integers(6 * 3600, 20 * 3600))
-    for index in range(video.n_frames):
+    for index in range(0, video.n_frames, every):
         time_s = index / FPS
         canvas = empty.copy(order="K")
         there = [(actor.depth(time_s), actor) for actor in video.crowd + video.cast]
@@ -280,11 +283,11 @@ def _ink(text: str) -> NDArray[np.bool_]:
     return bits.repeat(2, 0).repeat(2, 1)
 
 
-def encode(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> None:
+def encode(path: Path, pictures: Iterator[NDArray[np.uint8]], *, fps: int = FPS) -> None:
     """Write frames [height, width, 3] as an MP4 file: H.264 if this PyAV has it, else MPEG-4."""
     h264 = "libx264" in av.codecs_available
     with committed(path) as part, av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream("libx264" if h264 else "mpeg4", rate=FPS)
+        stream = container.add_stream("libx264" if h264 else "mpeg4", rate=fps)
         stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
         if h264:
             stream.options = {"preset": "veryfast", "crf": "23", "bf": "0", "threads": "1"}

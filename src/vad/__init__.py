@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 VERBS = (
+    "calibrate",
     "caption",
     "compare",
     "evaluate",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from . import detectors as detectors
     from .stages.train.run import Run as Run
     from .store import FeatureStore as FeatureStore
+    from .verbs import calibrate as calibrate
     from .verbs import caption as caption
     from .verbs import compare as compare
     from .verbs import evaluate as evaluate

@@ -326,6 +326,7 @@ def score(
     prior: float | None = None,
     false_alarms: str | None = None,
     recall: float | None = None,
+    camera: str | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -376,6 +377,7 @@ def score_videos(
     prior: float | None = None,
     false_alarms: str | None = None,
     recall: float | None = None,
+    camera: str | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -435,6 +437,7 @@ def score_store(
     prior: float | None = None,
     false_alarms: str | None = None,
     recall: float | None = None,
+    camera: str | None = None,
     propagation: Literal["hold", "linear", "gaussian"] = "hold",
     sigma: float = 1.0,
     low: float | None = None,
@@ -455,6 +458,58 @@ def score_store(
 
     return score_each(
         store, detector, threshold=threshold, device=device, on_failed=on_failed, **given
+    )
+
+
+@explained(ComputeSettings)
+def calibrate(
+    run: Place,
+    footage: Videos,
+    camera: str,
+    *,
+    false_alarms: str | None = None,
+    store: Place | None = None,
+    on_failed: Callable[[str, VideoError], None] | None = None,
+    quiet: bool = False,
+    weights: str | None = None,
+    encoder: str | None = None,
+    decoder: Decoder = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch: int | None = None,
+    workers: int = N_WORKERS,
+    time_limit: float = 60.0,
+    max_pixels: int = 4096 * 2304,
+    fps: float | None = None,
+    offline: bool = False,
+    accept_truncated: bool = False,
+) -> Run:
+    """Calibrate a trained run on ordinary, unlabelled footage of one camera; return the result.
+
+    It is written to RUN/cameras/CAMERA, and `vad.score(..., camera=CAMERA)` scores by it. run: the
+    trained run. footage: videos of the camera, as files, folders, globs or lists; a few anomalies
+    in them do little harm. camera: its name. false_alarms: how often ordinary footage may reach the
+    threshold, such as 2/h; by default 1/h, or as rarely as the footage can tell. store: keeps the
+    features, and features that it holds already are not computed again. on_failed: called with the
+    id and the error of every video that cannot be used; without it, the first raises VideoError.
+    quiet: show no progress. weights, encoder: as for `vad.score`.
+
+    Raises UsageError for wrong input, and if the footage is too short for what is asked.
+    """
+    given = _settings(locals(), ComputeSettings)
+    from .stages.pipelines.calibrate import calibrate as run_calibration
+
+    return run_calibration(
+        run,
+        footage,
+        camera,
+        false_alarms=false_alarms,
+        store=store,
+        on_failed=on_failed,
+        quiet=quiet,
+        weights=weights,
+        encoder=encoder,
+        **given,
     )
 
 
@@ -499,6 +554,7 @@ def stream(
     prior: float | None = None,
     false_alarms: str | None = None,
     recall: float | None = None,
+    camera: str | None = None,
     window: int = 64,
     lookahead: int = 0,
     queue: int = 4,
