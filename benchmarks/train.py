@@ -40,7 +40,7 @@ from vad.device import choose_device
 from vad.files import write_json
 from vad.labels import read_labels
 from vad.stages.extract.records import unseen_record
-from vad.stages.train.bags import load_bags
+from vad.stages.train.bags import load_bags, whole
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.fit import Fit, fit, validate
 from vad.stages.train.history import History
@@ -121,7 +121,9 @@ def our_steps(folder: Path, steps: int, crops: int | None) -> tuple[float, float
     device = choose_device("cpu")
     store = FeatureStore.open(folder / "features.zarr")
     labels = read_labels(folder / "labels.csv")
-    bags = load_bags(store, {"visual": "visual/i3d"}, labels, SEGMENTS, stretch=True, quiet=True)
+    bags = load_bags(
+        store, {"visual": "visual/i3d"}, whole(labels), SEGMENTS, stretch=True, quiet=True
+    )
     size: dict[str, Any] = {"batch": BATCH, "form": "published", "crops": crops}
     epochs = -(-steps * BATCH // int(bags.labels.sum()))  # one step warms up
     settings = TrainSettings(epochs=epochs, **size)

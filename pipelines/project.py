@@ -1,7 +1,7 @@
-"""Find the files of a project folder that commands use by default: labels.csv and runs/.
+"""Find the files of a project folder that commands use by default: labels.csv, reviews.csv, runs/.
 
-`vad train` reads labels from labels.csv or from the folders of the videos, and writes each run into
-a new folder; `vad score` uses the newest finished run.
+`vad train` reads labels from labels.csv or from the folders of the videos, and the reviews.csv
+beside them, and writes each run into a new folder; `vad score` uses the newest finished run.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vad.store import FeatureStore
 log = logging.getLogger("vad")
 
 LABELS = Path("labels.csv")
+REVIEWS = "reviews.csv"
 RUNS = Path("runs")
 
 
@@ -39,6 +40,7 @@ def train(
     out: str | Path | None,
     *,
     member: Sequence[str] = (),
+    reviews: str | Path | None = None,
     resume: bool,
     overwrite: bool,
     quiet: bool,
@@ -55,6 +57,7 @@ def train(
             path,
             folder,
             member=member,
+            reviews=reviews or reviews_of(path),
             resume=resume,
             overwrite=overwrite,
             quiet=quiet,
@@ -63,6 +66,14 @@ def train(
     if left := run.left_out(FeatureStore.open(store)):
         log.info("stored, but not read by this run: %s", ", ".join(left))
     return run
+
+
+def reviews_of(labels: Labels) -> Path | None:
+    """Return the reviews.csv that lies beside the file of the labels, or None if there is none."""
+    if not isinstance(labels, str | Path):
+        return None
+    path = Path(labels).with_name(REVIEWS)
+    return path if path.exists() else None
 
 
 @contextmanager

@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Compiling a network takes longer than the few clips of a test; tests of the engine switch it on.
 os.environ.setdefault("VAD_ENGINE", "pytorch")
+# Tests run side by side, one a core; threads of theirs would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 N_BITS = 10  # numbers up to 1023
 
 # Tests that are run in the background of a script ignore Ctrl-C, and so would what they start.

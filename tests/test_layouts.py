@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from vad.errors import UsageError
-from vad.labels import Label
 from vad.stages.extract.layouts import LAYOUTS, export_features, import_features
-from vad.stages.train.bags import bags_in_memory
+from vad.stages.train.bags import Bag, bags_in_memory
 from vad.stages.train.streams import read_streams
 from vad.store import FeatureStore
 from vad.store.verify import verify
@@ -364,7 +363,7 @@ def test_text_joins_the_visual_features_of_its_video(published, stored, n_text, 
     text, names = files["a_emb.npy"], {"visual": "visual/i3d", "text": "text/simcse"}
     assert np.array_equal(read_streams(store, names, "a")["text"][:, 0], text[read])
     # training pools each stream by itself
-    bags = bags_in_memory(store, names, [Label("a", 1)], 2, stretch=True)
+    bags = bags_in_memory(store, names, [Bag("a", 1)], 2, stretch=True)
     assert bags.streams["text"][0, 0] == pytest.approx(
         np.stack([half.mean(0) for half in (text[: n_text // 2], text[n_text // 2 :])])
     )

@@ -8,9 +8,10 @@ file lies beside the store, or in the user's cache if the store is no local fold
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,31 @@ def _to_float32(rows: NDArray[np.floating]) -> NDArray[np.float32]:
     if rows.dtype == np.float16 and rows.flags.writeable:
         return np.asarray(torch.from_numpy(rows).float().numpy())
     return rows.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Snippets of one video under one label."""
+
+    video: str
+    label: int  # 0 normal, 1 abnormal
+    rows: tuple[tuple[int, int], ...] | None = None  # ranges [start, stop) of them; None: all
+    category: str = ""  # kind of anomaly; empty if it is not known
+
+    def __len__(self) -> int:
+        """Return the number of snippets, if only some of the video are in the bag."""
+        return sum(stop - start for start, stop in self.rows or ())
+
+    def of(self, features: NDArray[np.generic]) -> NDArray[Any]:
+        """Return the bag's rows of features [snippets, ...]."""
+        if self.rows is None:
+            return features
+        return np.concatenate([features[start:stop] for start, stop in self.rows])
+
+
+def whole(labels: Iterable[Label]) -> list[Bag]:
+    """Return a bag of every labelled video, with all its snippets."""
+    return [Bag(label.video, label.label, category=label.category) for label in labels]
 
 
 @dataclass(frozen=True)
@@ -137,49 +163,48 @@ class Bags:
 def load_bags(
     store: FeatureStore,
     names: Names,
-    labels: Sequence[Label],
+    bags: Sequence[Bag],
     n_segments: int,
     *,
     stretch: bool,
     quiet: bool,
 ) -> Bags:
-    """Return the bags of labelled videos, in the order of `labels`.
+    """Return the features of bags, in the order of `bags`.
 
-    The bags are packed into a file first, unless an earlier call has packed the same ones. A video
-    with fewer snippets than segments keeps its snippets and is padded; with `stretch` its snippets
+    They are packed into a file first, unless an earlier call has packed the same ones. A bag with
+    fewer snippets than segments keeps its snippets and is padded; with `stretch` its snippets
     are repeated instead, as the published training scripts do. Raises UsageError, with the name of
     the video, if the streams of a video have different numbers of snippets, or if a stream has
     other crops or another width than in the first video. Raises UsageError as well if the store
     changes meanwhile.
     """
-    videos = [label.video for label in labels]
-    shapes = _same_shapes(store, names, videos)
+    shapes = _same_shapes(store, names, bags)
     lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
     for kind, name in names.items():
-        key = _key(store, name, videos, lengths, n_segments, stretch=stretch)
+        key = _key(store, name, bags, lengths, n_segments, stretch=stretch)
         path = store.backend.cache / f"bags-{key[:24]}.npy"
-        shape = (len(labels), shapes[0][kind][1], n_segments, shapes[0][kind][2])
+        shape = (len(bags), shapes[0][kind][1], n_segments, shapes[0][kind][2])
         if not _is_packed(path, shape):
             with (
                 committed(path) as part,
-                meter("pack", len(labels), unit="videos", quiet=quiet) as m,
+                meter("pack", len(bags), unit="videos", quiet=quiet) as m,
             ):
                 packed = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-                _fill(packed, store, name, videos, lengths, m, stretch=stretch)
+                _fill(packed, store, name, bags, lengths, m, stretch=stretch)
                 packed.flush()
             note_checksum(path)
-            if key != _key(store, name, videos, lengths, n_segments, stretch=stretch):
+            if key != _key(store, name, bags, lengths, n_segments, stretch=stretch):
                 path.unlink()
                 raise UsageError(f"{store.backend} changed while it was read", hint="run it again")
         streams[kind] = np.load(path, mmap_mode="r")
-    return _labelled(streams, lengths, labels)
+    return _labelled(streams, lengths, bags)
 
 
 def _key(
     store: FeatureStore,
     name: str,
-    videos: Sequence[str],
+    bags: Sequence[Bag],
     lengths: NDArray[np.int64],
     n_segments: int,
     *,
@@ -189,9 +214,9 @@ def _key(
     pooling. lengths: [videos].
     """
     key = hashlib.sha256(f"checked {name} {n_segments} {stretch}".encode())
-    checksums = store.map(lambda video: store.info(video, name).sha256, videos)
-    for video, length, sha256 in zip(videos, lengths, checksums, strict=True):
-        key.update(f"{video} {length} {sha256}".encode())
+    checksums = store.map(lambda bag: store.info(bag.video, name).sha256, bags)
+    for bag, length, sha256 in zip(bags, lengths, checksums, strict=True):
+        key.update(f"{bag.video} {bag.rows or ''} {length} {sha256}".encode())
     return key.hexdigest()
 
 
@@ -207,50 +232,58 @@ def _is_packed(path: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _same_shapes(
-    store: FeatureStore, names: Names, videos: Sequence[str]
+    store: FeatureStore, names: Names, bags: Sequence[Bag]
 ) -> list[dict[str, tuple[int, int, int]]]:
-    shapes = list(store.map(lambda video: shapes_of(store, names, video), videos))
-    for video, shape in zip(videos, shapes, strict=True):
+    """Return (rows, crops, dim) of every stream of every bag, by kind.
+
+    Raises UsageError if crops or dim differ between bags.
+    """
+    shapes = list(store.map(lambda bag: _shapes_of(store, names, bag), bags))
+    for bag, shape in zip(bags, shapes, strict=True):
         for kind, name in names.items():
             (_, *first), (_, *other) = shapes[0][kind], shape[kind]
             if first != other:
                 raise UsageError(
-                    f"{name} of {videos[0]!r} and {video!r} in {store.backend} have different "
-                    f"crops and width: {first} and {other}",
+                    f"{name} of {bags[0].video!r} and {bag.video!r} in {store.backend} have "
+                    f"different crops and width: {first} and {other}",
                     hint="extract them again into one new store",
                 )
     return shapes
 
 
+def _shapes_of(store: FeatureStore, names: Names, bag: Bag) -> dict[str, tuple[int, int, int]]:
+    shapes = shapes_of(store, names, bag.video)
+    if bag.rows is None:
+        return shapes
+    return {kind: (len(bag), crops, dim) for kind, (_, crops, dim) in shapes.items()}
+
+
 def bags_in_memory(
-    store: FeatureStore, names: Names, labels: Sequence[Label], n_segments: int, *, stretch: bool
+    store: FeatureStore, names: Names, bags: Sequence[Bag], n_segments: int, *, stretch: bool
 ) -> Bags:
-    """Return the same bags as `load_bags`, held in memory; for a few videos at a time."""
-    videos = [label.video for label in labels]
-    shapes = _same_shapes(store, names, videos)
+    """Return the same as `load_bags`, held in memory; for a few bags at a time."""
+    shapes = _same_shapes(store, names, bags)
     lengths = _lengths(shapes, n_segments, stretch=stretch)
     streams = {}
-    with meter("pool", len(labels), unit="videos", quiet=True) as done:
+    with meter("pool", len(bags), unit="videos", quiet=True) as done:
         for kind, name in names.items():
             _, crops, dim = shapes[0][kind]
-            streams[kind] = np.zeros((len(labels), crops, n_segments, dim), np.float32)
-            _fill(streams[kind], store, name, videos, lengths, done, stretch=stretch)
-    return _labelled(streams, lengths, labels)
+            streams[kind] = np.zeros((len(bags), crops, n_segments, dim), np.float32)
+            _fill(streams[kind], store, name, bags, lengths, done, stretch=stretch)
+    return _labelled(streams, lengths, bags)
 
 
 def _labelled(
-    streams: Mapping[str, NDArray[np.float32]],
-    lengths: NDArray[np.int64],
-    labels: Sequence[Label],
+    streams: Mapping[str, NDArray[np.float32]], lengths: NDArray[np.int64], bags: Sequence[Bag]
 ) -> Bags:
-    known = np.array([label.label for label in labels], np.float32)
-    return Bags(streams, lengths, known, np.array([label.category for label in labels], np.str_))
+    known = np.array([bag.label for bag in bags], np.float32)
+    return Bags(streams, lengths, known, np.array([bag.category for bag in bags], np.str_))
 
 
 def _lengths(
     shapes: Sequence[Mapping[str, tuple[int, int, int]]], n_segments: int, *, stretch: bool
 ) -> NDArray[np.int64]:
-    """Return the number of segments of every video without padding, [videos]."""
+    """Return the number of segments of every bag without padding, [bags]."""
     snippets = np.array([next(iter(shape.values()))[0] for shape in shapes], np.int64)
     return np.full_like(snippets, n_segments) if stretch else np.minimum(snippets, n_segments)
 
@@ -259,7 +292,7 @@ def _fill(
     packed: NDArray[np.float32],
     store: FeatureStore,
     name: str,
-    videos: Sequence[str],
+    bags: Sequence[Bag],
     lengths: NDArray[np.int64],
     done: Meter,
     *,
@@ -272,9 +305,12 @@ def _fill(
     rows are not pooled, it is cut or filled.
     """
     _, n_crops, n_segments, dim = packed.shape
-    every = store.map(lambda video: store.read(video, name), videos, at_once=ARRAYS_AT_ONCE)
-    for row, array in enumerate(every):
+    every = store.map(lambda bag: store.read(bag.video, name), bags, at_once=ARRAYS_AT_ONCE)
+    for row, (bag, array) in enumerate(zip(bags, every, strict=True)):
         features, length = array.reshape(-1, n_crops, dim), int(lengths[row])
+        if bag.rows is not None:
+            record = store.record(bag.video)
+            features = bag.of(align_text(features, record.grid.n_snippets(record.n_frames)))
         if stretch or length == n_segments:
             features = segment_mean(features, n_segments)
         elif name.startswith("text/"):

@@ -230,6 +230,8 @@ class Card:
     held_out: HeldOut | None = None  # None: the run was trained without cross-fitting
     familiarity: str | None = None  # array by which videos are compared with the training videos
     labels: str | None = None  # file with the labels of the videos
+    # number of reviewed events that were trained on, by verdict: confirmed, dismissed
+    reviews: Mapping[str, int] = field(default_factory=dict)
     imported: Imported | None = None
     camera: CameraRecord | None = None  # None: the run is not calibrated for a camera
     n_parameters: int = 0

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from vad.errors import UsageError
 from vad.labels import Label, Labels, match, name_of, read_labels
 from vad.store import FeatureStore
 
-from .bags import Bags, load_bags
+from .bags import Bags, load_bags, whole
 from .card import Stream
 from .detectors import Detector, create_detector, find_row
 from .detectors.published import fill
+from .reviewed import count_verdicts, relabelled, reviewed_bags, reviews_for
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import KINDS, Inputs, Scaling, choose_streams, stored_streams
@@ -45,6 +46,7 @@ class TrainingData:
     # bags of the videos that epoch and threshold are chosen on; None if there are none
     selection: Bags | None
     inputs: Inputs
+    verdicts: Mapping[str, int]  # number of reviewed events by verdict
 
     @property
     def dims(self) -> tuple[int, int | None]:
@@ -173,9 +175,12 @@ def load_training_data(
     settings: TrainSettings,
     own: Mapping[str, object],
     *,
+    reviews: str | Path | None = None,
     quiet: bool,
 ) -> TrainingData:
     """Load the bags, the split and the feature scaling of a training.
+
+    reviews: a file of verdicts on events, see `reviewed`.
 
     Raises UsageError if store, labels and settings do not fit together.
     """
@@ -193,16 +198,20 @@ def load_training_data(
     )
     if not settings.allow_random:
         refuse_random(store, names.values())
+    reviewed = reviews_for(reviews, store, split)
+    split = replace(split, train=relabelled(store, split.train, reviewed))
+    trained_on = reviewed_bags(store, split.train, reviewed)
     bags = load_bags(
         store,
         names,
-        split.train + split.selection_videos,
+        trained_on + whole(split.selection_videos),
         settings.segments,
         stretch=settings.form == "published" and not find_row(settings.detector).pads,
         quiet=quiet,
     )
-    train, selection = bags.split(len(split.train))
-    return TrainingData(store, names, split, train, selection, _inputs(train, settings))
+    train, selection = bags.split(len(trained_on))
+    inputs = _inputs(train, len(split.train), settings)
+    return TrainingData(store, names, split, train, selection, inputs, count_verdicts(reviewed))
 
 
 def refuse_random(store: FeatureStore, names: Iterable[str]) -> None:
@@ -216,10 +225,10 @@ def refuse_random(store: FeatureStore, names: Iterable[str]) -> None:
             )
 
 
-def _inputs(bags: Bags, settings: TrainSettings) -> Inputs:
+def _inputs(bags: Bags, n_videos: int, settings: TrainSettings) -> Inputs:
     own = read_scalings(settings.weights) if settings.weights else {}
     scalings = {
-        kind: own.get(kind) or scaling_of(bags.rows(kind), len(bags), settings)
+        kind: own.get(kind) or scaling_of(bags.rows(kind), n_videos, settings)
         for kind in bags.streams
     }
     for kind, scaling in scalings.items():

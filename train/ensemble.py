@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from vad.labels import Label, Labels, match, name_of, read_labels
 from vad.store import FeatureStore
 from vad.terminal import Meter, meter
 
-from .bags import Bags, load_bags
+from .bags import Bag, Bags, load_bags
 from .calibration import Scores, calibrate
 from .candidates import Candidate, default_candidates, find_candidates
 from .card import CARD, Card, Member, Selection, now
@@ -38,6 +38,7 @@ from .familiarity import array_for, learn
 from .fit import Fit, fit_epoch
 from .folds import make_folds
 from .heldout import held_out
+from .reviewed import count_verdicts, relabelled, reviewed_bags, reviews_for
 from .run import PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
 from .settings import TrainSettings
 from .split import Split, split_videos
@@ -57,6 +58,8 @@ class Task:
 
     store: FeatureStore
     split: Split
+    bags: Sequence[Bag]  # the training videos, and the reviewed events
+    verdicts: Mapping[str, int]  # number of reviewed events by verdict
     settings: TrainSettings
     given: Mapping[str, object]  # the settings that the user gave; these override a member's own
     device: torch.device
@@ -73,6 +76,7 @@ def train_ensemble(
     given: Mapping[str, object],
     members: Sequence[str] = (),
     *,
+    reviews: str | Path | None,
     resume: bool,
     overwrite: bool,
     quiet: bool,
@@ -80,8 +84,9 @@ def train_ensemble(
     """Train members, write a run folder to `out`, and open the run.
 
     given: settings of `TrainSettings`. members: names as `candidates` explains them; by default,
-    those that suit the store's arrays. resume: has no effect but a line in the
-    log, because an unfinished ensemble cannot be resumed. Raises UsageError if the input is wrong.
+    those that suit the store's arrays. reviews: a file of verdicts, see `reviewed`. resume: has no
+    effect but a line in the log, because an unfinished ensemble cannot be resumed. Raises
+    UsageError if the input is wrong.
     """
     if resume:
         log.info("a run of several members begins anew: it is trained in a minute or two")
@@ -97,7 +102,7 @@ def train_ensemble(
         )
     settings = build(TrainSettings, given, where="train")
     tell_others(out)
-    task = _task(store_path, labels, settings, given)
+    task = _task(store_path, labels, reviews, settings, given)
     first = task.labels[0].video
     if members:
         candidates = find_candidates(task.store, first, members)
@@ -124,7 +129,7 @@ def train_ensemble(
     with meter("train", n_fits, unit="fits", quiet=quiet) as progress:
         for candidate, weight in kept:
             held = cross_fit(task, candidate, folds, progress)
-            member = fit_member(task, candidate, task.labels)
+            member = fit_member(task, candidate)
             # where no video could be held out, those that the member was trained on stand in
             logits.append(held or _logits(task, member, task.labels))
             chosen.append(_placed(member, logits[-1], weight))
@@ -148,6 +153,7 @@ def train_ensemble(
         calibration=decided.calibration,
         held_out=held_out(combined, task.labels, seconds) if folds else None,
         labels=str(labels) if isinstance(labels, str | Path) else None,
+        reviews=task.verdicts,
         n_parameters=sum(p.numel() for m in chosen for p in m.detector.parameters()),
         created=now(),
     )
@@ -163,7 +169,11 @@ def train_ensemble(
 
 
 def _task(
-    store_path: str | Path, labels: Labels, settings: TrainSettings, given: Mapping[str, object]
+    store_path: str | Path,
+    labels: Labels,
+    reviews: str | Path | None,
+    settings: TrainSettings,
+    given: Mapping[str, object],
 ) -> Task:
     store = FeatureStore.open(store_path)
     stored = store.ids()
@@ -179,7 +189,17 @@ def _task(
     split = replace(split, train=split.train + split.validation, validation=[])
     if not settings.allow_random:
         refuse_random(store, store.names(split.train[0].video))
-    return Task(store, split, settings, given, choose_device(settings.device))
+    reviewed = reviews_for(reviews, store, split)
+    split = replace(split, train=relabelled(store, split.train, reviewed))
+    return Task(
+        store,
+        split,
+        reviewed_bags(store, split.train, reviewed),
+        count_verdicts(reviewed),
+        settings,
+        given,
+        choose_device(settings.device),
+    )
 
 
 # --- members
@@ -192,16 +212,18 @@ def cross_fit(
     found: Scores = {}
     for fold in folds:
         held = {label.video for label in fold}
-        member = fit_member(task, candidate, [x for x in task.labels if x.video not in held])
+        member = fit_member(task, candidate, held)
         found |= _logits(task, member, fold)
         progress.advance()
     return found
 
 
-def fit_member(task: Task, candidate: Candidate, labels: Sequence[Label]) -> TrainedMember:
-    """Train one member on videos."""
+def fit_member(
+    task: Task, candidate: Candidate, held: Collection[str] = frozenset()
+) -> TrainedMember:
+    """Train one member on all bags but those of the videos `held`."""
     fit = _of_normality if candidate.detector == "normality" else _of_bags
-    return fit(task, candidate, labels)
+    return fit(task, candidate, held)
 
 
 def _logits(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Scores:
@@ -212,12 +234,13 @@ def _logits(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Score
     }
 
 
-def _of_bags(task: Task, candidate: Candidate, labels: Sequence[Label]) -> TrainedMember:
+def _of_bags(task: Task, candidate: Candidate, held: Collection[str]) -> TrainedMember:
     """Train a detector on bags of segments, to the last epoch."""
     settings = build(TrainSettings, candidate.training, task.given, where="train")
     stream = candidate.stream
-    bags = _bags(task, candidate, labels)
-    inputs = Inputs({stream.input: scaling_of(bags.rows(stream.input), len(bags), settings)})
+    bags = _bags(task, candidate, held)
+    n_videos = len({label.video for label in task.labels} - set(held))
+    inputs = Inputs({stream.input: scaling_of(bags.rows(stream.input), n_videos, settings)})
     dim, _ = inputs.dims(bags.widths)
     torch.manual_seed(settings.seed)
     detector = create_detector(candidate.detector, visual_dim=dim, settings=candidate.own)
@@ -229,31 +252,32 @@ def _of_bags(task: Task, candidate: Candidate, labels: Sequence[Label]) -> Train
     return TrainedMember(_card(task, candidate, dim), detector.eval(), inputs)
 
 
-def _bags(task: Task, candidate: Candidate, labels: Sequence[Label]) -> Bags:
+def _bags(task: Task, candidate: Candidate, held: Collection[str]) -> Bags:
     stream = candidate.stream
     every = load_bags(
         task.store,
         {stream.input: stream.name},
-        task.labels,
+        task.bags,
         task.settings.segments,
         stretch=False,
         quiet=True,
     )
-    chosen = {label.video for label in labels}
-    index = np.array([i for i, x in enumerate(task.labels) if x.video in chosen])
+    index = np.array([i for i, bag in enumerate(task.bags) if bag.video not in held])
     return every.of(index, {stream.input: stream.of})
 
 
-def _of_normality(task: Task, candidate: Candidate, labels: Sequence[Label]) -> TrainedMember:
-    """Fill the bank with rows of the normal videos."""
-    normal = [label for label in labels if label.label == 0]
+def _of_normality(task: Task, candidate: Candidate, held: Collection[str]) -> TrainedMember:
+    """Fill the bank with rows of the normal bags."""
+    normal = [bag for bag in task.bags if bag.label == 0 and bag.video not in held]
     if not normal:
         raise UsageError("normality needs normal training videos", hint="label some 0")
     stream, n_rows = candidate.stream, int(str(candidate.own["rows"]))
     each = -(-n_rows // len(normal))
     drawn = [
-        sample_rows(stream.of(read_arrays(task.store, [stream], label.video)[stream.name]), each, i)
-        for i, label in enumerate(normal)
+        sample_rows(
+            stream.of(bag.of(read_arrays(task.store, [stream], bag.video)[stream.name])), each, i
+        )
+        for i, bag in enumerate(normal)
     ]
     rows, cells = (np.concatenate(part) for part in zip(*drawn, strict=True))
     return _with_bank(task, candidate, rows, cells, Scaling.standardise(rows))
@@ -330,11 +354,10 @@ def excess(task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]]) -
     found = []
     for fold in folds:
         held = {label.video for label in fold}
-        others = [x for x in task.labels if x.label == 0 and x.video not in held]
         normal = [label for label in fold if label.label == 0]
-        if not (others and normal):
+        if not (normal and any(x.label == 0 and x.video not in held for x in task.bags)):
             continue
-        bank = _of_normality(task, candidate, others)
+        bank = _of_normality(task, candidate, held)
         for label in normal:
             features = read_arrays(task.store, bank.card.streams, label.video)
             rows = candidate.stream.of(features[candidate.stream.name])

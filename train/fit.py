@@ -21,7 +21,7 @@ from vad.labels import Label
 from vad.store import FeatureStore
 from vad.terminal import Meter
 
-from .bags import Bags, bags_in_memory
+from .bags import Bags, bags_in_memory, whole
 from .detectors import Detector, find_row
 from .history import History
 from .run import Run, save_tensors, with_prefix
@@ -279,7 +279,7 @@ def heldout_loss(run: Run, store: FeatureStore, labels: Sequence[Label]) -> floa
     device = next(member.detector.parameters()).device
     losses = []
     for start in range(0, len(order), settings.batch):
-        part = [labels[i] for i in order[start : start + settings.batch]]
+        part = whole(labels[i] for i in order[start : start + settings.batch])
         stretch = settings.form == "published" and not find_row(member.card.detector).pads
         bags = bags_in_memory(store, run.names, part, settings.segments, stretch=stretch)
         streams, lengths, is_abnormal = bags.take(np.arange(len(part)), device)

@@ -239,6 +239,7 @@ class Run:
             "members": "; ".join(members) if len(card.members) > 1 else "",
             "reads": " and ".join(reads),
             "videos": ", ".join(f"{n} {part}" for part, n in counts.items()),
+            "reviews": ", ".join(f"{n} {verdict}" for verdict, n in card.reviews.items()),
             "chosen": f"{epoch}on {card.selection.on}",
             "figures": ", ".join(figures),
             "doubt": card.selection.doubt,

@@ -35,6 +35,7 @@ def train(
     out: str | Path = "runs/default",
     *,
     member: Sequence[str] = (),
+    reviews: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -43,8 +44,8 @@ def train(
     """Train a run from video-level labels, write its folder to `out`, and open it.
 
     `settings` are those of `TrainSettings` and of the detector. If they name no detector, the run
-    has several members, see `ensemble`; member: names of these. Raises UsageError if the input is
-    wrong.
+    has several members, see `ensemble`; member: names of these. reviews: a file of a person's
+    verdicts on events, see `reviewed`. Raises UsageError if the input is wrong.
     """
     if settings.get("detector") == "normality":
         settings = {n: v for n, v in settings.items() if n != "detector"}
@@ -59,6 +60,7 @@ def train(
             Path(out),
             settings,
             member,
+            reviews=reviews,
             resume=resume,
             overwrite=overwrite,
             quiet=quiet,
@@ -70,6 +72,7 @@ def train(
         Path(out),
         chosen,
         own,
+        reviews=reviews,
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,
@@ -89,6 +92,7 @@ def train_run(
     settings: TrainSettings,
     own: Mapping[str, object],
     *,
+    reviews: str | Path | None,
     resume: bool,
     overwrite: bool,
     quiet: bool,
@@ -96,7 +100,7 @@ def train_run(
     """Train with complete settings; see `train`."""
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
-    data = load_training_data(store_path, labels, settings, own, quiet=quiet)
+    data = load_training_data(store_path, labels, settings, own, reviews=reviews, quiet=quiet)
     if data.split.doubt:
         log.warning("%s", data.split.doubt)
     own = data.completed(own)
@@ -166,6 +170,7 @@ def _planned(
         videos=data.split.parts,
         store=store_hint(out, str(data.store.backend)),
         labels=str(labels) if isinstance(labels, str | Path) else None,
+        reviews=data.verdicts,
     )
 
 

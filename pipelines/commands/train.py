@@ -48,6 +48,15 @@ def command(
             rich_help_panel=COMMON,
         ),
     ] = None,
+    reviews: Annotated[
+        Path | None,
+        typer.Option(
+            "--reviews",
+            metavar="CSV",
+            help="verdicts on events, from reports; by default reviews.csv beside the labels",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="go on with an unfinished run", rich_help_panel=COMMON),
@@ -80,6 +89,7 @@ def command(
         labels,
         out,
         member=member or (),
+        reviews=reviews,
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,

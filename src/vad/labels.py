@@ -1,7 +1,8 @@
-"""Labels of videos, and their anomalous frames.
+"""Labels of videos, their anomalous frames, and a person's verdicts on events.
 
     labels.csv    video,label[,category][,split][,fold][,source]   label 0 normal, 1 abnormal
     segments.csv  video,start_frame,end_frame[,category]           half-open, frames from 0
+    reviews.csv   video,start_frame,end_frame,...,verdict          confirmed or dismissed
 
 Other columns are named in a warning and not read. Videos are named by their ids in the feature
 store; the last part of an id (`x` for `cam1/x`) is enough if only one video has it.
@@ -15,7 +16,7 @@ import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +51,29 @@ class Segment:
     category: str = ""
 
 
+Verdict = Literal["confirmed", "dismissed"]  # the event is anomalous, or it is not
+VERDICTS: dict[str, Verdict] = {verdict: verdict for verdict in get_args(Verdict)}
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A person's verdict on the frames `[start_frame, end_frame)` of a video."""
+
+    video: str
+    start_frame: int
+    end_frame: int
+    verdict: Verdict
+
+    @property
+    def label(self) -> int:
+        """Return the verdict as a label: 1 if the event was confirmed, 0 if dismissed."""
+        return int(self.verdict == "confirmed")
+
+
 LABELS = [field.name for field in fields(Label)]
 SEGMENTS = [field.name for field in fields(Segment)]
-Named = TypeVar("Named", Label, Segment)
+REVIEWS = [field.name for field in fields(Review)]
+Named = TypeVar("Named", Label, Segment, Review)
 
 
 class Table(Protocol):
@@ -125,14 +146,37 @@ def read_segments(path: str | Path) -> list[Segment]:
     """Return the segments of a file. Raises UsageError with the line of the first mistake."""
     segments = []
     for where, row in read_rows(Path(path), SEGMENTS[:3], SEGMENTS[3:]):
-        try:
-            start, end = int(row["start_frame"]), int(row["end_frame"])
-        except ValueError:
-            raise UsageError(f"{where}: start_frame and end_frame are whole numbers") from None
-        if not 0 <= start < end:
-            raise UsageError(f"{where}: [{start}, {end}) is no interval of frames")
-        segments.append(Segment(row["video"], start, end, row.get("category", "")))
+        segments.append(Segment(row["video"], *_interval(where, row), row.get("category", "")))
     return segments
+
+
+def read_reviews(path: str | Path) -> list[Review]:
+    """Return the verdicts of a file, such as a report saves.
+
+    If one interval has several verdicts, the last one counts. Raises UsageError with the line of
+    the first mistake.
+    """
+    reviews: dict[tuple[str, int, int], Review] = {}
+    for where, row in read_rows(Path(path), REVIEWS, ("start_s", "end_s")):
+        start, end = _interval(where, row)
+        verdict = VERDICTS.get(row["verdict"])
+        if verdict is None:
+            raise UsageError(
+                f"{where}: verdict is {row['verdict']!r}; write confirmed or dismissed"
+            )
+        reviews[row["video"], start, end] = Review(row["video"], start, end, verdict)
+    return list(reviews.values())
+
+
+def _interval(where: str, row: Mapping[str, str]) -> tuple[int, int]:
+    """Return start_frame and end_frame of a row. Raises UsageError if they are no interval."""
+    try:
+        start, end = int(row["start_frame"]), int(row["end_frame"])
+    except ValueError:
+        raise UsageError(f"{where}: start_frame and end_frame are whole numbers") from None
+    if not 0 <= start < end:
+        raise UsageError(f"{where}: [{start}, {end}) is no interval of frames")
+    return start, end
 
 
 def match(
@@ -142,7 +186,7 @@ def match(
     where: str | Path,
     missing: Literal["drop", "keep", "refuse"] = "drop",
 ) -> list[Named]:
-    """Return labels or segments, in the same order, renamed to the ids of the store.
+    """Return labels, segments or reviews, in the same order, renamed to the ids of the store.
 
     missing: whether those of videos that the store lacks are dropped with a warning, kept
     unchanged, or refused by UsageError. Raises UsageError also if a name fits several stored

@@ -165,6 +165,7 @@ def train(
     out: Place | None = None,
     *,
     member: Sequence[str] = (),
+    reviews: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -198,7 +199,9 @@ def train(
     DataFrame with these columns; by default labels.csv, or the folders of the videos if one of them
     is called normal. out: the run's folder; by default runs/DETECTOR, numbered if it exists.
     member: members of the run, each DETECTOR:WHAT, where WHAT is an array or a block of columns,
-    such as topk:A. resume: continue an unfinished run. overwrite: replace a finished run. quiet:
+    such as topk:A. reviews: a CSV file of verdicts on events, as reports save it; by default
+    reviews.csv beside the labels. Dismissed events are trained on as normal, confirmed ones as
+    abnormal. resume: continue an unfinished run. overwrite: replace a finished run. quiet:
     show no progress.
 
     detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default that of the
@@ -212,7 +215,15 @@ def train(
     from .stages.pipelines.project import train as run_training
 
     return run_training(
-        store, labels, out, member=member, resume=resume, overwrite=overwrite, quiet=quiet, **given
+        store,
+        labels,
+        out,
+        member=member,
+        reviews=reviews,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+        **given,
     )
 
 
