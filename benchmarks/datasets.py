@@ -25,6 +25,7 @@ class DataSet:
     store: Path
     labels: Path  # each fold is held out once; without folds, `split` names the test videos
     segments: Path
+    videos: Path | None = None
     settings: Mapping[str, Any] = field(
         default_factory=dict
     )  # training settings that this data set needs
@@ -42,7 +43,9 @@ def videos_of(name: str) -> Prepare:
 
     def prepare(store: Path) -> DataSet:
         extract(DATA / name / "videos", store)
-        return DataSet(store, DATA / name / "labels.csv", DATA / name / "segments.csv")
+        return DataSet(
+            store, DATA / name / "labels.csv", DATA / name / "segments.csv", DATA / name / "videos"
+        )
 
     return prepare
 
@@ -87,7 +90,7 @@ def rendered(store: Path) -> DataSet:
     """Make the videos of `vad demo`, which need no download: 30 train, 10 validate, 10 test."""
     data = render_demo(store.with_name("rendered"))
     extract(data.videos, store)
-    return DataSet(store, data.labels, data.segments)
+    return DataSet(store, data.labels, data.segments, data.videos)
 
 
 DATA_SETS: dict[str, Prepare] = {

@@ -9,7 +9,9 @@ kind of features in the store, unless `--set` says otherwise. Epoch and threshol
 validation share of the training videos; frame truth is used only for the test. `oracle_auc` is the
 AUC of a score that knows only the labels of the test videos. `found` and `raised` are the abnormal
 and the normal test videos that the run's own threshold flags; `ece` (ten bins) and `brier` tell how
-far frame scores are from chances. The detector `default` is what `vad train` does without a name.
+far frame scores are from chances. The detector `default` is what `vad train` does without a name;
+members joined by `+`, such as `topk:A+topk:C`, are trained as `vad train --member` does. For each
+data set in turn, `--arrays` first adds the features of other backbones to its store.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 from datasets import DATA_SETS, DataSet
 from numpy.typing import NDArray
 
+from vad import extract
 from vad.files import write_json
 from vad.labels import read_labels
 from vad.stages.infer.evaluation.result import Evaluation
@@ -50,7 +53,8 @@ DECISIONS = ("found", "raised", "ece", "brier")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", choices=DATA_SETS, nargs="+", required=True)
-    parser.add_argument("--detector", nargs="+", help="names, or all")
+    parser.add_argument("--detector", nargs="+", help="names, or members such as a:X+b:Y, or all")
+    parser.add_argument("--arrays", nargs="+", default=[], metavar="BACKBONE")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--store", type=Path, help="keep the features here, and use them")
@@ -68,6 +72,10 @@ def main() -> None:
         for name in args.data:
             started = time.perf_counter()
             data = DATA_SETS[name](args.store or Path(folder, f"{name}.zarr"))
+            for backbone in args.arrays:
+                if data.videos is None:
+                    parser.error(f"{name} has no videos to extract from")
+                extract(data.videos, data.store, backbone=backbone)
             row: dict[str, Any] = {"data": name, "seeds": args.seeds, "settings": settings}
             row["prepare_s"] = round(time.perf_counter() - started, 1)
             print(f"\n{name:10s} " + "".join(f"{figure:>18s}" for figure in FIGURES), "  train_s")
@@ -100,7 +108,11 @@ def measure_seed(
     train_s = 0.0
     flagged: list[tuple[int, bool]] = []  # label of every test video, and whether it was flagged
     for fold in folds:
-        chosen: dict[str, Any] = {"detector": detector, "seed": seed, **data.settings, **settings}
+        chosen: dict[str, Any] = {"seed": seed, **data.settings, **settings}
+        if ":" in detector:
+            chosen["member"] = detector.split("+")
+        else:
+            chosen["detector"] = detector
         if detector in DETECTORS and DETECTORS[detector].text:
             kinds = list(choose_streams(FeatureStore.open(data.store), chosen))
             if len(kinds) == 1:

@@ -150,11 +150,46 @@ def test_a_run_that_replaces_another_leaves_nothing_of_it(still, tmp_path):
         assert numbers == {str(i) for i in range(n_members)}
 
 
-def test_resume_says_that_such_a_run_begins_anew(still, tmp_path, caplog):
+def test_an_interrupted_training_goes_on_with_the_folds_that_it_finished(still, tmp_path, caplog):
     folder, store, _ = still
-    with caplog.at_level("INFO", "vad"):
-        train(store.path, folder / "labels.csv", tmp_path / "run", quiet=True, resume=True)
-    assert "begins anew" in caplog.text
+    caplog.set_level("INFO")
+    out, given = tmp_path / "run", {"member": ["topk:C"], "seed": 1, "quiet": True}
+    (out / "members").mkdir(parents=True)
+    (out / "members" / "0").write_text("in the way: the run cannot be saved")
+    with pytest.raises(OSError, match="members/0"):
+        train(store.path, folder / "labels.csv", out, **given)
+    finished = sorted((out / "unfinished").glob("*.safetensors"))
+    assert len(finished) == 5
+    (out / "members" / "0").unlink()
+    finished[0].write_bytes(b"damaged")
+    with pytest.raises(UsageError, match="begun with other videos, features or settings"):
+        train(store.path, folder / "labels.csv", out, resume=True, **given | {"seed": 2})
+    resumed = train(store.path, folder / "labels.csv", out, resume=True, **given)
+    assert "going on with 5 finished fits" in caplog.text
+    assert not (out / "unfinished").exists()
+    anew = train(store.path, folder / "labels.csv", tmp_path / "anew", **given)
+    assert resumed.card.calibration == anew.card.calibration
+    assert resumed.card.held_out == anew.card.held_out
+
+
+def test_resume_without_an_unfinished_run_begins_anew(still, tmp_path, caplog):
+    folder, store, _ = still
+    caplog.set_level("INFO")
+    given = {"member": ["topk:C"], "quiet": True, "resume": True}
+    train(store.path, folder / "labels.csv", tmp_path / "run", **given)
+    assert "holds no run to go on with: training begins anew" in caplog.text
+
+
+def test_of_a_large_set_one_fold_is_kept_back_and_nothing_is_trained_again(tmp_path):
+    store = store_of(tmp_path, scenes=False, n_videos=204)
+    run = train(
+        store.path, tmp_path / "labels.csv", tmp_path / "run", member=["topk:C"], quiet=True
+    )
+    kept_back = {label.video for label in run.card.videos["validation"]}
+    assert run.card.selection.on == f"{len(kept_back)} held-out videos"
+    assert 38 <= len(kept_back) <= 44
+    assert len(run.card.videos["train"]) == 204 - len(kept_back)
+    assert run.card.selection.figures["heldout/video_auc"] > 0.9
 
 
 def test_normal_footage_alone_is_enough(tmp_path):

@@ -3,12 +3,15 @@
     folds ─> fit every member without a fold ─> score the fold ─> weights, calibration, threshold
     all training videos ─> fit every member ─> run
 
-Every decision is made from scores of videos that the scoring model has not seen, and only from
-labels of videos. The members' scores are standardised and added (`card.Calibration`).
+Of more than `MOST_CROSS_FITTED` videos, one fold is held out once, and the members of the run are
+those that were trained on the rest. Every decision is made from scores of videos that the scoring
+model has not seen, and only from labels of videos. The members' scores are standardised and added
+(`card.Calibration`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import shutil
@@ -26,6 +29,7 @@ from vad.errors import UsageError
 from vad.labels import Label, Labels, match, name_of, read_labels
 from vad.store import FeatureStore
 from vad.terminal import Meter, meter
+from vad.version import VERSION
 
 from .bags import Bag, Bags, load_bags
 from .calibration import Scores, calibrate
@@ -43,12 +47,14 @@ from .run import PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import Inputs, Scaling, choose_streams, read_arrays
+from .unfinished import Unfinished
 
 log = logging.getLogger("vad")
 
 NORMALITY_WEIGHT = 2.0  # of a normality whose bank covers held-out normal videos
 # settings that have no meaning where folds decide
 OF_ONE = {"validation", "select", "form", "scale", "crops"}
+MOST_CROSS_FITTED = 200  # training videos; of larger sets one fold is held out, once
 UNCOVERED = 0.1  # excess of distances, see `excess`, at which its weight has fallen to 0
 
 
@@ -84,14 +90,78 @@ def train_ensemble(
     """Train members, write a run folder to `out`, and open the run.
 
     given: settings of `TrainSettings`. members: names as `candidates` explains them; by default,
-    those that suit the store's arrays. reviews: a file of verdicts, see `reviewed`. resume: has no
-    effect but a line in the log, because an unfinished ensemble cannot be resumed. Raises
-    UsageError if the input is wrong.
+    those that suit the store's arrays. reviews: a file of verdicts, see `reviewed`. resume: go on
+    with the folds that an interrupted training of the same kind has finished. Raises UsageError if
+    the input is wrong.
     """
-    if resume:
-        log.info("a run of several members begins anew: it is trained in a minute or two")
     if (out / CARD).exists() and not overwrite:
         raise UsageError(f"{out} holds a finished run", hint="choose another --out, or --overwrite")
+    _refuse_settings_of_one(given)
+    tell_others(out)
+    task = make_task(store_path, labels, given, reviews)
+    candidates = _candidates(task, members)
+    every_fold = make_folds(task.labels, task.settings.seed)
+    is_large = len(task.labels) > MOST_CROSS_FITTED
+    folds = every_fold[:1] if is_large else every_fold
+    weights = weights_of(task, candidates, folds, are_named=bool(members))
+    kept = [(c, weight) for c, weight in zip(candidates, weights, strict=True) if weight > 0]
+    # of a large set, one fold is kept back for the decisions, and members are not trained on it
+    apart = frozenset(label.video for label in folds[0]) if is_large and folds else frozenset()
+    judged = folds[0] if apart else task.labels
+    unfinished = Unfinished.begin(out, _what_decides(task, kept, folds), resume=resume)
+    chosen: list[TrainedMember] = []
+    logits: list[Scores] = []
+    n_fits = len(kept) * (1 if apart else len(folds) + 1)
+    with meter("train", n_fits, unit="fits", quiet=quiet) as progress:
+        for candidate, weight in kept:
+            held = {} if apart else cross_fit(task, candidate, folds, unfinished, progress)
+            member = fit_member(task, candidate, apart)
+            # where no video could be held out, those that the member was trained on stand in
+            logits.append(held or logits_of(task, member, judged))
+            chosen.append(_placed(member, logits[-1], weight))
+            progress.advance()
+    combined = _combined(chosen, logits)
+    decided = calibrate(combined, judged)
+    seconds = {x.video: task.store.record(x.video).duration_s for x in judged}
+    split = task.split
+    if apart:
+        split = replace(
+            split, train=[x for x in split.train if x.video not in apart], validation=list(judged)
+        )
+    card = Card(
+        tuple(member.card for member in chosen),
+        Selection(
+            on=_decided_on(folds, is_share=bool(apart)),
+            figures=decided.figures,
+            videos=split.n_of(judged),
+            doubt=decided.doubt,
+            expected=decided.expected,
+        ),
+        threshold=decided.threshold,
+        training=task.settings,
+        videos=split.parts,
+        store=store_hint(out, str(task.store.backend)),
+        calibration=decided.calibration,
+        held_out=held_out(combined, judged, seconds) if folds else None,
+        labels=str(labels) if isinstance(labels, str | Path) else None,
+        reviews=task.verdicts,
+        n_parameters=sum(p.numel() for m in chosen for p in m.detector.parameters()),
+        created=now(),
+    )
+    stored = set.intersection(*(set(task.store.names(label.video)) for label in task.labels))
+    array = array_for(card, stored)
+    known = learn(task.store, array, task.labels, every_fold) if array else None
+    run = Run(out, replace(card, familiarity=known.array if known else None), chosen, known)
+    run.save()
+    unfinished.remove()
+    for left in (STATE, PLAN, "history.csv"):  # of a training of one detector that is replaced
+        (out / left).unlink(missing_ok=True)
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    return run
+
+
+def _refuse_settings_of_one(given: Mapping[str, object]) -> None:
+    """Raise UsageError if a setting is given that only a training of one detector has."""
     own = {name for row in DETECTORS.values() for name in options(row.settings)}
     usual = asdict(TrainSettings())
     changed = {name for name, value in given.items() if name in own or value != usual[name]}
@@ -100,10 +170,14 @@ def train_ensemble(
             f"{of_one[0]} is a setting of a training of one detector",
             hint="name it: --detector rtfm; without a name, cross-fitting decides",
         )
-    settings = build(TrainSettings, given, where="train")
-    tell_others(out)
-    task = _task(store_path, labels, reviews, settings, given)
-    first = task.labels[0].video
+
+
+def _candidates(task: Task, members: Sequence[str]) -> list[Candidate]:
+    """Return the named members, or those that suit the store, that can be trained.
+
+    Raises UsageError if there are none.
+    """
+    first, settings = task.labels[0].video, task.settings
     if members:
         candidates = find_candidates(task.store, first, members)
     else:
@@ -120,61 +194,41 @@ def train_ensemble(
             "which a detector of normal footage reads",
             hint="label some abnormal videos, or extract with --backbone efficientnet-lite0-parts",
         )
-    folds = make_folds(task.labels, settings.seed)
-    weights = weights_of(task, candidates, folds, are_named=bool(members))
-    kept = [(c, weight) for c, weight in zip(candidates, weights, strict=True) if weight > 0]
-    chosen: list[TrainedMember] = []
-    logits: list[Scores] = []
-    n_fits = len(kept) * (len(folds) + 1)
-    with meter("train", n_fits, unit="fits", quiet=quiet) as progress:
-        for candidate, weight in kept:
-            held = cross_fit(task, candidate, folds, progress)
-            member = fit_member(task, candidate)
-            # where no video could be held out, those that the member was trained on stand in
-            logits.append(held or _logits(task, member, task.labels))
-            chosen.append(_placed(member, logits[-1], weight))
-            progress.advance()
-    combined = _combined(chosen, logits)
-    decided = calibrate(combined, task.labels)
-    seconds = {x.video: task.store.record(x.video).duration_s for x in task.labels}
-    card = Card(
-        tuple(member.card for member in chosen),
-        Selection(
-            on=f"held-out videos of {len(folds)} folds" if folds else "nothing: too few sources",
-            figures=decided.figures,
-            videos=task.split.n_of(task.labels),
-            doubt=decided.doubt,
-            expected=decided.expected,
-        ),
-        threshold=decided.threshold,
-        training=settings,
-        videos=task.split.parts,
-        store=store_hint(out, str(task.store.backend)),
-        calibration=decided.calibration,
-        held_out=held_out(combined, task.labels, seconds) if folds else None,
-        labels=str(labels) if isinstance(labels, str | Path) else None,
-        reviews=task.verdicts,
-        n_parameters=sum(p.numel() for m in chosen for p in m.detector.parameters()),
-        created=now(),
-    )
-    stored = set.intersection(*(set(task.store.names(label.video)) for label in task.labels))
-    array = array_for(card, stored)
-    known = learn(task.store, array, task.labels, folds) if array else None
-    run = Run(out, replace(card, familiarity=known.array if known else None), chosen, known)
-    run.save()
-    for left in (STATE, PLAN, "history.csv"):  # of a training of one detector that is replaced
-        (out / left).unlink(missing_ok=True)
-    shutil.rmtree(out / "tensorboard", ignore_errors=True)
-    return run
+    return candidates
 
 
-def _task(
+def _decided_on(folds: Sequence[Sequence[Label]], *, is_share: bool) -> str:
+    """Say which videos the decisions were made on."""
+    if is_share:
+        return f"{len(folds[0])} held-out videos"
+    return f"held-out videos of {len(folds)} folds" if folds else "nothing: too few sources"
+
+
+def _what_decides(
+    task: Task,
+    kept: Sequence[tuple[Candidate, float]],
+    folds: Sequence[Sequence[Label]],
+) -> str:
+    """Return a checksum of all that the scores of held-out videos depend on."""
+    parts: list[object] = [VERSION, task.settings, sorted(map(str, task.given.items()))]
+    parts += [kept, folds, task.bags]
+    arrays = {candidate.stream.name for candidate, _ in kept}
+    for video in sorted({bag.video for bag in task.bags}):
+        parts += [(video, name, task.store.info(video, name).sha256) for name in sorted(arrays)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def make_task(
     store_path: str | Path,
     labels: Labels,
-    reviews: str | Path | None,
-    settings: TrainSettings,
     given: Mapping[str, object],
+    reviews: str | Path | None = None,
 ) -> Task:
+    """Return what members are trained on: the stored training videos, as the reviews correct them.
+
+    Raises UsageError if the input is wrong.
+    """
+    settings = build(TrainSettings, given, where="train")
     store = FeatureStore.open(store_path)
     stored = store.ids()
     split = split_videos(
@@ -206,14 +260,22 @@ def _task(
 
 
 def cross_fit(
-    task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]], progress: Meter
+    task: Task,
+    candidate: Candidate,
+    folds: Sequence[Sequence[Label]],
+    unfinished: Unfinished,
+    progress: Meter,
 ) -> Scores:
     """Return the logits of the scores of every training video, by a member that has not seen it."""
     found: Scores = {}
-    for fold in folds:
-        held = {label.video for label in fold}
-        member = fit_member(task, candidate, held)
-        found |= _logits(task, member, fold)
+    for index, fold in enumerate(folds):
+        part = f"{candidate.name}-{index}"
+        scores = unfinished.read(part)
+        if scores is None:
+            member = fit_member(task, candidate, {label.video for label in fold})
+            scores = logits_of(task, member, fold)
+            unfinished.keep(part, scores)
+        found |= scores
         progress.advance()
     return found
 
@@ -226,7 +288,8 @@ def fit_member(
     return fit(task, candidate, held)
 
 
-def _logits(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Scores:
+def logits_of(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Scores:
+    """Return the logits of a member's scores [snippets] of labelled videos, by video."""
     streams = member.card.streams
     return {
         label.video: logit(member.score(read_arrays(task.store, streams, label.video)))
