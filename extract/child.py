@@ -40,7 +40,8 @@ class Child:
     module.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *, one_thread: bool = True) -> None:
+        """Start the process. one_thread: its numerical libraries use one core."""
         self._socket, theirs = socket.socketpair()
         for end in (self._socket, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
@@ -57,12 +58,15 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # The child searches the parent's module path, and its BLAS starts no threads.
+                # The child searches the parent's module path.
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(sys.path),
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "OMP_NUM_THREADS": "1",
+                    **(
+                        dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+                        if one_thread
+                        else {}
+                    ),
                 },
                 start_new_session=True,  # Ctrl-C reaches only the parent, which ends the child
             )
@@ -82,7 +86,7 @@ class Child:
             self._receive()
         except (TimeoutError, EOFError, ConnectionError) as error:
             raise InternalError(
-                f"a decoder process did not start ({self.close()})", hint="see its message above"
+                f"a worker process did not start ({self.close()})", hint="see its message above"
             ) from error
         self._is_ready = True
 

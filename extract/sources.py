@@ -77,14 +77,16 @@ def _all(inputs: Iterable[str]) -> Iterator[Source]:
             raise UsageError(f"no file, folder or glob match: {name}")
 
 
-def _below(root: Path) -> Iterator[Source]:
-    others: list[Path] = []
+def videos_below(root: Path) -> Iterator[Source]:
+    """Yield the video files in a folder and below it, sorted folder by folder."""
     for path in files_below(root):
         if path.suffix.lower() in SUFFIXES:
             yield Source(_id(path.relative_to(root).as_posix()), path)
-        else:
-            others.append(path)
-    if others:
+
+
+def _below(root: Path) -> Iterator[Source]:
+    yield from videos_below(root)
+    if others := [path for path in files_below(root) if path.suffix.lower() not in SUFFIXES]:
         tell_left_out(str(root), others, "whose suffix is of no video")
 
 

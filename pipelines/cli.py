@@ -25,6 +25,7 @@ from vad.terminal import PlainFormatter, plain
 from vad.version import VERSION
 
 from .commands import (
+    annotate,
     calibrate,
     caption,
     compare,
@@ -52,6 +53,7 @@ from .commands import (
 app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=False)
 for module in (
     labels,
+    annotate,
     extract,
     caption,
     train,

@@ -27,11 +27,9 @@ from vad.stages.train.run import Run
 from vad.stages.train.settings import TrainSettings
 from vad.store import FeatureStore
 
-log = logging.getLogger("vad")
+from .paths import LABELS, REVIEWS, RUNS, finished_runs
 
-LABELS = Path("labels.csv")
-REVIEWS = "reviews.csv"
-RUNS = Path("runs")
+log = logging.getLogger("vad")
 
 
 def train(
@@ -72,7 +70,7 @@ def reviews_of(labels: Labels) -> Path | None:
     """Return the reviews.csv that lies beside the file of the labels, or None if there is none."""
     if not isinstance(labels, str | Path):
         return None
-    path = Path(labels).with_name(REVIEWS)
+    path = Path(labels).with_name(REVIEWS.name)
     return path if path.exists() else None
 
 
@@ -119,12 +117,6 @@ def free_folder(path: Path) -> Path:
     """Return `path`, or the first of NAME-2, NAME-3, ... that contains no finished run."""
     numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
     return next(p for p in chain([path], numbered) if not (p / CARD).exists())
-
-
-def finished_runs() -> list[Path]:
-    """Return the folders of the finished runs in runs/, the newest last."""
-    cards = sorted(RUNS.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime_ns)
-    return [card.parent for card in cards]
 
 
 def newest_run(detector: str | Path | None) -> Path:

@@ -33,7 +33,8 @@ from vad.store.backends import refuse_connection
 from .executors.run import backbone_for_plan, run_plan_on
 from .executors.settings import split
 from .features_for_run import captioner_of, make_features
-from .project import RUNS, finished_runs, open_run
+from .paths import RUNS, finished_runs
+from .project import open_run
 from .video_source import video_source_of
 
 log = logging.getLogger("vad")
@@ -82,14 +83,35 @@ def score_files(
     there, and features that it already holds are not made again; without, the features of a video
     are deleted as soon as it is scored.
     """
+    sources = find_sources([videos] if isinstance(videos, str | Path) else videos)
+    return score_sources(
+        sources,
+        detector,
+        on_scores=on_scores,
+        store=store,
+        threshold=threshold,
+        quiet=quiet,
+        **settings,
+    )
+
+
+def score_sources(
+    sources: list[Source],
+    detector: str | Path | None = None,
+    *,
+    on_scores: Callable[[VideoScores], None],
+    store: str | Path | None = None,
+    threshold: float | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """Score videos that were found already; see `score_files`."""
     given = {name: value for name, value in settings.items() if value is not None}
     decision = take(Decision, given, where="score")
     reading = take(ScoreSettings, given, where="score")
     if store is not None:
         refuse_connection(store, offline=given.get("offline", False))
-    videos = [videos] if isinstance(videos, str | Path) else list(videos)
     scorer = _scorer_of(detector, given, threshold, decision)
-    sources = find_sources(videos)
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
         path = store or Path(folder, "features.zarr")

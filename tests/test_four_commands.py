@@ -101,7 +101,17 @@ def test_weights_that_cannot_be_had_name_the_backbone_that_needs_none(vad, small
 
 
 COMMANDS = (
-    *("caption", "compare", "demo", "doctor", "download", "evaluate", "events", "export"),
+    *(
+        "annotate",
+        "caption",
+        "compare",
+        "demo",
+        "doctor",
+        "download",
+        "evaluate",
+        "events",
+        "export",
+    ),
     *("extract", "inspect", "labels", "models", "reproduce", "score", "stream", "train", "tune"),
     *("ui", "verify"),
 )

@@ -5,10 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 
 import pytest
 
+from vad.errors import UsageError
 from vad.store import FeatureStore
 
 # Runs commands, and prints the connections that they open and the files outside of the project.
@@ -206,7 +206,7 @@ def test_offline_holds_for_every_command_that_reads_a_run(watched, edited, proje
 
 
 def test_the_page_is_offline_if_it_is_told_to_be(edited, project, monkeypatch):
-    from vad.stages.pipelines.ui.server import serve
+    from vad.stages.pipelines.ui import worker
 
     monkeypatch.setenv("VAD_CACHE", str(project / "cache"))
     connected = []
@@ -220,21 +220,7 @@ def test_the_page_is_offline_if_it_is_told_to_be(edited, project, monkeypatch):
             f"{MADE}.crop_set": "center",
         },
     )
-    ready, servers = threading.Event(), []
-
-    def listen(server):
-        servers.append(server)
-        ready.set()
-
-    settings = {"port": 0, "ready": listen, "offline": True}
-    thread = threading.Thread(target=serve, args=(run, project / "videos"), kwargs=settings)
-    thread.start()
-    assert ready.wait(60)
-    jobs = servers[0].jobs
-    job = jobs.add(*jobs.new_folder(), project / "videos" / "v0.mp4", is_upload=False)
-    while job.state not in ("done", "failed"):
-        ready.wait(0.1)
-    servers[0].shutdown()
-    thread.join()
-    assert (job.state, connected) == ("failed", [])
-    assert "no connection may be opened" in job.says
+    monkeypatch.chdir(project)
+    with pytest.raises(UsageError, match="no connection may be opened"):
+        worker.ACTIONS["score"]({"detector": str(run), "device": "cpu", "offline": True})
+    assert connected == []

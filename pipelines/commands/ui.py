@@ -1,4 +1,4 @@
-"""`vad ui`: serve a local web page that scores videos."""
+"""`vad ui`: the page of a project folder."""
 
 from __future__ import annotations
 
@@ -9,40 +9,66 @@ import typer
 
 from ..options import Device, Offline, RunOption, Weights
 
+Project = Annotated[
+    Path,
+    typer.Argument(metavar="[FOLDER]", help="project folder: videos/, labels.csv, runs/, scores/"),
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host",
+        help="address to listen on; one that others can reach needs the token that is printed",
+    ),
+]
+Port = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="port to listen on; 0: any free one")
+]
+Public = Annotated[
+    str,
+    typer.Option("--public", metavar="URL", help="address of a proxy with TLS before the page"),
+]
+
 
 def command(
-    videos: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="folder of videos to choose from")
-    ] = None,
+    project: Project = Path(),
     detector: RunOption = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            "--host",
-            help="address to listen on; one that others can reach needs the token that is printed",
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="port to listen on; 0: any free one")
-    ] = 8765,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    public: Public = "",
     max_upload: Annotated[
         float,
-        typer.Option("--max-upload", min=0, help="largest video that may be dropped, in gigabytes"),
+        typer.Option("--max-upload", min=0, help="largest video that can be added, in gigabytes"),
     ] = 2.0,
     device: Device = "auto",
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
-    """Open a local page: drop a video, read its report. Ctrl-C ends it.
+    """Open the page of a project: add videos, label, train, score, review. Ctrl-C ends it.
 
     Examples:
 
     vad ui
 
-    vad ui videos/ --detector runs/rtfm --port 0
+    vad ui entrance/ --port 0
     """
+    serve_page(
+        project,
+        detector=detector,
+        host=host,
+        port=port,
+        public=public,
+        max_bytes=round(max_upload * 1e9),
+        device=device,
+        weights=weights,
+        offline=offline,
+    )
+
+
+def serve_page(project: Path, **settings: object) -> None:
+    """Serve a page and print its address, until Ctrl-C or SIGTERM."""
     import contextlib
     import signal
+    from typing import Any, cast
 
     from vad.stages.pipelines.ui import serve
 
@@ -52,13 +78,7 @@ def command(
         signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the normal way to stop
         serve(
-            detector,
-            videos,
-            host=host,
-            port=port,
-            max_bytes=round(max_upload * 1e9),
-            ready=lambda server: typer.echo(server.address),
-            device=device,
-            weights=weights,
-            offline=offline,
+            project,
+            ready=lambda page: typer.echo(page.address),
+            **cast("dict[str, Any]", settings),
         )

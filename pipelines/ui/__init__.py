@@ -1,9 +1,15 @@
-"""A local web page: a person drops a video onto it and reads the report.
+"""The page of a project folder: videos are added, labelled, trained on, scored and reviewed.
 
-jobs.py      the queue of videos, scored one after the other
-server.py    the addresses of the page, and who may use them
-answers.py   the HTTP answers: pages, JSON, and files in parts
-page.*       the page
+server.py    the HTTP server and its limits on connections
+access.py    who may use the page
+app.py       pages and addresses
+folder.py    the files of the project
+uploads.py   videos that are added
+jobs.py      the queue of jobs
+worker.py    the process that does them
+previews.py  stills and loops of videos
+templates/   pages
+static/      their style and scripts
 """
 
 from .server import serve

@@ -1,168 +1,202 @@
-"""The queue behind the page: videos are scored one at a time, as by `vad score`."""
+"""The queue behind the page: jobs are done one at a time, by a worker process."""
 
 from __future__ import annotations
 
-import hmac
-import queue
-import secrets
-import shutil
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from vad.errors import UsageError, VadError, VideoError
-from vad.stages.infer.report import write_report
-from vad.stages.infer.scores import VideoScores
-from vad.stages.infer.video.copies import Beside, make_copies
-from vad.stages.infer.writers import path_of, save
+from vad.errors import InternalError, UsageError
+from vad.stages.extract.child import Child
 from vad.terminal import plain
 
-from ..score import score_file
-
-FORMATS = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv"}
+WORKER = "vad.stages.pipelines.ui.worker"
+SILENCE_S = 7 * 86_400.0  # a job that says nothing for this long has failed
 N_WAITING = 16
-N_KEPT = 50  # finished jobs whose files are kept; the oldest are deleted first
-INSIDE_BYTES = 4 * 2**20  # a copy up to this size is put into its report; a larger one is a file
-KEPT_BYTES = 8 * 10**9  # limit for all files of finished jobs, and for the copy of one video
+N_KEPT = 20  # ended jobs that the page lists
+N_LINES = 200  # of the log of a job
+TITLES = {
+    "prepare": "Make features",
+    "train": "Train",
+    "score": "Score videos",
+}  # what each kind of job is called
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 @dataclass
 class Job:
-    """One video in the queue, with its state and its result files."""
+    """A job in the queue, with its state and its progress."""
 
     number: int
-    name: str  # name of the video as the person gave it
-    video: Path
-    folder: Path  # for the result files
-    is_upload: bool
-    state: str = "waiting"  # later scoring, writing, and finally done or failed
+    kind: str
+    settings: Mapping[str, Any]
+    state: State = "waiting"
     says: str = ""  # one line: the result, or why it failed
+    share: float = 0.0  # how much of the present step is done, 0 to 1
+    words: str = ""  # the present step
     began_s: float | None = None  # Unix time
     took_s: float | None = None
-    files: dict[str, Path] = field(default_factory=dict)  # format -> file
-    n_bytes: int = 0  # total size of the result files
-    key: str = field(
-        default_factory=secrets.token_urlsafe
-    )  # secret part of the address of the copy
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=N_LINES))
 
     @property
-    def copy(self) -> Path:
-        """Return the path of the copy that browsers can play. There is no such file if the report
-        contains the copy.
-        """
-        return self.folder / f"{self.key}.mp4"
+    def has_ended(self) -> bool:
+        """Return True if nothing more happens to it."""
+        return self.state in ("done", "failed", "cancelled")
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields that the page shows, as JSON values."""
-        running_s = None if self.began_s is None else time.time() - self.began_s
+        running_s = 0.0 if self.began_s is None else time.time() - self.began_s
         return {
             "job": self.number,
-            "name": plain(self.name),
+            "kind": self.kind,
+            "title": TITLES[self.kind],
             "state": self.state,
             "says": self.says,
-            "seconds": round(self.took_s or running_s or 0.0, 1),
-            "files": sorted(self.files),
+            "share": round(self.share, 3),
+            "words": self.words,
+            "seconds": round(running_s if self.took_s is None else self.took_s),
+            "log": list(self.log)[-8:],
         }
 
 
+class _Worker(Child):
+    """The parent's handle to the worker process."""
+
+    def do(self, task: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+        """Send a job, and yield its messages up to the last, which has a `state`.
+
+        Raises EOFError or ConnectionError if the process ends.
+        """
+        self.wait_until_ready()
+        self._send(task, SILENCE_S)
+        while True:
+            message = self._receive()
+            yield message
+            if "state" in message:
+                return
+
+
 class Jobs:
-    """The list of jobs, and the thread that works on them until the process ends."""
+    """The list of jobs, and the thread that passes them to the worker process."""
 
-    def __init__(self, detector: Path, folder: Path, settings: dict[str, Any]) -> None:
-        self._detector, self._folder, self._settings = detector, folder, settings
-        self._jobs: dict[int, Job] = {}
-        self._waiting: queue.Queue[Job] = queue.Queue(N_WAITING)
-        self._lock = threading.Lock()
+    def __init__(self, project: Path, settings: Mapping[str, Any]) -> None:
+        self._project, self._settings = project.resolve(), settings
+        self._jobs: list[Job] = []
+        self._changed = threading.Condition()
+        self._worker: _Worker | None = None
+        self._is_closed = False
         self._n_jobs = 0
-        threading.Thread(target=self._work, daemon=True).start()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
 
-    def new_folder(self) -> tuple[int, Path]:
-        """Return the number of the next job, and a new empty folder for its files."""
-        with self._lock:
+    def add(self, kind: str, **settings: Any) -> Job:
+        """Put a job into the queue, unless the same one waits already, and return it.
+
+        Raises UsageError if the queue is full.
+        """
+        if kind not in TITLES:
+            raise UsageError(f"there is no job {kind!r}")
+        with self._changed:
+            waiting = [job for job in self._jobs if job.state == "waiting"]
+            chosen = {**self._settings.get(kind, {}), **settings}
+            for job in waiting:
+                if (job.kind, job.settings) == (kind, chosen):
+                    return job
+            if len(waiting) >= N_WAITING:
+                raise UsageError(
+                    f"{N_WAITING} jobs wait already", hint="come back when some are done"
+                )
             self._n_jobs += 1
-            number = self._n_jobs
-        folder = self._folder / str(number)
-        folder.mkdir()
-        return number, folder
-
-    def add(self, number: int, folder: Path, video: Path, *, is_upload: bool) -> Job:
-        """Put a video into the queue. Raises UsageError if the queue is full."""
-        job = Job(number, video.name, video, folder, is_upload)
-        try:
-            self._waiting.put_nowait(job)
-        except queue.Full:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise UsageError(
-                f"{N_WAITING} videos wait already", hint="come back when some are done"
-            ) from None
-        with self._lock:
-            self._jobs[number] = job
-        return job
+            job = Job(self._n_jobs, kind, chosen)
+            ended = [job for job in self._jobs if job.has_ended]
+            for old in ended[: max(0, len(ended) - N_KEPT)]:
+                self._jobs.remove(old)
+            self._jobs.append(job)
+            self._changed.notify_all()
+            return job
 
     def all(self) -> list[Job]:
-        """Return every job that is kept, the newest first."""
-        with self._lock:
-            return list(reversed(self._jobs.values()))
+        """Return the jobs that are kept, the newest first."""
+        with self._changed:
+            return list(reversed(self._jobs))
 
-    def file(self, number: int, name: str) -> Path | None:
-        """Return a result file of a job by its format; None if there is no such job or file."""
-        with self._lock:
-            job = self._jobs.get(number)
-        return job.files.get(name) if job else None
+    def is_busy(self) -> bool:
+        """Return True if a job is waiting or running."""
+        return any(not job.has_ended for job in self.all())
 
-    def copy(self, key: str) -> Path | None:
-        """Return the video copy of the job whose secret key is `key`; None if no finished job has
-        it.
-        """
-        given = key.encode()
-        same = (j for j in self.all() if j.files and hmac.compare_digest(j.key.encode(), given))
-        return next((job.copy for job in same), None)
+    def cancel(self, number: int) -> Job | None:
+        """End a job; return it, or None if there is no such job."""
+        with self._changed:
+            job = next((job for job in self._jobs if job.number == number), None)
+            if job is None or job.has_ended:
+                return job
+            if job.state == "running" and self._worker:
+                self._worker.kill()
+            job.state, job.says = "cancelled", "cancelled"
+            self._changed.notify_all()
+            return job
+
+    def close(self) -> None:
+        """End the worker process and the thread."""
+        with self._changed:
+            self._is_closed = True
+            if self._worker:
+                self._worker.kill()
+            self._changed.notify_all()
+        self._thread.join()
 
     def _work(self) -> None:
-        while True:
-            job = self._waiting.get()
-            job.began_s = time.time()
-            job.state = "scoring"
-            state, says = self._try(job)
-            if job.is_upload:
-                job.video.unlink(missing_ok=True)
-            job.n_bytes = sum(path.stat().st_size for path in job.folder.iterdir())
-            self._forget_oldest()
-            job.took_s = time.time() - job.began_s
-            job.says, job.state = says, state
+        while job := self._next():
+            try:
+                self._do(job)
+            except (EOFError, ConnectionError, TimeoutError, InternalError, OSError) as error:
+                how = self._end_worker() or str(error)
+                self._end(job, "failed", f"the worker process ended ({how}); it is started again")
+        self._end_worker()
 
-    def _try(self, job: Job) -> tuple[str, str]:
-        """Run a job; return its final state, "done" or "failed", and one line for the page."""
-        try:
-            return "done", self._do(job)
-        except VideoError as error:
-            return "failed", f"{error} ({error.reason})"
-        except VadError as error:
-            return "failed", str(error)
-        except Exception as error:  # one video must not end the page
-            return "failed", f"internal error, {type(error).__name__}: {error}"
+    def _next(self) -> Job | None:
+        """Wait for the next job, and mark it as running. Returns None when the queue is closed."""
+        with self._changed:
+            while True:
+                if self._is_closed:
+                    return None
+                job = next((job for job in self._jobs if job.state == "waiting"), None)
+                if job:
+                    job.state, job.began_s = "running", time.time()
+                    return job
+                self._changed.wait()
 
-    def _do(self, job: Job) -> str:
-        scores: VideoScores = score_file(job.video, self._detector, **self._settings)
-        job.state = "writing"
-        files = {name: path_of(scores, job.folder, name) for name in FORMATS}
-        save(scores, job.folder, (name for name in FORMATS if name != "html"))
-        room_bytes = shutil.disk_usage(job.folder).free // 2
-        most_bytes = min(KEPT_BYTES, room_bytes)
-        beside = Beside(job.copy, f"../../copies/{job.key}", INSIDE_BYTES)
-        copies = make_copies(scores, most_bytes, beside=beside)
-        write_report(files["html"], [scores], copies=[copies])
-        job.files = files
-        return scores.summary
-
-    def _forget_oldest(self) -> None:
-        """Delete the oldest finished jobs until number and size are within the limits."""
-        with self._lock:
-            for old in [job for job in self._jobs.values() if job.state in ("done", "failed")]:
-                n_bytes = sum(job.n_bytes for job in self._jobs.values())
-                if len(self._jobs) <= N_KEPT and n_bytes <= KEPT_BYTES:
+    def _do(self, job: Job) -> None:
+        worker = self._worker
+        if worker is None or not worker.is_alive():
+            self._end_worker()
+            worker = _Worker(WORKER, one_thread=False)
+            with self._changed:
+                self._worker = worker
+                if job.has_ended or self._is_closed:  # cancelled while the process started
                     return
-                del self._jobs[old.number]
-                shutil.rmtree(old.folder, ignore_errors=True)
+        task = {"project": str(self._project), "kind": job.kind, "settings": job.settings}
+        for message in worker.do(task):
+            if "state" in message:
+                self._end(job, message["state"], message["says"])
+            elif "log" in message:
+                job.log.append(message["log"])
+            else:
+                job.share, job.words = message["share"], plain(message["words"])
+
+    def _end(self, job: Job, state: State, says: str) -> None:
+        with self._changed:
+            job.took_s = time.time() - (job.began_s or time.time())
+            if not job.has_ended:
+                job.state, job.says = state, says
+
+    def _end_worker(self) -> str:
+        """Close the worker process; return how it ended, or "" if there is none."""
+        with self._changed:
+            worker, self._worker = self._worker, None
+        return worker.close() if worker else ""

@@ -1,265 +1,182 @@
-"""The server of the page: its addresses, and which requests it answers.
-
-    GET  /                      the page, its style and its script
-    GET  /state                 the videos to choose from, and all jobs
-    POST /videos/N              score the Nth of those videos
-    POST /uploads?name=NAME     score the video in the body
-    GET  /jobs/N/html|json|csv  the results of a job
-    GET  /copies/KEY            the copy of a video that is too large to be inside its report
-
-Addresses contain no paths: videos are chosen by number, results by number and format. If the page
-listens on this machine only, it needs no token: other machines cannot reach it, and requests that
-other sites make through the browser are refused, because they carry another `Host` or lack our own
-header. Otherwise every request needs the token that `serve` creates. A video player sends no
-cookie, so the address of a copy contains a secret key instead, which appears only in its report.
-"""
+"""Serve the page: the HTTP server, its limits on connections, and its end."""
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
+import asyncio
+import errno
 import os
-import re
-import secrets
-import shutil
-import tempfile
+import socket
 from collections.abc import Callable
-from contextlib import suppress
-from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-from vad.errors import UsageError, VadError
-from vad.stages.extract.sources import Source, find_sources
-from vad.stages.train.run import Run
-from vad.terminal import plain
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ..project import newest_run
-from .answers import CHUNK_BYTES, NOTHING, Answers
-from .jobs import FORMATS, Jobs
+from vad.errors import UsageError
+from vad.scratch import sweep_parts
 
-HERE = Path(__file__).parent
-PAGE = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-# A report can run its own script and save reviews.csv, but cannot open a connection.
-REPORT_POLICY = "sandbox allow-scripts allow-downloads"
-COPIES = "/copies/"
-SILENCE_S = 60.0  # a connection that sends nothing for this time is closed
-HEADER = "X-Vad"  # browsers do not let other sites send this header
+from ..paths import VIDEOS
+from .access import Access
+from .app import make_app
+from .folder import ProjectFolder
+from .jobs import Jobs
+
+HEAD_S = 15.0  # a connection without a whole request head for this long is closed
+MOST_CONNECTIONS = 400  # beyond this the connection that has waited longest is closed
+HEAD_BYTES = 32 * 2**10
 
 
-class Refused(VadError):
-    """The error of a request that is refused, with its HTTP status."""
+class Connection(H11Protocol):
+    """A connection of a browser. Without a request under way, it is closed after `HEAD_S`."""
 
-    def __init__(self, status: HTTPStatus, what: str) -> None:
-        super().__init__(what)
-        self.status = status
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Close the connection that has waited longest if there are too many."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_S, self._close_if_waiting)
+        waiting = [c for c in self.connections if isinstance(c, Connection) and c.is_waiting]
+        if len(self.connections) > MOST_CONNECTIONS and waiting:
+            min(waiting, key=lambda c: c._timer.when()).transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Restart the clock at the begin of a request; its further parts do not."""
+        if self.is_waiting and self.conn.trailing_data[0] == b"":
+            self._restart()
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """Restart the clock: the next request may begin."""
+        self._restart()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return True if no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _restart(self) -> None:
+        self._timer.cancel()
+        self._timer = self.loop.call_later(HEAD_S, self._close_if_waiting)
+
+    def _close_if_waiting(self) -> None:
+        if self.is_waiting and not self.transport.is_closing():
+            if self.conn.our_state is h11.IDLE:
+                self.conn.send(h11.ConnectionClosed())
+            self.transport.close()
 
 
-class Server(ThreadingHTTPServer):
-    """The HTTP server of the page."""
+class Page:
+    """The page while it is served: its address, its jobs, and how to end it."""
 
-    daemon_threads = True
-
-    def __init__(
-        self, host: str, port: int, jobs: Jobs, videos: list[Source], title: str, max_bytes: int
-    ) -> None:
-        self.jobs, self.videos, self.title, self.max_bytes = jobs, videos, title, max_bytes
-        self.token = None if is_loopback(host) else secrets.token_urlsafe(24)
-        super().__init__((host, port), Handler)
-        self.host, self.port = host, int(self.server_address[1])
+    def __init__(self, server: uvicorn.Server, access: Access, jobs: Jobs, port: int) -> None:
+        self._server, self.access, self.jobs, self.port = server, access, jobs, port
 
     @property
     def address(self) -> str:
         """Return the address that a browser opens, with the token if one is needed."""
-        return f"http://{self.host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+        host = f"[{self.access.host}]" if ":" in self.access.host else self.access.host
+        address = self.access.public or f"http://{host}:{self.port}"
+        return f"{address}/" + (f"?token={self.access.token}" if self.access.needs_session else "")
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore the error: browsers close connections in the middle of answers."""
+    def shutdown(self) -> None:
+        """End the page. Can be called from any thread."""
+        self._server.should_exit = True
 
 
 def serve(
-    detector: str | Path | None = None,
-    videos: str | Path | None = None,
+    project: str | Path = ".",
     *,
+    detector: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8765,
+    public: str = "",
     max_bytes: int = 2 * 10**9,
-    ready: Callable[[Server], None] = lambda server: None,
-    **settings: Any,
+    only_labels: bool = False,
+    ready: Callable[[Page], None] = lambda page: None,
+    device: str = "auto",
+    weights: str | None = None,
+    offline: bool = False,
 ) -> None:
-    """Serve the page until interrupted; call `ready` as soon as the server listens.
+    """Serve the page of a project folder until interrupted; call `ready` as soon as it listens.
 
-    videos: a folder whose videos the page offers. `settings` are those of `vad.score`. Raises
-    UsageError if there is no trained run, no video, or the port is taken.
+    detector: the run that scores videos; by default the newest of the project. public: the address
+    of a proxy before the page, such as https://vad.example.org. max_bytes: of one added video.
+    only_labels: serve the page of labels alone. Raises UsageError if the folder or the run is
+    missing, or the port is taken.
     """
-    detector = newest_run(detector)
-    run = Run.open(detector)  # errors are raised before the page is served
-    found = find_sources([videos]) if videos else []
-    with tempfile.TemporaryDirectory(prefix="vad-ui-", ignore_cleanup_errors=True) as folder:
-        jobs = Jobs(detector, Path(folder), settings)
-        try:
-            server = Server(host, port, jobs, found, run.name, max_bytes)
-        except OSError as error:
-            raise UsageError(
-                f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}",
-                hint="choose another --port, or 0 for any",
-            ) from None
-        with server:
-            ready(server)
-            server.serve_forever()
+    folder = Path(project)
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}", hint="name the folder of your project")
+    if public and not public.startswith(("http://", "https://")):
+        raise UsageError(f"--public {public}", hint="give an address such as https://example.org")
+    if detector is not None:
+        from vad.stages.train.run import Run
 
-
-def is_loopback(host: str) -> bool:
-    """Return True if a host name or address is this machine itself."""
+        Run.open(detector)  # errors are raised before the page is served
+        detector = Path(detector).resolve()
+    sweep_parts(folder / VIDEOS)  # of uploads that were under way when a page was killed
+    listening = _listen(host, port)
+    access = Access(host, public.rstrip("/"))
+    compute = {"device": device, "offline": offline, **({"weights": weights} if weights else {})}
+    scoring = {**compute, **({"detector": str(detector)} if detector else {})}
+    jobs = Jobs(folder, {"prepare": compute, "train": compute, "score": scoring})
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+        app = make_app(
+            ProjectFolder(folder, detector), jobs, access, max_bytes, only_labels=only_labels
+        )
+        server = uvicorn.Server(_config(app))
+        page = Page(server, access, jobs, listening.getsockname()[1])
+        server.startup = _then(server.startup, lambda: ready(page))  # type: ignore[method-assign]  # its only hook
+        server.run(sockets=[listening])
+    finally:
+        jobs.close()
+        listening.close()
 
 
-class Handler(Answers):
-    """One connection of a browser."""
-
-    server: Server
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "vad", ""
-    timeout = SILENCE_S
-
-    def do_GET(self) -> None:
-        self._answer(self._get)
-
-    def do_POST(self) -> None:
-        self._answer(self._post)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log nothing, because addresses may contain the token."""
-
-    def _answer(self, respond: Callable[[str], None]) -> None:
-        try:
-            self._check()
-            respond(urlsplit(self.path).path)
-        except VadError as error:
-            self.close_connection = True  # the rest of the request is not read
-            status = error.status if isinstance(error, Refused) else HTTPStatus.CONFLICT
-            self.send_json({"error": plain(str(error))}, status)
-
-    def _check(self) -> None:
-        """Raise Refused unless the sender of the request may use the page."""
-        self.cookie = ""
-        if self.server.token is None:
-            name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-            if name is None or not is_loopback(name):
-                raise Refused(HTTPStatus.FORBIDDEN, "this page is for this machine alone")
-        elif self.command == "GET" and self.path.startswith(COPIES):
-            return  # the key in the address is the permission
-        elif not hmac.compare_digest(self._token().encode(), self.server.token.encode()):
-            raise Refused(HTTPStatus.FORBIDDEN, "open the address that vad ui printed")
-        else:
-            self.cookie = f"token={self.server.token}; HttpOnly; SameSite=Strict; Path=/"
-        if self.command == "POST" and self.headers.get(HEADER) != "1":
-            raise Refused(HTTPStatus.FORBIDDEN, f"the header {HEADER} is missing")
-
-    def _token(self) -> str:
-        asked = parse_qs(urlsplit(self.path).query).get("token")
-        if asked:
-            return asked[0]
-        with suppress(CookieError):
-            cookies = SimpleCookie(self.headers.get("Cookie", ""))
-            if "token" in cookies:
-                return cookies["token"].value
-        return ""
-
-    # --- addresses
-
-    def _get(self, path: str) -> None:
-        if path in PAGE:
-            name, kind = PAGE[path]
-            self.send((HERE / name).read_bytes(), kind, PAGE_POLICY)
-        elif path == "/state":
-            self.send_json(
-                {
-                    "detector": self.server.title,
-                    "max_bytes": self.server.max_bytes,
-                    "videos": [plain(source.id) for source in self.server.videos],
-                    "jobs": [job.to_dict() for job in self.server.jobs.all()],
-                }
-            )
-        elif match := re.fullmatch(r"/jobs/(\d{1,9})/(\w+)", path):
-            file = self.server.jobs.file(int(match[1]), match[2])
-            if file is None:
-                raise Refused(HTTPStatus.NOT_FOUND, "there is no such result")
-            self.send_file(file, FORMATS[match[2]], REPORT_POLICY)
-        elif path.startswith(COPIES):
-            copy = self.server.jobs.copy(path.removeprefix(COPIES))
-            if copy is None:
-                raise Refused(HTTPStatus.NOT_FOUND, "there is no such video")
-            self.send_file(copy, "video/mp4", NOTHING)
-        else:
-            raise Refused(HTTPStatus.NOT_FOUND, "there is no such page")
-
-    def _post(self, path: str) -> None:
-        jobs = self.server.jobs
-        if match := re.fullmatch(r"/videos/(\d{1,9})", path):
-            number = int(match[1])
-            if number >= len(self.server.videos):
-                raise Refused(HTTPStatus.NOT_FOUND, "there is no such video")
-            job = jobs.add(*jobs.new_folder(), self.server.videos[number].path, is_upload=False)
-        elif path == "/uploads":
-            n_bytes = self._n_bytes()
-            given = parse_qs(urlsplit(self.path).query).get("name", [""])[0]
-            number, folder = jobs.new_folder()
-            video = folder / safe_name(given)
-            self._receive(video, n_bytes)
-            job = jobs.add(number, folder, video, is_upload=True)
-        else:
-            raise Refused(HTTPStatus.NOT_FOUND, "there is no such page")
-        self.send_json(job.to_dict(), HTTPStatus.ACCEPTED)
-
-    def _n_bytes(self) -> int:
-        """Return the size of the video in the body, in bytes.
-
-        Raises Refused if it is unknown, too large, or more than the disk has room for.
-        """
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "how large is the video?")
-        if int(length) > self.server.max_bytes:
-            raise Refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the video has {int(length):,} bytes, the limit is {self.server.max_bytes:,}; "
-                "score it with: vad score",
-            )
-        if int(length) > shutil.disk_usage(tempfile.gettempdir()).free:
-            raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, "the disk has no room for the video")
-        return int(length)
-
-    def _receive(self, path: Path, n_bytes: int) -> None:
-        left = n_bytes
-        with path.open("wb") as file:
-            while left and (chunk := self.rfile.read(min(left, CHUNK_BYTES))):
-                file.write(chunk)
-                left -= len(chunk)
-        if left:
-            path.unlink()
-            raise Refused(HTTPStatus.BAD_REQUEST, "the video did not arrive whole")
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # addresses can contain the token
+        log_level="critical",
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_keep_alive=round(HEAD_S),
+        timeout_graceful_shutdown=2,
+    )
 
 
-def safe_name(name: str) -> str:
-    """Return a safe file name for an upload: no folder, no control characters, not too long."""
-    last = re.split(r"[/\\]", name)[-1]
-    clean = re.sub(r"[\x00-\x1f\x7f]", "_", last).lstrip(".") or "video"
-    stem, suffix = os.path.splitext(clean)
-    while len(os.fsencode(stem + suffix)) > 200:
-        stem, suffix = stem[:-1], suffix[:16]
-    return stem + suffix
+def _then(startup: Callable[..., Any], act: Callable[[], None]) -> Callable[..., Any]:
+    async def both(**settings: Any) -> None:
+        await startup(**settings)
+        act()
+
+    return both
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    if os.name == "posix":
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        words = "address already in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {(words or str(error)).lower()}",
+            hint="choose another --port, or 0 for any",
+        ) from None
+    return listening

@@ -1,6 +1,7 @@
 """What goes to a terminal: text from outside, made safe to print, and progress on stderr.
 
-Progress is a bar if stderr is a terminal, otherwise a line every ten seconds.
+Progress is a bar if stderr is a terminal, otherwise a line every ten seconds. A program that shows
+progress itself receives it by `told_to`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,9 @@ class Meter:
 @contextmanager
 def meter(what: str, total: int, *, unit: str, quiet: bool = False) -> Iterator[Meter]:
     """Yield a meter that shows the progress of `total` units while the block runs."""
-    if quiet or total == 0:
+    if _listener is not None:
+        yield _Told(what, total, unit, _listener)
+    elif quiet or total == 0:
         yield Meter()
     elif sys.stderr.isatty():
         with _shown(unit) as progress:
@@ -86,6 +89,32 @@ def meter(what: str, total: int, *, unit: str, quiet: bool = False) -> Iterator[
                 bar.remove()
     else:
         yield _Lines(what, total, unit)
+
+
+Listener = Callable[[float, str], None]  # receives the done share, 0 to 1, and words about it
+_listener: Listener | None = None
+
+
+@contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """Call a function with the progress of every meter while the block runs; show no progress."""
+    global _listener
+    _listener = listener
+    try:
+        yield
+    finally:
+        _listener = None
+
+
+class _Told(Meter):
+    def __init__(self, what: str, total: int, unit: str, listener: Listener) -> None:
+        super().__init__(total)
+        self._what, self._unit, self._listener = what, unit, listener
+        self._show()
+
+    def _show(self) -> None:
+        words = f"{self._what}, {self._n_done} of {self._total} {self._unit}"
+        self._listener(self.done / max(1, self._total), f"{words}  {self._note}".rstrip())
 
 
 _progress: Progress | None = None  # what is shown now: a terminal has one, with several bars
