@@ -19,7 +19,6 @@ from vad.datasets.folder import labels_by_folder
 from vad.errors import UsageError
 from vad.labels import Labels, write_labels, write_unlabelled
 from vad.stages.infer.settings import Decision, parse_rate
-from vad.stages.train import training
 from vad.stages.train.cameras import find_camera
 from vad.stages.train.card import CARD
 from vad.stages.train.detectors import DETECTORS
@@ -45,6 +44,8 @@ def train(
     **settings: Any,
 ) -> Run:
     """`vad.train`, with all settings as keyword arguments, including those of the detector."""
+    from vad.stages.train import training  # loads scikit-learn, which scoring does not need
+
     given = with_detector(settings)
     named = RUNS / str(given.get("preset") or given.get("detector") or TrainSettings.detector)
     path = labels_of(store, labels)

@@ -70,7 +70,7 @@ def serve_page(project: Path, **settings: object) -> None:
     import signal
     from typing import Any, cast
 
-    from vad.stages.pipelines.ui import serve
+    from vad.stages.pipelines.ui.server import serve
 
     # SIGTERM, as a service manager sends it, is to clean up as Ctrl-C does. SIGINT is set as well,
     # because a command that a script starts in the background ignores it by default.

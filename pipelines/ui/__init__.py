@@ -11,7 +11,3 @@ previews.py  stills and loops of videos
 templates/   pages
 static/      their style and scripts
 """
-
-from .server import serve
-
-__all__ = ["serve"]
