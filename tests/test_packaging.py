@@ -47,7 +47,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
     inner = (path for name in KERNEL for path in source.glob(f"vad/{name}/*.py"))
     modules = (*source.glob("vad/*.py"), *inner)
     kernel = {str(p.relative_to(source)) for p in modules} | {"vad/py.typed"}
-    kinds = ("*.py", "*.css", "*.html", "*.js", "*.toml")
+    kinds = ("*.py", "*.css", "*.html", "*.js", "*.svg", "*.toml")
     stages = {
         f"vad/stages/{p.relative_to(ROOT)}"
         for s in STAGES
