@@ -55,11 +55,19 @@ class Event:
     box: Box | None = None  # of what raises the score at the peak; None if that is not known
     # how often normal footage reaches the peak; empty if the run does not know
     reading: str = ""
+    # kind of anomaly, and its share among the kinds; "" and None if the scores have no kinds
+    kind: str = ""
+    kind_share: float | None = None
 
     @property
     def duration_s(self) -> float:
         """Return the duration in seconds."""
         return self.end_s - self.start_s
+
+    @property
+    def kind_words(self) -> str:
+        """Return the kind with its share, such as "fire 82 %"; "" if it is not known."""
+        return f"{self.kind} {self.kind_share:.0%}".replace("%", " %") if self.kind_share else ""
 
 
 def propagate(

@@ -10,7 +10,7 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from vad.documents import parse, read_json
 from vad.errors import InternalError, UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.stages.train.heldout import NormalFootage
+from vad.stages.train.kinds import Kinds
 from vad.store import VideoRecord, key_of
 from vad.terminal import plain
 from vad.version import VERSION
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 SCHEMA = "vad.scores/1"
 EVENT_COLUMNS = (
     *("start_frame", "end_frame", "start_s", "end_s", "start_timecode", "end_timecode"),
-    *("peak", "peak_frame", "peak_s", "mean", "reading", "caption"),
+    *("peak", "peak_frame", "peak_s", "mean", "reading", "kind", "kind_share", "caption"),
     *BOX,
 )
 LONGEST_S = 1e12  # of a video; more microseconds do not fit into 64 bits
@@ -74,6 +75,7 @@ class VideoScores:
     doubt: str = ""  # why such scores say nothing about this video; empty if they do
     captions: Sequence[str] = ()  # one per snippet; empty if there are no captions
     where: Where | None = None  # where scores come from; None if the features do not tell
+    kinds: Kinds | None = None  # kinds of anomaly; None if the run does not tell them
     # origin of the run and its features
     provenance: Mapping[str, object] = field(default_factory=dict)
     video_source: VideoSource | None = field(default=None, repr=False, compare=False)
@@ -89,6 +91,8 @@ class VideoScores:
             raise InternalError(f"{self.video}: {len(self.captions)} captions, {n} snippets")
         if self.where is not None and len(self.where.shares) != n:
             raise InternalError(f"{self.video}: {len(self.where.shares)} places, {n} snippets")
+        if self.kinds is not None and len(self.kinds.shares) != n:
+            raise InternalError(f"{self.video}: {len(self.kinds.shares)} kinds, {n} snippets")
 
     @cached_property
     def frames(self) -> NDArray[np.float32]:
@@ -100,8 +104,8 @@ class VideoScores:
 
     @cached_property
     def events(self) -> list[Event]:
-        """Return the events by threshold and rule, each with the caption and the box at its
-        peak.
+        """Return the events by threshold and rule, each with its kind, and the caption and the
+        box at its peak.
         """
         found = find_events(
             self.frames,
@@ -116,9 +120,18 @@ class VideoScores:
                 caption=self.caption_at(e.peak_frame),
                 reading=self.reading_of(e.peak),
                 box=self.box_at(e.peak_frame),
+                **self._kind_of(e),
             )
             for e in found
         ]
+
+    def _kind_of(self, event: Event) -> dict[str, Any]:
+        """Return the fields of an event that tell its kind; empty if the scores have no kinds."""
+        if self.kinds is None:
+            return {}
+        last = self.snippet_at(event.end_frame - 1)
+        kind, share = self.kinds.of(self.snippet_at(event.start_frame), last + 1)
+        return {"kind": kind, "kind_share": round(share, 4)}
 
     def reading_of(self, score: float) -> str:
         """Say how often held-out normal footage reaches a score; "" if the run does not know."""
@@ -128,7 +141,8 @@ class VideoScores:
         lines = [self.summary]
         for number, event in enumerate(self.events[:N_SHOWN], start=1):
             when = f"{timecode(event.start_s)} to {timecode(event.end_s)}"
-            words = [when, f"peak {event.peak:.3f}", event.reading, plain(event.caption)]
+            words = [when, f"peak {event.peak:.3f}", event.reading, plain(event.kind_words)]
+            words.append(plain(event.caption))
             lines.append("  ".join(["", str(number), *filter(None, words)]))
         if (n_more := len(self.events) - N_SHOWN) > 0:
             lines.append(f"  and {n_more} more")
@@ -265,6 +279,7 @@ class VideoScores:
             "peak": exact(self.peak),
             "events": [event_dict(event) for event in self.events],
             "where": self.where and _where_dict(self.where),
+            "kinds": self.kinds and _kinds_dict(self.kinds),
             "snippets": self._snippet_dicts(),
             "frames": [
                 {"frame": frame, "seconds": seconds, "timecode": timecode(seconds), "score": score}
@@ -353,6 +368,23 @@ class _Where:
 
 
 @dataclass(frozen=True)
+class _Kinds:
+    names: tuple[str, ...]
+    shares: tuple[tuple[float, ...], ...]
+
+    def of(self, n_snippets: int) -> Kinds:
+        """Return the shares as an array. Raises ValueError with the name of a wrong field."""
+        if len(self.names) < 2:
+            raise ValueError(f"kinds.names is {list(self.names)}, expected at least 2")
+        if len(self.shares) != n_snippets or any(len(r) != len(self.names) for r in self.shares):
+            raise ValueError(f"kinds.shares is not {n_snippets} rows of {len(self.names)} values")
+        shares = np.array(self.shares, np.float32)
+        if not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError("kinds.shares has values that are not 0 to 1")
+        return Kinds(self.names, shares)
+
+
+@dataclass(frozen=True)
 class _Document:
     """The fields of a scores file that are read; all others are computed from these."""
 
@@ -366,6 +398,7 @@ class _Document:
     rule: EventRule
     provenance: Mapping[str, object]
     where: _Where | None = None
+    kinds: _Kinds | None = None
     prior: float | None = None
     normal_footage: NormalFootage | None = None
     familiarity: float | None = None
@@ -414,6 +447,7 @@ class _Document:
             rule=self.rule,
             captions=tuple(captions),
             where=self.where.of(len(self.snippets)) if self.where else None,
+            kinds=self.kinds.of(len(self.snippets)) if self.kinds else None,
             provenance=self.provenance,
         )
 
@@ -422,6 +456,12 @@ def _where_dict(where: Where) -> dict[str, object]:
     """Return the shares, in thousandths, and the pixels that they are of, as plain values."""
     shares = where.shares.astype(np.float64).round(3).tolist()
     return {"view_px": [round(side, 3) for side in where.view], "shares": shares}
+
+
+def _kinds_dict(kinds: Kinds) -> dict[str, object]:
+    """Return the names and the shares, with four decimals, as plain values."""
+    shares = kinds.shares.astype(np.float64).round(4).tolist()
+    return {"names": list(kinds.names), "shares": shares}
 
 
 def event_dict(event: Event) -> dict[str, object]:
@@ -438,6 +478,8 @@ def event_dict(event: Event) -> dict[str, object]:
         "peak_s": event.peak_s,
         "mean": exact(event.mean),
         "reading": event.reading,
+        "kind": event.kind,
+        "kind_share": event.kind_share,
         "caption": event.caption,
         **box_dict(event.box),
     }

@@ -64,10 +64,12 @@ def score_stored(
             continue
         record, times, streams, others = found
         arrays = others | {name: streams[key] for key, name in run.names.items()}
+        snippets, kinds = run.judge(**streams)
         yield VideoScores(
             video=video_id,
             record=record,
-            snippets=run.score(**streams),
+            snippets=snippets,
+            kinds=kinds,
             times=times,
             threshold=run.threshold,
             detector=run.name,

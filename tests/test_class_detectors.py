@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from torch import Tensor
 from vad.errors import UsageError
 from vad.labels import Label
 from vad.stages.extract.records import unseen_record
+from vad.stages.infer.evaluation.run import evaluate
+from vad.stages.infer.evaluation.tables import metrics_table
+from vad.stages.infer.scores import read_scores
 from vad.stages.train.blocks.clip import TextTower, openai_names, tower_names
 from vad.stages.train.data import _classes_of
 from vad.stages.train.detectors import Output, create_detector
@@ -513,19 +517,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     """Twelve videos of 6 snippets: normal, fighting and abuse, each in a direction of its own."""
     store = FeatureStore.create(tmp_path_factory.mktemp("classes") / "features.zarr")
     random = np.random.default_rng(0)
-    lines = ["video,label,category"]
+    lines, events = ["video,label,category,split,source"], ["video,start_frame,end_frame"]
     for index in range(12):
         kind = index % 3
         rows = random.normal(size=(6, 1, 32)).astype(np.float32)
         rows[2:4, :, kind] += 6 * (kind > 0)
         record = unseen_record(Path(f"v{index}"), 96, 25.0, "repeat-last", decoder="none")
+        record = dataclasses.replace(record, width=320, height=240)
         draft = store.draft(f"v{index}")
         draft.append("visual/clip-b16", rows)
         draft.commit(
             record, np.arange(96) / 25, {"visual/clip-b16": Provenance.of({"backbone": "x"})}
         )
-        lines.append(f"v{index},{min(kind, 1)},{['normal', 'fighting', 'abuse'][kind]}")
+        name, split = ["normal", "fighting", "abuse"][kind], ["train", "test"][index > 8]
+        lines.append(f"v{index},{min(kind, 1)},{name},{split},{'yard' if index > 5 else index}")
+        if kind:
+            events.append(f"v{index},32,64")
     (store.path.parent / "labels.csv").write_text("\n".join(lines))
+    (store.path.parent / "segments.csv").write_text("\n".join(events))
     return store
 
 
@@ -568,3 +577,40 @@ def test_a_tower_that_does_not_fit_is_told(store: FeatureStore, tmp_path: Path) 
     given["tower"] = str(tmp_path / "nothing")
     with pytest.raises(UsageError, match="nothing cannot be loaded"):
         train(store.path, labels, tmp_path / "c", **given)
+
+
+def test_a_run_that_tells_classes_is_measured_by_them(store: FeatureStore, tmp_path: Path) -> None:
+    folder = store.path.parent
+    settings: dict[str, Any] = {"detector": "vadclip", "scale": "none", "validation": 0}
+    train(
+        store.path, folder / "labels.csv", tmp_path / "run", quiet=True,
+        epochs=40, lr=1e-3, **settings,
+    )  # fmt: skip
+    found = evaluate(tmp_path / "run", folder / "segments.csv", store=store.path)
+    classes = found.figures.classes
+    assert classes is not None
+    assert classes.accuracy == 1.0
+    assert classes.aucs["fighting"] == 1.0
+    assert found.figures.hard_normals is not None  # v9 is of the yard, as abnormal videos are
+    written = found.to_dict()
+    assert written["classes"]["map_clean"].keys() == {
+        *(f"iou_0.{i}" for i in range(1, 6)),
+        "average",
+    }
+    shown = metrics_table([found.metrics])
+    for words in ("kinds told: mAP of events as published", "mean AUC", "sources of abnormal ones"):
+        assert words in shown
+    fight = next(s for s in found.scores if s.video == "v10")
+    lower = dataclasses.replace(fight, threshold=0.0)
+    (event,) = lower.events
+    assert event.kind == "fighting"
+    assert event.kind_share is not None
+    assert 0.5 < event.kind_share <= 1
+    (path,) = lower.save(tmp_path / "scores", ["json"])
+    again = read_scores(path)
+    assert again.kinds is not None
+    assert fight.kinds is not None
+    assert again.kinds.names == ("normal", "abuse", "fighting")
+    np.testing.assert_allclose(again.kinds.shares, fight.kinds.shares, atol=1e-4)
+    assert again.events[0].kind == "fighting"
+    assert "fighting" in repr(again)

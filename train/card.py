@@ -284,7 +284,11 @@ class Card:
     def to_dict(self) -> dict[str, object]:
         """Return the JSON object that is written to `card.json`."""
         videos = {
-            part: [{"video": x.video, "label": x.label, "category": x.category} for x in labels]
+            part: [
+                {"video": x.video, "label": x.label, "category": x.category}
+                | ({"source": x.source} if x.source else {})
+                for x in labels
+            ]
             for part, labels in self.videos.items()
         }
         card = {"schema": SCHEMA, **asdict(self), "videos": videos}

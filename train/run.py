@@ -37,6 +37,7 @@ from .card import CARD, Card, Kind, Member, read_card
 from .detectors import Detector, create_detector
 from .familiarity import FILE, Familiarity
 from .heldout import FOR_MORE, NormalFootage, duration
+from .kinds import Kinds, mean_of
 from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
@@ -113,25 +114,35 @@ class TrainedMember:
             tensors |= {f"{PREFIXES[kind]}{n}": t for n, t in scaling.tensors().items()}
         return tensors
 
-    @torch.inference_mode()
     def score(self, arrays: Arrays) -> NDArray[np.float32]:
         """Return the scores [snippets] in [0, 1] of one video, smoothed over time.
 
         arrays: the stored arrays that the member reads, [snippets, crops, dim], by name.
         """
+        return self.judge(arrays)[0]
+
+    @torch.inference_mode()
+    def judge(self, arrays: Arrays) -> tuple[NDArray[np.float32], Kinds | None]:
+        """Return the scores of `score`, and the kinds if the detector tells classes apart."""
         features, sentences = self.inputs.of_arrays(
             {stream.input: stream.of(arrays[stream.name]) for stream in self.card.streams}
         )
         splits = self.detector.joins_crops and features.shape[2] > LONG_SNIPPETS
         parts = features.split(1, dim=1) if splits else (features,)
-        scores = self.detector.join_crops([self.detector(part, sentences) for part in parts])[0]
-        return smooth(scores.float().cpu().numpy(), self.card.smoothing, self.card.smoothing_rule)
+        outputs = [self.detector(part, sentences) for part in parts]
+        scores = self.detector.join_crops(outputs)[0].float().cpu().numpy()
+        told = [output.kinds[0] for output in outputs if output.kinds is not None]
+        kinds = None
+        if told:
+            shares = torch.stack(told).mean(0).float().cpu().numpy()
+            kinds = Kinds(self.detector.classes, shares)
+        return smooth(scores, self.card.smoothing, self.card.smoothing_rule), kinds
 
-    def standardised(self, arrays: Arrays) -> NDArray[np.float64]:
-        """Return the logits of the scores, [snippets], in deviations from their mean on training
+    def standardised(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the logits of scores [snippets], in deviations from their mean on training
         videos.
         """
-        return (logit(self.score(arrays)) - self.card.centre) / self.card.spread
+        return (logit(scores) - self.card.centre) / self.card.spread
 
 
 def logit(scores: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -370,6 +381,15 @@ class Run:
         members, or their calibrated chance if the card has a calibration. Raises UsageError if a
         stream is missing or a score is not finite.
         """
+        return self.judge(visual, text, **others)[0]
+
+    def judge(
+        self,
+        visual: NDArray[np.generic] | None = None,
+        text: NDArray[np.generic] | None = None,
+        **others: NDArray[np.generic],
+    ) -> tuple[NDArray[np.float32], Kinds | None]:
+        """Return the scores of `score`, and the kinds if members tell classes apart."""
         text = text if text is None else text.reshape(len(text), 1, -1)
         given = {"visual": visual, "text": text, **others}
         arrays = {
@@ -377,23 +397,25 @@ class Run:
         }
         if len(arrays) < len(self.names):
             raise UsageError(f"{self.path} reads {' and '.join(self.names.values())}")
-        scores = self._combined(arrays)
+        scores, kinds = self._combined(arrays)
         if not np.isfinite(scores).all():
             raise UsageError(
                 f"{self.path} gives scores that are no numbers",
                 hint="its weights, its settings or the features are damaged",
             )
-        return scores
+        return scores, kinds
 
-    def _combined(self, arrays: Arrays) -> NDArray[np.float32]:
+    def _combined(self, arrays: Arrays) -> tuple[NDArray[np.float32], Kinds | None]:
         weights = [member.card.weight for member in self.members]
+        each, kinds = zip(*(member.judge(arrays) for member in self.members), strict=True)
+        told = [(k, w) for k, w in zip(kinds, weights, strict=True) if k is not None]
+        joined = mean_of([k for k, _ in told], [w for _, w in told])
         calibration = self.card.calibration
         if calibration is None:
-            each = [member.score(arrays) for member in self.members]
-            return np.asarray(np.average(each, axis=0, weights=weights), np.float32)
-        logits = [member.standardised(arrays) for member in self.members]
+            return np.asarray(np.average(each, axis=0, weights=weights), np.float32), joined
+        logits = [m.standardised(scores) for m, scores in zip(self.members, each, strict=True)]
         chances = calibration.chances(np.average(logits, axis=0, weights=weights))
-        return np.asarray(chances, np.float32)
+        return np.asarray(chances, np.float32), joined
 
 
 def member_folder(run: Path, index: int) -> Path:

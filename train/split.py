@@ -59,7 +59,7 @@ class Split:
         """Return the videos of every part, with only those label columns that a card records."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
-            part: tuple(Label(x.video, x.label, x.category) for x in labels)
+            part: tuple(Label(x.video, x.label, x.category, source=x.source) for x in labels)
             for part, labels in parts.items()
         }
 

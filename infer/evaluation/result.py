@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vad.labels import Label, intervals_of
+from vad.labels import Label, Segment, intervals_of
+from vad.stages.train.detectors.settings import XD_VIOLENCE
 from vad.stages.train.metrics import Figures, ranking
 from vad.stages.train.metrics import evaluate as figures_of
+from vad.stages.train.metrics.classes import Truth, class_figures
+from vad.stages.train.metrics.figures import ClassFigures
 from vad.stages.train.run import Run
 from vad.terminal import plain
 
@@ -41,6 +45,7 @@ class Evaluation:
     truth: list[Bools]  # [frames] of every video, True if anomalous
     truth_from: str  # path of the file
     loss: float | None = None  # mean loss over these videos; see `heldout_loss`
+    segments: Sequence[Segment] = ()  # annotations; empty if the truth is an array without kinds
 
     @property
     def name(self) -> str:
@@ -89,7 +94,47 @@ class Evaluation:
             events=[[(e.start_frame, e.end_frame) for e in s.events] for s in self.scores],
             times_s=self.times_s,
             categories=[label.category for label in self.labels],
+            hard=self._hard(),
+            classes=self._classes(),
         )
+
+    def _hard(self) -> list[bool]:
+        """Return True for every normal video of a source that abnormal videos have, tested ones or
+        those of the training.
+        """
+        trained = (x for run in self.runs for own in run.card.videos.values() for x in own)
+        sources = {x.source for x in (*self.labels, *trained) if x.label and x.source}
+        return [not x.label and x.source in sources for x in self.labels]
+
+    def _classes(self) -> ClassFigures | None:
+        """Return the metrics of classes; None if the scores have no kinds, or not the same ones."""
+        told = [s.kinds for s in self.scores if s.kinds is not None]
+        if len(told) < len(self.scores) or len({kinds.names for kinds in told}) > 1:
+            return None
+        names = told[0].names
+        shares = [
+            s.record.grid.spread(kinds.shares, s.record.n_frames)
+            for s, kinds in zip(self.scores, told, strict=True)
+        ]
+        return class_figures(
+            shares,
+            names,
+            [self._events_of(x, t, names) for x, t in zip(self.labels, self.truth, strict=True)],
+            [set(x.category.split("+")) if x.label else set() for x in self.labels],
+            normal_events=",".join(names) == XD_VIOLENCE,
+        )
+
+    def _events_of(self, label: Label, truth: Bools, names: Sequence[str]) -> list[Truth]:
+        """Return the true events of a video whose kinds are among `names`."""
+        marked = [s for s in self.segments if s.video == label.video] or [
+            Segment(label.video, start, stop) for start, stop in intervals_of(truth)
+        ]
+        return [
+            (names.index(kind), s.start_frame, min(s.end_frame, len(truth)))
+            for s in marked
+            for kind in (s.category or label.category).split("+")
+            if kind in names[1:] and s.start_frame < len(truth)
+        ]
 
     @cached_property
     def metrics(self) -> Metrics:

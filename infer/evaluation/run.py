@@ -67,7 +67,8 @@ def evaluate(
         frames = truth_of_segments(chosen, records, marked or [], str(segments))
     scores = list(score_stored(opened, run, [label.video for label in chosen]))
     loss = heldout_loss(run, opened, chosen)
-    return Evaluation([run], split, chosen, scores, frames, str(truth or segments), loss)
+    told = tuple(marked or ())
+    return Evaluation([run], split, chosen, scores, frames, str(truth or segments), loss, told)
 
 
 def pool(folds: Sequence[Evaluation]) -> Evaluation:
@@ -94,6 +95,7 @@ def pool(folds: Sequence[Evaluation]) -> Evaluation:
         [truth for fold in folds for truth in fold.truth],
         first.truth_from,
         _mean_loss(folds),
+        [segment for fold in folds for segment in fold.segments],
     )
 
 

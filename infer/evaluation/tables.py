@@ -39,6 +39,9 @@ YOUDEN = (
     ("false alarms, normal videos", "false_alarm_rate"),
     ("Youden's J", "youden"),
 )
+CLASSES = (("accuracy", "accuracy"), ("mean AUC", "mean_auc"))
+MAP = (*((f"IoU {iou}", f"iou_{iou}") for iou in (0.1, 0.2, 0.3, 0.4, 0.5)), ("mean", "average"))
+OPTIONAL = ("hard_normals", "classes")  # sections that are left out if no result has them
 SECTIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("frames, all videos", "frame", RANKING),
     ("frames, abnormal videos only", "abnormal_only", RANKING),
@@ -47,6 +50,10 @@ SECTIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("frames at threshold 0.5", "at_0.5", DECISION),
     ("frames at the best threshold in hindsight", "youden", YOUDEN),
     ("events at the threshold of the run", "events", EVENTS),
+    ("frames, normal videos of the sources of abnormal ones", "hard_normals", RANKING),
+    ("kinds told: accuracy of videos, mean AUC", "classes", CLASSES),
+    ("kinds told: mAP of events as published", "classes/map_published", MAP),
+    ("kinds told: mAP of events, kinds of anomaly only", "classes/map_clean", MAP),
     ("videos", "video", RANKING),
     ("videos at the threshold of the run", "video/at_threshold", DECISION),
     ("videos at threshold 0.5", "video/at_0.5", DECISION),
@@ -85,7 +92,7 @@ def lines(results: Sequence[Metrics]) -> Iterator[Line]:
 
     A value is `-` if undefined, and is followed by its 95 % interval if there is one.
     """
-    for title, section, rows in SECTIONS:
+    for title, section, rows in _sections(results):
         yield Line(title, [], heading=True)
         for name, key in rows:
             cells = (_cell(result.figures, section, key) for result in results)
@@ -102,10 +109,20 @@ def lines(results: Sequence[Metrics]) -> Iterator[Line]:
     yield Line("confusion of frames (tn fp fn tp)", [_confusion(r.figures) for r in results])
 
 
+def _sections(
+    results: Sequence[Metrics],
+) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...]]]:
+    """Yield the sections that a result has."""
+    for title, section, rows in SECTIONS:
+        name = section.partition("/")[0]
+        if name not in OPTIONAL or any(getattr(r.figures, name) for r in results):
+            yield title, section, rows
+
+
 def tables(results: Sequence[Metrics]) -> Iterator[PageTable]:
     """Yield the tables of a page: a table for every section, with columns for every result."""
     names = [f"{r.name}, {r.stamp}" if r.stamp else r.name for r in results]
-    for title, section, rows in SECTIONS:
+    for title, section, rows in _sections(results):
         cells = {name: [_cell(r.figures, section, key) for r in results] for name, key in rows}
         if any(cell.interval for row in cells.values() for cell in row):
             columns = [column for name in names for column in (name, INTERVAL)]

@@ -11,11 +11,13 @@ from vad.documents import parse
 from vad.errors import UsageError
 from vad.names import did_you_mean
 
-# figure -> its place in metrics.json
+# figure -> its place in metrics.json: the group, or groups within groups, and the name
 FIGURES: dict[str, tuple[str, str]] = {
     "AUC": ("frame", "auc"),
     "AP": ("frame", "ap"),
     "PR-AUC": ("frame", "pr_auc"),
+    "video AUC": ("video", "auc"),
+    "mAP": ("classes/map_published", "average"),
     "abnormal-only AUC": ("abnormal_only", "auc"),
     "F1": ("at_0.5", "f1"),
     "macro-F1": ("at_0.5", "macro_f1"),
@@ -65,6 +67,7 @@ class PublishedFeatures:
         files = {
             "rtfm": f"VIDEO_i3d.npy [snippets, {self.crops}, {self.dim}]",
             "crop-files": f"VIDEO__0.npy ... VIDEO__{self.crops - 1}.npy [snippets, {self.dim}]",
+            "none": f"VIDEO.npy [clips, {self.dim}]",
             "c3d-text": f"VIDEO.txt, 32 lines of {self.dim} numbers",
         }
         return files[self.layout]

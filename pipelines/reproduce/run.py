@@ -117,8 +117,11 @@ def _compare(name: str, row: PublishedRow, plan: Plan, settings: Sequence[str]) 
     card = read_card(plan.run)
     measured: dict[str, float | None] = {}
     for figure in row.figures:
-        group, key = FIGURES[figure]
-        value = metrics[group][key]
+        groups, key = FIGURES[figure]
+        found = metrics
+        for group in groups.split("/"):
+            found = found.get(group, {})  # without classes there is no mAP
+        value = found.get(key)
         measured[figure] = None if value is None else round(100 * value, 4)
     counts = metrics["counts"]
     frames = (counts["n_anomalous_frames"], counts["n_frames"])

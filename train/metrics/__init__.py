@@ -24,6 +24,9 @@ Metrics
                       false alarms per hour of normal video
     categories        for the abnormal videos of a category: auc together with all normal videos,
                       auc of their own frames, recall of frames, share of videos flagged
+    hard_normals      frame metrics of abnormal videos and normal ones of the same sources: high
+                      only if a detector does not merely know the scene
+    classes           of the kinds that a run tells apart: see `classes.py`
     intervals         95 % confidence intervals, by the bootstrap over videos
 """
 
@@ -39,7 +42,15 @@ from vad.labels import intervals_of
 
 from .bootstrap import N, decision_intervals, draw, ranking_intervals
 from .events import Events, event_figures
-from .figures import CategoryFigures, Counts, DecisionAt, Interval, VideoFigures
+from .figures import (
+    CategoryFigures,
+    ClassFigures,
+    Counts,
+    DecisionAt,
+    Interval,
+    Ranking,
+    VideoFigures,
+)
 from .figures import Figures as Figures
 from .frames import confusion as confusion
 from .frames import decision as decision
@@ -48,7 +59,7 @@ from .frames import sweep as sweep
 from .inputs import Bools as Bools
 from .inputs import Floats as Floats
 from .inputs import Pool as Pool
-from .inputs import floats, ratio
+from .inputs import bools, floats, ratio
 from .inputs import peak_scores as peak_scores
 from .inputs import validate as validate
 from .threshold import best_threshold as best_threshold
@@ -66,6 +77,8 @@ def evaluate(
     events: Sequence[Events] | None = None,
     times_s: Sequence[Floats] | None = None,
     categories: Sequence[str] | None = None,
+    hard: ArrayLike | None = None,
+    classes: ClassFigures | None = None,
     n_bootstrap: int = N,
 ) -> Figures:
     """Compute all metrics of one test set.
@@ -76,7 +89,8 @@ def evaluate(
     scores by default. `events` are the predicted events of every video, by default the intervals of
     flagged frames. `times_s` has an array [frames + 1] per video: the time in seconds at which each
     frame is shown, and the end of the last one. `categories` has one string per video; several
-    categories of a video are joined by `+`.
+    categories of a video are joined by `+`. `hard` [videos] is 1 for normal videos of a source
+    that abnormal videos have. `classes` are the metrics of `class_figures`.
 
     Raises UsageError if the input is wrong (see `validate`).
     """
@@ -120,12 +134,22 @@ def evaluate(
             n_anomalous_frames=int(pool.n_frames[pool.truth].sum()),
         ),
         youden=best,
+        hard_normals=_hard_normals(pool, hard, is_abnormal),
+        classes=classes,
         categories=None
         if categories is None
         else _categories(categories, pool, peaks, is_abnormal, levels),
         intervals=_intervals(pool, peaks, is_abnormal, levels, n_bootstrap),
         sweep=rows,
     )
+
+
+def _hard_normals(pool: Pool, hard: ArrayLike | None, is_abnormal: Bools) -> Ranking | None:
+    """Return the metrics of abnormal videos and hard normal ones; None if no video is hard."""
+    if hard is None or not (is_hard := bools(hard, "hard")).any():
+        return None
+    chosen = pool.of_videos(is_abnormal | is_hard)
+    return ranking(chosen.truth, chosen.scores, chosen.n_frames)
 
 
 def _thresholds(threshold: float | Sequence[float] | None, n_videos: int) -> Floats | None:

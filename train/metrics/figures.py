@@ -28,7 +28,13 @@ WHY_UNDEFINED = {
         ("delay_mean_s", "delay_median_s"), "no event was found, or no times are known"
     ),
     "false_alarms_per_hour": "there is no normal video, or no times are known",
+    **dict.fromkeys(("accuracy", "mean_auc"), "no abnormal video is of a class that the run knows"),
+    **dict.fromkeys(
+        ("average", *(f"iou_{iou}" for iou in (0.1, 0.2, 0.3, 0.4, 0.5))),
+        "no event is of a class that the run knows",
+    ),
 }
+NOT_OF_CLASS = "needs frames of this kind and others"
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,18 @@ class CategoryFigures:
 
 
 @dataclass(frozen=True)
+class ClassFigures:
+    """Metrics of the classes that a run tells apart; see `classes`. All are 0 to 1, not percent."""
+
+    # mean average precision of events by IoU, such as "iou_0.1", and the mean over IoUs, "average"
+    map_published: Mapping[str, float | None]
+    map_clean: Mapping[str, float | None]
+    accuracy: float | None  # of the kinds of abnormal videos
+    mean_auc: float | None
+    aucs: Mapping[str, float | None]  # by kind
+
+
+@dataclass(frozen=True)
 class Counts:
     """Sizes of the test set."""
 
@@ -150,6 +168,9 @@ class Figures:
     events: EventFigures | None
     counts: Counts
     youden: SweepRow | None  # the threshold with the highest Youden index on the test set itself
+    # of abnormal videos and the normal ones of their sources; None if the sources are not known
+    hard_normals: Ranking | None
+    classes: ClassFigures | None  # None if the run does not tell classes apart
     # by category; None if no categories were given
     categories: Mapping[str, CategoryFigures] | None
     # 95 %, by path such as "frame.auc"
@@ -194,6 +215,9 @@ class Figures:
         if self.events:
             overlaps = values["events"].pop("iou")
             values["events"] |= {f"iou_{iou}": overlap for iou, overlap in overlaps.items()}
+        for name in ("hard_normals", "classes"):
+            if values[name] is None:
+                del values[name]
         if self.categories is None:
             del values["categories"]
         elif self.at_threshold is None:
@@ -216,7 +240,7 @@ def _undefined(figures: Mapping[str, object], prefix: str = "") -> dict[str, str
     reasons: dict[str, str] = {}
     for name, value in figures.items():
         if value is None:
-            reasons[prefix + name] = WHY_UNDEFINED[name]
+            reasons[prefix + name] = WHY_UNDEFINED.get(name, NOT_OF_CLASS)
         elif isinstance(value, dict):
             reasons |= _undefined(value, f"{prefix}{name}.")
     return reasons
