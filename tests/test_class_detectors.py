@@ -592,7 +592,7 @@ def test_a_run_that_tells_classes_is_measured_by_them(store: FeatureStore, tmp_p
     assert classes.accuracy == 1.0
     assert classes.aucs["fighting"] == 1.0
     assert found.figures.hard_normals is not None  # v9 is of the yard, as abnormal videos are
-    written = found.to_dict()
+    written: Any = found.to_dict()
     assert written["classes"]["map_clean"].keys() == {
         *(f"iou_0.{i}" for i in range(1, 6)),
         "average",

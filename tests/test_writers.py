@@ -76,6 +76,8 @@ def test_json_holds_the_events_in_frames_seconds_and_timecodes(written):
         "peak_s": 1.6,
         "mean": 0.75,
         "reading": "",
+        "kind": "",
+        "kind_share": None,
         "caption": "two men are fighting",
         **dict.fromkeys(("left_px", "top_px", "right_px", "bottom_px")),
     }
