@@ -12,6 +12,7 @@ from typing import Literal
 
 from vad.config import option
 from vad.errors import UsageError
+from vad.plugins import add_plugins
 
 _event = partial(option, panel="Events")
 _decision = partial(option, panel="Decisions")
@@ -117,6 +118,8 @@ class Format:
     help: str
     joint: str = ""  # name of a joint file for several videos; empty if each video has its own
     needs_video: bool = False  # True if writing it requires the video file
+    # "MODULE:FUNCTION" of a plug-in, which takes a path and the scores of one video
+    writer: str = ""
 
 
 FORMATS: dict[str, Format] = {
@@ -143,6 +146,8 @@ def parse_formats(words: str) -> list[str]:
 def check_formats(formats: Iterable[str]) -> list[str]:
     """Return the formats without duplicates. Raises UsageError for an unknown one."""
     formats = list(dict.fromkeys(formats))
+    if not FORMATS.keys() >= set(formats):
+        add_plugins("format", FORMATS)
     if unknown := [f for f in formats if f not in FORMATS]:
         raise UsageError(f"no format {unknown[0]!r}; there are: {', '.join(FORMATS)}")
     return formats

@@ -18,6 +18,7 @@ import numpy as np
 
 from vad.errors import UsageError
 from vad.files import committed, write_json, write_text
+from vad.plugins import load_object
 from vad.store import key_of
 from vad.tables import cell
 from vad.terminal import Meter, meter, plain
@@ -83,6 +84,9 @@ class ScoreFiles:
             path = path_of(scores, self._folder, name)
             if name in WRITERS:
                 WRITERS[name](path, scores)
+            elif writer := FORMATS[name].writer:
+                with committed(path) as part:
+                    load_object(writer, None)(part, scores)
             paths.append(path)
         clips, copies = self._decoded_files(scores)
         self.videos.append(scores)

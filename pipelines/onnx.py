@@ -147,7 +147,7 @@ def _network(made: ExtractSettings) -> Network:
     card = find_backbone(made.backbone)
     recipe = find_recipe(made.recipe or card.recipes[0])
     taken = recipe.taking(made.crops or recipe.crops)
-    load = import_module(f"vad.stages.extract.backbones.{card.module}").load
+    load = import_module(card.module, "vad.stages.extract.backbones").load
     network: Network = load(made.weights or card.weights[0].name, taken, offline=made.offline)
     return network
 

@@ -21,7 +21,7 @@ from vad.labels import Labels, write_labels, write_unlabelled
 from vad.stages.infer.settings import Decision, parse_rate
 from vad.stages.train.cameras import find_camera
 from vad.stages.train.card import CARD
-from vad.stages.train.detectors import DETECTORS
+from vad.stages.train.detectors.table import DETECTORS, row_of_settings
 from vad.stages.train.run import Run
 from vad.stages.train.settings import TrainSettings
 from vad.store import FeatureStore
@@ -105,12 +105,13 @@ def with_detector(settings: dict[str, Any]) -> dict[str, Any]:
     detector = settings.get("detector")
     if detector is None or isinstance(detector, str):
         return settings
-    name = next((n for n, row in DETECTORS.items() if row.settings is type(detector)), None)
-    if name is None:
+    found = row_of_settings(detector)
+    if found is None:
         raise UsageError(
             f"detector={detector!r} is no detector",
             hint=f"give a name, of {', '.join(DETECTORS)}, or settings of vad.detectors",
         )
+    name, _ = found
     return {**settings, **asdict(detector), "detector": name}
 
 

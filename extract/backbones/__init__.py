@@ -64,7 +64,7 @@ def create_backbone(
 
     if isinstance(device, str):
         device = choose_device(device)
-    load: Load = import_module(f".{card.module}", __package__).load
+    load: Load = import_module(card.module, __package__).load
     taken = preset.taking(crops)
     network = _load_network(load, card, weights or card.weights[0].name, taken, offline=offline)
     network = with_places(network, places)

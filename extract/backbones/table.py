@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vad.names import find_by_name
+from vad.plugins import add_plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class BackboneCard:
     """The facts about a backbone that are known before it is loaded."""
 
     name: str
-    module: str  # name of its module in this package
+    module: str  # its module; one that begins with a dot lies in this package
     dim: int
     says: str
     weights: tuple[KnownWeights, ...]  # the first is the default
@@ -79,7 +80,7 @@ _IMAGENET = KnownWeights(
 _CARDS = (
     BackboneCard(
         "i3d",
-        module="i3d",
+        module=".i3d",
         dim=2048,
         says="I3D-ResNet50 on Kinetics-400: the published 2048-d features",
         weights=(
@@ -109,7 +110,7 @@ _CARDS = (
     ),
     BackboneCard(
         "timesformer",
-        module="timesformer",
+        module=".timesformer",
         dim=768,
         says="TimeSformer-base, divided space-time attention, on Kinetics-400",
         weights=(
@@ -125,7 +126,7 @@ _CARDS = (
     ),
     BackboneCard(
         "i3d-inception",
-        module="inception",
+        module=".inception",
         dim=1024,
         says="I3D Inception-v1 on Kinetics-400: very likely the network of the published 1024-d "
         "features, not proven equal",
@@ -154,7 +155,7 @@ _CARDS = (
     ),
     BackboneCard(
         "efficientnet-lite0",
-        module="efficientnet",
+        module=".efficientnet",
         dim=1504,
         says="EfficientNet-Lite0 on ImageNet, frame by frame, and how it changes: needs no network",
         weights=(_IMAGENET,),
@@ -162,7 +163,7 @@ _CARDS = (
     ),
     BackboneCard(
         "efficientnet-lite0-parts",
-        module="parts",
+        module=".parts",
         dim=1774,
         says="the same network on parts of the picture, and how they move: sees small things",
         weights=(_IMAGENET,),
@@ -177,4 +178,6 @@ def find_backbone(name: str) -> BackboneCard:
     """Return the card of that name. Raises UsageError, which lists the backbones, if there
     is none.
     """
+    if name not in BACKBONES:
+        add_plugins("backbone", BACKBONES)
     return find_by_name("backbone", name, BACKBONES)

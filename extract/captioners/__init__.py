@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vad.errors import UsageError
+from vad.plugins import load_object
 
 from .table import CAPTIONERS, CaptionerCard, find_captioner
 
@@ -48,9 +48,7 @@ def create_captioner(
         raise UsageError(f"a window of {window} frames is no multiple of {CLIP_FRAMES}")
     if isinstance(device, str):
         device = choose_device(device)
-    module, _, name = card.loader.partition(".")
-    loader = getattr(import_module(f".{module}", __package__), name)
-    captioner: Captioner = loader(
+    captioner: Captioner = load_object(card.loader, __package__)(
         card, window=window, device=device, precision=precision, offline=offline
     )
     return captioner

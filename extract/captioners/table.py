@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from vad.errors import UsageError
 from vad.names import find_by_name
+from vad.plugins import add_plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,9 @@ class CaptionerCard:
     """The facts about a captioner that are known before it is loaded."""
 
     name: str  # also the name of the array in the store
-    loader: str  # MODULE.CLASS in this package; empty if there is no model to load
+    # "MODULE:CLASS", empty if there is no model to load; a module that begins with a dot lies in
+    # this package
+    loader: str
     model: str  # name on the hub, folder or caption file; empty: a package ships the model
     window: int  # frames that a caption describes, from the first frame of the snippet
     n_frames: int  # frames of the window that the model sees
@@ -38,7 +41,7 @@ class CaptionerCard:
 _CARDS = (
     CaptionerCard(
         "labels",
-        "labels.Labels",
+        ".labels:Labels",
         "",
         window=16,
         n_frames=16,
@@ -48,7 +51,7 @@ _CARDS = (
     ),
     CaptionerCard(
         "git",
-        "generative.Git",
+        ".generative:Git",
         "microsoft/git-base-vatex",
         window=64,
         n_frames=6,
@@ -58,7 +61,7 @@ _CARDS = (
     ),
     CaptionerCard(
         "blip",
-        "generative.Blip",
+        ".generative:Blip",
         "Salesforce/blip-image-captioning-base",
         window=16,
         n_frames=1,
@@ -68,7 +71,7 @@ _CARDS = (
     ),
     CaptionerCard(
         "instruct",
-        "generative.Instruct",
+        ".generative:Instruct",
         "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         window=64,
         n_frames=6,
@@ -97,6 +100,8 @@ def find_captioner(name: str) -> CaptionerCard:
     there is no captioner of that name.
     """
     known, colon, model = name.partition(":")
+    if known not in CAPTIONERS:
+        add_plugins("captioner", CAPTIONERS)
     card = find_by_name("captioner", known, CAPTIONERS)
     if colon and not model:
         raise UsageError(f"captioner {name!r} names no model", hint=f"write {known}:MODEL")

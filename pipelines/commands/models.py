@@ -32,6 +32,7 @@ def command(
 
     vad models --json
     """
+    from vad.plugins import add_plugins
     from vad.stages.extract.backbones.table import BACKBONES
     from vad.stages.extract.captioners.table import CAPTIONERS
     from vad.stages.extract.sentences.table import ENCODERS
@@ -39,6 +40,9 @@ def command(
     from vad.stages.train.detectors.table import DETECTORS
     from vad.stages.train.presets import PRESETS
 
+    add_plugins("backbone", BACKBONES)
+    add_plugins("captioner", CAPTIONERS)
+    add_plugins("detector", DETECTORS)
     weights = [_describe(entry, cache) for entry in catalogue().values()]
     if as_json:
         listed = {

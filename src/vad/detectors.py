@@ -2,6 +2,8 @@
 
 Settings that are given this way are used unchanged; a detector given by its name starts from the
 settings suggested for it, which suit small data sets.
+
+A detector of one's own joins them by `add_detector`, or as a plug-in of an installed package.
 """
 
 from .stages.train.detectors.settings import BNWVADSettings as BNWVAD
@@ -19,6 +21,7 @@ from .stages.train.detectors.settings import TEVADSettings as TEVAD
 from .stages.train.detectors.settings import TopKSettings as TopK
 from .stages.train.detectors.settings import URDMUSettings as URDMU
 from .stages.train.detectors.settings import VadCLIPSettings as VadCLIP
+from .stages.train.detectors.table import DetectorRow, add_detector
 
 __all__ = [
     "BNWVAD",
@@ -32,8 +35,10 @@ __all__ = [
     "TEVAD",
     "URDMU",
     "DSANet",
+    "DetectorRow",
     "Normality",
     "Sultani",
     "TopK",
     "VadCLIP",
+    "add_detector",
 ]

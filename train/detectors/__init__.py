@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vad.config import build
 from vad.errors import UsageError
+from vad.plugins import load_object
 
 from .table import DETECTORS, DetectorRow, find_row
 
@@ -61,8 +62,7 @@ def create_detector(
             f"{name} reads text features besides the visual ones",
             hint="caption the store first (`vad caption`) and name its text array",
         )
-    module, class_name = row.path.split(":")
-    kind = getattr(import_module(f".{module}", __name__), class_name)
+    kind = load_object(row.path, __name__)
     detector: Detector = kind(visual_dim, text_dim if row.text else None, chosen, **(arrays or {}))
     return detector
 

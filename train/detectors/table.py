@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vad.errors import UsageError
 from vad.names import find_by_name
+from vad.plugins import add_plugins
 
 from .settings import (
     BNWVADSettings,
@@ -31,7 +33,7 @@ from .settings import (
 class DetectorRow:
     """One detector: the path of its class, its settings, and a description for the user."""
 
-    path: str  # "module:Class", relative to this package
+    path: str  # "MODULE:CLASS"; a module that begins with a dot lies in this package
     settings: type[Any]
     summary: str
     paper: str
@@ -54,7 +56,7 @@ class DetectorRow:
 
 DETECTORS: dict[str, DetectorRow] = {
     "rtfm": DetectorRow(
-        "rtfm:RTFM",
+        ".rtfm:RTFM",
         RTFMSettings,
         "temporal network (dilated convolutions, non-local block), top-k by feature magnitude",
         "Tian et al., ICCV 2021",
@@ -65,14 +67,14 @@ DETECTORS: dict[str, DetectorRow] = {
         | {"weight_decay": 0.05},
     ),
     "mgfn": DetectorRow(
-        "mgfn:MGFN",
+        ".mgfn:MGFN",
         MGFNSettings,
         "attention over the video, convolution over neighbours, contrast of magnitudes",
         "Chen et al., AAAI 2023",
         small={"width": 8},
     ),
     "s3r": DetectorRow(
-        "s3r:S3R",
+        ".s3r:S3R",
         S3RSettings,
         "what a dictionary of normal videos cannot rebuild (see `vad.stages.train.detectors.s3r`)",
         "Wu et al., ECCV 2022",
@@ -80,7 +82,7 @@ DETECTORS: dict[str, DetectorRow] = {
         arrays=("dictionary",),
     ),
     "tevad": DetectorRow(
-        "tevad:TEVAD",
+        ".tevad:TEVAD",
         TEVADSettings,
         "RTFM on visual and caption features, fused",
         "Chen et al., CVPR Workshops 2023",
@@ -88,7 +90,7 @@ DETECTORS: dict[str, DetectorRow] = {
         text=True,
     ),
     "etevad": DetectorRow(
-        "tevad:ETEVAD",
+        ".tevad:ETEVAD",
         ETEVADSettings,
         "TEVAD with squeeze-and-excitation and a transformer layer",
         "Enhanced-TEVAD, 2025",
@@ -96,46 +98,46 @@ DETECTORS: dict[str, DetectorRow] = {
         text=True,
     ),
     "saa": DetectorRow(
-        "saa:SAA",
+        ".saa:SAA",
         SAASettings,
         "attention times class scores, also without the most obvious snippets",
         "Fan et al., TCSVT 2024",
         small={"width": 32, "lr": 3e-3},  # few videos mean few steps
     ),
     "topk": DetectorRow(
-        "topk:TopK",
+        ".topk:TopK",
         TopKSettings,
         "one linear layer a snippet, the mean of the k highest scores: the plain way",
         "the reference of all others",
     ),
     "normality": DetectorRow(
-        "normality:Normality",
+        ".normality:Normality",
         NormalitySettings,
         "distance to normal footage: needs no abnormal video",
         "PatchCore, Roth et al., CVPR 2022, on cells of the picture",
         arrays=("bank", "cells"),
     ),
     "mil": DetectorRow(
-        "mil:MIL",
+        ".mil:MIL",
         MILSettings,
         "three layers a snippet, ranking and focal loss on the top-k scores",
         "TimeSformer MIL, 2026",
     ),
     "sultani": DetectorRow(
-        "sultani:Sultani",
+        ".sultani:Sultani",
         SultaniSettings,
         "three layers a snippet, ranking of the highest scores",
         "Sultani et al., CVPR 2018",
     ),
     "urdmu": DetectorRow(
-        "urdmu:URDMU",
+        ".urdmu:URDMU",
         URDMUSettings,
         "what a memory of normal and one of abnormal snippets recall",
         "Zhou et al., AAAI 2023",
         small={"width": 64, "weight_decay": 0.05},
     ),
     "pel4vad": DetectorRow(
-        "pel4vad:PEL4VAD",
+        ".pel4vad:PEL4VAD",
         PEL4VADSettings,
         "attention to the video and to a window, causal classifier, prompts at training",
         "Pu et al., TIP 2024",
@@ -143,14 +145,14 @@ DETECTORS: dict[str, DetectorRow] = {
         arrays=("prompts",),
     ),
     "bnwvad": DetectorRow(
-        "bnwvad:BNWVAD",
+        ".bnwvad:BNWVAD",
         BNWVADSettings,
         "distance from the running statistics of batch normalisation",
         "Zhou et al., 2023",
         small={"width": 64, "lr": 1e-4, "clip": 1.0},
     ),
     "vadclip": DetectorRow(
-        "vadclip:VadCLIP",
+        ".vadclip:VadCLIP",
         VadCLIPSettings,
         "windowed transformer and graph layers; class names, read by CLIP, tell kinds",
         "Wu et al., AAAI 2024",
@@ -158,7 +160,7 @@ DETECTORS: dict[str, DetectorRow] = {
         pads=True,
     ),
     "dsanet": DetectorRow(
-        "dsanet:DSANet",
+        ".dsanet:DSANet",
         DSANetSettings,
         "VadCLIP with adapted class names and prototypes of normal snippets",
         "AAAI 2026",
@@ -169,5 +171,28 @@ DETECTORS: dict[str, DetectorRow] = {
 
 
 def find_row(name: str) -> DetectorRow:
-    """Return the row of a detector. Raises UsageError, with the nearest name, if it is unknown."""
+    """Return the row of a detector, which a plug-in may add to the table.
+
+    Raises UsageError, with the nearest name, if it is unknown.
+    """
+    if name not in DETECTORS:
+        add_plugins("detector", DETECTORS)
     return find_by_name("detector", name, DETECTORS)
+
+
+def row_of_settings(settings: object) -> tuple[str, DetectorRow] | None:
+    """Return the name and the row of the detector that a settings object is of, or None."""
+    if not any(row.settings is type(settings) for row in DETECTORS.values()):
+        add_plugins("detector", DETECTORS)
+    return next(((n, r) for n, r in DETECTORS.items() if r.settings is type(settings)), None)
+
+
+def add_detector(name: str, row: DetectorRow) -> None:
+    """Add a detector of one's own under a new name, for this process.
+
+    A class in a script or notebook has the path "__main__:CLASS". Runs of the detector open in
+    processes that have added it; an installed package adds it for all, see `vad.plugins`. Raises
+    UsageError if a detector has that name.
+    """
+    if DETECTORS.setdefault(name, row) is not row:
+        raise UsageError(f"there is a detector named {name!r}", hint="choose another name")
