@@ -48,6 +48,7 @@ from .commands import (
     tune,
     ui,
     verify,
+    watch,
 )
 
 app = typer.Typer(name="vad", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -63,6 +64,7 @@ for module in (
     score,
     events,
     stream,
+    watch,
     ui,
     demo,
     inspect,

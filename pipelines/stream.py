@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,12 @@ from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones.backbone import Backbone
-from vad.stages.extract.features import limits_of, load_backbone, provenance_of
+from vad.stages.extract.features import (
+    LoadBackbone,
+    limits_of,
+    load_backbone,
+    provenance_of,
+)
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.records import notes_on_frames
 from vad.stages.extract.settings import ExtractSettings
@@ -76,6 +81,18 @@ def stream(
         )
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
     run, _ = open_run(detector, given["device"], threshold, decision)
+    watch = _Watch(watched, run, backbones_of(run, given), chosen)
+    return watch.lines(stop or threading.Event(), quiet=quiet)
+
+
+def backbones_of(
+    run: Run, given: Mapping[str, Any], load: LoadBackbone = load_backbone
+) -> list[tuple[Backbone, ExtractSettings]]:
+    """Return the backbones whose features a run reads, each with its settings.
+
+    given: extraction settings that do not change features, such as `device`. Raises UsageError if
+    the run reads captions, or if the features would differ from those that it was trained on.
+    """
     if run.card.of_kind("text"):
         raise UsageError(
             f"{run.path} reads captions, and a stream has none",
@@ -84,10 +101,9 @@ def stream(
     backbones = []
     for stream_ in extracted(run):
         made = settings_of(stream_, run, given)
-        backbones.append((load_backbone(made), made))
+        backbones.append((load(made), made))
         check_provenance(stream_, run, provenance_of(*backbones[-1]))
-    watch = _Watch(watched, run, backbones, chosen)
-    return watch.lines(stop or threading.Event(), quiet=quiet)
+    return backbones
 
 
 class _Watch:

@@ -95,6 +95,7 @@ class Feed:
     ) -> None:
         self.source, self.n_waiting = source, n_waiting
         self.n_jumps = self.n_rescaled = 0
+        self.has_ended = False  # all events were taken, the last one among them
         self._grid, self._limits = ClipGrid(tail), limits or Limits()
         self._time_limit_s, self._give_up_s = time_limit_s, give_up_s
         self._events: deque[Event | Exception | None] = deque()
@@ -122,18 +123,28 @@ class Feed:
 
         Raises VideoError if the source cannot be opened, or is given up.
         """
-        while not stop.is_set():
-            with self._changed:
-                if not self._events:
-                    self._changed.wait(0.1)  # with a limit, so that `stop` is noticed
-                    continue
-                event = self._events.popleft()
-                self._changed.notify_all()
-            if event is None:
-                return
-            if isinstance(event, Exception):
-                raise event
-            yield event
+        while not (stop.is_set() or self.has_ended):
+            event = self.take(0.1)  # with a limit, so that `stop` is noticed
+            if event is not None:
+                yield event
+
+    def take(self, wait_s: float = 0.0) -> Event | None:
+        """Return the next event, or None if none comes in time or the source has ended.
+
+        Raises VideoError if the source cannot be opened, or is given up.
+        """
+        with self._changed:
+            if not self._events:
+                self._changed.wait(wait_s)
+            if not self._events:
+                return None
+            event = self._events.popleft()
+            self._changed.notify_all()
+        if isinstance(event, Exception):
+            self.has_ended = True
+            raise event
+        self.has_ended = event is None
+        return event
 
     # --- the thread
 

@@ -44,6 +44,7 @@ VERBS = (
     "train",
     "tune",
     "verify",
+    "watch",
 )
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .verbs import train as train
     from .verbs import tune as tune
     from .verbs import verify as verify
+    from .verbs import watch as watch
 else:  # hidden from type checkers, which would accept any name
 
     def __getattr__(name: str) -> object:

@@ -49,6 +49,7 @@ class Normality(Detector):
         self.hold("bank", bank, visual_dim)
         self.hold("cells", cells, 1)
         self._rows_near: list[Tensor] | None = None
+        self.ignored: Tensor | None = None  # bool [crops], places that never are unusual
 
     def run(self, batch: Batch) -> Output:
         """Score every snippet by d / (1 + d), where d is its distance; so `logit` gives log d."""
@@ -66,7 +67,13 @@ class Normality(Detector):
         return Output(batch.blank(scores), batch.blank(distances), batch.lengths)
 
     def distances(self, video: Tensor) -> Tensor:
-        """Return the distance of each place: [crops, snippets, dim] -> [crops, snippets]."""
+        """Return the distance of each place, 0 of ignored ones: [crops, snippets, dim] ->
+        [crops, snippets].
+        """
+        found = self._distances(video)
+        return found if self.ignored is None else found.masked_fill(self.ignored[:, None], 0.0)
+
+    def _distances(self, video: Tensor) -> Tensor:
         if self.bank is None or self.cells is None:
             raise UsageError("normality needs its bank of normal features")
         if self.settings.reach is None:
