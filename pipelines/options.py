@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from vad.stages.extract.outcome import Outcome
 
 STORE = "features.zarr"  # the default store of commands
+SETTINGS = Path("vad.toml")  # of a project folder: settings of each command, in a table
 COMMON = "Common"  # panel in --help of the options that are not settings
 
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="settings from a TOML file", rich_help_panel=COMMON
+        "--config",
+        metavar="FILE",
+        help="settings from a TOML file; by default vad.toml, if there is one",
+        rich_help_panel=COMMON,
     ),
 ]
 Assign = Annotated[
@@ -92,7 +96,7 @@ def takes(
 
         def run(config: Path | None, assign: list[str] | None, **given: Any) -> None:
             flags = {n: v for n in known if (v := given.pop(n)) is not None}
-            settings = read_toml(config, table) | parse_assignments(assign or []) | flags
+            settings = project_settings(table, config) | parse_assignments(assign or []) | flags
             where = f"vad {table}"
             for name in settings.keys() - known.keys():
                 if not built and (not open_ or name in given):
@@ -106,6 +110,14 @@ def takes(
         return with_signature(run, command, parameters)
 
     return decorate
+
+
+def project_settings(table: str, config: Path | None = None) -> dict[str, object]:
+    """Return the settings of a command in a TOML file, by default those of vad.toml if it is there.
+
+    table: the name of the command. Raises UsageError if the file is missing or wrong.
+    """
+    return read_toml(config or (SETTINGS if SETTINGS.exists() else None), table)
 
 
 def with_signature(run: Command, command: Command, parameters: list[inspect.Parameter]) -> Command:

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import pytest
 
-import vad
+import vad as verbs
 from vad.errors import UsageError
-from vad.labels import Label, write_labels
+from vad.labels import Label, read_labels, write_labels
 from vad.stages.infer.writers import save
 from vad.stages.pipelines.ui import worker
 from vad.stages.pipelines.ui.access import is_loopback
@@ -139,7 +139,7 @@ def files(tmp_path, small_run):
 
 def test_videos_that_are_scored_have_the_scores_of_the_command(scored, small_run, tmp_path):
     (expected,) = save(
-        vad.score(small_run / "videos" / "v3.mp4", detector=small_run / "run"), tmp_path, ["json"]
+        verbs.score(small_run / "videos" / "v3.mp4", detector=small_run / "run"), tmp_path, ["json"]
     )
     wanted = json.loads(expected.read_text())
     status, headers, body = scored.ask("GET", "/scores/v3.json")
@@ -210,7 +210,7 @@ def test_labels_are_written_beside_what_the_file_holds_and_can_be_undone(browser
     )
     assert (rows["v2"]["label"], rows["elsewhere"]["label"]) == ("0", "1")
     assert browser.post("/api/labels", {"changes": answer["before"]})[0] == 200
-    assert [(x.video, x.label) for x in vad.labels.read_labels(path)] == [
+    assert [(x.video, x.label) for x in read_labels(path)] == [
         *(("v0", 0), ("elsewhere", 1)),
     ]
     path.unlink()
@@ -318,22 +318,23 @@ def test_every_page_is_there_and_holds_nothing_from_elsewhere(scored):
 # --- jobs
 
 
-def test_a_worker_that_dies_fails_its_job_and_the_next_is_done(browser):
-    _, job = browser.post("/api/jobs/prepare")
-    while not browser.page.jobs.all()[0].words and not browser.page.jobs.all()[0].has_ended:
-        time.sleep(0.01)
-    os.kill(browser.page.jobs._worker._process.pid, signal.SIGKILL)
-    job = browser.ended(job["job"])
-    assert (job.state, "SIGKILL" in job.says) == ("failed", True) or job.state == "done"
+def test_a_worker_that_dies_fails_its_job_and_others_are_cancelled_or_done(browser):
     assert browser.done("prepare").state == "done"
+    process = browser.page.jobs._worker._process
+    process.send_signal(signal.SIGSTOP)  # so that it dies in the middle of the job
+    job = browser.page.jobs.add("prepare")
+    while job.state == "waiting":
+        time.sleep(0.01)
+    process.kill()
+    assert browser.ended(job.number).state == "failed"
+    assert "the worker process ended (SIGKILL)" in job.says
 
-
-def test_a_job_is_cancelled_whether_it_runs_or_waits(browser):
     numbers = [browser.post(f"/api/jobs/{kind}")[1]["job"] for kind in ("score", "prepare")]
-    for number in reversed(numbers):
-        status, job = browser.post(f"/api/jobs/{number}/cancel")
-        assert (status, job["state"]) == (200, "cancelled")
+    for number in reversed(numbers):  # that which waits, then that which runs
+        status, answer = browser.post(f"/api/jobs/{number}/cancel")
+        assert (status, answer["state"]) == (200, "cancelled")
     assert [browser.ended(number).state for number in numbers] == ["cancelled", "cancelled"]
+    assert browser.done("prepare").state == "done"
     assert browser.post("/api/jobs/999/cancel")[0] == 404
     assert browser.post("/api/jobs/dance")[0] == 409
 
@@ -357,6 +358,17 @@ def test_a_job_goes_on_without_the_folder_of_temporary_files(files, monkeypatch,
     assert ends[0] == {"state": "failed", "says": "internal error, KeyError: 'dance'"}
     assert ends[1]["says"].startswith("features made of 4 videos; 1 failed: broken: ")
     assert {m["words"] for m in said if "words" in m} > {"pictures, 5 of 5 videos"}
+
+
+def test_the_settings_of_the_folder_hold_for_its_commands_and_its_page(vad, files, monkeypatch):
+    monkeypatch.chdir(files.path)
+    (files / "vad.toml").write_text("[extract]\nbackbone = 'efficientnet-lite0'\n")
+    assert worker.ACTIONS["prepare"]({}) == "features made of 4 videos"
+    code, _, err = vad("extract", "videos")
+    assert (code, "4 stored, 0 to do: visual/efficientnet-lite0 in" in err) == (0, True)
+    (files / "vad.toml").write_text("[extract]\nbackbone = 'nothing'\n")
+    with pytest.raises(UsageError, match="no backbone named 'nothing'"):
+        worker.ACTIONS["prepare"]({})
 
 
 # --- videos of reports
@@ -573,6 +585,19 @@ def test_three_hundred_idle_connections_do_not_stop_the_page(browser, monkeypatc
             connection.close()
 
 
+def test_of_too_many_connections_those_that_wait_longest_are_closed(browser, monkeypatch):
+    monkeypatch.setattr("vad.stages.pipelines.ui.server.MOST_CONNECTIONS", 20)
+    idle = [socket.create_connection(("127.0.0.1", browser.page.port), 30) for _ in range(60)]
+    try:
+        assert browser.ask("GET", "/api/state")[0] == 200
+        for connection in idle[:30]:
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+    finally:
+        for connection in idle:
+            connection.close()
+
+
 def test_a_body_that_comes_too_slowly_or_is_too_long_is_refused(browser, monkeypatch):
     monkeypatch.setattr("vad.stages.pipelines.ui.access.BODY_S", 0.3)
     head = (
@@ -617,6 +642,9 @@ def test_a_port_that_is_taken_and_a_folder_that_is_not_there_are_told(browser, t
         serve(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="nowhere is no run"):
         serve(tmp_path, detector="nowhere")
+    shutil.copy(browser.folder / "videos" / "v0.mp4", tmp_path)
+    with pytest.raises(UsageError, match="holds videos, but no folder videos/; move them into"):
+        serve(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,14 @@
 """The page of a project in a real browser: from an empty folder to reviewed events, by the page."""
 
+import contextlib
 import csv
 import importlib.resources
 import json
 import shutil
+import socket
+import socketserver
+import ssl
+import subprocess
 import threading
 
 import pytest
@@ -34,6 +39,7 @@ def start():
         assert ready.wait(60)
         return pages[-1].address
 
+    begin.pages = pages
     yield begin
     for page in pages:
         page.shutdown()
@@ -215,6 +221,69 @@ def test_a_report_with_a_long_video_plays_and_seeks(
         })"""
     )
     assert sought == [1.5, 160]
+
+
+class Proxy(socketserver.BaseRequestHandler):
+    """Ends TLS before the page, as nginx does: it passes on what it gets, byte by byte."""
+
+    def handle(self):
+        with socket.create_connection(("127.0.0.1", self.server.port)) as inner:
+            there = threading.Thread(target=self.copy, args=(self.request, inner))
+            there.start()
+            self.copy(inner, self.request)
+            there.join()
+
+    @staticmethod
+    def copy(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """A server with TLS on this machine; its attribute `port` is that of the page behind it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl, which makes a certificate")
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
+    files = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
+    subprocess.run(
+        ["openssl", *words.split(), "-subj", "/CN=localhost", *files],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy) as server:
+        server.daemon_threads = True
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_behind_a_proxy_with_tls_a_person_signs_in_and_labels(
+    browser, start, proxy, small_run, tmp_path
+):
+    folder = tmp_path / "project"
+    shutil.copytree(small_run / "videos", folder / "videos")
+    public = f"https://localhost:{proxy.server_address[1]}"
+    inner = start(folder, public=public)
+    assert inner.startswith(f"{public}/?token=")
+    proxy.port = start.pages[-1].port
+    person = Person(browser, inner, ignore_https_errors=True)
+    assert person.page.url == f"{public}/videos"
+    (cookie,) = person.context.cookies()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    person.go("Label")
+    person.label("a", {"v1"})
+    assert [(x.video, x.label) for x in read_labels(folder / "labels.csv")] == [("v1", 1)]
+    stranger = browser.new_context(ignore_https_errors=True).new_page()
+    assert stranger.goto(f"{public}/videos").status == 403
+    assert person.complaints == []
 
 
 @pytest.mark.slow

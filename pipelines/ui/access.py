@@ -26,7 +26,7 @@ from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Vad"
@@ -166,7 +166,7 @@ class Guard:
         try:
             session = self._access.check(scope)
             if session:  # the token does not stay in the address
-                response: Response = RedirectResponse(scope["path"], 303)
+                response = RedirectResponse("/", 303)
                 response.headers["Set-Cookie"] = self._access.cookie(session)
                 await response(scope, receive, answer)
                 return
@@ -214,5 +214,7 @@ def _add_headers(headers: MutableHeaders, path: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if not path.startswith(OPEN):  # reports are sandboxed, so to their videos they are others
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers.setdefault("Content-Security-Policy", PAGE_POLICY)
     headers.setdefault("Cache-Control", "no-store")

@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vad.errors import UsageError
+from vad.names import SUFFIXES
 from vad.scratch import sweep_parts
 
 from ..paths import VIDEOS
@@ -35,8 +36,10 @@ class Connection(H11Protocol):
         """Close the connection that has waited longest if there are too many."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(HEAD_S, self._close_if_waiting)
-        waiting = [c for c in self.connections if isinstance(c, Connection) and c.is_waiting]
-        if len(self.connections) > MOST_CONNECTIONS and waiting:
+        ours = [c for c in self.connections if isinstance(c, Connection)]
+        there = [c for c in ours if not c.transport.is_closing()]
+        waiting = [c for c in there if c.is_waiting]
+        if len(there) > MOST_CONNECTIONS and waiting:
             min(waiting, key=lambda c: c._timer.when()).transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -113,6 +116,12 @@ def serve(
     folder = Path(project)
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}", hint="name the folder of your project")
+    loose = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    if loose and not (folder / VIDEOS).exists():
+        raise UsageError(
+            f"{folder} holds videos, but no folder {VIDEOS}/",
+            hint=f"move them into {folder / VIDEOS}, or name another folder",
+        )
     if public and not public.startswith(("http://", "https://")):
         raise UsageError(f"--public {public}", hint="give an address such as https://example.org")
     if detector is not None:
@@ -123,7 +132,8 @@ def serve(
     sweep_parts(folder / VIDEOS)  # of uploads that were under way when a page was killed
     listening = _listen(host, port)
     access = Access(host, public.rstrip("/"))
-    compute = {"device": device, "offline": offline, **({"weights": weights} if weights else {})}
+    given = {"device": device, "weights": weights, "offline": offline}
+    compute = {name: value for name, value in given.items() if value not in (None, False, "auto")}
     scoring = {**compute, **({"detector": str(detector)} if detector else {})}
     jobs = Jobs(folder, {"prepare": compute, "train": compute, "score": scoring})
     try:

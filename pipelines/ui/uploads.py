@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -19,6 +20,7 @@ from vad.terminal import plain
 
 from .access import Refused
 
+READ_BYTES, READ_S = 64 * 2**20, 1.0  # of a refused video, so that the browser hears why
 AT_ONCE = 4  # uploads at the same time
 SPARE_BYTES = 10**9  # that uploads leave free on the disk
 NAME_BYTES = 200  # longest name of a file
@@ -37,6 +39,19 @@ class Uploads:
         Raises Refused if it is too large, if a video of this name is there, or if it does not
         arrive whole; then nothing of it is left.
         """
+        try:
+            return await self._receive(request)
+        except Refused:
+            n_read = 0
+            with suppress(ClientDisconnect, Refused, TimeoutError):
+                async with asyncio.timeout(READ_S):
+                    async for chunk in request.stream():
+                        n_read += len(chunk)
+                        if n_read > READ_BYTES:
+                            break
+            raise
+
+    async def _receive(self, request: Request) -> str:
         given = parse_qs(request.url.query, keep_blank_values=True).get("name", [""])[0]
         name = safe_name(given)
         n_bytes = self._n_bytes(request)

@@ -27,6 +27,7 @@ from vad.store import key_of
 from vad.terminal import Meter, PlainFormatter, meter, plain, told_to
 
 from ..executors import run as extraction
+from ..options import project_settings
 from ..paths import SCORES, STORE, VIDEOS
 from ..project import train
 from ..results import Results
@@ -95,7 +96,7 @@ def _prepare(settings: Settings) -> str:
             progress.advance(name=source.id)
     if not sources:
         return "there is no video yet"
-    outcome = extraction.extract([VIDEOS], STORE, **settings)
+    outcome = extraction.extract([VIDEOS], STORE, **{**project_settings("extract"), **settings})
     words = ", ".join(f"{video}: {error}" for video, error in list(outcome.failed.items())[:3])
     n = len(outcome.done)
     return f"features made of {n} video{'s' * (n != 1)}" + (
@@ -106,15 +107,15 @@ def _prepare(settings: Settings) -> str:
 def _train(settings: Settings) -> str:
     """Make the features that videos lack, then train; return what to expect of the run."""
     _prepare({name: value for name, value in settings.items() if name != "detector"})
-    device = {"device": settings["device"]} if "device" in settings else {}
-    run = train(STORE, None, None, resume=False, overwrite=False, quiet=False, **device)
+    given = project_settings("train") | {n: v for n, v in settings.items() if n == "device"}
+    run = train(STORE, None, None, resume=False, overwrite=False, quiet=False, **given)
     expected = run.card.selection.expected or run.card.selection.doubt
     return f"{run.path} is trained" + (f". {expected}" if expected else "")
 
 
 def _score(settings: Settings) -> str:
     """Score the named videos, or all; write scores, reports and pictures of events."""
-    given = dict(settings)
+    given = {**project_settings("score"), **settings}
     wanted = set(given.pop("videos", ()))
     sources = [s for s in ProjectFolder(Path()).sources() if not wanted or s.id in wanted]
     if not sources:
