@@ -107,7 +107,8 @@ def _prepare(settings: Settings) -> str:
 def _train(settings: Settings) -> str:
     """Make the features that videos lack, then train; return what to expect of the run."""
     _prepare({name: value for name, value in settings.items() if name != "detector"})
-    given = project_settings("train") | {n: v for n, v in settings.items() if n == "device"}
+    device = {n: v for n, v in settings.items() if n == "device"}
+    given: dict[str, Any] = {**project_settings("train"), **device}
     run = train(STORE, None, None, resume=False, overwrite=False, quiet=False, **given)
     expected = run.card.selection.expected or run.card.selection.doubt
     return f"{run.path} is trained" + (f". {expected}" if expected else "")
