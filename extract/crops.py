@@ -56,7 +56,7 @@ def resize(frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """Resize frames by the recipe's rule and filter.
 
     frames: uint8 [frames, height, width, 3]. Returns the same layout with the new height and width:
-    uint8 or, for the filter `bilinear-plain`, float32 in 0..255. Bilinear results are within one
+    uint8 or, for filters that compute in floats, float32 in 0..255. Bilinear results are within one
     grey level of PIL's.
     """
     size = resized_size(frames.shape[1], frames.shape[2], recipe)
@@ -65,14 +65,18 @@ def resize(frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     if recipe.filter == "lanczos":
         return _resize_by_pil(frames, size)
     pixels = frames.permute(0, 3, 1, 2)  # a view whose channels lie last in memory
+    mode = "bicubic" if recipe.filter == "bicubic" else "bilinear"
     if recipe.filter == "bilinear-plain":
         resized = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False)
+    elif recipe.filter == "bilinear-float":
+        resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
     elif pixels.device.type == "cpu":
-        resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)
+        resized = F.interpolate(pixels, size, mode=mode, antialias=True)
     else:  # torch interpolates 8-bit images on the CPU only
         shrinks = size[0] < frames.shape[1] or size[1] < frames.shape[2]  # else no antialias
-        resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=shrinks)
-        resized = resized.round_().to(torch.uint8)
+        antialias = shrinks or mode == "bicubic"
+        resized = F.interpolate(pixels.float(), size, mode=mode, antialias=antialias)
+        resized = resized.round_().clamp_(0, 255).to(torch.uint8)
     return resized.permute(0, 2, 3, 1)
 
 
@@ -129,5 +133,9 @@ def normalise(pixels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
 
     pixels: [..., 3], RGB.
     """
-    shift = pixels.new_tensor(-recipe.mean / recipe.std)
-    return torch.add(shift, pixels, alpha=recipe.scale / recipe.std, out=pixels)
+    if isinstance(recipe.mean, tuple) or isinstance(recipe.std, tuple):
+        means, deviations = pixels.new_tensor(recipe.mean), pixels.new_tensor(recipe.std)
+        scale = recipe.scale / deviations
+        return torch.addcmul(-means / deviations, pixels, scale, out=pixels)
+    mean, std = recipe.norm
+    return torch.add(pixels.new_tensor(-mean / std), pixels, alpha=recipe.scale / std, out=pixels)

@@ -36,6 +36,7 @@ def load_backbone(settings: ExtractSettings) -> Backbone:
         precision=settings.precision,
         batch=settings.batch,
         places=settings.places,
+        pool=settings.pool,
         offline=settings.offline,
     )
 

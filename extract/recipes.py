@@ -15,6 +15,8 @@ preset follows one published preparation exactly, and all its fields are stored 
     pytorchvideo    the evaluation transform of pytorchvideo's model hub
     timesformer     the processor of facebook/timesformer-base-finetuned-k400
     efficientnet-lite0, efficientnet-lite0-parts  the recipes of the embedded backbones
+    mean16, middle, every-second  encoders of transformers: sizes, filter and normalisation are
+                    those of the processor beside the weights; the name tells which frames count
 
 Some of these extractors also changed the frames before this point (JPEG files written by ffmpeg, a
 forced frame rate, frames in string order). This is not repeated: `vad` reads frames as the file
@@ -27,7 +29,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
-from vad.errors import UsageError
+from vad.errors import InternalError, UsageError
 from vad.grid import CLIP_FRAMES, Tail
 from vad.names import find_by_name
 
@@ -37,10 +39,13 @@ CROP_SETS: tuple[str, ...] = get_args(CropSet)
 Filter = Literal[
     "bilinear",  # PIL's: antialiased, 8-bit in and out
     "lanczos",  # PIL's, called ANTIALIAS before version 10
+    "bicubic",  # antialiased, 8-bit in and out, as torchvision does
+    "bilinear-float",  # antialiased, float in and out
     "bilinear-plain",  # float in and out, no antialiasing: torch.nn.functional.interpolate
 ]
 
 ALL_FRAMES = tuple(range(CLIP_FRAMES))
+MIDDLE_FRAME = (CLIP_FRAMES // 2,)
 EVERY_SECOND_FRAME = tuple(range(0, CLIP_FRAMES, 2))
 CORNERS_FIRST = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
 CENTER_THIRD = ("top-left", "top-right", "center", "bottom-left", "bottom-right")
@@ -61,8 +66,8 @@ class Recipe:
     order: tuple[str, ...] = CORNERS_FIRST  # order of the five crops; ten: these, then mirrored
     center: Literal["round", "floor"] = "round"  # of half a pixel: to even, or down
     scale: float = 1.0  # input = (scale * x - mean) / std, x in 0..255
-    mean: float = 114.75  # the same for red, green and blue in every preset
-    std: float = 57.375
+    mean: float | tuple[float, ...] = 114.75  # one value, or those of red, green and blue
+    std: float | tuple[float, ...] = 57.375
     tail: Tail = "repeat-last"  # what the authors did with a partial last clip
     note: str = ""  # what these fields cannot express of the published preparation
     whole_px: tuple[int, int] | None = None  # size for "whole": (height, width); None: crop_px
@@ -71,6 +76,15 @@ class Recipe:
     def crop_size(self) -> tuple[int, int]:
         """Return the height and width of a crop, in pixels."""
         return (self.crop_px, self.crop_px) if isinstance(self.crop_px, int) else self.crop_px
+
+    @property
+    def norm(self) -> tuple[float, float]:
+        """Return mean and deviation of all channels. Raises InternalError if they differ by
+        channel.
+        """
+        if isinstance(self.mean, tuple) or isinstance(self.std, tuple):
+            raise InternalError(f"the recipe {self.name} has a mean for each channel")
+        return self.mean, self.std
 
     def crop_names(self, crops: str) -> tuple[str, ...]:
         """Return the names of the crops of a crop set, in the order of the features.
@@ -191,6 +205,24 @@ _PRESETS = (
         crops="whole",
         mean=127.0,
         std=128.0,
+    ),
+    *(
+        Recipe(
+            name,
+            frames=frames,
+            filter="bicubic",
+            resize_px=224,
+            crops="center",
+            order=CENTER_FIRST,
+            scale=1 / 255,
+            mean=(0.48145466, 0.4578275, 0.40821073),  # CLIP's
+            std=(0.26862954, 0.26130258, 0.27577711),
+        )
+        for name, frames in (
+            ("mean16", ALL_FRAMES),
+            ("middle", MIDDLE_FRAME),
+            ("every-second", EVERY_SECOND_FRAME),
+        )
     ),
 )
 

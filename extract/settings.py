@@ -76,4 +76,15 @@ class ExtractSettings(ComputeSettings):
     places: Literal["none", "flow", "full"] = _feature(
         "full", "what is stored of each cell of the picture; flow: motion alone, a tenth of it"
     )
+    pool: Literal["mean16", "middle", "every-second"] | None = _feature(
+        None, "frames of a clip that an image encoder sees and averages; by default all 16"
+    )
     shard: str | None = option(None, "I/N: extract only this share of the videos, counted from 1")
+
+    def __post_init__(self) -> None:
+        """Take `--backbone image:NAME` apart: the backbone image with the weights NAME."""
+        from .backbones import named_weights
+
+        name, weights = named_weights(self.backbone, self.weights)
+        object.__setattr__(self, "backbone", name)
+        object.__setattr__(self, "weights", weights)

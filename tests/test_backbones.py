@@ -61,7 +61,7 @@ def test_the_table_needs_no_torch() -> None:
         "print(len(BACKBONES), [m for m in ('torch', 'transformers', 'av') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "5 []"
+    assert done.stdout.strip() == "16 []"
 
 
 @pytest.mark.parametrize("card", BACKBONES.values(), ids=str)

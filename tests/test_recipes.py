@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from torchvision.transforms import Resize, TenCrop
+from transformers import CLIPImageProcessor
 
 from vad.errors import UsageError, VideoError
 from vad.stages.extract.backbones.backbone import Backbone
@@ -130,6 +131,12 @@ def lite0(frame: Pixels) -> list[Pixels]:
     return [(np.asarray(squashed, np.float64) - 127) / 128]
 
 
+def clip(frame: Pixels) -> list[Pixels]:
+    """transformers' own processor, with the defaults of CLIP ViT-B/16."""
+    made = CLIPImageProcessor()(torch.from_numpy(frame).permute(2, 0, 1), return_tensors="pt")
+    return [made["pixel_values"][0].permute(1, 2, 0).double().numpy()]
+
+
 ALL, SECOND = list(range(16)), [0, 2, 4, 6, 8, 10, 12, 14]
 # preset, crop set, naive implementation, frames of the clip, most that a pixel may differ by:
 # nothing where PIL itself resizes, one grey level where torch does
@@ -144,6 +151,9 @@ TABLE = [
     ("timesformer", "center", timesformer, SECOND, GREY / 0.225),
     ("efficientnet-lite0", "whole", lite0, ALL, 1 / 128),
     ("efficientnet-lite0-parts", "whole", lite0, SECOND, 1 / 128),
+    ("mean16", "center", clip, ALL, 1e-6),
+    ("middle", "center", clip, [8], 1e-6),
+    ("every-second", "center", clip, SECOND, 1e-6),
 ]
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from .backbone import Backbone
     from .network import Load, Network, Places
 
-__all__ = ["BACKBONES", "BackboneCard", "KnownWeights", "create_backbone", "find_backbone"]
+__all__ = [
+    "BACKBONES",
+    "BackboneCard",
+    "KnownWeights",
+    "create_backbone",
+    "find_backbone",
+    "named_weights",
+]
+
+
+ENCODERS = (".images", ".videos")  # modules that any encoder of transformers goes through
 
 
 def create_backbone(
@@ -36,6 +47,7 @@ def create_backbone(
     precision: str = "fp32",
     batch: int | None = None,
     places: Places = "full",
+    pool: str | None = None,
     offline: bool = False,
 ) -> Backbone:
     """Load a backbone with its weights on a device.
@@ -44,12 +56,16 @@ def create_backbone(
     known name of the network that the file is for. recipe: a preset that fits the backbone. crops:
     ten, five, center or whole. None takes the default of the table or of the recipe. precision:
     fp32, bf16, fp16 or auto. batch: clips per forward pass; None takes what suits the device.
-    places: what is stored of each cell of the picture.
+    places: what is stored of each cell of the picture. pool: which frames of a clip an image
+    encoder sees, in place of a recipe.
     offline: open no connection; if a file is missing, the error says how to get it. Raises
     UsageError for unknown names and for weights that do not fit.
     """
+    name, weights = named_weights(name, weights)
     card = find_backbone(name)
-    preset = find_recipe(recipe or card.recipes[0])
+    if weights is None and not card.weights:
+        raise UsageError(f"--backbone {name} needs weights", hint=f"write {name}:NAME_OR_FOLDER")
+    preset = find_recipe(recipe or pool or card.recipes[0])
     if preset.name not in card.recipes:
         raise UsageError(
             f"the recipe {preset.name!r} is not made for {name}; "
@@ -65,10 +81,29 @@ def create_backbone(
     if isinstance(device, str):
         device = choose_device(device)
     load: Load = import_module(card.module, __package__).load
+    if card.module in ENCODERS:
+        load = partial(import_module(card.module, __package__).load, backbone=name)
     taken = preset.taking(crops)
     network = _load_network(load, card, weights or card.weights[0].name, taken, offline=offline)
+    if card.module == ".images" and len(preset.crop_names(crops)) > 1:
+        from .images import without_places
+
+        network = without_places(network)
     network = with_places(network, places)
     return Backbone(name, network, crops=crops, device=device, precision=precision, batch=batch)
+
+
+def named_weights(name: str, weights: str | None) -> tuple[str, str | None]:
+    """Return the backbone and its weights: `image:NAME` is the backbone image with these weights.
+
+    Raises UsageError if the weights are given twice.
+    """
+    short, colon, inside = name.partition(":")
+    if not colon or short not in BACKBONES or BACKBONES[short].weights:
+        return name, weights
+    if weights not in (None, inside):
+        raise UsageError(f"--backbone {name} names its weights, and so does --weights {weights}")
+    return short, inside
 
 
 def _load_network(
@@ -83,6 +118,8 @@ def _load_network(
         known = card.known(weights)
         if known is None or not known.is_download:
             raise
-        shipped = next(c.name for c in BACKBONES.values() if not c.weights[0].is_download)
+        shipped = next(
+            c.name for c in BACKBONES.values() if c.weights and not c.weights[0].is_download
+        )
         hint = f"or use --backbone {shipped}, which needs no download"
         raise UsageError(str(error), hint=hint) from error

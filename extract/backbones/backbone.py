@@ -175,12 +175,12 @@ class Backbone:
         [clips, crops, dim] for "visual/<name>", and the arrays' own shapes for others, in `dtype`
         where they have no dtype of their own.
         """
-        step = self.recipe.frames[1] - self.recipe.frames[0]
         found = {}
         for name, columns in zip(self.arrays, self._arrays, strict=True):
             part = features[..., columns.start : columns.stop]
             part = part.reshape(len(features), *columns.shape)
             if columns.per_second:
+                step = self.recipe.frames[1] - self.recipe.frames[0]
                 rates = np.ones(columns.shape[-1], np.float32)
                 rates[-columns.per_second :] = fps / step
                 part = part * rates

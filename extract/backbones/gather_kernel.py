@@ -62,6 +62,7 @@ def gather(
     frames: uint8 [clips, frames, height, width, 3]; out: [clips, crops, time, side, side, 16].
     """
     n_clips, n_frames, height, width, _ = frames.shape
+    mean, std = recipe.norm
     side = recipe.crop_size[1]  # the recipes of I3D-ResNet50 cut squares
     firsts = [
         (crop.top_px, crop.left_px + side - 1, -1)
@@ -80,8 +81,8 @@ def gather(
             height,
             width,
             n_pixels,
-            recipe.scale / recipe.std,
-            -recipe.mean / recipe.std,
+            recipe.scale / std,
+            -mean / std,
             n_crops=len(crops),
             side=side,
             taps=taps,

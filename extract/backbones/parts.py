@@ -69,7 +69,8 @@ class Parts(nn.Module):
 
     def __init__(self, maps: nn.Module, recipe: Recipe) -> None:
         super().__init__()
-        self.maps, self.mean, self.std = maps, recipe.mean, recipe.std
+        self.maps = maps
+        self.mean, self.std = recipe.norm
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Return the features of every view."""

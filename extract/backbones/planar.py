@@ -246,7 +246,8 @@ def gather(
         columns = slice(crop.left_px, crop.left_px + width)
         view = frames[:, :, rows, columns]
         view = view.flip(-2) if crop.mirrored else view
-        pixels = (view.float() * recipe.scale - recipe.mean) / recipe.std
+        mean, std = recipe.norm
+        pixels = (view.float() * recipe.scale - mean) / std
         out[:, place] = side_by_side(pixels, taps, step)
 
 

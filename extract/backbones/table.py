@@ -55,9 +55,9 @@ class BackboneCard:
 
     name: str
     module: str  # its module; one that begins with a dot lies in this package
-    dim: int
+    dim: int  # width of the features; 0 if it is that of the weights
     says: str
-    weights: tuple[KnownWeights, ...]  # the first is the default
+    weights: tuple[KnownWeights, ...]  # the first is the default; () if they must be named
     recipes: tuple[str, ...]  # recipes that fit the backbone; the first is the default
     # recipe of the published features, which published detectors read; None: the default
     published: str | None = None
@@ -171,7 +171,78 @@ _CARDS = (
     ),
 )
 
-BACKBONES: dict[str, BackboneCard] = {card.name: card for card in _CARDS}
+_HUB = "https://huggingface.co/"
+_FRAMES = ("mean16", "middle", "every-second")
+
+
+def _encoder(
+    name: str, module: str, dim: int, says: str, weights: tuple[str, str, int]
+) -> BackboneCard:
+    """Return the card of an encoder of transformers; weights: repository on the hub, licence,
+    number of parameters.
+    """
+    repository, licence, n_parameters = weights
+    known = KnownWeights(repository, licence, f"{_HUB}{repository}", n_parameters)
+    return BackboneCard(name, module, dim, says, (known,), _FRAMES)
+
+
+_GATED = "DINOv3 licence (ask for access on the hub)"
+_ENCODERS = (
+    _encoder(
+        *("clip-b16", ".images", 512, "CLIP ViT-B/16, 224 px: images and words in one space"),
+        ("openai/clip-vit-base-patch16", "MIT", 149_620_737),
+    ),
+    _encoder(
+        *("clip-b32", ".images", 512, "CLIP ViT-B/32, 224 px: a quarter of the work of B/16"),
+        ("openai/clip-vit-base-patch32", "MIT", 151_277_313),
+    ),
+    _encoder(
+        *("clip-l14", ".images", 768, "CLIP ViT-L/14, 224 px"),
+        ("openai/clip-vit-large-patch14", "MIT", 427_616_513),
+    ),
+    _encoder(
+        *("siglip2-base", ".images", 768, "SigLIP 2 ViT-B/16, 224 px: words told better than CLIP"),
+        ("google/siglip2-base-patch16-224", "Apache-2.0", 375_187_970),
+    ),
+    _encoder(
+        *("dinov2-base", ".images", 768, "DINOv2 ViT-B/14: pictures without words"),
+        ("facebook/dinov2-base", "Apache-2.0", 86_580_480),
+    ),
+    _encoder(
+        *("dinov3-base", ".images", 768, "DINOv3 ViT-B/16: pictures without words"),
+        ("facebook/dinov3-vitb16-pretrain-lvd1689m", _GATED, 85_660_416),
+    ),
+    _encoder(
+        *("videomae-base", ".videos", 768, "VideoMAE ViT-B, 16 frames at once"),
+        ("MCG-NJU/videomae-base", _NON_COMMERCIAL, 94_210_432),
+    ),
+    _encoder(
+        *("vjepa2-large", ".videos", 1024, "V-JEPA 2 ViT-L, made for 64 frames: sees 16"),
+        ("facebook/vjepa2-vitl-fpc64-256", "MIT", 325_971_712),
+    ),
+    _encoder(
+        *(
+            "xclip-base32",
+            ".videos",
+            512,
+            "X-CLIP ViT-B/32, 8 frames: video and words in one space",
+        ),
+        ("microsoft/xclip-base-patch32", "MIT", 196_616_194),
+    ),
+    BackboneCard(
+        "image", ".images", 0, "any image encoder: --backbone image:NAME_OR_FOLDER", (), _FRAMES
+    ),
+    BackboneCard(
+        "video",
+        ".videos",
+        0,
+        "any video encoder: --backbone video:NAME_OR_FOLDER",
+        (),
+        ("mean16", "every-second"),
+    ),
+)
+
+BACKBONES: dict[str, BackboneCard] = {card.name: card for card in (*_CARDS, *_ENCODERS)}
 
 
 def find_backbone(name: str) -> BackboneCard:

@@ -86,6 +86,7 @@ def extract(
     tail: Tail | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     places: Literal["none", "flow", "full"] = "full",
+    pool: Literal["mean16", "middle", "every-second"] | None = None,
     shard: str | None = None,
     decoder: Decoder = "auto",
     device: str = "auto",

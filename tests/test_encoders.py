@@ -1,0 +1,176 @@
+"""Image and video encoders of transformers: tiny ones, loaded as those of the hub are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from numpy.typing import NDArray
+
+from vad.errors import UsageError
+from vad.stages.extract.backbones import BACKBONES, create_backbone
+from vad.stages.extract.settings import ExtractSettings
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+PICTURE: dict[str, Any] = {"image_size": 56, "patch_size": 8}
+
+
+def image_model(kind: str) -> tuple[Any, Any]:
+    """A tiny model of a family, and a processor of the family's own kind for its size."""
+    torch.manual_seed(0)
+    config: Any
+    if kind == "clip":
+        config = hf.CLIPVisionConfig(**SMALL, **PICTURE, projection_dim=24)
+        short: Any = {"size": {"shortest_edge": 56}, "crop_size": {"height": 56, "width": 56}}
+        return hf.CLIPVisionModelWithProjection(config), hf.CLIPImageProcessor(**short)
+    size: Any = {"size": {"height": 56, "width": 56}}
+    if kind == "siglip":
+        config = hf.SiglipVisionConfig(**SMALL, **PICTURE)
+        return hf.SiglipVisionModel(config), hf.SiglipImageProcessor(**size)
+    if kind == "dinov2":
+        config = hf.Dinov2Config(**SMALL, **PICTURE)
+        short = {"size": {"shortest_edge": 64}, "crop_size": {"height": 56, "width": 56}}
+        return hf.Dinov2Model(config), hf.BitImageProcessor(**short)
+    config = hf.DINOv3ViTConfig(**SMALL, **PICTURE, num_register_tokens=4)
+    return hf.DINOv3ViTModel(config), hf.DINOv3ViTImageProcessor(**size)
+
+
+def save(folder: Path, model: Any, processor: Any) -> Path:
+    model.eval().save_pretrained(folder)
+    if processor is not None:
+        processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip() -> NDArray[np.uint8]:
+    """A clip of 16 smooth frames, 120 x 90 pixels."""
+    small = torch.rand(1, 3, 16, 9, 12, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(small, (16, 90, 120), mode="trilinear")
+    frames: NDArray[np.uint8] = (255 * smooth[0].permute(1, 2, 3, 0)).byte().numpy()
+    return frames
+
+
+@pytest.mark.parametrize("pool", ["mean16", "middle", "every-second"])
+@pytest.mark.parametrize("kind", ["clip", "siglip", "dinov2", "dinov3"])
+def test_features_of_pictures_are_those_of_transformers_own_pipeline(
+    tmp_path: Path, clip: NDArray[np.uint8], kind: str, pool: str
+) -> None:
+    model, processor = image_model(kind)
+    folder = save(tmp_path / "tiny", model, processor)
+    backbone = create_backbone(f"image:{folder}", pool=pool)
+    taken = {"mean16": range(16), "middle": [8], "every-second": range(0, 16, 2)}[pool]
+    frames = [torch.from_numpy(clip[i]).permute(2, 0, 1) for i in taken]
+    pixels = processor(frames, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        output = model(pixels)
+    wanted = output.image_embeds if kind == "clip" else output.pooler_output
+    rows = backbone(clip[None])
+    arrays = backbone.arrays_of(rows, 25.0, "float32")
+    visual = arrays["visual/image"]
+    np.testing.assert_allclose(visual[0, 0], wanted.mean(0), atol=1e-6)
+    assert visual.shape == (1, 1, wanted.shape[1])
+    n_first = {"clip": 1, "siglip": 0, "dinov2": 1, "dinov3": 5}[kind]
+    cells = output.last_hidden_state[:, n_first:].mean(0)  # 7 x 7 patches: a cell is one of them
+    np.testing.assert_allclose(arrays["places/image"][0], cells, atol=1e-5)
+
+
+def test_several_crops_have_no_cells(tmp_path: Path, clip: NDArray[np.uint8]) -> None:
+    folder = save(tmp_path / "tiny", *image_model("clip"))
+    backbone = create_backbone(f"image:{folder}", crops="ten")
+    assert backbone.arrays == ("visual/image",)
+    rows = backbone(clip[None])
+    assert rows.shape == (1, 10, 24)
+    alone = create_backbone("image", weights=str(folder))(clip[None])
+    np.testing.assert_allclose(rows[0, 0], alone[0, 0, :24], atol=1e-5)  # the centre comes first
+
+
+@pytest.mark.parametrize("kind", ["videomae", "xclip", "vjepa2"])
+def test_features_of_videos_are_those_of_transformers_own_models(
+    tmp_path: Path, clip: NDArray[np.uint8], kind: str
+) -> None:
+    torch.manual_seed(0)
+    picture: dict[str, Any] = {"image_size": 32, "patch_size": 8}
+    short: Any = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    processor: Any = hf.VideoMAEImageProcessor(**short)
+    model: Any
+    if kind == "videomae":
+        model = hf.VideoMAEModel(hf.VideoMAEConfig(**SMALL, **picture, num_frames=16))
+    elif kind == "xclip":
+        vision: dict[str, Any] = {**SMALL, **picture, "num_frames": 8, "mit_hidden_size": 32}
+        vision |= {"mit_intermediate_size": 64, "mit_num_attention_heads": 2}
+        text: dict[str, Any] = {**SMALL, "vocab_size": 100}
+        model = hf.XCLIPModel(
+            hf.XCLIPConfig(text_config=text, vision_config=vision, projection_dim=32)
+        )
+    else:
+        sizes: dict[str, Any] = {
+            "crop_size": 32,
+            "patch_size": 8,
+            "frames_per_clip": 64,
+            "mlp_ratio": 2.0,
+        }
+        small = {k: v for k, v in SMALL.items() if k != "intermediate_size"}
+        predictor: dict[str, Any] = {"pred_hidden_size": 32, "pred_num_hidden_layers": 1}
+        predictor |= {"pred_num_attention_heads": 2}
+        model = hf.VJEPA2Model(hf.VJEPA2Config(**small, **sizes, **predictor))
+        processor = hf.VJEPA2VideoProcessor(
+            size={"shortest_edge": 36}, crop_size={"height": 32, "width": 32}
+        )
+    folder = save(tmp_path / "tiny", model, processor)
+    backbone = create_backbone(f"video:{folder}")
+    taken = range(0, 16, 2) if kind == "xclip" else range(16)
+    frames = [torch.from_numpy(clip[i]).permute(2, 0, 1) for i in taken]
+    with torch.no_grad():
+        if kind == "vjepa2":
+            given = processor(videos=[torch.stack(frames)], return_tensors="pt")
+            wanted = model(**given, skip_predictor=True).last_hidden_state.mean(1)
+        else:
+            pixels = processor(frames, return_tensors="pt")["pixel_values"]
+            pixels = pixels.view(1, len(frames), 3, 32, 32)
+            if kind == "xclip":
+                found = model.get_video_features(pixel_values=pixels)
+                wanted = getattr(found, "pooler_output", found)
+            else:
+                wanted = model(pixel_values=pixels).last_hidden_state.mean(1)
+    np.testing.assert_allclose(backbone(clip[None])[0, 0], wanted[0], atol=1e-5)
+
+
+def test_missing_files_are_told_in_one_line(tmp_path: Path) -> None:
+    model, _ = image_model("clip")
+    folder = save(tmp_path / "tiny", model, None)
+    with pytest.raises(UsageError, match="tiny has no image processor, which says how frames") as e:
+        create_backbone(f"image:{folder}")
+    assert "\n" not in str(e.value)
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        create_backbone("clip-b16", offline=True)
+    with pytest.raises(UsageError, match=r"--backbone image needs weights; write image:NAME"):
+        create_backbone("image")
+    with pytest.raises(UsageError, match="'mean16' is not made for i3d"):
+        create_backbone("i3d", weights="random:0", pool="mean16")
+    with pytest.raises(UsageError, match="names its weights, and so does --weights b"):
+        ExtractSettings(backbone="image:a", weights="b")
+    assert ExtractSettings(backbone="image:a/b") == ExtractSettings(backbone="image", weights="a/b")
+
+
+def test_random_weights_are_marked(clip: NDArray[np.uint8]) -> None:
+    backbone = create_backbone("clip-b32", weights="random:0", pool="middle", places="none")
+    assert backbone.provenance["weights"]["random"] is True
+    assert backbone(clip[None]).shape[-1] >= 512
+    assert backbone.arrays == ("visual/clip-b32",)
+
+
+def test_every_encoder_tells_its_licence_and_its_size() -> None:
+    for name in ("clip-b16", "siglip2-base", "dinov3-base", "vjepa2-large"):
+        (weights,) = BACKBONES[name].weights
+        assert weights.licence
+        assert weights.n_parameters
