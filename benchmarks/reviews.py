@@ -3,8 +3,8 @@
     python benchmarks/reviews.py --seeds 3 --json OUT
 
 Each seed renders 140 videos: 40 labelled ones to train on, 15 normal ones whose ten highest events
-a person dismisses, and others to measure on, 35 normal and 15 abnormal ones. Three runs of `vad train` are
-compared: without the reviews, with them, and with the reviewed videos labelled normal instead.
+a person dismisses, and others to measure on, 35 normal and 15 abnormal ones. Three runs of `vad
+train` are compared: without the reviews, with them, and with the reviewed videos labelled normal.
 `false_alarms` counts the events in the normal videos, `raised` the normal videos with an event,
 `found` the abnormal ones, all at the run's own threshold. `raised_alike` are the normal videos
 raised at the threshold at which as many abnormal ones are found as without the reviews.
