@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 
 from vad.errors import UsageError
-from vad.grid import CLIP_FRAMES
 from vad.store import FeatureStore
 
 from .backbones.inception import read_classifier
@@ -63,12 +62,13 @@ def classes_of(
     chances = (features.mean(1) @ kernel.T + bias).softmax(1)  # [snippets, 400]
     highest, snippets = chances.max(0)
     times, names = store.times(video_id), _names()
+    starts = store.record(video_id).grid.starts(len(times))
     return [
         SeenClass(
             name=names[index],
             chance=float(chances[:, index].mean()),
             highest=float(highest[index]),
-            at_s=float(times[CLIP_FRAMES * int(snippets[index])]),
+            at_s=float(times[starts[int(snippets[index])]]),
         )
         for index in chances.mean(0).argsort(descending=True)[:n].tolist()
     ]

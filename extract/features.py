@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.device import choose_device
-from vad.grid import CLIP_FRAMES, Tail
-from vad.store import Draft, Provenance
+from vad.errors import UsageError
+from vad.grid import CLIP_FRAMES, SAMPLINGS, ClipCutter, ClipGrid
+from vad.names import find_by_name
+from vad.store import Draft, Provenance, VideoRecord
 from vad.version import VERSION
 
 from .backbones import create_backbone
@@ -41,20 +43,32 @@ def load_backbone(settings: ExtractSettings) -> Backbone:
     )
 
 
-def tail_of(backbone: Backbone, settings: ExtractSettings) -> Tail:
-    """Return the tail policy, which fills a video's last clip: the setting, or else that of the
-    backbone's recipe.
+def grid_of(backbone: Backbone, settings: ExtractSettings) -> ClipGrid:
+    """Return the clip grid: single settings count, then a named sampling, then the tail policy of
+    the backbone's recipe.
+
+    Raises UsageError if the clips would keep too many frames in memory.
     """
-    return settings.tail or backbone.recipe.tail
+    grid = ClipGrid(backbone.recipe.tail)
+    if settings.sampling is not None:
+        grid = find_by_name("sampling", settings.sampling, SAMPLINGS)
+    given = {name: getattr(settings, name) for name in ("dilation", "stride", "max_clips")}
+    try:
+        sampling = replace(grid.sampling, **{n: v for n, v in given.items() if v is not None})
+    except ValueError as error:
+        raise UsageError(str(error), hint="a smaller --dilation or a larger --stride") from None
+    return ClipGrid(settings.tail or grid.tail, sampling)
 
 
 def provenance_of(backbone: Backbone, settings: ExtractSettings) -> Provenance:
     """Return everything that a backbone's features depend on, as the provenance for the store."""
+    grid = grid_of(backbone, settings)
     return Provenance.of(
         {
             **backbone.provenance,
             "clip_frames": CLIP_FRAMES,
-            "tail": tail_of(backbone, settings),
+            **grid.sampling.provenance(),
+            "tail": grid.tail,
             "dtype": settings.dtype,
             "vad": VERSION,
         }
@@ -66,13 +80,11 @@ def limits_of(settings: ExtractSettings) -> Limits:
     return Limits(max_pixels=settings.max_pixels, bare_fps=settings.fps)
 
 
-def decoding_of(settings: ExtractSettings, tail: Tail) -> Decoding:
-    """Return the decoding options that these settings ask for, for videos stored with this tail
-    policy.
-    """
+def decoding_of(settings: ExtractSettings, grid: ClipGrid) -> Decoding:
+    """Return the decoding options that these settings ask for, for videos on this clip grid."""
     return Decoding(
         workers=settings.workers,
-        tail=tail,
+        grid=grid,
         decoder=settings.decoder,
         limits=limits_of(settings),
         time_limit_s=settings.time_limit,
@@ -86,18 +98,16 @@ class _FeatureMaking:
 
     backbone: Backbone
     dtype: str
-    fps: float
-    drops_tail: bool
+    fps: float  # of the frames of a clip
+    cutter: ClipCutter
 
-    def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterable[Item]:
-        """Return the clips themselves as items, without a padded last clip if the tail is
-        dropped.
-        """
-        return clips[: n_frames // CLIP_FRAMES] if self.drops_tail else clips
+    def add(self, frames: NDArray[np.uint8]) -> Iterable[Item]:
+        """Return the clips that these frames complete."""
+        return self.cutter.add(frames)
 
     def finish(self) -> Iterable[Item]:
-        """Return no items: `add` returned every clip already."""
-        return ()
+        """Return the clips that the end of the video cuts off."""
+        return self.cutter.finish()
 
     def write(self, results: NDArray[np.generic], draft: Draft) -> None:
         """Append the arrays to the draft; results: float32 [clips, crops, dim]."""
@@ -105,7 +115,7 @@ class _FeatureMaking:
         for name, rows in self.backbone.arrays_of(features, self.fps, self.dtype).items():
             draft.append(name, rows)
 
-    def close(self, n_snippets: int, draft: Draft) -> None:
+    def close(self, record: VideoRecord, draft: Draft) -> None:
         """Do nothing: `write` has written every clip."""
 
 
@@ -114,13 +124,12 @@ class FeatureMaker:
     `pipeline.Maker`.
     """
 
-    item_frames = CLIP_FRAMES
-
     def __init__(self, backbone: Backbone, settings: ExtractSettings) -> None:
         self._backbone, self._dtype = backbone, settings.dtype
         self.arrays = backbone.arrays
         self.provenance = provenance_of(backbone, settings)
-        self.tail = tail_of(backbone, settings)
+        self.grid = grid_of(backbone, settings)
+        self.item_frames = self.grid.sampling.stride
         self.n_together, self.n_ahead = backbone.n_clips, backbone.n_ahead
         self.empty: Empty = backbone.empty
 
@@ -129,7 +138,9 @@ class FeatureMaker:
         frames of this size.
         """
         resized_size(info.height, info.width, self._backbone.recipe)
-        return _FeatureMaking(self._backbone, self._dtype, float(info.fps), self.tail == "drop")
+        fps = float(info.fps) / self.grid.sampling.dilation
+        cutter = ClipCutter(self.grid, info.n_frames)
+        return _FeatureMaking(self._backbone, self._dtype, fps, cutter)
 
     def submit(self, items: Sequence[Item]) -> Features:
         """Start computing features of clips, uint8 [16, height, width, 3] each."""

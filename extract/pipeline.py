@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from vad.errors import VideoError
 from vad.files import sha256_of
-from vad.grid import ClipGrid, Tail
+from vad.grid import ClipGrid
 from vad.store import Draft, FeatureStore, Provenance, VideoRecord
 from vad.terminal import Meter
 
@@ -56,15 +56,13 @@ class Pending(Protocol):
 class Making(Protocol):
     """The arrays of one maker for one video, while they are computed.
 
-    It receives the video's clips, returns the items to compute, and receives the results of these
+    It receives the video's frames, returns the items to compute, and receives the results of these
     items.
     """
 
-    def add(self, clips: NDArray[np.uint8], n_frames: int) -> Iterable[Item]:
-        """Receive clips [clips, 16, height, width, 3] and return the items that they complete.
-
-        n_frames: how many of the frames belong to the video; the others are the padding of its last
-        clip.
+    def add(self, frames: NDArray[np.uint8]) -> Iterable[Item]:
+        """Receive the next frames [n, height, width, 3] and return the items that they
+        complete.
         """
 
     def finish(self) -> Iterable[Item]:
@@ -75,9 +73,9 @@ class Making(Protocol):
         thread.
         """
 
-    def close(self, n_snippets: int, draft: Draft) -> None:
-        """Write the remaining rows, so that the array has `n_snippets` rows. Runs in the writer
-        thread.
+    def close(self, record: VideoRecord, draft: Draft) -> None:
+        """Write the remaining rows, so that the array has a row for every snippet of the video.
+        Runs in the writer thread.
         """
 
 
@@ -145,7 +143,7 @@ class _Step:
 class Pipeline:
     """Turns the events of the decoders into stored videos; use it in a `with` block.
 
-    tail: the tail policy of the stored videos. joins: if True, the arrays are added to stored
+    grid: the clip grid of the stored videos. joins: if True, the arrays are added to stored
     videos, and a file that differs from the stored one fails; if False, a video that was stored
     from other content is replaced. progress: receives the share of each video that is done.
     """
@@ -155,11 +153,11 @@ class Pipeline:
         store: FeatureStore,
         makers: Sequence[Maker],
         *,
-        tail: Tail,
+        grid: ClipGrid,
         joins: bool = False,
         progress: Meter | None = None,
     ) -> None:
-        self._store, self._tail, self._joins = store, tail, joins
+        self._store, self._grid, self._joins = store, grid, joins
         self._progress = progress or Meter()
         self._jobs: dict[int, _Job] = {}  # videos being decoded, by event index
         self._waiting: dict[Maker, deque[tuple[_Job, Making, Item]]] = {m: deque() for m in makers}
@@ -214,9 +212,9 @@ class Pipeline:
             if isinstance(event, Clips) and not job.error:
                 job.times.append(event.times)
                 for maker, making in job.makings:
-                    self._queue(job, maker, making, making.add(event.rgb, len(event.times)))
+                    self._queue(job, maker, making, making.add(event.frames))
             elif isinstance(event, Decoded):
-                self._check_length(event.report)
+                self._check_length(event.report, self._jobs[event.index].info.n_frames)
                 for maker, making in job.makings:
                     self._queue(job, maker, making, making.finish())
                 job.report = event.report
@@ -240,13 +238,15 @@ class Pipeline:
         draft = self._store.draft(source.id)
         return _Job(source, video.state, info, makings, draft, stored, digest)
 
-    def _check_length(self, report: DecodeReport) -> None:
-        if ClipGrid(self._tail).n_snippets(report.n_frames) == 0:
+    def _check_length(self, report: DecodeReport, n_counted: int | None) -> None:
+        if self._grid.n_snippets(report.n_frames) == 0:
             raise VideoError(
                 "too-short",
                 f"its {report.n_frames} frames make no snippet where the tail is dropped",
                 hint="--tail repeat-last",
             )
+        if n_counted not in (None, report.n_frames):
+            raise VideoError("damaged", f"{n_counted} frames were counted, {report.n_frames} came")
 
     def _queue(self, job: _Job, maker: Maker, making: Making, items: Iterable[Item]) -> None:
         for item in items:
@@ -321,7 +321,7 @@ class Pipeline:
         record = self._record(job, report)
         job.state.check_unchanged(job.source.path)
         for _, making in job.makings:
-            making.close(record.grid.n_snippets(record.n_frames), job.draft)
+            making.close(record, job.draft)
         provenance = {array: maker.provenance for maker, _ in job.makings for array in maker.arrays}
         job.draft.commit(record, np.concatenate(job.times), provenance)
         if job.stored is None:
@@ -351,4 +351,4 @@ class Pipeline:
             job.state.check_unchanged(job.source.path)
             raise
         path = job.source.path
-        return decoded_record(path, job.state, sha256, job.info, report, self._tail)
+        return decoded_record(path, job.state, sha256, job.info, report, self._grid)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vad.errors import VideoError
-from vad.grid import CLIP_FRAMES, ClipGrid
+from vad.grid import CLIP_FRAMES
 from vad.store import FeatureStore, Provenance
 
 from .backbones.backbone import Backbone
@@ -20,14 +20,14 @@ from .features import (
     FeatureMaker,
     LoadBackbone,
     decoding_of,
+    grid_of,
     limits_of,
     load_backbone,
     load_features,
     provenance_of,
-    tail_of,
 )
 from .outcome import Outcome
-from .records import is_unchanged, refuse_mix
+from .records import is_unchanged, refuse_mix, refuse_sampling
 from .runner import Executor, VideoRunner, in_this_process, run_videos
 from .settings import ExtractSettings
 from .sources import Shard, Source
@@ -85,6 +85,7 @@ def make_plan(
         return Plan(sources, [], arrays, provenance, overwrite)
     hint = "use the same settings, another --store, or --overwrite"
     refuse_mix(opened, arrays[0], provenance, hint=hint)
+    refuse_sampling(opened, grid_of(backbone, settings).sampling, hint=hint)
     ids = set(opened.ids())
     there = [source for source in sources if source.id in ids]
     found = zip(there, opened.map(lambda s: _is_stored(opened, s, arrays), there), strict=True)
@@ -104,7 +105,7 @@ def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estim
     and time.
     """
     n_frames, n_snippets, duration_s = 0, 0, 0.0
-    grid = ClipGrid(tail_of(backbone, settings))
+    grid = grid_of(backbone, settings)
     unreadable: dict[Path, str] = {}
     for source in plan.todo:
         try:
@@ -152,7 +153,7 @@ def run_plan(
         store.backend.address,
         partial(load_features, settings, load=load),
         {plan.arrays[0]: plan.provenance},
-        decoding_of(settings, tail_of(backbone, settings)),
+        decoding_of(settings, grid_of(backbone, settings)),
         overwrite=plan.overwrite,
         makers=[FeatureMaker(backbone, settings)],
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
-from vad.grid import Tail
+from vad.grid import ClipGrid, Sampling, Tail
 from vad.store import FeatureStore, Provenance, VideoRecord, differences
 
 from .decoders.pool import DecodeReport
@@ -55,7 +55,7 @@ def decoded_record(
     sha256: str,
     info: VideoInfo,
     report: DecodeReport,
-    tail: Tail,
+    grid: ClipGrid,
 ) -> VideoRecord:
     """Return the record of a video file that was decoded to its end. state: the file's state, which
     stayed the same during decoding.
@@ -75,7 +75,8 @@ def decoded_record(
         decoder=report.decoder,
         n_frames_declared=info.n_frames_declared,
         n_bad_packets=report.n_bad_packets,
-        tail=tail,
+        tail=grid.tail,
+        sampling=grid.sampling,
         n_jumps=report.n_jumps,
         n_rescaled=report.n_rescaled,
         fps_assumed=info.fps_assumed,
@@ -140,6 +141,29 @@ def is_unchanged(path: Path, record: VideoRecord) -> bool:
     if stat.st_size != record.source_bytes:
         return False
     return stat.st_mtime_ns == record.source_mtime_ns or sha256_of(path) == record.source_sha256
+
+
+def grid_of_store(store: FeatureStore) -> ClipGrid | None:
+    """Return the clip grid of a store, which is that of its first undamaged video; None if there is
+    none.
+    """
+    for video in store.ids():
+        try:
+            return store.record(video).grid
+        except (VideoError, UsageError):  # damaged, or removed just now
+            continue
+    return None
+
+
+def refuse_sampling(store: FeatureStore, sampling: Sampling, *, hint: str) -> None:
+    """Raise UsageError if the store holds videos of another sampling: a store keeps one."""
+    grid = grid_of_store(store)
+    if grid is not None and grid.sampling != sampling:
+        raise UsageError(
+            f"{store.backend} holds videos of another sampling ({sampling} now, {grid.sampling} "
+            "there)",
+            hint=hint,
+        )
 
 
 def refuse_mix(store: FeatureStore, array: str, provenance: Provenance, *, hint: str) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vad.errors import UsageError
-from vad.grid import Tail
+from vad.grid import ClipGrid
 from vad.store import FeatureStore, Provenance, differences
 from vad.store.backends.backend import Claims
 from vad.terminal import Meter, meter
@@ -39,7 +39,7 @@ class Decoding:
     """The options by which a run decodes its videos."""
 
     workers: int  # decoder processes
-    tail: Tail = "repeat-last"  # the tail policy of the stored videos
+    grid: ClipGrid = field(default_factory=ClipGrid)  # of the stored videos
     decoder: DecoderName = "auto"
     limits: Limits = field(default_factory=Limits)
     time_limit_s: float = 60.0
@@ -48,13 +48,13 @@ class Decoding:
     def pool(self, empty: Empty) -> DecoderPool:
         """Return a pool of decoder processes; `empty` allocates the memory of their clips.
 
-        The pool never drops the partial last clip, as captions use its frames. Makers drop it
-        themselves.
+        The pool sends all frames, 16 by 16, and the makers cut clips and windows out of them.
         """
         return DecoderPool(
             self.workers,
             clips_per_block=CLIPS_PER_BLOCK,
-            tail="repeat-last" if self.tail == "drop" else self.tail,
+            tail="repeat-last",
+            counts=self.grid.sampling.max_clips is not None,
             decoder=self.decoder,
             limits=self.limits,
             time_limit_s=self.time_limit_s,
@@ -130,8 +130,8 @@ class VideoRunner:
                     claims.release(source.id)
                     stored.append(source)
 
-        tail, joins = self.decoding.tail, self.joins
-        with Pipeline(store, makers, tail=tail, joins=joins, progress=progress) as pipeline:
+        grid, joins = self.decoding.grid, self.joins
+        with Pipeline(store, makers, grid=grid, joins=joins, progress=progress) as pipeline:
             # `claimed` fills `mine` as the pool asks for videos; events name its items by index
             for end in pipeline.store(pool.decode(claimed()), mine):
                 yield end

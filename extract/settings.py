@@ -69,6 +69,28 @@ class ExtractSettings(ComputeSettings):
     crops: Literal["ten", "five", "center", "whole"] | None = _feature(
         None, "crops of each frame that features are computed of; by default the backbone's"
     )
+    sampling: Literal["timesformer-mil"] | None = _feature(
+        None,
+        "a published dilation, stride, tail and max-clips at once; what is given beside it counts",
+    )
+    dilation: int | None = _feature(
+        None,
+        "frames from one frame of a clip to the next; by default 1",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    stride: int | None = _feature(
+        None,
+        "frames from the start of one clip to the start of the next; by default 16",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    max_clips: int | None = _feature(
+        None,
+        "of a video that has more clips, take this many, evenly spread; by default all",
+        minimum=1,
+        maximum=1_000_000,
+    )
     tail: Literal["repeat-last", "loop", "drop"] | None = _feature(
         None, "what fills the last clip of a video; by default the recipe's way"
     )

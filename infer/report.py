@@ -23,7 +23,6 @@ from urllib.parse import quote
 
 import numpy as np
 
-from vad.grid import CLIP_FRAMES
 from vad.stages.train.heldout import NormalFootage
 from vad.tables import cell
 from vad.terminal import Meter
@@ -238,7 +237,8 @@ class Section(Row):
         """Return the values that the script of the page uses.
 
         Scores are those of the frames in `starts` and of all frames up to the next of these.
-        `edges` has the time of the first frame and the duration of every frame, in microseconds.
+        `edges` has the time of the first frame and the duration of every frame, in microseconds;
+        `first_frames` the first frame that belongs to each snippet.
         """
         scores = self.scores
         starts, values = steps(scores.frames, len(scores.frames))
@@ -247,7 +247,7 @@ class Section(Row):
             "video": cell(scores.video),
             "duration": scores.record.duration_s,
             "fps": scores.record.fps,
-            "clip_frames": CLIP_FRAMES,
+            "first_frames": _first_frames(scores),
             "shortest_around": SHORTEST_AROUND_S,
             "threshold": scores.threshold,
             "rule": {f.name: getattr(scores.rule, f.name) for f in fields(EventRule)},
@@ -259,6 +259,15 @@ class Section(Row):
             "readings": _readings(scores.normal_footage),
             "where": scores.where and _tints(scores),
         }
+
+
+def _first_frames(scores: VideoScores) -> list[int]:
+    """Return the first frame that belongs to each snippet, in order; see
+    `ClipGrid.snippet_of_frames`.
+    """
+    snippets = np.arange(len(scores.snippets))
+    first: list[int] = np.searchsorted(scores.snippet_of_frames, snippets).tolist()
+    return first
 
 
 def _tints(scores: VideoScores) -> dict[str, object]:

@@ -204,8 +204,13 @@ class VideoScores:
         return self.where.box(self.snippet_at(frame)) if self.where else None
 
     def snippet_at(self, frame: int) -> int:
-        """Return the snippet that contains a frame."""
-        return min(self.record.grid.snippet_of(frame), len(self.snippets) - 1)
+        """Return the snippet that a frame belongs to; of several, that with the nearest middle."""
+        return int(self.snippet_of_frames[frame])
+
+    @cached_property
+    def snippet_of_frames(self) -> NDArray[np.int64]:
+        """Return the snippet that every frame belongs to, [frames]."""
+        return self.record.grid.snippet_of_frames(self.record.n_frames)
 
     def watch(self, viewers: Sequence[Viewer]) -> None:
         """Decode the video once and pass its frames, uint8 [height, width, 3], to all viewers.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from vad.config import build, options
 from vad.errors import UsageError
+from vad.grid import DENSE, Sampling
 from vad.stages.extract.backbones import find_backbone
 from vad.stages.extract.captioners import find_captioner
 from vad.stages.extract.captioners.settings import CaptionSettings
@@ -30,7 +31,7 @@ from vad.stages.extract.features import (
 )
 from vad.stages.extract.outcome import Outcome
 from vad.stages.extract.pipeline import Maker
-from vad.stages.extract.records import refuse_mix
+from vad.stages.extract.records import refuse_mix, refuse_sampling
 from vad.stages.extract.runner import VideoRunner, run_videos
 from vad.stages.extract.sentences.table import ENCODERS
 from vad.stages.extract.settings import ExtractSettings
@@ -70,16 +71,19 @@ def make_features(
         features = FeatureMaker(backbone_for_plan(settings, where), settings)
         check_provenance(stream, run, features.provenance)
         makers.append(features)
-        decoding = decoding_of(settings, features.tail)
+        decoding = decoding_of(settings, features.grid)
+    sampling = makers[0].provenance.sampling if makers else text_sampling(run)
     if text:
-        makers += load_captions(text, _captioner(text))
-        decoding = decoding if visual else decoding_of_captions(text)
+        makers += load_captions(text, _captioner(text), sampling)
+        decoding = decoding if visual else decoding_of_captions(text, sampling)
     opened = FeatureStore.create(store)
+    hint = "score with another --store"
     for maker in makers:
-        refuse_mix(opened, maker.arrays[0], maker.provenance, hint="score with another --store")
+        refuse_mix(opened, maker.arrays[0], maker.provenance, hint=hint)
+    refuse_sampling(opened, sampling, hint=hint)
     runner = VideoRunner(
         opened.backend.address,
-        partial(_load, visual, text),
+        partial(_load, visual, text, sampling),
         {maker.arrays[0]: maker.provenance for maker in makers},
         decoding,
         joins=not visual,
@@ -115,14 +119,17 @@ def extracted(run: Run) -> list[Stream]:
 
 
 def _load(
-    visual: list[ExtractSettings], text: CaptionSettings | None, device: str | None
+    visual: list[ExtractSettings],
+    text: CaptionSettings | None,
+    sampling: Sampling,
+    device: str | None,
 ) -> list[Maker]:
     """Return the makers of the arrays that a run reads, loaded on a device.
 
     Worker processes on other devices and machines call this function.
     """
     makers = [maker for settings in visual for maker in load_features(settings, device)]
-    return makers + (load_captions(text, _captioner(text), device) if text else [])
+    return makers + (load_captions(text, _captioner(text), sampling, device) if text else [])
 
 
 def features_for_weights(given: Mapping[str, object]) -> Stream:
@@ -159,6 +166,7 @@ def settings_of(stream: Stream, run: Run, given: Mapping[str, object]) -> Extrac
         "recipe": made.recipe and made.recipe.name,
         "crops": made.crop_set,
         "tail": made.tail,
+        **asdict(made.sampling),
         "dtype": made.dtype,
         "places": made.places or "full",
     }
@@ -227,6 +235,12 @@ def caption_settings_of(run: Run, given: Mapping[str, object]) -> CaptionSetting
     ours = options(CaptionSettings)
     shared = {name: value for name, value in given.items() if name in ours}
     return build(CaptionSettings, recorded, shared, where="score")
+
+
+def text_sampling(run: Run) -> Sampling:
+    """Return the sampling of the snippets whose captions a run reads."""
+    made = run.card.of_kind("text")[0].provenance
+    return made.captions.sampling if made and made.captions else DENSE
 
 
 def captioner_of(run: Run) -> str | None:

@@ -47,9 +47,8 @@ class VideoFile:
                 if isinstance(event, Failed):
                     raise event.error
                 if isinstance(event, Clips):
-                    rgb = event.rgb.reshape(-1, *event.rgb.shape[2:])[: len(event.times)]
-                    yield from rgb[: max(0, self.n_frames - n_shown)]
-                    n_shown += len(rgb)
+                    yield from event.frames[: max(0, self.n_frames - n_shown)]
+                    n_shown += len(event.frames)
         if n_shown != self.n_frames:
             raise VideoError(
                 "truncated" if n_shown < self.n_frames else "damaged",

@@ -13,6 +13,7 @@ import torch
 
 from vad import extract
 from vad.errors import VideoError
+from vad.grid import ClipGrid
 from vad.stages.extract.backbones import create_backbone
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.backbones.network import Network
@@ -98,7 +99,7 @@ def store_all(store, backbone, videos):
     maker = FeatureMaker(backbone, ExtractSettings(dtype="float32"))
     with (
         DecoderPool(2, clips_per_block=3, tail="repeat-last") as pool,
-        Pipeline(store, [maker], tail="repeat-last") as pipeline,
+        Pipeline(store, [maker], grid=ClipGrid()) as pipeline,
     ):
         events = pool.decode([s.path for s in sources])
         ends = list(pipeline.store(events, claimed(sources, maker)))
@@ -144,7 +145,7 @@ def test_a_video_that_fails_late_leaves_its_companions_and_no_trace(videos, tmp_
     events = [opened, at[0], clips, at[1], Failed(0, error), at[2]]
     store = FeatureStore.create(tmp_path / "s.zarr")
     maker = FeatureMaker(brightness(4), ExtractSettings(dtype="float32"))
-    with Pipeline(store, [maker], tail="repeat-last") as pipeline:
+    with Pipeline(store, [maker], grid=ClipGrid()) as pipeline:
         ends = list(pipeline.store(events, claimed(sources, maker)))
     ended = {end.source: end.error for end in ends}
     assert ended == {sources[0]: error, sources[1]: None}

@@ -62,7 +62,7 @@ def test_seconds_come_from_presentation_times_not_from_a_rate():
     assert grid.seconds(0, times, 12.0) == (0.0, 10.0)
     assert grid.seconds(1, times, 12.0) == (10.0, 12.0)
     assert grid.frames_of(1, 20) == (16, 20)
-    assert grid.snippet_of(15) == 0
+    assert grid.snippet_of_frames(20).tolist() == [0] * 16 + [1] * 4
 
 
 def test_an_unknown_tail_policy_is_refused():

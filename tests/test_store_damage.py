@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from vad.errors import UsageError, VideoError
 from vad.files import UMASK
+from vad.grid import ClipGrid
 from vad.store import FeatureStore, Provenance, VideoRecord
 from vad.store.metadata import _digest
 from vad.store.verify import verify
@@ -421,7 +422,7 @@ def test_source_paths_are_absolute_and_older_relative_ones_are_found_beside_the_
     relative = path.relative_to(tmp_path)
     report = DecodeReport(**{**{f.name: None for f in fields(DecodeReport)}, "n_frames": 20})
     state = FileState.of(relative)
-    record = decoded_record(relative, state, "aa", probe(relative), report, "repeat-last")
+    record = decoded_record(relative, state, "aa", probe(relative), report, ClipGrid())
     assert record.source == str(path)
     store = FeatureStore.create(tmp_path / "f.zarr")
     monkeypatch.chdir("/")

@@ -37,8 +37,12 @@ class CaptionSettings:
         minimum=16,
         maximum=65_536,
     )
-    stride: int = _caption(
-        16, "frames from one caption to the next; more is faster", minimum=16, maximum=65_536
+    stride: int | None = _caption(
+        None,
+        "frames from one caption to the next, a multiple of 16; more is faster; by default as the "
+        "snippets start",
+        minimum=16,
+        maximum=65_536,
     )
     frames: str | None = _caption(
         None, "with file:, a CSV video,frames: lengths of videos that are not stored"

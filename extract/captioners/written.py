@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
-from vad.grid import CLIP_FRAMES, ClipGrid
+from vad.grid import ClipGrid
 from vad.names import check_name
 from vad.tables import read_rows, read_text
 
@@ -196,7 +196,7 @@ def on_grid(
     n = grid.n_snippets(len(times))
     if captions.one_each:
         each = [sentence.text for sentence in captions.sentences]
-        whole = -(-len(times) // CLIP_FRAMES)
+        whole = ClipGrid(sampling=grid.sampling).n_snippets(len(times))
         if len(each) not in (n, whole):
             raise VideoError("mismatch", f"{len(each)} captions are given for {n} snippets")
         return each[:n]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
 from vad.files import sha256_of
+from vad.grid import ClipGrid
 from vad.names import VideoNames
 from vad.store import FeatureStore, Provenance, VideoRecord
 from vad.tables import read_rows
@@ -27,7 +28,7 @@ from ..captioners.settings import CaptionSettings
 from ..captioners.table import CaptionerCard
 from ..captioners.written import VideoCaptions, files_of, on_grid, read_captions
 from ..outcome import Failures, Outcome
-from ..records import refuse_mix, unseen_record
+from ..records import grid_of_store, refuse_mix, unseen_record
 from ..sources import Source
 
 log = logging.getLogger("vad")
@@ -58,6 +59,7 @@ def store_captions_of_files(
             "captioner": card.name,
             "files": {file.name: sha256_of(file) for file in files},
             "rule": "sentences of half a snippet as one text, held until the next",
+            **(grid_of_store(store) or ClipGrid()).sampling.provenance(),
             "vad": VERSION,
         }
     )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vad.device import choose_device, names_of_devices
 from vad.errors import UsageError, VideoError
-from vad.grid import CLIP_FRAMES
+from vad.grid import CLIP_FRAMES, ClipGrid, Sampling
 from vad.store import FeatureStore, Provenance, differences
 from vad.terminal import meter
 from vad.version import VERSION
@@ -30,7 +30,7 @@ from ..captioners import CAPTIONERS, CaptionerCard, find_captioner
 from ..captioners.settings import CaptionSettings
 from ..decoders.video import Limits
 from ..outcome import Failures, Outcome
-from ..records import refuse_mix
+from ..records import grid_of_store, refuse_mix
 from ..runner import Decoding, Executor, VideoRunner, in_this_process, run_videos
 from ..sentences import create_encoder, find_encoder
 from ..sentences.encoder import SentenceEncoder
@@ -148,10 +148,11 @@ def _caption_frames(
     todo = [source for source in sources if source.id not in stored]
     before = store.provenance(array)
     is_asked = settings.captioner is not None
-    asked = (settings.window or card.window, settings.stride)
+    sampling = (grid_of_store(store) or ClipGrid()).sampling
+    asked = (settings.window or card.window, settings.stride or sampling.stride)
     if not todo and (not is_asked or before is None or (before.window, before.stride) == asked):
         return  # nothing to do, so the captioner is not loaded
-    makers = load_captions(settings, card.name)
+    makers = load_captions(settings, card.name, sampling)
     if not overwrite:
         if not is_asked and stored and before and differences(makers[0].provenance, before):
             log.warning(
@@ -165,9 +166,9 @@ def _caption_frames(
         refuse_mix(store, array, makers[0].provenance, hint=HINT)
     runner = VideoRunner(
         store.backend.address,
-        partial(load_captions, settings, card.name),
+        partial(load_captions, settings, card.name, sampling),
         {array: makers[0].provenance},
-        decoding_of(settings),
+        decoding_of(settings, sampling),
         overwrite=overwrite,
         joins=True,
         makers=makers,
@@ -208,10 +209,13 @@ def _note(store: FeatureStore, outcome: Outcome, video: str, error: VideoError) 
     Failures(store.backend).note(Source(video, Path(video)), error)
 
 
-def decoding_of(settings: CaptionSettings) -> Decoding:
-    """Return the decoding options that these caption settings ask for."""
+def decoding_of(settings: CaptionSettings, sampling: Sampling) -> Decoding:
+    """Return the decoding options that these caption settings ask for, for videos of this
+    sampling.
+    """
     return Decoding(
         workers=settings.workers,
+        grid=ClipGrid(sampling=sampling),
         limits=Limits(max_pixels=settings.max_pixels),
         time_limit_s=settings.time_limit,
         accept_truncated=True,  # `Pipeline` rejects truncated new videos

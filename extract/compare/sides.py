@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
-from vad.grid import CLIP_FRAMES
 from vad.names import VideoNames, stem_of
 from vad.store import FeatureStore, Provenance
 from vad.store.backends.backend import parse_address
@@ -50,7 +49,8 @@ class StoredSide:
 
     def seconds(self, video: str, snippet: int) -> float | None:
         """Return when a snippet begins, in seconds."""
-        return float(self.store.times(video)[snippet * CLIP_FRAMES])
+        times = self.store.times(video)
+        return self.store.record(video).grid.seconds(snippet, times, 0.0)[0]
 
 
 class FileSide:

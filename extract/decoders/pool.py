@@ -33,6 +33,8 @@ class DecoderPool:
         the clips would need more than `BLOCK_BYTES`.
     empty
         Allocates the memory that clips are received in, such as memory that a GPU reads directly.
+    counts
+        Decode every video twice: first to count its frames (`VideoInfo.n_frames`).
     time_limit_s
         A worker that sends nothing for this long, while the pool waits for it, is killed.
     """
@@ -47,6 +49,7 @@ class DecoderPool:
         limits: Limits | None = None,
         time_limit_s: float = 60.0,
         accept_truncated: bool = False,
+        counts: bool = False,
         empty: Empty = empty_array,
     ) -> None:
         if n_workers < 1 or clips_per_block < 1:
@@ -61,6 +64,7 @@ class DecoderPool:
             "decoder": decoder,
             "limits": asdict(limits or Limits()),
             "accept_truncated": accept_truncated,
+            "counts": counts,
         }
         self._idle: list[Worker] = []
         self._run: _Run | None = None

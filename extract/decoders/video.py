@@ -131,6 +131,7 @@ class VideoInfo:
     n_frames_declared: int | None  # without the frames that an edit list hides
     duration_s: float | None  # as declared, or else FFmpeg's estimate
     fps_assumed: bool = False  # the file declares no rate
+    n_frames: int | None = None  # that can be decoded; None if they were not counted beforehand
 
     def n_frames_expected(self, n_frames: int, end_s: float) -> int:
         """Return the number of frames that the file declares.

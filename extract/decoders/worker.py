@@ -7,8 +7,9 @@ full.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class Clips:
     index: int
     rgb: NDArray[np.uint8]  # [clips, 16, height, width, 3]
     times: NDArray[np.float64]  # [frames] in seconds, without the padding of the last clip
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """Return the frames without the padding of the last clip: [frames, height, width, 3]."""
+        return self.rgb.reshape(-1, *self.rgb.shape[2:])[: len(self.times)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,8 @@ class Worker(Child):
                     shape = (CLIP_FRAMES, info.height, info.width, 3)
                     n_clips = max(1, min(clips_per_block, BLOCK_BYTES // int(np.prod(shape))))
                     yield Opened(index, info)
+                case "counting":  # a sign of life
+                    continue
                 case "clip":
                     if not times:
                         block = empty((n_clips, *shape))
@@ -143,14 +151,22 @@ def _messages(task: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     limit_memory(limits.memory_bytes)
     try:
         scanned = scan(path, limits)
-        yield ({"event": "opened", **asdict(scanned.info), "fps": str(scanned.info.fps)},)
-        for part in read_frames(
+        info = scanned.info
+        read = partial(
+            read_frames,
             path,
             scanned,
             decoder=task["decoder"],
             limits=limits,
             accept_truncated=task["accept_truncated"],
-        ):
+        )
+        if task["counts"]:
+            for part in read():
+                yield ({"event": "counting"},)
+                if isinstance(part, DecodeReport):
+                    info = replace(info, n_frames=part.n_frames)
+        yield ({"event": "opened", **asdict(info), "fps": str(info.fps)},)
+        for part in read():
             if isinstance(part, DecodeReport):
                 if grid.n_snippets(part.n_frames) == 0:
                     raise VideoError(

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError, VideoError
-from vad.grid import CLIP_FRAMES
+from vad.grid import CLIP_FRAMES, DENSE, ClipGrid
 from vad.store import FeatureStore, Provenance, VideoRecord, differences
 from vad.store.arrays import digest_of
 from vad.terminal import meter
 from vad.version import VERSION
 
 from ..outcome import Failures, Outcome
-from ..records import refuse_mix, unseen_record
+from ..records import grid_of_store, refuse_mix, refuse_sampling, unseen_record
 from ..sources import Source
 from .arrays import segment_means
 from .beside import Timing
@@ -99,11 +99,15 @@ def import_features(
     made |= {"origin": origin, "clip_frames": CLIP_FRAMES, "vad": VERSION}
     if found.layout.joins_dims:
         made["stream"] = stream
+    opened = FeatureStore.create(store)
+    if not set(found.videos) <= set(opened.ids()):
+        refuse_sampling(
+            opened, DENSE, hint="import into another --store; features of its videos are taken"
+        )
+    made |= (grid_of_store(opened) or ClipGrid()).sampling.provenance()
     provenance = Provenance.of(made)
     array = f"{found.layout.kind}/{name or found.layout.array}"
-    task = _Task(
-        FeatureStore.create(store), found.layout, array, provenance, crop_axis, fps, found.timings
-    )
+    task = _Task(opened, found.layout, array, provenance, crop_axis, fps, found.timings)
     if not overwrite:
         hint = "choose another --name, another --store, or --overwrite"
         refuse_mix(task.store, array, provenance, hint=hint)

@@ -14,13 +14,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import VideoError
-from vad.grid import CLIP_FRAMES, ClipGrid, Tail
+from vad.grid import ClipCutter, ClipGrid
 
 from ..decoders.video import Limits
 from .reader import Frame, Opened, Reader
@@ -33,11 +34,13 @@ CLOCK_DRIFT = 2e-4  # largest drift assumed between the camera's clock and ours,
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """16 consecutive frames of a source; a file's last clip can be padded."""
+    """16 frames of a source, and the time from the first to the last; a file's last clip can be
+    padded.
+    """
 
     index: int  # number of the clip, from 0; dropped clips count too
     first_frame: int  # number of its first frame, from 0; frames of dropped clips count too
-    n_frames: int  # without padding
+    n_frames: int  # from its first to its last, without padding
     start_s: float  # stream time: seconds from the first frame, gaps included
     end_s: float
     arrived_s: float  # Unix time at which its last frame had been decoded
@@ -88,7 +91,7 @@ class Feed:
         source: LiveSource,
         *,
         n_waiting: int = 4,
-        tail: Tail = "repeat-last",
+        grid: ClipGrid | None = None,
         limits: Limits | None = None,
         time_limit_s: float = 15.0,
         give_up_s: float = 600.0,
@@ -96,14 +99,14 @@ class Feed:
         self.source, self.n_waiting = source, n_waiting
         self.n_jumps = self.n_rescaled = 0
         self.has_ended = False  # all events were taken, the last one among them
-        self._grid, self._limits = ClipGrid(tail), limits or Limits()
+        self._grid, self._limits = grid or ClipGrid(), limits or Limits()
         self._time_limit_s, self._give_up_s = time_limit_s, give_up_s
         self._events: deque[Event | Exception | None] = deque()
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._reader: Reader | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._timeline = _Timeline()
+        self._timeline = _Timeline(self._grid)
         self._n_clips = self._n_pictures = 0
 
     def __enter__(self) -> Feed:
@@ -187,7 +190,7 @@ class Feed:
             if self._stopped.is_set():
                 return
             self._reader = reader = Reader(self.source, self._limits)
-        frames: list[Frame] = []
+        cutter = ClipCutter(self._grid)
         try:
             for item in reader.read(self._time_limit_s):
                 if isinstance(item, Opened):
@@ -198,17 +201,17 @@ class Feed:
                 self._n_pictures += 1
                 self.n_jumps += item.jumped
                 self.n_rescaled += item.rescaled
-                frames.append(item)
-                if len(frames) == CLIP_FRAMES:
-                    self._put(self._clip(frames))
-                    frames = []
-            if frames and self.source.ends and self._grid.n_snippets(len(frames)):
-                self._put(self._clip(frames))
+                self._timeline.see(item)
+                for rgb in cutter.add(item.rgb[None]):
+                    self._put(self._clip(rgb))
+            if self.source.ends:
+                for rgb in cutter.finish():
+                    self._put(self._clip(rgb))
         finally:
             reader.close()
 
-    def _clip(self, frames: list[Frame]) -> Clip:
-        start_s, end_s, lag_s = self._timeline.span(frames)
+    def _clip(self, rgb: NDArray[np.uint8]) -> Clip:
+        frames, start_s, end_s = self._timeline.next_clip()
         self._n_clips += 1
         return Clip(
             index=self._n_clips - 1,
@@ -217,9 +220,9 @@ class Feed:
             start_s=start_s,
             end_s=end_s,
             arrived_s=frames[-1].arrived_s,
-            lag_s=lag_s,
+            lag_s=frames[-1].lag_s,
             n_jumps=sum(frame.jumped for frame in frames),
-            rgb=self._grid.fill(np.stack([frame.rgb for frame in frames])),
+            rgb=rgb,
         )
 
     def _put(self, event: Event | Exception | None) -> None:
@@ -245,7 +248,7 @@ class Feed:
             self._events[at - 1] = replace(
                 before,
                 n_clips=before.n_clips + 1,
-                n_frames=before.n_frames + clip.n_frames,
+                n_frames=before.n_frames + min(clip.n_frames, self._grid.sampling.stride),
                 end_s=clip.end_s,
             )
             del self._events[at]
@@ -253,38 +256,70 @@ class Feed:
             self._events[at] = Gap("behind", 1, clip.n_frames, clip.start_s, clip.end_s)
 
 
-class _Timeline:
-    """Stream time across connections, and the delay of frames by the source's clock."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A frame of the source without its pixels."""
 
-    def __init__(self) -> None:
-        self.n_frames = 0  # frames in clips so far
+    time_s: float  # by the source's clock, from the first frame of its connection
+    arrived_s: float  # Unix time at which it was decoded
+    lag_s: float  # delay by the source's clock
+    jumped: bool  # its time stamp is a jump, which was corrected
+
+
+class _Timeline:
+    """Stream time across connections, the frames of the next clip, and their delay by the source's
+    clock.
+    """
+
+    def __init__(self, grid: ClipGrid) -> None:
+        self.n_frames = 0  # where the last clip ended, in frames
+        self._sampling = grid.sampling
         self._end_s = 0.0  # stream time at the end of the last clip
         self._base_s = 0.0  # stream time at the start of this connection
         self._first_arrived_s: float | None = None
         self._step_s = 0.0
         self._floor: tuple[float, float] | None = None  # least (arrived - due), and when
+        self._frames: deque[_Seen] = deque()  # from the start of the next clip on
+        self._n_skipped = 0  # frames to come before the next clip starts
+        self._n_before = self._n_clips = 0  # frames before this connection, and clips in it
 
     def resume(self, step_s: float) -> Gap | None:
         """Start a connection. Returns the gap since the connection before, or None for the first
         one.
         """
         self._step_s, self._floor = step_s, None
+        self._frames.clear()
+        self._n_skipped, self._n_before, self._n_clips = 0, self.n_frames, 0
         if self._first_arrived_s is None:
             return None
         self._base_s = max(self._end_s, time.time() - self._first_arrived_s)
         return Gap("lost", 0, 0, self._end_s, self._base_s)
 
-    def span(self, frames: list[Frame]) -> tuple[float, float, float]:
-        """Return start, end and delay of a clip, in seconds."""
+    def see(self, frame: Frame) -> None:
+        """Take the next frame."""
+        lag_s = 0.0
+        if frame.due_s is not None:
+            lag_s = self._lag_s(frame.arrived_s - frame.due_s, frame.arrived_s)
+        if self._n_skipped:
+            self._n_skipped -= 1
+        else:
+            self._frames.append(_Seen(frame.time_s, frame.arrived_s, lag_s, frame.jumped))
+
+    def next_clip(self) -> tuple[list[_Seen], float, float]:
+        """Return the frames from the first of the next clip to its last, of those that were seen,
+        and their start and end in seconds.
+        """
+        span, stride = self._sampling.span, self._sampling.stride
+        frames = list(islice(self._frames, span))
         if self._first_arrived_s is None:
             self._first_arrived_s = frames[0].arrived_s
-        self.n_frames += len(frames)
+        self.n_frames = self._n_before + self._n_clips * stride + len(frames)
+        self._n_clips += 1
+        self._n_skipped = max(0, stride - len(self._frames))
+        for _ in range(min(stride, len(self._frames))):
+            self._frames.popleft()
         self._end_s = self._base_s + frames[-1].time_s + self._step_s
-        lag_s = 0.0
-        for frame in frames:
-            if frame.due_s is not None:
-                lag_s = self._lag_s(frame.arrived_s - frame.due_s, frame.arrived_s)
-        return self._base_s + frames[0].time_s, self._end_s, lag_s
+        return frames, self._base_s + frames[0].time_s, self._end_s
 
     def _lag_s(self, late_s: float, now_s: float) -> float:
         """Return how many seconds later than the earliest frames a frame came, that is, the delay

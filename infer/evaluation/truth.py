@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.grid import CLIP_FRAMES
 from vad.labels import Label, Segment, frame_truth
 from vad.store import VideoRecord
 
@@ -84,10 +83,11 @@ def truth_of_file(
 ) -> list[Bools]:
     """Return bool [frames] per video, True if anomalous, from a file with one array for all videos.
 
-    The array must have as many entries as the videos have frames, or snippets times 16. If segments
-    are given as well, both must agree, except at the ends of events, where conventions differ by a
-    frame. Raises UsageError with the first video that disagrees, and with an order of the videos
-    that would fit, if one of the usual orders does.
+    The array must have as many entries as the videos have frames, or as their clips reach, which
+    is 16 times the snippets in the default sampling. If segments are given as well, both must
+    agree, except at the ends of events, where conventions differ by a frame. Raises UsageError with
+    the first video that disagrees, and with an order of the videos that would fit, if one of the
+    usual orders does.
     """
     array = _read(Path(path))
     videos = list(zip(labels, records, strict=True))
@@ -162,7 +162,7 @@ def _cut(
 
 
 def _in_clips(record: VideoRecord) -> int:
-    return record.grid.n_snippets(record.n_frames) * CLIP_FRAMES
+    return record.grid.end_of_clips(record.n_frames)
 
 
 def _contradiction(label: Label, truth: Bools) -> str:

@@ -166,10 +166,9 @@ class Video {
     return score > levels.at(-1) ? words.at(-1) : words[Math.max(0, countFrom(levels, (level) => level <= score) - 1)];
   }
 
-  captionAt(frame) {
-    const { captions, clip_frames } = this.data;
-    return captions.length ? captions[Math.min(captions.length - 1, Math.floor(frame / clip_frames))] : "";
-  }
+  snippetAt(frame) { return countFrom(this.data.first_frames, (first) => first <= frame) - 1; }
+
+  captionAt(frame) { return this.data.captions[this.snippetAt(frame)] ?? ""; }
 }
 
 // The player. Its copy of the video, which is in the page, becomes a file when it is first needed.
@@ -255,8 +254,7 @@ function heatPanel(video) {
       const player = video.player.element;
       const box = [player.offsetLeft, player.offsetTop, player.offsetWidth, player.offsetHeight];
       ["left", "top", "width", "height"].forEach((side, i) => { canvas.style[side] = box[i] + "px"; });
-      const snippet = Math.min(
-        tints.length / n - 1, Math.floor(video.frameAt(time) / video.data.clip_frames));
+      const snippet = video.snippetAt(video.frameAt(time));
       if (snippet === drawn) return;
       drawn = snippet;
       const small = cells.getContext("2d"), pixels = small.createImageData(cells.width, cells.height);

@@ -109,5 +109,5 @@ class Draft:
 
 
 def _same_content(one: VideoRecord, other: VideoRecord) -> bool:
-    ours, theirs = ((r.source_sha256, r.n_frames, r.tail) for r in (one, other))
+    ours, theirs = ((r.source_sha256, r.n_frames, r.grid) for r in (one, other))
     return ours == theirs

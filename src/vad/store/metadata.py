@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ..documents import JSON, parse
-from ..grid import TEXT_ROWS_APART, ClipGrid, Tail
+from ..grid import DENSE, TEXT_ROWS_APART, ClipGrid, Sampling, Tail
 from ..names import key_of
 
 # Provenance fields that are recorded for information and ignored when arrays are compared.
@@ -77,10 +77,11 @@ class VideoRecord:
     n_jumps: int = 0  # jumps of the time stamps that were corrected
     n_rescaled: int = 0  # frames resized to the size of the first frame
     fps_assumed: bool = False  # True if the file does not state its frame rate
+    sampling: Sampling = DENSE
 
     @property
     def grid(self) -> ClipGrid:
-        return ClipGrid(self.tail)
+        return ClipGrid(self.tail, self.sampling)
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,7 @@ class Provenance:
     places: str | None = None  # what is stored of each cell; None: all
     clip_frames: int | None = None
     tail: str | None = None
+    sampling: Sampling = DENSE  # of the clips; in the document if it is not the default
     dtype: str | None = None
     pooling: object = None
     normalised: bool | None = None
@@ -255,7 +257,11 @@ def differences(ours: Provenance, theirs: Provenance) -> dict[str, tuple[object,
     """Return the provenance fields in which two arrays differ: {field: (ours, theirs)}."""
     one, other = ours.settings, theirs.settings
     names = sorted(one.keys() | other.keys())
-    return {n: (one.get(n), other.get(n)) for n in names if one.get(n) != other.get(n)}
+    found: dict[str, tuple[object, object]]
+    found = {n: (one.get(n), other.get(n)) for n in names if one.get(n) != other.get(n)}
+    if "sampling" in found:
+        found["sampling"] = str(ours.sampling), str(theirs.sampling)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
