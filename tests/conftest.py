@@ -94,6 +94,12 @@ def make_video(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def write_video():
+    """The function that writes a video whose frames carry their number: see `_write`."""
+    return _write
+
+
+@pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
     """A folder with `videos/` (four of 20 frames), their `features.zarr`, and a `run` on them."""
     import vad
