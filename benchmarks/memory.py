@@ -62,9 +62,9 @@ def measure(minutes: float) -> dict[str, Any]:
     return {"minutes": minutes, "n_frames": n_frames, "peak_gb": peak_bytes / 1e9}
 
 
-def write_long(path: Path, duration_s: int) -> int:
-    """Repeat the packets of the real video up to that duration. Return the number of frames."""
-    with av.open(str(VIDEO)) as source, av.open(str(path), "w") as target:
+def write_long(path: Path, duration_s: float, video: Path = VIDEO) -> int:
+    """Repeat the packets of a video up to that duration. Return the number of frames."""
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
         packets = [packet for packet in source.demux(stream) if packet.size]
