@@ -125,6 +125,16 @@ def test_clips_are_where_going_through_the_video_puts_them(grid, n_frames):
     frames = [grid.frames_of(i, n_frames) for i in range(len(starts))]
     assert frames == [(start, min(n_frames, start + span)) for start in starts]
     assert grid.end_of_clips(n_frames) == (starts[-1] + span if starts else 0)
+    for start, stop in (
+        (0, n_frames),
+        (n_frames // 3, n_frames // 3 + 5),
+        (n_frames - 1, n_frames),
+    ):
+        if frames:
+            inside = [i for i, (a, b) in enumerate(frames) if a < stop and start < b]
+            first, until = grid.snippets_in(start, stop, n_frames)
+            nearest = int(grid.snippet_of_frames(n_frames)[start])
+            assert list(range(first, until)) == (inside or [nearest])
     times = np.arange(n_frames) ** 1.5
     for i, (start, stop) in enumerate(frames):
         end_s = times[stop] if stop < n_frames else 1e6

@@ -448,7 +448,8 @@ POSSIBLE = {
     *(("duration_s", "float"), ("id", "string"), ("provenance", "nested")),
     ("chunk_key_encoding", "nested"),
     *(("fill_value", way) for way in ("float", "negative", "string")),
-    *((name, "missing") for name in ("n_jumps", "n_rescaled", "fps_assumed")),
+    *((name, "missing") for name in ("n_jumps", "n_rescaled", "fps_assumed", "sampling")),
+    ("sampling", "nested"),  # of fields that a later version may have
 }
 
 

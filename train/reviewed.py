@@ -112,9 +112,7 @@ def reviewed_bags(
 def _snippets(store: FeatureStore, review: Review) -> tuple[int, int]:
     """Return the range [start, stop) of snippets that a review touches."""
     record = store.record(review.video)
-    last = record.grid.n_snippets(record.n_frames) - 1
-    first, until = (record.grid.snippet_of(f) for f in (review.start_frame, review.end_frame - 1))
-    return min(first, last), min(until, last) + 1
+    return record.grid.snippets_in(review.start_frame, review.end_frame, record.n_frames)
 
 
 def _kept(

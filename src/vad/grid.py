@@ -158,6 +158,18 @@ class ClipGrid:
         middles = 2 * self.starts(n_frames) + self.sampling.span - 1  # twice, to stay whole
         return np.searchsorted(middles[1:] + middles[:-1], 4 * np.arange(n_frames)).astype(np.int64)
 
+    def snippets_in(self, start: int, stop: int, n_frames: int) -> tuple[int, int]:
+        """Return the range `[first, until)` of the snippets that cover a frame of `[start, stop)`;
+        of frames that none covers, the snippet nearest to the first.
+        """
+        starts = self.starts(n_frames)
+        first = int(np.searchsorted(starts, start - self.sampling.span, side="right"))
+        until = int(np.searchsorted(starts, stop - 1, side="right"))
+        if first < until:
+            return first, until
+        nearest = int(self.snippet_of_frames(n_frames)[min(start, n_frames - 1)])
+        return nearest, nearest + 1
+
     def fill(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Return a last clip of 1 to 16 frames, filled up to 16 by the tail policy.
 
