@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vad.errors import VideoError
 from vad.stages.extract.backbones.backbone import Backbone
-from vad.stages.extract.features import limits_of
+from vad.stages.extract.features import grid_of, limits_of
 from vad.stages.extract.live import Clip, Feed, Gap, Lost, Opened
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.scoring import where_of
@@ -128,11 +128,11 @@ class Watched:
         if self._feed is None:
             if self.has_ended or time.monotonic() < self._again_s:
                 return None, None
-            backbone, made = self.backbones[0]
+            _, made = self.backbones[0]
             self._feed = Feed(
                 self.camera.source,
                 n_waiting=self.camera.settings.queue,
-                tail=made.tail or backbone.recipe.tail,
+                grid=grid_of(*self.backbones[0]),
                 limits=limits_of(made),
                 time_limit_s=self.camera.settings.time_limit,
                 give_up_s=GIVE_UP_S,
@@ -206,7 +206,8 @@ class Watched:
         """
         found: dict[str, NDArray[np.generic]] = {}
         for index, (backbone, made) in enumerate(self.backbones):
-            found |= backbone.arrays_of(features[index], self._fps, made.dtype)
+            fps = self._fps / grid_of(backbone, made).sampling.dilation  # of the frames of a clip
+            found |= backbone.arrays_of(features[index], fps, made.dtype)
         for name, rows in found.items():
             if not np.isfinite(rows).all():
                 raise VideoError("not-finite", f"{name} is not finite")
