@@ -26,6 +26,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,9 @@ def _flags_of(stage: str) -> set[str]:
     """Return the options that a command has."""
     import typer
 
-    from .cli import app
-
-    command = typer.main.get_command(app).commands[stage]  # type: ignore[attr-defined]  # a group
-    return {flag for parameter in command.params for flag in parameter.opts}
+    app = typer.Typer()
+    app.command(stage)(import_module(f".commands.{stage}", __package__).command)
+    return {flag for parameter in typer.main.get_command(app).params for flag in parameter.opts}
 
 
 def _state_of(path: Path, stage: str) -> object:

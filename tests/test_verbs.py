@@ -69,7 +69,8 @@ def test_the_module_shows_its_verbs_and_help_shows_their_settings():
 
 
 def test_every_settings_class_of_a_detector_has_a_short_name():
-    short = {getattr(vad.detectors, name) for name in vad.detectors.__all__}
+    beside = {"DetectorRow", "add_detector"}  # which add a detector of one's own
+    short = {getattr(vad.detectors, name) for name in set(vad.detectors.__all__) - beside}
     assert short == {row.settings for row in DETECTORS.values()}
 
 
