@@ -6,7 +6,7 @@ QUICK := $(addprefix tests/test_,architecture.py config.py grid.py store.py labe
 	metrics.py events.py detector_golden.py recipes.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test-quick test test-all fuzz check bench gpu clean
+.PHONY: help setup demo docs test-quick test test-all fuzz check bench gpu clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,10 @@ setup: $(VENV)/.ready  ## make the environment (about 6 GB, a few minutes)
 
 demo: setup  ## raw videos to frame scores, on videos rendered here
 	$(BIN)/vad demo
+
+docs: setup  ## the site of the documents, into build/site: open its index.html
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-quick: setup  ## the tests of the rules that everything hangs on, in under a minute
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(QUICK)

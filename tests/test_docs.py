@@ -39,7 +39,7 @@ def blocks_of(page):
 def anchors_of(page):
     """The anchors of the headings, as GitHub makes them and the site too."""
     parsed = list(tokens_of(page))
-    anchors = set()
+    anchors = set(re.findall(r'<a id="([^"]+)"', page.read_text(encoding="utf-8")))
     for heading, inline in itertools.pairwise(parsed):
         if heading.type == "heading_open":
             text = "".join(c.content for c in inline.children if c.type in ("text", "code_inline"))
