@@ -31,8 +31,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 Sample = tuple[float, int, int]  # seconds, resident bytes, private bytes
 
 
-def memory_bytes() -> tuple[int, int]:
-    """Return the memory of this process and its descendants: resident, and not backed by a file.
+def memory_bytes(process: int | None = None) -> tuple[int, int]:
+    """Return the memory of a process, by default this one, and its descendants: resident, and not
+    backed by a file.
 
     The pages of libraries stay resident only while no other process needs the memory, so the first
     number varies.
@@ -42,7 +43,7 @@ def memory_bytes() -> tuple[int, int]:
         with suppress(OSError):  # the process has ended
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
             children.setdefault(int(parent), []).append(int(folder.name))
-    todo, resident, own = [os.getpid()], 0, 0
+    todo, resident, own = [process or os.getpid()], 0, 0
     while todo:
         pid = todo.pop()
         todo += children.get(pid, [])

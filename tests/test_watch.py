@@ -1,16 +1,16 @@
 """`vad watch`: the file of cameras, events, the journal, sinks, health, and all of it together."""
 
-import asyncio
 import hashlib
 import hmac
 import json
-import struct
+import runpy
 import sys
 import threading
 import time
 import urllib.request
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,9 +29,11 @@ from vad.stages.pipelines.watch.events import (
     write_clip,
 )
 from vad.stages.pipelines.watch.health import Health, in_text
-from vad.stages.pipelines.watch.settings import CameraSettings, Zone, read_watch_file
+from vad.stages.pipelines.watch.reading import read_watch_file
+from vad.stages.pipelines.watch.settings import CameraSettings, Zone
 from vad.stages.pipelines.watch.sinks import signature
 
+Receiver = runpy.run_path(str(Path(__file__).with_name("alert_receiver.py")))["Receiver"]
 T0 = 1_800_000_000.0
 
 
@@ -281,91 +283,6 @@ def test_figures_have_the_format_of_prometheus():
 # --- all of it
 
 
-def serving(handle):
-    """Let a connection end in any way, and close it."""
-
-    async def serve(reader, writer):
-        try:
-            await handle(reader, writer)
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    return serve
-
-
-class Receiver:
-    """A webhook server and an MQTT broker in one thread: what they were sent."""
-
-    def __init__(self):
-        self.posts, self.topics, self.connects = [], [], []
-        self.refuse = 0  # answers that are errors, still to come
-        self._loop, self._ends = asyncio.new_event_loop(), asyncio.Event()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()])
-        self._thread.start()
-        self._ready.wait()
-
-    async def _serve(self):
-        servers = [
-            await asyncio.start_server(serving(handle), "127.0.0.1", 0)
-            for handle in (self._on_http, self._on_mqtt)
-        ]
-        self.http, self.mqtt = (server.sockets[0].getsockname()[1] for server in servers)
-        self._ready.set()
-        await self._ends.wait()
-        for server in servers:
-            server.close()
-        viewers = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in viewers:
-            task.cancel()
-        await asyncio.gather(*viewers, return_exceptions=True)
-
-    def close(self):
-        self._loop.call_soon_threadsafe(self._ends.set)
-        self._thread.join()
-        self._loop.close()
-
-    async def _on_http(self, reader, writer):
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            lines = head.decode().split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-            body = await reader.readexactly(int(headers["content-length"]))
-            status = "503 No" if self.refuse else "200 OK"
-            if self.refuse:
-                self.refuse -= 1
-            else:
-                self.posts.append((headers, body))
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
-
-    async def _on_mqtt(self, reader, writer):
-        while True:
-            kind = (await reader.readexactly(1))[0]
-            size = shift = 0
-            while True:
-                byte = (await reader.readexactly(1))[0]
-                size |= (byte & 127) << shift
-                shift += 7
-                if byte < 128:
-                    break
-            body = await reader.readexactly(size)
-            if kind >> 4 == 1:  # CONNECT
-                self.connects.append(body)
-                writer.write(b"\x20\x02\x00\x00")
-            elif kind >> 4 == 3:  # PUBLISH
-                n = struct.unpack("!H", body[:2])[0]
-                qos = kind >> 1 & 3
-                start = 2 + n + (2 if qos else 0)
-                self.topics.append((body[2 : 2 + n].decode(), body[start:], bool(kind & 1)))
-                if qos:
-                    writer.write(b"\x40\x02" + body[2 + n : 4 + n])
-            elif kind >> 4 == 12:  # PINGREQ
-                writer.write(b"\xd0\x00")
-            elif kind >> 4 == 14:  # DISCONNECT
-                return
-
-
 @pytest.fixture
 def receiver():
     pytest.importorskip("httpx", reason="pip install wsvad[watch]")
@@ -431,7 +348,7 @@ def test_events_reach_every_sink_at_their_begin_and_their_end(
     last = json.loads((tmp_path / "files" / f"{opened['id']}.json").read_text())
     assert last["state"] == "closed"
 
-    posts = [(headers, json.loads(body), body) for headers, body in receiver.posts]
+    posts = [(headers, json.loads(body), body) for headers, body, _ in receiver.posts]
     assert sorted((p["id"], p["state"]) for _, p, _ in posts) == sorted(
         (line["id"], line["state"]) for line in lines
     )
@@ -442,11 +359,11 @@ def test_events_reach_every_sink_at_their_begin_and_their_end(
     assert headers["idempotency-key"] == f"{post['id']} {post['state']}".lower()
     assert "snapshot_jpeg" in post
 
-    topics = {topic for topic, _, _ in receiver.topics}
+    topics = {topic for topic, _, _, _ in receiver.topics}
     assert {"vad/gate/event", "vad/gate/snapshot", "vad/hall/anomaly", "vad/status"} <= topics
-    states = [payload for topic, payload, _ in receiver.topics if topic == "vad/gate/anomaly"]
+    states = [payload for topic, payload, _, _ in receiver.topics if topic == "vad/gate/anomaly"]
     assert states == [b"OFF", b"ON", b"OFF"]
-    retained = {topic: payload for topic, payload, is_kept in receiver.topics if is_kept}
+    retained = {topic: payload for topic, payload, is_kept, _ in receiver.topics if is_kept}
     config = json.loads(retained["homeassistant/binary_sensor/vad_gate/anomaly/config"])
     assert config["state_topic"] == "vad/gate/anomaly"
     assert (tmp_path / "siren").read_text().count('"open"') == 2
@@ -467,10 +384,10 @@ def test_after_a_kill_events_are_told_again_with_the_same_id(
     before.close()
     path = cameras_toml(tmp_path, small_run / "run", make_video(n_frames=16), receiver)
     vad.watch(path)
-    hooked = [json.loads(body) for _, body in receiver.posts]
+    hooked = [json.loads(body) for _, body, _ in receiver.posts]
     told = [(post["state"], post["ended_by"]) for post in hooked if post["id"] == alert.id]
     assert told == [("open", ""), ("closed", "restart")]
-    events = [json.loads(p) for topic, p, _ in receiver.topics if topic == "vad/gate/event"]
+    events = [json.loads(p) for topic, p, _, _ in receiver.topics if topic == "vad/gate/event"]
     assert [e["state"] for e in events if e["id"] == alert.id] == ["closed"]
 
 
@@ -503,8 +420,8 @@ def test_a_test_alert_reaches_every_sink_or_says_which_not(
 
     path = cameras_toml(tmp_path, small_run / "run", make_video(), receiver)
     vad.watch(path, test_alert=True)
-    assert [json.loads(body)["state"] for _, body in receiver.posts] == ["test", "test"]
-    assert "vad/gate/event" in {topic for topic, _, _ in receiver.topics}
+    assert [json.loads(body)["state"] for _, body, _ in receiver.posts] == ["test", "test"]
+    assert "vad/gate/event" in {topic for topic, _, _, _ in receiver.topics}
     monkeypatch.setattr(loop, "TEST_S", 0.5)
     receiver.refuse = 99
     with pytest.raises(UsageError, match="not told in 0.5 s: hook"):

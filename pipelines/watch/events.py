@@ -60,7 +60,8 @@ class Alert:
     box: tuple[int, ...] = ()  # left, top, right, bottom in pixels, if known
     snapshot: str | None = None  # paths of files
     clip: str | None = None
-    latency_s: float = 0.0  # from the last frame of the first high snippet until it was known
+    known: str = ""  # UTC: when the score of the first high snippet was known
+    latency_s: float = 0.0  # from the last frame of that snippet until then
     health: str = ""  # of the state `health`: ok, or what the camera suffers from
     ended_by: str = ""  # why the event ended, if not by itself
     schema: str = "vad.alert/1"
@@ -174,6 +175,7 @@ class Events:
             threshold=self._threshold,
             once_in_s=heard.once_in_s,
             box=heard.box or (),
+            known=utc(heard.known_s),
             latency_s=round(heard.known_s - heard.end_s, 3),
         )
         self._open = _Open(alert, heard.start_s, heard.end_s, not reason)

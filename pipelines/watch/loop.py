@@ -31,7 +31,8 @@ from ..stream import backbones_of
 from .camera import Watched
 from .events import Alert, Journal, alert_id, prune, to_jpeg, write_clip
 from .health import Figure, Metrics
-from .settings import WatchFile, read_watch_file
+from .reading import read_watch_file
+from .settings import WatchFile
 from .sinks import Delivery, wants
 
 log = logging.getLogger("vad")

@@ -1,0 +1,256 @@
+"""`vad watch` on four looped RTSP cameras: dropped clips, latency, memory, alerts, and failures.
+
+    python benchmarks/watch.py [--minutes 10] [--fps 10] [--run RUN] [--json OUT]
+
+Renders a minute of each of the four scenes of `vad demo`, trains a run on ten short videos of them
+unless `--run` names one, and calibrates it for each camera. `tests/rtsp_server.py` serves each
+minute in a loop, with a planted event of three seconds: blinking stripes. `vad watch` runs as a
+process of its own, and sends its alerts to a webhook and an MQTT broker in this process
+(`tests/alert_receiver.py`). After two fifths of the time a camera is pulled for five seconds; after
+three fifths `vad watch` is ended by kill -9 and started again.
+
+Printed are: clips scored and dropped, latency until a score is known, seconds from there until the
+webhook and the broker had the alert, planted events that were told, alerts that were sent again
+(with the same id), events that have no end, and the memory of the process tree per minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from itertools import count, islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stream import memory_bytes, memory_figures
+
+import vad
+from vad.stages.pipelines.demo.scenes import SCENES
+from vad.stages.pipelines.demo.videos import FPS, cast_video, encode, frames, render_demo
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+sys.path.insert(0, str(TESTS))
+from alert_receiver import Receiver  # type: ignore[import-not-found]  # noqa: E402  # of the tests
+
+LOOP_S = 60
+PLANTED_S = (40, 43)  # of each loop
+SAMPLE_EVERY_S = 1.0
+
+
+def pictures(scene: int, fps: int, *, planted: bool) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of a minute of ordinary footage of a scene, perhaps with the event."""
+
+    def ordinary() -> Iterator[NDArray[np.uint8]]:
+        for clip in count():
+            rng = np.random.default_rng((scene, clip, planted))
+            video = cast_video("", SCENES[scene], "normal", "train", rng)
+            yield from frames(video, rng, every=round(FPS / fps))
+
+    for index, picture in enumerate(islice(ordinary(), LOOP_S * fps)):
+        if planted and PLANTED_S[0] * fps <= index < PLANTED_S[1] * fps:
+            stripes = (np.arange(120) // 10 + index) % 2 * 255
+            picture[60:180, 100:220] = stripes[:, None, None]
+        yield picture
+
+
+class Cameras:
+    """The four RTSP servers, each of which keeps its port when it is started again."""
+
+    def __init__(self, videos: list[Path]) -> None:
+        self._videos, self._ports, self._servers = videos, [0] * len(videos), []
+        self.addresses = []
+        for index in range(len(videos)):
+            self._servers.append(self._start(index))
+            port = self._ports[index]
+            self.addresses.append(f"rtsp://127.0.0.1:{port}/camera")
+
+    def _start(self, index: int) -> subprocess.Popen[str]:
+        command = [sys.executable, str(TESTS / "rtsp_server.py"), str(self._videos[index])]
+        server = subprocess.Popen(
+            [*command, str(self._ports[index])], stdout=subprocess.PIPE, text=True
+        )
+        assert server.stdout is not None
+        self._ports[index] = int(server.stdout.readline().split(":")[2].split("/")[0])
+        return server
+
+    def pull(self, index: int) -> None:
+        self._servers[index].kill()
+        self._servers[index].wait()
+
+    def return_(self, index: int) -> None:
+        self._servers[index] = self._start(index)
+
+    def close(self) -> None:
+        for index in range(len(self._servers)):
+            self.pull(index)
+
+
+def main() -> None:
+    """Run the benchmark and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--fps", type=int, default=10, help="of the cameras")
+    parser.add_argument("--run", type=Path, help="a trained run, in place of one trained here")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        figures = measure(Path(name), args.minutes, args.fps, args.run)
+    print(json.dumps(figures, indent=2))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measure(folder: Path, minutes: float, fps: int, run: Path | None) -> dict[str, Any]:
+    """Make the cameras and watch them; return the figures."""
+    if run is None:
+        data = render_demo(folder / "demo", n_videos=10, quiet=True)
+        vad.extract(data.videos, folder / "demo.zarr", quiet=True)
+        run = vad.train(
+            folder / "demo.zarr", data.labels, folder / "runs" / "default", quiet=True
+        ).path
+    names = [f"camera{index}" for index in range(len(SCENES))]
+    for index, camera in enumerate(names):
+        for kind in ("ordinary", "looped"):
+            made = pictures(index, fps, planted=kind == "looped")
+            encode(folder / kind / f"{camera}.mp4", made, fps=fps)
+        vad.calibrate(run, folder / "ordinary" / f"{camera}.mp4", camera, quiet=True)
+    cameras = Cameras([folder / "looped" / f"{camera}.mp4" for camera in names])
+    receiver = Receiver()
+    try:
+        return watched(folder, minutes, run, names, cameras, receiver)
+    finally:
+        cameras.close()
+        receiver.close()
+
+
+def watched(
+    folder: Path, minutes: float, run: Path, names: list[str], cameras: Cameras, receiver: Any
+) -> dict[str, Any]:
+    """Run `vad watch` with its two interruptions; return the figures."""
+    config = folder / "cameras.toml"
+    tables = [
+        f'[cameras.{name}]\naddress = "{address}"\ncamera = "{name}"\n'
+        for name, address in zip(names, cameras.addresses, strict=True)
+    ]
+    config.write_text(
+        f'folder = "{folder / "alerts"}"\nmetrics = "127.0.0.1:0"\n'
+        f'[defaults]\nrun = "{run}"\ncool_down = 10\nafter = 3\n{"".join(tables)}'
+        f'[sinks.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:{receiver.http}/"\n'
+        f'[sinks.home]\ntype = "mqtt"\nhost = "127.0.0.1"\nport = {receiver.mqtt}\n'
+    )
+    log = folder / "log"
+    process = start(config, log)
+    started_s, total_s = time.monotonic(), minutes * 60
+    memory: list[tuple[float, int]] = []
+    scraped: list[dict[str, float]] = []
+    steps = [
+        (0.4 * total_s, lambda: cameras.pull(0)),
+        (0.4 * total_s + 5, lambda: cameras.return_(0)),
+    ]
+    killed = False
+    while (now_s := time.monotonic() - started_s) < total_s:
+        while steps and now_s >= steps[0][0]:
+            steps.pop(0)[1]()
+        if not killed and now_s >= 0.6 * total_s:
+            killed = True
+            scraped.append(figures_of(log))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            process = start(config, log)
+            memory.clear()  # of one process
+        memory.append((now_s, memory_bytes(process.pid)[0]))
+        time.sleep(SAMPLE_EVERY_S)
+    scraped.append(figures_of(log))
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    posts = [(json.loads(body), at_s) for _, body, at_s in receiver.posts]
+    messages = [
+        (json.loads(payload), at_s)
+        for topic, payload, _, at_s in receiver.topics
+        if topic.endswith("/event")
+    ]
+    warm = [at for at in memory if at[0] >= memory[0][0] + 0.2 * (total_s - memory[0][0])]
+    return {
+        "minutes": minutes,
+        "cameras": len(names),
+        "scored": total(scraped, "vad_snippets_total"),
+        "dropped": total(scraped, "vad_dropped_total"),
+        "latency_s": {
+            q: max(v for f in scraped for k, v in f.items() if f'quantile="{q}"' in k)
+            for q in ("0.5", "0.95", "1")
+        },
+        "webhook": told(posts),
+        "mqtt": told(messages),
+        "planted_per_camera": round(total_s / LOOP_S, 1),
+        "health": Counter(p["health"] for p, _ in posts if p["state"] == "health"),
+        "memory": memory_figures(*zip(*warm, strict=True)),
+    }
+
+
+def start(config: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start `vad watch`, and wait until it serves its figures."""
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vad", "watch", str(config)], stderr=errors, env=os.environ
+        )
+    for _ in range(600):
+        if "/metrics" in log.read_text():
+            return process
+        time.sleep(0.1)
+    raise SystemExit(f"vad watch does not start: {log.read_text()}")
+
+
+def figures_of(log: Path) -> dict[str, float]:
+    """Return the figures that the process serves now."""
+    found = re.search(r"http://\S+/metrics", log.read_text())
+    assert found
+    text = ""
+    with suppress(OSError):
+        text = urllib.request.urlopen(found[0], timeout=5).read().decode()
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+def total(scraped: list[dict[str, float]], name: str) -> int:
+    """Return the sum of a counter over cameras and processes."""
+    return int(sum(v for figures in scraped for k, v in figures.items() if k.startswith(name)))
+
+
+def told(alerts: list[tuple[dict[str, Any], float]]) -> dict[str, Any]:
+    """Return what reached a receiver: events by camera, repeats, and how soon."""
+    keys = Counter((a["id"], a["state"]) for a, _ in alerts if a["state"] != "health")
+    opened = {i for i, state in keys if state == "open"}
+    closed = {i for i, state in keys if state == "closed"}
+    delays = [
+        at_s - datetime.fromisoformat(a["known"]).timestamp()
+        for a, at_s in alerts
+        if a["state"] == "open"
+    ]
+    return {
+        "events": dict(Counter(i.partition("-")[0] for i in opened)),
+        "sent_again": sum(n - 1 for n in keys.values()),
+        "without_end": len(opened - closed),
+        "seconds_until_told": {
+            "median": round(median(delays), 3) if delays else None,
+            "most": round(max(delays), 3) if delays else None,
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
