@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import vad
 from vad.errors import UsageError
@@ -129,6 +130,21 @@ def test_footage_of_another_camera_is_told(trained):
     assert alarms(again, store, "two")[1].snippets.tolist() == (
         alarms(camera, store, "two")[1].snippets.tolist()
     )
+
+
+def test_ignored_cells_are_never_unusual(trained):
+    run, store = trained
+    camera = calibrate_camera(run, store, ["one"], "zones")
+    member = next(m for m in camera.members if m.card.detector == "normality")
+    arrays = {"places/parts": store.read("new", "places/parts")}
+    visual = member.inputs.of_arrays({"visual": arrays["places/parts"]})[0][0]
+    before = member.detector.distances(visual)
+    planted = member.score(arrays)[51]
+    member.detector.ignored = torch.arange(N_CELLS) == 4
+    after = member.detector.distances(visual)
+    assert after[4].max() == 0
+    assert torch.equal(after[[0, 8]], before[[0, 8]])
+    assert member.score(arrays)[51] < planted
 
 
 def test_score_takes_a_camera_and_tells_those_that_exist(vad_command, trained, tmp_path):

@@ -47,6 +47,12 @@ def test_a_rate_that_the_footage_cannot_tell_is_refused_with_the_rarest():
     assert hour.level_of(parse_rate("1/h")) == hour.levels[-1]
 
 
+@pytest.mark.parametrize("n_snippets", [99, 120, 1234, 5625])
+def test_the_rarest_rate_that_is_told_is_granted(n_snippets):
+    found = footage(np.random.default_rng(3).normal(size=n_snippets))
+    assert found.level_of(1 / found.seconds) == found.levels[-1]
+
+
 @pytest.mark.parametrize(
     ("words", "per_hour"), [("2/h", 2), ("1/day", 1 / 24), ("0.5 / min", 30), ("7/week", 1 / 24)]
 )

@@ -67,7 +67,7 @@ class NormalFootage:
 
         Raises UsageError, whose hint is `more`, if the footage is too short to tell.
         """
-        allowed = per_s * self.seconds
+        allowed = round(per_s * self.seconds, 9)  # 1 / seconds must allow one
         if allowed < 1:
             raise UsageError(
                 f"{duration(self.seconds)} of held-out normal footage tell no rate below "

@@ -162,6 +162,8 @@ class Watched:
         log.info("%s: %dx%d, %g frames a second", self.name, width, height, fps)
         masks = Masks.of(self.camera.zones, height, width)
         self._fps, self._masks, self._cells = fps, masks, self._ignored_cells(masks)
+        if self._cells is None and (masks.ignored & ~masks.black).any():
+            log.warning("camera %s: its run tells no places: only black zones count", self.name)
         for member in self.run.members:
             if isinstance(member.detector, Normality) and self._cells is not None:
                 member.detector.ignored = torch.from_numpy(self._cells.ravel())

@@ -142,7 +142,7 @@ class Events:
             return self.end("longest")
         return []
 
-    def add_snapshot(self, path: str) -> None:
+    def add_snapshot(self, path: str | None) -> None:
         """Note the snapshot of the event under way, for the alert of its end."""
         if self._open:
             self._open.alert = replace(self._open.alert, snapshot=path)
@@ -215,8 +215,11 @@ class Recorder:
         return list(self._pictures)
 
 
-def to_jpeg(picture: Picture, box: Box | None = None) -> bytes:
-    """Return a picture as JPEG, with a box drawn into it, at most `CLIP_SIDE_PX` wide or high."""
+def to_jpeg(picture: Picture, box: Sequence[int] = ()) -> bytes:
+    """Return a picture as JPEG, at most `CLIP_SIDE_PX` wide or high.
+
+    box: left, top, right and bottom of a box that is drawn into it; empty for none.
+    """
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     if box:
         cv2.rectangle(bgr, box[:2], box[2:], (0, 64, 255), 2)

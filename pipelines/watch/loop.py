@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -59,15 +60,15 @@ def watch(
             raise UsageError(f"{file.path}: mistakes in {len(file.mistakes)} places")
         return
     folder = Path(file.settings.folder)
+    if test_alert:
+        _test(file)
+        return
     check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(_claimed(folder))
         journal = Journal(folder)
         stack.callback(journal.close)
-        if test_alert:
-            _test(file, journal, folder, stack)
-            return
         device = str(choose_device(file.settings.device))
         watcher = Watcher(file, _opened(file, device), journal, folder, stack)
         watcher.run(stop or threading.Event())
@@ -128,26 +129,29 @@ def _deliveries(
     return deliveries
 
 
-def _test(file: WatchFile, journal: Journal, folder: Path, stack: ExitStack) -> None:
-    """Send a test alert to all sinks. Raises UsageError if one does not confirm it in time."""
-    deliveries = _deliveries(file, journal, folder, stack)
-    now_s = time.time()
-    for name in sorted({camera.name for camera in file.cameras}):
-        alert = Alert(f"test-{alert_id(name, now_s)}", "test", name, "", utc(now_s))
-        journal.add(alert, [sink.name for sink in file.sinks])
-    until_s = time.monotonic() + TEST_S
-    waiting = deliveries
-    while waiting and time.monotonic() < until_s:
-        waiting = [d for d in waiting if journal.n_pending(d.sink.name)]
-        time.sleep(IDLE_S)
+def _test(file: WatchFile) -> None:
+    """Send a test alert to all sinks, beside a process that may be watching. Raises UsageError if
+    one does not confirm it in time.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vad-")))
+        journal = Journal(folder)
+        stack.callback(journal.close)
+        waiting = deliveries = _deliveries(file, journal, folder, stack)
+        now_s, until_s = time.time(), time.monotonic() + TEST_S
+        for camera in file.cameras:
+            name = f"test-{alert_id(camera.name, now_s)}"
+            alert = Alert(name, "test", camera.name, "", utc(now_s))
+            journal.add(alert, [sink.name for sink in file.sinks])
+        while waiting and time.monotonic() < until_s:
+            waiting = [d for d in waiting if journal.n_pending(d.sink.name)]
+            time.sleep(IDLE_S)
     for delivery in deliveries:
         ok = delivery not in waiting
         log.info("sink %s: %s", delivery.sink.name, "told" if ok else delivery.trouble or "waits")
     if waiting:
         names = ", ".join(delivery.sink.name for delivery in waiting)
-        raise UsageError(
-            f"not told in {TEST_S:g} s: {names}", hint="it is tried again at the next start"
-        )
+        raise UsageError(f"not told in {TEST_S:g} s: {names}", hint="the log says why")
 
 
 class Watcher:
@@ -235,10 +239,13 @@ class Watcher:
     # --- alerts
 
     def _begin(self, watched: Watched, clip: Clip, alert: Alert) -> None:
-        name = f"{MEDIA}/{alert.id}.jpg"
-        with committed(self._folder / name) as part:
-            box = (alert.box[0], alert.box[1], alert.box[2], alert.box[3]) if alert.box else None
-            part.write_bytes(to_jpeg(clip.rgb[len(clip.rgb) // 2], box))
+        name: str | None = f"{MEDIA}/{alert.id}.jpg"
+        try:
+            with committed(self._folder / f"{MEDIA}/{alert.id}.jpg") as part:
+                part.write_bytes(to_jpeg(clip.rgb[len(clip.rgb) // 2], alert.box))
+        except OSError as error:
+            log.warning("%s: no snapshot: %s", alert.id, error)
+            name = None
         watched.events.add_snapshot(name)
         watched.recorder.is_on = True
         self._tell(replace(alert, snapshot=name))
