@@ -122,6 +122,7 @@ class Metrics:
 
     def __init__(self, address: str, figures: Callable[[], Iterable[Figure]]) -> None:
         host, _, port = address.rpartition(":")
+        host = host or "127.0.0.1"
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -139,11 +140,11 @@ class Metrics:
                 """Log nothing."""
 
         try:
-            self._server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
+            self._server = ThreadingHTTPServer((host, int(port)), Handler)
         except (OSError, ValueError, OverflowError) as error:
             raise UsageError(f"metrics: {address!r} cannot be served: {error}") from None
         self._server.daemon_threads = True
-        self.address = f"{self._server.server_address[0]}:{self._server.server_port}"
+        self.address = f"{host}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
