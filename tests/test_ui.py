@@ -28,6 +28,8 @@ from vad.stages.pipelines.ui.previews import make_preview, preview_files
 from vad.stages.pipelines.ui.server import serve
 from vad.stages.pipelines.ui.uploads import safe_name
 
+QUICK = "[extract]\nbackbone = 'efficientnet-lite0'\n"  # that of `small_run`
+
 
 class Browser:
     """Asks a server; every request is a connection of its own."""
@@ -110,6 +112,7 @@ def project(tmp_path_factory, small_run):
     shutil.copytree(small_run / "videos", folder / "videos")
     shutil.copytree(small_run / "run", folder / "runs" / "small")
     shutil.copytree(small_run / "features.zarr", folder / "features.zarr")
+    (folder / "vad.toml").write_text(QUICK)
     return folder
 
 
@@ -329,12 +332,13 @@ def test_a_worker_that_dies_fails_its_job_and_others_are_cancelled_or_done(brows
     assert browser.ended(job.number).state == "failed"
     assert "the worker process ended (SIGKILL)" in job.says
 
+    assert browser.done("prepare").state == "done"
+
     numbers = [browser.post(f"/api/jobs/{kind}")[1]["job"] for kind in ("score", "prepare")]
     for number in reversed(numbers):  # that which waits, then that which runs
         status, answer = browser.post(f"/api/jobs/{number}/cancel")
         assert (status, answer["state"]) == (200, "cancelled")
     assert [browser.ended(number).state for number in numbers] == ["cancelled", "cancelled"]
-    assert browser.done("prepare").state == "done"
     assert browser.post("/api/jobs/999/cancel")[0] == 404
     assert browser.post("/api/jobs/dance")[0] == 409
 
@@ -347,26 +351,27 @@ def test_a_job_goes_on_without_the_folder_of_temporary_files(files, monkeypatch,
             said.append(message)
 
         def tasks(self):
-            for kind in ("dance", "prepare", "prepare"):
+            for kind in ("dance", "prepare"):
                 yield {"project": str(files.path), "kind": kind, "settings": {"device": "cpu"}}
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    (files / "vad.toml").write_text(QUICK)
     (files / "videos" / "broken.mp4").write_text("no video")
     worker.serve(Parent())
     ends = [message for message in said if "state" in message]
     assert ends[0] == {"state": "failed", "says": "internal error, KeyError: 'dance'"}
     assert ends[1]["says"].startswith("features made of 4 videos; 1 failed: broken: ")
+    assert any("broken: no pictures: " in message.get("log", "") for message in said)
     assert {m["words"] for m in said if "words" in m} > {"pictures, 5 of 5 videos"}
 
 
 def test_the_settings_of_the_folder_hold_for_its_commands_and_its_page(vad, files, monkeypatch):
     monkeypatch.chdir(files.path)
-    (files / "vad.toml").write_text("[extract]\nbackbone = 'efficientnet-lite0'\n")
-    assert worker.ACTIONS["prepare"]({}) == "features made of 4 videos"
-    code, _, err = vad("extract", "videos")
-    assert (code, "4 stored, 0 to do: visual/efficientnet-lite0 in" in err) == (0, True)
     (files / "vad.toml").write_text("[extract]\nbackbone = 'nothing'\n")
+    code, _, err = vad("extract", "videos")
+    assert (code, "no backbone named 'nothing'" in err) == (2, True)
+    monkeypatch.setattr(worker, "make_previews", lambda folder, sources: ())
     with pytest.raises(UsageError, match="no backbone named 'nothing'"):
         worker.ACTIONS["prepare"]({})
 
@@ -631,7 +636,7 @@ def test_it_ends_cleanly(files, command, number):
             assert process.wait(20) == 0
         finally:
             process.kill()
-    assert sorted(path.name for path in files.path.iterdir()) == ["videos"]
+    assert [path.name for path in files.path.iterdir()] == ["videos"]
 
 
 def test_a_port_that_is_taken_and_a_folder_that_is_not_there_are_told(browser, tmp_path):

@@ -124,9 +124,10 @@ def violations(page):
 def test_from_an_empty_folder_to_a_reviewed_event_by_the_page(
     browser, start, small_run, tmp_path_factory
 ):
-    """The quick sibling of the test with rendered videos: five videos of 20 frames, no training."""
+    """The quick sibling of the test with rendered videos: four videos of 20 frames, no training."""
     folder = tmp_path_factory.mktemp("quick") / "project"
     folder.mkdir()
+    (folder / "vad.toml").write_text("[extract]\nbackbone = 'efficientnet-lite0'\n")
     person = Person(browser, start(folder))
     person.reads("No video yet.")
     videos = sorted((small_run / "videos").glob("*.mp4"))
@@ -170,14 +171,16 @@ def test_from_an_empty_folder_to_a_reviewed_event_by_the_page(
     assert person.complaints == []
 
 
-@pytest.mark.parametrize(
-    "look", [{}, {"color_scheme": "dark"}, PHONE], ids=["light", "dark", "phone"]
-)
-def test_pages_have_names_contrast_and_no_serious_fault(browser, start, small_run, tmp_path, look):
+LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE}
+
+
+@pytest.fixture(scope="module")
+def labelled(start, small_run, tmp_path_factory):
+    """The address of a project of four videos, of which two are labelled, with a run."""
     from vad.stages.pipelines.ui.folder import PREVIEWS, ProjectFolder
     from vad.stages.pipelines.ui.previews import make_preview
 
-    folder = tmp_path / "project"
+    folder = tmp_path_factory.mktemp("labelled") / "project"
     shutil.copytree(small_run / "videos", folder / "videos")
     shutil.copytree(small_run / "run", folder / "runs" / "small")
     (folder / "cameras.toml").write_text('[camera.door]\nsource = "rtsp://10.0.0.5/live"\n')
@@ -185,9 +188,14 @@ def test_pages_have_names_contrast_and_no_serious_fault(browser, start, small_ru
     project.set_labels([("v0", "0", ""), ("v1", "1", "fight")])
     for source in project.sources():
         make_preview(folder / PREVIEWS, source.id, source.path)
-    person = Person(browser, start(folder), **look)
+    return start(folder)
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_pages_have_names_contrast_and_no_serious_fault(browser, labelled, look):
+    person = Person(browser, labelled, **look)
     for name in PAGES:
-        person.page.goto(f"{person.address}{name}{'?show=all' * (name == 'label')}")
+        person.page.goto(f"{labelled}{name}{'?show=all' * (name == 'label')}")
         person.page.locator("#main").wait_for()
         assert violations(person.page) == [], name
         widths = person.page.evaluate(
@@ -197,9 +205,7 @@ def test_pages_have_names_contrast_and_no_serious_fault(browser, start, small_ru
     assert person.complaints == []
 
 
-def test_a_report_with_a_long_video_plays_and_seeks(
-    browser, start, small_run, tmp_path, monkeypatch
-):
+def test_the_video_of_a_report_plays_and_seeks(browser, start, small_run, tmp_path, monkeypatch):
     from vad.stages.pipelines.ui import worker
 
     shutil.copytree(small_run / "videos", tmp_path / "videos")

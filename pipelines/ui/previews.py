@@ -1,12 +1,13 @@
 """Small pictures of a video for the page: a still, and a silent loop of a few seconds.
 
-The loop of a short video shows all of it; that of a long one shows pieces from all over it.
+The loop of a short video shows all of it; that of a long one shows pieces from all over it. Files
+are decoded in a process of its own, which is killed if it takes too long.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from PIL import Image
 
 from vad.errors import VideoError
 from vad.files import committed
+from vad.stages.extract.child import Child, Parent, limit_memory
 from vad.stages.extract.decoders.video import Limits, open_video
+from vad.stages.extract.sources import Source
 from vad.stages.infer.video.mp4 import Mp4Writer, shrunk
 from vad.store import key_of
 
@@ -27,6 +30,7 @@ LONGEST_PX = 320  # longer side of the pictures
 LOOP_FPS = 10
 WHOLE_S = 8.0  # videos up to this length are shown whole
 N_PIECES, PIECE_S = 4, 2.0  # of longer videos
+TIME_LIMIT_S = 60.0  # for one video
 MOST_DECODED = 900  # frames for one piece: with a keyframe every 30 s, it may lack its end
 
 Picture = NDArray[np.uint8]
@@ -42,6 +46,49 @@ def is_made(folder: Path, video: str, path: Path) -> bool:
     since_s = path.stat().st_mtime
     files = preview_files(folder, video)
     return all(file.exists() and file.stat().st_mtime >= since_s for file in files)
+
+
+def make_previews(folder: Path, sources: Iterable[Source]) -> Iterator[tuple[Source, str]]:
+    """Write the pictures of videos; yield each video with the reason why it failed, or ""."""
+    maker = None
+    try:
+        for source in sources:
+            maker = maker or _Maker(__name__)
+            try:
+                yield source, maker.make(folder, source)
+            except (TimeoutError, EOFError, ConnectionError):
+                yield source, f"its decoder crashed, or took more than {TIME_LIMIT_S:g} s"
+                maker.close()
+                maker = None
+    finally:
+        if maker:
+            maker.close()
+
+
+class _Maker(Child):
+    """The parent's handle to the process that decodes videos."""
+
+    def make(self, folder: Path, source: Source) -> str:
+        """Write the pictures of a video; return why it failed, or "".
+
+        Raises TimeoutError, EOFError or ConnectionError if the process does not answer.
+        """
+        self.wait_until_ready()
+        task = {"folder": str(folder), "video": source.id, "path": str(source.path)}
+        self._send(task, TIME_LIMIT_S)
+        return str(self._receive()["error"])
+
+
+def serve(parent: Parent) -> None:
+    """Write the pictures of the videos that the parent process names, until it ends."""
+    limit_memory(Limits().memory_bytes)
+    for task in parent.tasks():
+        error = ""
+        try:
+            make_preview(Path(task["folder"]), task["video"], Path(task["path"]))
+        except (VideoError, OSError, FFmpegError, MemoryError) as problem:
+            error = str(problem) or type(problem).__name__
+        parent.send({"error": error})
 
 
 def make_preview(folder: Path, video: str, path: Path) -> None:

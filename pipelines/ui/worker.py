@@ -33,7 +33,7 @@ from ..project import train
 from ..results import Results
 from ..score import score_sources
 from .folder import COPIES, PREVIEWS, STILLS, ProjectFolder
-from .previews import is_made, make_preview
+from .previews import is_made, make_previews
 
 INSIDE_BYTES = 4 * 2**20  # a copy up to this size is put into its report; a larger one is a file
 MOST_COPY_BYTES = 8 * 10**9  # of the copy of one video
@@ -85,13 +85,9 @@ def _prepare(settings: Settings) -> str:
     project = ProjectFolder(Path())
     sources = project.sources()
     todo = [s for s in sources if not is_made(PREVIEWS, s.id, s.path)]
-    failed = {}
     with meter("pictures", len(todo), unit="videos") as progress:
-        for source in todo:
-            try:
-                make_preview(PREVIEWS, source.id, source.path)
-            except (VideoError, OSError) as error:
-                failed[source.id] = str(error)
+        for source, error in make_previews(PREVIEWS, todo):
+            if error:
                 log.warning("%s: no pictures: %s", source.id, error)
             progress.advance(name=source.id)
     if not sources:
