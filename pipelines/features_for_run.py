@@ -19,9 +19,6 @@ from vad.stages.extract.backbones import find_backbone
 from vad.stages.extract.captioners import find_captioner
 from vad.stages.extract.captioners.settings import CaptionSettings
 from vad.stages.extract.captioners.table import CAPTIONERS
-from vad.stages.extract.captions.maker import load_captions
-from vad.stages.extract.captions.run import decoding_of as decoding_of_captions
-from vad.stages.extract.captions.run import embed, load_encoder
 from vad.stages.extract.features import (
     FeatureMaker,
     decoding_of,
@@ -74,8 +71,11 @@ def make_features(
         decoding = decoding_of(settings, features.grid)
     sampling = makers[0].provenance.sampling if makers else text_sampling(run)
     if text:
-        makers += load_captions(text, _captioner(text), sampling)
-        decoding = decoding if visual else decoding_of_captions(text, sampling)
+        from vad.stages.extract.captions import maker as captions  # loads transformers
+        from vad.stages.extract.captions import run as captioning
+
+        makers += captions.load_captions(text, _captioner(text), sampling)
+        decoding = decoding if visual else captioning.decoding_of(text, sampling)
     opened = FeatureStore.create(store)
     hint = "score with another --store"
     for maker in makers:
@@ -100,8 +100,8 @@ def make_features(
         on_stored=(lambda video: None) if text else on_stored,
     )
     if text:
-        encoder = load_encoder(text)
-        embed(opened, _captioner(text), encoder, text.name, outcome, quiet=quiet)
+        encoder = captioning.load_encoder(text)
+        captioning.embed(opened, _captioner(text), encoder, text.name, outcome, quiet=quiet)
         for source in sources:
             if source.id not in outcome.failed:
                 on_stored(source.id)
@@ -129,7 +129,11 @@ def _load(
     Worker processes on other devices and machines call this function.
     """
     makers = [maker for settings in visual for maker in load_features(settings, device)]
-    return makers + (load_captions(text, _captioner(text), sampling, device) if text else [])
+    if text:
+        from vad.stages.extract.captions.maker import load_captions
+
+        makers += load_captions(text, _captioner(text), sampling, device)
+    return makers
 
 
 def features_for_weights(given: Mapping[str, object]) -> Stream:

@@ -343,7 +343,10 @@ def test_a_worker_that_dies_fails_its_job_and_others_are_cancelled_or_done(brows
     assert browser.post("/api/jobs/dance")[0] == 409
 
 
-def test_a_job_goes_on_without_the_folder_of_temporary_files(files, monkeypatch, tmp_path):
+def test_a_job_goes_on_without_the_folder_of_temporary_files(
+    files, small_run, monkeypatch, tmp_path
+):
+    shutil.copytree(small_run / "features.zarr", files / "features.zarr")
     said = []
 
     class Parent:
@@ -361,7 +364,7 @@ def test_a_job_goes_on_without_the_folder_of_temporary_files(files, monkeypatch,
     worker.serve(Parent())
     ends = [message for message in said if "state" in message]
     assert ends[0] == {"state": "failed", "says": "internal error, KeyError: 'dance'"}
-    assert ends[1]["says"].startswith("features made of 4 videos; 1 failed: broken: ")
+    assert ends[1]["says"].startswith("features made of 0 videos; 1 failed: broken: ")
     assert any("broken: no pictures: " in message.get("log", "") for message in said)
     assert {m["words"] for m in said if "words" in m} > {"pictures, 5 of 5 videos"}
 

@@ -171,7 +171,7 @@ def test_from_an_empty_folder_to_a_reviewed_event_by_the_page(
     assert person.complaints == []
 
 
-LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE}
+LOOKS = {"light": {}, "dark, on a phone": {"color_scheme": "dark", **PHONE}}
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +210,7 @@ def test_the_video_of_a_report_plays_and_seeks(browser, start, small_run, tmp_pa
 
     shutil.copytree(small_run / "videos", tmp_path / "videos")
     shutil.copytree(small_run / "run", tmp_path / "runs" / "small")
+    shutil.copytree(small_run / "features.zarr", tmp_path / "features.zarr")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(worker, "INSIDE_BYTES", 1000)
     worker.ACTIONS["score"]({"videos": ["v0"], "device": "cpu"})

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from vad.labels import Label
 
@@ -43,6 +42,8 @@ class Decided:
 
 def calibrate(heldout: Scores, labels: Sequence[Label]) -> Decided:
     """Fit the map from combined scores to chances, and choose the threshold."""
+    from sklearn.metrics import roc_auc_score  # takes seconds to load, and scoring needs none of it
+
     known = np.array([label.label for label in labels])
     if not known.any():
         return _of_normal(heldout)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from vad.checkpoints import read_safetensors
@@ -245,6 +244,8 @@ def validate(
     """
     if bags is None:
         return {}
+    from sklearn.metrics import roc_auc_score  # takes seconds to load
+
     detector.eval()
     losses, peaks = [], []
     order = mixed(bags.labels)

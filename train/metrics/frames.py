@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import auc as area
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from .figures import Confusion, Decision, Ranking, SweepRow
 from .inputs import Bools, Floats, Ints, Pool, ratio
@@ -20,6 +18,10 @@ def ranking(truth: Bools, scores: Floats, n: Ints | None = None) -> Ranking:
     """
     if truth.all() or not truth.any():
         return Ranking(None, None, None)
+    # loaded here, as it takes seconds, and modules that only score import this one
+    from sklearn.metrics import auc as area
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
     precision, recall, _ = precision_recall_curve(truth, scores, sample_weight=n)
     return Ranking(
         auc=float(roc_auc_score(truth, scores, sample_weight=n)),
