@@ -21,11 +21,13 @@ from vad.stages.extract.outcome import Outcome
 from vad.stages.extract.plan import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
+from vad.stages.extract.words import words_of
 from vad.stages.infer.novelty import MEANING, score_novelty
 from vad.stages.infer.novelty import NAME as NOVELTY
 from vad.stages.infer.scores import VideoScores
 from vad.stages.infer.scoring import score_stored
 from vad.stages.infer.settings import Decision, ScoreSettings
+from vad.stages.infer.words import ORDINARY, Sentences, score_by_words
 from vad.stages.train.run import Run
 from vad.store import FeatureStore
 from vad.store.backends import refuse_connection
@@ -38,6 +40,8 @@ from .project import open_run
 from .video_source import video_source_of
 
 log = logging.getLogger("vad")
+
+WORDS_BACKBONE = "clip-b16"  # whose words are compared if no backbone is named
 
 
 def score_file(
@@ -70,6 +74,8 @@ def score_files(
     store: str | Path | None = None,
     threshold: float | None = None,
     quiet: bool = False,
+    look_for: Sequence[str] = (),
+    ordinary: Sequence[str] = (),
     **settings: Any,
 ) -> Outcome:
     """`vad.score_videos`: score video files, and call `on_scores` with the scores of every one.
@@ -81,7 +87,8 @@ def score_files(
     If the run reads text, scoring begins only after all videos are captioned. A video that fails is
     listed in the returned outcome and does not stop the others. With `store`, features are kept
     there, and features that it already holds are not made again; without, the features of a video
-    are deleted as soon as it is scored.
+    are deleted as soon as it is scored. look_for: sentences that score in place of a run,
+    contrasted with the sentences `ordinary`.
     """
     sources = find_sources([videos] if isinstance(videos, str | Path) else videos)
     return score_sources(
@@ -91,6 +98,8 @@ def score_files(
         store=store,
         threshold=threshold,
         quiet=quiet,
+        look_for=look_for,
+        ordinary=ordinary,
         **settings,
     )
 
@@ -103,6 +112,8 @@ def score_sources(
     store: str | Path | None = None,
     threshold: float | None = None,
     quiet: bool = False,
+    look_for: Sequence[str] = (),
+    ordinary: Sequence[str] = (),
     **settings: Any,
 ) -> Outcome:
     """Score videos that were found already; see `score_files`."""
@@ -111,7 +122,7 @@ def score_sources(
     reading = take(ScoreSettings, given, where="score")
     if store is not None:
         refuse_connection(store, offline=given.get("offline", False))
-    scorer = _scorer_of(detector, given, threshold, decision)
+    scorer = _scorer_of(detector, given, threshold, decision, (look_for, ordinary))
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
         path = store or Path(folder, "features.zarr")
@@ -141,18 +152,25 @@ def score_store(
     threshold: float | None = None,
     device: str = "auto",
     on_failed: Callable[[str, VideoError], None] | None = None,
+    look_for: Sequence[str] = (),
+    ordinary: Sequence[str] = (),
+    backbone: str | None = None,
+    weights: str | None = None,
     **settings: Any,
 ) -> Iterator[VideoScores]:
     """`vad.score_store`: return the scores of every video of a store; no video is decoded.
 
     on_failed is called with each video whose arrays are missing or damaged; if it is None, the
-    first such video raises VideoError.
+    first such video raises VideoError. look_for, ordinary: as for `score_files`; backbone, weights:
+    those of the features that sentences are compared with.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     decision = take(Decision, given, where="score")
     reading = build(ScoreSettings, given, where="score")
     opened = FeatureStore.open(store)
-    scorer = _scorer_of(detector, {"device": device}, threshold, decision)
+    own: dict[str, Any] = {"device": device, "backbone": backbone, "weights": weights}
+    own = {name: value for name, value in own.items() if value is not None}
+    scorer = _scorer_of(detector, own, threshold, decision, (look_for, ordinary))
     ids, names = opened.ids(), scorer.names
     complete = opened.having(*names)
     if on_failed and complete:
@@ -235,6 +253,44 @@ class _ByRun:
 
 
 @dataclass(frozen=True)
+class _ByWords:
+    """Scores by sentences, without a run."""
+
+    said: Sentences
+    array: str
+    threshold: float | None
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [self.array]
+
+    def make_features(
+        self,
+        sources: list[Source],
+        store: str | Path,
+        given: Mapping[str, Any],
+        *,
+        quiet: bool,
+        on_stored: Callable[[str], None],
+    ) -> Outcome:
+        return _extracted(sources, store, given, quiet=quiet, on_stored=on_stored)
+
+    def score(
+        self,
+        store: FeatureStore,
+        ids: Iterable[str],
+        on_failed: Callable[[str, VideoError], None] | None,
+    ) -> Iterator[VideoScores]:
+        for video in ids:
+            try:
+                yield score_by_words(store, video, self.array, self.said, self.threshold)
+            except VideoError as error:
+                if on_failed is None:
+                    raise
+                on_failed(video, error)
+
+
+@dataclass(frozen=True)
 class _ByNovelty:
     """Scores the novelty of moments within their video, without a run."""
 
@@ -250,16 +306,9 @@ class _ByNovelty:
         quiet: bool,
         on_stored: Callable[[str], None],
     ) -> Outcome:
-        where, rest = split(given, where="score")
-        if rest.pop("encoder", None):
+        if given.get("encoder"):
             raise UsageError("novelty reads no text", hint="leave --encoder out")
-        settings = build(ExtractSettings, rest, where="score")
-        backbone = backbone_for_plan(settings, where)
-        plan = make_plan(sources, store, backbone, settings)
-        opened = FeatureStore.create(store)
-        return run_plan_on(
-            plan, opened, backbone, settings, where, quiet=quiet, on_stored=on_stored
-        )
+        return _extracted(sources, store, given, quiet=quiet, on_stored=on_stored)
 
     def score(
         self,
@@ -276,17 +325,41 @@ class _ByNovelty:
                 on_failed(video, error)
 
 
+def _extracted(
+    sources: list[Source],
+    store: str | Path,
+    given: Mapping[str, Any],
+    *,
+    quiet: bool,
+    on_stored: Callable[[str], None],
+) -> Outcome:
+    """Extract the features that the settings name, for scores without a run."""
+    where, rest = split(given, where="score")
+    settings = build(ExtractSettings, rest, where="score")
+    backbone = backbone_for_plan(settings, where)
+    plan = make_plan(sources, store, backbone, settings)
+    opened = FeatureStore.create(store)
+    return run_plan_on(plan, opened, backbone, settings, where, quiet=quiet, on_stored=on_stored)
+
+
 def _scorer_of(
     detector: str | Path | None,
     given: dict[str, Any],
     threshold: float | None,
     decision: Decision,
+    sentences: tuple[Sequence[str], Sequence[str]],
 ) -> _Scorer:
-    """Return what scores videos: the given run, else the newest one, else novelty.
+    """Return what scores videos: sentences if there are any to look for, else the given run, else
+    the newest one, else novelty.
 
     The device in `given` becomes the chosen one. Raises UsageError if the run cannot tell what is
     asked of it.
     """
+    looked_for, ordinary = sentences
+    if looked_for or ordinary:
+        return _by_words(detector, given, threshold, decision, looked_for, ordinary)
+    if given.pop("backbone", None):
+        raise UsageError("--backbone goes with --look-for; a run knows its own")
     if detector is None and not finished_runs():
         log.info("no finished run in %s/: %s", RUNS, MEANING)
         detector = NOVELTY
@@ -300,6 +373,36 @@ def _scorer_of(
             hint="train a run, which does: vad train; or give --threshold",
         )
     return _ByNovelty(threshold)
+
+
+def _by_words(
+    detector: str | Path | None,
+    given: dict[str, Any],
+    threshold: float | None,
+    decision: Decision,
+    looked_for: Sequence[str],
+    ordinary: Sequence[str],
+) -> _ByWords:
+    """Return the scorer by sentences. Raises UsageError if they do not fit what else is asked."""
+    if not looked_for:
+        raise UsageError("--ordinary goes with --look-for", hint='say what: --look-for "a fire"')
+    if detector is not None:
+        raise UsageError("--look-for scores without a run", hint="leave --detector out")
+    asked = [name for name, value in asdict(decision).items() if value is not None]
+    if asked:
+        raise UsageError(
+            f"words alone know no {asked[0].replace('_', ' ')}",
+            hint="train a run, which does: vad train; or give --threshold",
+        )
+    given.setdefault("backbone", WORDS_BACKBONE)
+    given["device"] = str(choose_device(given.get("device", "auto")))
+    offline = bool(given.get("offline", False))
+    words = words_of(given["backbone"], given.get("weights"), offline=offline)
+    contrast = tuple(ordinary) or ORDINARY
+    said = Sentences(
+        tuple(looked_for), contrast, words.vectors([*looked_for, *contrast]), words.is_random
+    )
+    return _ByWords(said, f"visual/{words.backbone}", threshold)
 
 
 def _scored(

@@ -23,6 +23,8 @@ from ..options import COMMON, Quiet, Threshold, Weights, takes, tell_next
 
 log = logging.getLogger("vad")
 
+WORDS = "By words"  # heading of `--help`
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ExecutorSettings, ComputeSettings, ScoreSettings, Decision):
@@ -82,6 +84,32 @@ def command(
         str | None,
         typer.Option("--encoder", help="sentence encoder, where the run's is not a known one"),
     ] = None,
+    look_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--look-for",
+            metavar="TEXT",
+            help="score by this sentence, without a run; several: any of them",
+            rich_help_panel=WORDS,
+        ),
+    ] = None,
+    ordinary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ordinary",
+            metavar="TEXT",
+            help="sentence of what is ordinary, to contrast with; by default several",
+            rich_help_panel=WORDS,
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone",
+            help="image-text backbone for --look-for; by default clip-b16",
+            rich_help_panel=WORDS,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="print a JSON object per video", rich_help_panel=COMMON),
@@ -93,6 +121,8 @@ def command(
     Examples:
 
     vad score video.mp4
+
+    vad score video.mp4 --look-for "two people fighting" --look-for "a fire"
 
     vad score videos/ --false-alarms 2/h --prior 0.05 --format json,mp4 --store features.zarr
     """
@@ -118,6 +148,9 @@ def command(
                 quiet=quiet,
                 weights=weights,
                 encoder=encoder,
+                look_for=look_for or (),
+                ordinary=ordinary or (),
+                backbone=backbone,
                 **asdict(settings),
             )
             results.fail(outcome.failed)
@@ -138,6 +171,10 @@ def command(
                 threshold=limit,
                 device=settings.device,
                 on_failed=on_failed,
+                look_for=look_for or (),
+                ordinary=ordinary or (),
+                backbone=backbone,
+                weights=weights,
                 **reading,
             ):
                 results.add(scores)

@@ -40,6 +40,7 @@ VERBS = (
     "score",
     "score_store",
     "score_videos",
+    "search",
     "stream",
     "train",
     "tune",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from .verbs import score as score
     from .verbs import score_store as score_store
     from .verbs import score_videos as score_videos
+    from .verbs import search as search
     from .verbs import stream as stream
     from .verbs import train as train
     from .verbs import tune as tune

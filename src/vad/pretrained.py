@@ -20,6 +20,7 @@ from .checkpoints import first_line
 from .errors import UsageError
 from .files import sha256_of
 
+LEAST_ENTRIES = 30  # of a vocabulary that can write words
 TENSORS = "*.safetensors", "pytorch_model*.bin"  # files of tensors, in order of preference
 
 
@@ -43,6 +44,28 @@ def from_pretrained(kind: Any, model: str, *, offline: bool, **options: Any) -> 
                 f"({', '.join(missing[:3])})"
             )
     return loaded
+
+
+def load_tokenizer(model: str, *, offline: bool) -> Any:
+    """Return the tokenizer of a model. Raises UsageError if its files are not there: transformers
+    would make an empty one.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = from_pretrained(AutoTokenizer, model, offline=offline)
+    except UsageError as error:
+        raise _without_tokenizer(model) from error
+    if len(tokenizer) < LEAST_ENTRIES:
+        raise _without_tokenizer(model)
+    return tokenizer
+
+
+def _without_tokenizer(model: str) -> UsageError:
+    return UsageError(
+        f"{model} has no tokenizer, which reads words",
+        hint="put its tokenizer.json, or vocab.json and merges.txt, beside the weights",
+    )
 
 
 @contextmanager

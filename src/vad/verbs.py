@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .stages.infer.onnx import Exported
     from .stages.infer.scores import VideoScores
     from .stages.infer.stream.lines import Line
+    from .stages.infer.words import Moment
     from .stages.pipelines.reproduce.run import Result
     from .stages.train.run import Run
     from .stages.train.tune.results import SearchResult
@@ -339,6 +340,9 @@ def score(
     threshold: float | None = None,
     weights: str | None = None,
     encoder: str | None = None,
+    look_for: Sequence[str] = (),
+    ordinary: Sequence[str] = (),
+    backbone: str | None = None,
     prior: float | None = None,
     false_alarms: str | None = None,
     recall: float | None = None,
@@ -369,13 +373,24 @@ def score(
     These two are needed only if the run names ones that are not known here. Scores are between 0
     (ordinary) and 1 (anomalous); those of a calibrated run are chances.
 
+    look_for: sentences that score in place of a run, by the features of an image-text backbone
+    (`backbone`, by default "clip-b16"), contrasted with the sentences `ordinary`.
+
     Raises UsageError for wrong input, and VideoError if the video cannot be used.
     """
     given = _settings(locals(), Decision, ScoreSettings, ComputeSettings)
     from .stages.pipelines.score import score_file
 
     return score_file(
-        video, detector, threshold=threshold, weights=weights, encoder=encoder, **given
+        video,
+        detector,
+        threshold=threshold,
+        weights=weights,
+        encoder=encoder,
+        look_for=look_for,
+        ordinary=ordinary,
+        backbone=backbone,
+        **given,
     )
 
 
@@ -390,6 +405,9 @@ def score_videos(
     quiet: bool = False,
     weights: str | None = None,
     encoder: str | None = None,
+    look_for: Sequence[str] = (),
+    ordinary: Sequence[str] = (),
+    backbone: str | None = None,
     prior: float | None = None,
     false_alarms: str | None = None,
     recall: float | None = None,
@@ -421,7 +439,8 @@ def score_videos(
 
     videos: files, folders, globs or lists; one or several. store: keeps the features, and features
     that it holds already are not computed again; by default they are deleted after scoring. quiet:
-    show no progress. detector, threshold, weights, encoder: as for `vad.score`.
+    show no progress. detector, threshold, weights, encoder, look_for, ordinary, backbone: as for
+    `vad.score`.
 
     A video that cannot be used is listed in `Outcome.failed`, and the others are scored. Raises
     UsageError for wrong input.
@@ -438,6 +457,9 @@ def score_videos(
         quiet=quiet,
         weights=weights,
         encoder=encoder,
+        look_for=look_for,
+        ordinary=ordinary,
+        backbone=backbone,
         **given,
     )
 
@@ -450,6 +472,10 @@ def score_store(
     threshold: float | None = None,
     device: str = "auto",
     on_failed: Callable[[str, VideoError], None] | None = None,
+    look_for: Sequence[str] = (),
+    ordinary: Sequence[str] = (),
+    backbone: str | None = None,
+    weights: str | None = None,
     prior: float | None = None,
     false_alarms: str | None = None,
     recall: float | None = None,
@@ -466,6 +492,7 @@ def score_store(
 
     detector, threshold: as for `vad.score`. device: of the detector. on_failed: called with the id
     and the error of every damaged video; without it, the first damaged video raises VideoError.
+    look_for, ordinary, backbone: as for `vad.score`; weights: of that backbone.
     Raises UsageError if the features were made with other settings than those that the run was
     trained on.
     """
@@ -473,8 +500,39 @@ def score_store(
     from .stages.pipelines.score import score_store as score_each
 
     return score_each(
-        store, detector, threshold=threshold, device=device, on_failed=on_failed, **given
+        store,
+        detector,
+        threshold=threshold,
+        device=device,
+        on_failed=on_failed,
+        look_for=look_for,
+        ordinary=ordinary,
+        backbone=backbone,
+        weights=weights,
+        **given,
     )
+
+
+def search(
+    store: Place,
+    text: str | None = None,
+    *,
+    like: str | None = None,
+    visual: str | None = None,
+    weights: str | None = None,
+    top: int = 20,
+    offline: bool = False,
+) -> list[Moment]:
+    """Return the moments of stored videos that are most like a sentence or a moment, best first.
+
+    text: a sentence, for features of an image-text backbone such as clip-b16; or like, a moment
+    VIDEO@SECONDS, for any features. visual: the array, if the store has several. weights: where the
+    weights of its backbone are now. top: number of moments. offline: open no network connection.
+    Raises UsageError for wrong input.
+    """
+    from .stages.pipelines.search import search as find
+
+    return find(store, text, like=like, visual=visual, weights=weights, top=top, offline=offline)[0]
 
 
 @explained(ComputeSettings)

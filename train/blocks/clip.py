@@ -242,9 +242,7 @@ def tokenize(model: str, words: Sequence[str]) -> list[list[int]]:
     known = known_tokens(words)
     if known is not None:
         return known
-    from transformers import AutoTokenizer
+    from vad.pretrained import load_tokenizer
 
-    from vad.pretrained import from_pretrained
-
-    tokenizer = from_pretrained(AutoTokenizer, model, offline=False)
+    tokenizer = load_tokenizer(model, offline=False)
     return [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
