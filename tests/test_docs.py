@@ -7,8 +7,10 @@ import functools
 import importlib
 import inspect
 import itertools
+import json
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -201,3 +203,76 @@ def test_issue_templates_are_forms():
         form = yaml.safe_load(path.read_text(encoding="utf-8"))
         if path.stem != "config":
             assert {"name", "description", "body"} <= form.keys(), path
+
+
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_stored_without_outputs_and_call_what_there_is(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+            for node in ast.walk(ast.parse("".join(cell["source"]))):
+                check(node)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries that run notebooks
+def test_notebooks_run_from_the_first_to_the_last_cell(tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason="pip install -e .[docs]")
+    nbformat = pytest.importorskip("nbformat", reason="pip install -e .[docs]")
+    pytest.importorskip("ipykernel", reason="pip install -e .[docs]")
+    for path in NOTEBOOKS:
+        notebook = nbformat.reads(
+            path.read_text(encoding="utf-8").replace("n_videos=20", "n_videos=10"), as_version=4
+        )
+        where = {"metadata": {"path": str(tmp_path)}}
+        nbclient.NotebookClient(notebook, timeout=600, resources=where).execute()
+    assert (tmp_path / "scores" / "report.html").exists() or any(tmp_path.glob("scores/*.html"))
+
+
+LEFT_OUT = {
+    "demo": "50 videos; the others are made of its videos",
+    "watch cameras.toml": "it watches until it is stopped",
+    "watch cameras.toml --test-alert": "it calls an address of the example",
+}
+FAILING = {
+    "score new.mp4 --false-alarms 2/h --prior 0.05": "tell no rate below"
+}  # as the tutorial says
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_tutorial_run_one_after_the_other(vad, tmp_path, monkeypatch):
+    from vad.stages.pipelines.demo.videos import render_demo
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("GATE_USER", "GATE_PASSWORD", "HOOK_TOKEN"):
+        monkeypatch.setenv(name, "x")
+    data = render_demo(tmp_path / "data", n_videos=10, quiet=True)
+    rows = [line.split(",") for line in data.labels.read_text().splitlines()[1:]]
+    for video, _, kind, _ in rows:
+        folder = tmp_path / "videos" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(data.videos / f"{video}.mp4", folder)
+    (tmp_path / "gate").mkdir()
+    days = ("monday", "tuesday", "wednesday", "thursday", "friday")
+    for day, video in zip(days, (v for v, label, *_ in rows if label == "0"), strict=True):
+        shutil.copy(data.videos / f"{video}.mp4", tmp_path / "gate" / f"{day}.mp4")
+    shutil.copy(data.videos / f"{rows[0][0]}.mp4", tmp_path / "new.mp4")
+    page = ROOT / "docs" / "tutorial.md"
+    (toml,) = [text for language, text, _ in blocks_of(page) if language == "toml"]
+    (tmp_path / "cameras.toml").write_text(toml)
+    done = []
+    for words, where in commands_of(page):
+        line = " ".join(words)
+        if line in LEFT_OUT:
+            continue
+        code, _, err = vad(*words)
+        if line in FAILING:
+            assert (code, FAILING[line] in err) == (2, True), (where, err)
+        else:
+            assert code == 0, (where, line, err)
+        done.append(words[0])
+    assert done[:3] == ["extract", "train", "score"]
+    assert {"events", "calibrate", "stream", "watch"} <= set(done)
