@@ -183,12 +183,33 @@ def labelled(start, small_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("labelled") / "project"
     shutil.copytree(small_run / "videos", folder / "videos")
     shutil.copytree(small_run / "run", folder / "runs" / "small")
-    (folder / "cameras.toml").write_text('[camera.door]\nsource = "rtsp://10.0.0.5/live"\n')
+    (folder / "cameras.toml").write_text('[cameras.door]\naddress = "rtsp://10.0.0.5/live"\n')
     project = ProjectFolder(folder)
     project.set_labels([("v0", "0", ""), ("v1", "1", "fight")])
     for source in project.sources():
         make_preview(folder / PREVIEWS, source.id, source.path)
     return start(folder)
+
+
+def test_a_zone_that_is_drawn_is_one_that_vad_watch_reads(browser, labelled, tmp_path):
+    from vad.stages.pipelines.watch.reading import read_watch_file
+
+    person = Person(browser, labelled)
+    person.go("Cameras")
+    still = person.page.locator("#zone-still")
+    size = still.bounding_box()
+    for x, y in ((0, 0), (0.5, 0), (0.5, 0.25)):
+        still.click(position={"x": x * size["width"] + 1, "y": y * size["height"] + 1})
+    person.page.get_by_label("Corners").press("End")
+    person.page.get_by_label("Corners").press_sequentially("\n0 0.25")
+    path = tmp_path / "cameras.toml"
+    written = person.page.locator("#zone-toml").input_value()
+    path.write_text(f'[cameras.door]\naddress = "rtsp://10.0.0.5/live"\n{written}')
+    (zone,) = read_watch_file(path).cameras[0].zones
+    assert zone.kind == "ignore"
+    assert zone.polygon[3] == (0, 0.25)
+    assert zone.polygon[1] == pytest.approx((0.5, 0), abs=0.02)
+    assert person.complaints == []
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)

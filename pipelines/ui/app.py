@@ -301,7 +301,9 @@ class _Studio:
         }
 
     def _cameras(self, request: Request) -> dict[str, Any]:
-        return {"cameras": self._project.cameras()}
+        pictures = self._pictures()
+        videos = [s.id for s in self._project.sources() if f"{key_of(s.id)}.jpg" in pictures]
+        return {"cameras": self._project.cameras(), "videos": videos, "pictures": pictures}
 
     def _about(self, request: Request) -> dict[str, Any]:
         path = self._project.run()

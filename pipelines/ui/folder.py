@@ -19,7 +19,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from vad.documents import parse, read_json
 from vad.errors import UsageError
@@ -91,8 +90,10 @@ class Camera:
     """A camera of cameras.toml, its address without user and password."""
 
     name: str
-    source: str
+    address: str
     run: str
+    hours: tuple[str, ...]
+    n_zones: int
 
 
 class ProjectFolder:
@@ -114,8 +115,19 @@ class ProjectFolder:
         """Return the video files, by name; of several with the same name, the first."""
         found: dict[str, Source] = {}
         for source in videos_below(self / VIDEOS):
-            found.setdefault(source.id, source)
+            if source.path.is_file():  # and no link to a file that is gone
+                found.setdefault(source.id, source)
         return sorted(found.values(), key=lambda source: source.id)
+
+    def without_pictures(self) -> list[Source]:
+        """Return the video files that lack a still or a loop, or have changed since."""
+
+        def is_made(source: Source) -> bool:
+            since_s = source.path.stat().st_mtime
+            files = preview_files(self / PREVIEWS, source.id)
+            return all(file.exists() and file.stat().st_mtime >= since_s for file in files)
+
+        return [source for source in self.sources() if not is_made(source)]
 
     def videos(self) -> list[Video]:
         """Return all videos, by name. Raises UsageError if a file of the project is wrong."""
@@ -303,25 +315,33 @@ class ProjectFolder:
         return [video for video in videos if not is_current(video)]
 
     def cameras(self) -> list[Camera]:
-        """Return the cameras of cameras.toml. Raises UsageError if it cannot be read."""
+        """Return the cameras of cameras.toml. Raises UsageError if it is not TOML."""
         path = self / CAMERAS
         if not path.exists():
             return []
         try:
-            tables = tomllib.loads(read_text(path))
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"{path}: {error}") from None
-        found = tables.get("camera", tables.get("cameras", {}))
-        named = found.items() if isinstance(found, dict) else enumerate(found, start=1)
+            document = tomllib.loads(read_text(path))
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path} is not TOML: {error}") from None
+        usual, tables = document.get("defaults", {}), document.get("cameras", {})
+        if not (isinstance(usual, dict) and isinstance(tables, dict)):
+            raise UsageError(f"{path}: defaults and cameras must be tables")
         return [
             Camera(
-                str(table.get("name", name)),
-                _without_password(str(table.get("source", ""))),
-                str(table.get("run", "")),
+                name,
+                _without_password(str(given.get("address", ""))),
+                str(given.get("run", "")),
+                _listed(given.get("hours")),
+                len(zones) if isinstance(zones := given.get("zones"), list) else 0,
             )
-            for name, table in named
-            if isinstance(table, dict)
+            for name, table in tables.items()
+            if isinstance(table, dict) and (given := {**usual, **table})
         ]
+
+
+def preview_files(folder: Path, video: str) -> tuple[Path, Path]:
+    """Return the paths of the still (JPEG) and the loop (MP4) of a video in a folder."""
+    return folder / f"{key_of(video)}.jpg", folder / f"{key_of(video)}.mp4"
 
 
 def _read_scored(path: Path) -> Scored | None:
@@ -332,8 +352,13 @@ def _read_scored(path: Path) -> Scored | None:
     return replace(found, made_s=path.stat().st_mtime)
 
 
-def _without_password(source: str) -> str:
-    if "://" not in source:
-        return source
-    parts = urlsplit(source)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+def _listed(hours: object) -> tuple[str, ...]:
+    return tuple(map(str, hours)) if isinstance(hours, list) else (str(hours),) if hours else ()
+
+
+def _without_password(address: str) -> str:
+    if "://" not in address:
+        return address
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

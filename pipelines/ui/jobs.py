@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vad.errors import InternalError, UsageError
+from vad.errors import UsageError
 from vad.stages.extract.child import Child
 from vad.terminal import plain
 
@@ -20,6 +20,7 @@ N_WAITING = 16
 N_KEPT = 20  # ended jobs that the page lists
 N_LINES = 200  # of the log of a job
 TITLES = {
+    "pictures": "Make pictures",
     "prepare": "Make features",
     "train": "Train",
     "score": "Score videos",
@@ -154,7 +155,7 @@ class Jobs:
         while job := self._next():
             try:
                 self._do(job)
-            except (EOFError, ConnectionError, TimeoutError, InternalError, OSError) as error:
+            except Exception as error:  # whatever it is, the next job is done
                 how = self._end_worker() or str(error)
                 self._end(job, "failed", f"the worker process ended ({how}); it is started again")
         self._end_worker()

@@ -24,7 +24,8 @@ from vad.stages.extract.child import Child, Parent, limit_memory
 from vad.stages.extract.decoders.video import Limits, open_video
 from vad.stages.extract.sources import Source
 from vad.stages.infer.video.mp4 import Mp4Writer, shrunk
-from vad.store import key_of
+
+from .folder import preview_files
 
 LONGEST_PX = 320  # longer side of the pictures
 LOOP_FPS = 10
@@ -34,18 +35,6 @@ TIME_LIMIT_S = 60.0  # for one video
 MOST_DECODED = 900  # frames for one piece: with a keyframe every 30 s, it may lack its end
 
 Picture = NDArray[np.uint8]
-
-
-def preview_files(folder: Path, video: str) -> tuple[Path, Path]:
-    """Return the paths of the still (JPEG) and the loop (MP4) of a video in a folder."""
-    return folder / f"{key_of(video)}.jpg", folder / f"{key_of(video)}.mp4"
-
-
-def is_made(folder: Path, video: str, path: Path) -> bool:
-    """Return True if both pictures are there and not older than the video."""
-    since_s = path.stat().st_mtime
-    files = preview_files(folder, video)
-    return all(file.exists() and file.stat().st_mtime >= since_s for file in files)
 
 
 def make_previews(folder: Path, sources: Iterable[Source]) -> Iterator[tuple[Source, str]]:

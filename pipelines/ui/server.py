@@ -140,6 +140,8 @@ def serve(
         app = make_app(
             ProjectFolder(folder, detector), jobs, access, max_bytes, only_labels=only_labels
         )
+        if ProjectFolder(folder).without_pictures():
+            jobs.add("pictures")
         server = uvicorn.Server(_config(app))
         page = Page(server, access, jobs, listening.getsockname()[1])
         server.startup = _then(server.startup, lambda: ready(page))  # type: ignore[method-assign]  # its only hook

@@ -33,7 +33,7 @@ from ..project import train
 from ..results import Results
 from ..score import score_sources
 from .folder import COPIES, PREVIEWS, STILLS, ProjectFolder
-from .previews import is_made, make_previews
+from .previews import make_previews
 
 INSIDE_BYTES = 4 * 2**20  # a copy up to this size is put into its report; a larger one is a file
 MOST_COPY_BYTES = 8 * 10**9  # of the copy of one video
@@ -80,17 +80,21 @@ def _try(kind: str, settings: Settings) -> tuple[str, str]:
         return "failed", f"internal error, {type(error).__name__}: {error}"
 
 
-def _prepare(settings: Settings) -> str:
-    """Make the pictures and the features that videos lack; return what was done."""
-    project = ProjectFolder(Path())
-    sources = project.sources()
-    todo = [s for s in sources if not is_made(PREVIEWS, s.id, s.path)]
+def _pictures(settings: Settings) -> str:
+    """Make the pictures that videos lack; return what was done."""
+    todo = ProjectFolder(Path()).without_pictures()
     with meter("pictures", len(todo), unit="videos") as progress:
         for source, error in make_previews(PREVIEWS, todo):
             if error:
                 log.warning("%s: no pictures: %s", source.id, error)
             progress.advance(name=source.id)
-    if not sources:
+    return f"pictures made of {len(todo)} video{'s' * (len(todo) != 1)}"
+
+
+def _prepare(settings: Settings) -> str:
+    """Make the pictures and the features that videos lack; return what was done."""
+    _pictures(settings)
+    if not ProjectFolder(Path()).sources():
         return "there is no video yet"
     outcome = extraction.extract([VIDEOS], STORE, **{**project_settings("extract"), **settings})
     words = ", ".join(f"{video}: {error}" for video, error in list(outcome.failed.items())[:3])
@@ -162,4 +166,4 @@ def _write_report(scores: VideoScores) -> None:
             part.write_bytes(picture)
 
 
-ACTIONS = {"prepare": _prepare, "train": _train, "score": _score}
+ACTIONS = {"pictures": _pictures, "prepare": _prepare, "train": _train, "score": _score}
