@@ -2,9 +2,9 @@
 
     python benchmarks/watch.py [--minutes 10] [--fps 10] [--run RUN] [--json OUT]
 
-Renders a minute of each of the four scenes of `vad demo`, trains a run on ten short videos of them
-unless `--run` names one, and calibrates it for each camera. `tests/rtsp_server.py` serves each
-minute in a loop, with a planted event of three seconds: blinking stripes. `vad watch` runs as a
+Renders footage of the four scenes of `vad demo`, trains a run on ten short videos of them unless
+`--run` names one, and calibrates it for each camera. `tests/rtsp_server.py` serves half a minute of
+each in a loop, with a planted event of three seconds: blinking stripes. `vad watch` runs as a
 process of its own, and sends its alerts to a webhook and an MQTT broker in this process
 (`tests/alert_receiver.py`). After two fifths of the time a camera is pulled for five seconds; after
 three fifths `vad watch` is ended by kill -9 and started again.
@@ -47,13 +47,13 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 from alert_receiver import Receiver  # type: ignore[import-not-found]  # noqa: E402  # of the tests
 
-LOOP_S = 60
-PLANTED_S = (40, 43)  # of each loop
+LOOP_S, ORDINARY_S = 30, 60  # length of what is watched and of what a camera is calibrated on
+PLANTED_S = (12, 15)  # of each loop
 SAMPLE_EVERY_S = 1.0
 
 
 def pictures(scene: int, fps: int, *, planted: bool) -> Iterator[NDArray[np.uint8]]:
-    """Yield the frames of a minute of ordinary footage of a scene, perhaps with the event."""
+    """Yield the frames of ordinary footage of a scene, or of a loop of such with the event."""
 
     def ordinary() -> Iterator[NDArray[np.uint8]]:
         for clip in count():
@@ -61,7 +61,8 @@ def pictures(scene: int, fps: int, *, planted: bool) -> Iterator[NDArray[np.uint
             video = cast_video("", SCENES[scene], "normal", "train", rng)
             yield from frames(video, rng, every=round(FPS / fps))
 
-    for index, picture in enumerate(islice(ordinary(), LOOP_S * fps)):
+    length_s = LOOP_S if planted else ORDINARY_S
+    for index, picture in enumerate(islice(ordinary(), length_s * fps)):
         if planted and PLANTED_S[0] * fps <= index < PLANTED_S[1] * fps:
             stripes = (np.arange(120) // 10 + index) % 2 * 255
             picture[60:180, 100:220] = stripes[:, None, None]
@@ -171,7 +172,9 @@ def watched(
             scraped.append(figures_of(log))
             process.send_signal(signal.SIGKILL)
             process.wait()
+            before_s = time.monotonic()
             process = start(config, log)
+            started_s += time.monotonic() - before_s  # nothing is watched while it starts
             memory.clear()  # of one process
         memory.append((now_s, memory_bytes(process.pid)[0]))
         time.sleep(SAMPLE_EVERY_S)
@@ -198,7 +201,7 @@ def watched(
         "mqtt": told(messages),
         "planted_per_camera": round(total_s / LOOP_S, 1),
         "health": Counter(p["health"] for p, _ in posts if p["state"] == "health"),
-        "memory": memory_figures(*zip(*warm, strict=True)),
+        "memory": memory_figures(*zip(*warm, strict=True)) if warm else None,
     }
 
 

@@ -156,6 +156,10 @@ def test_score_takes_a_camera_and_tells_those_that_exist(vad_command, trained, t
     written = json.loads((tmp_path / "two.json").read_text())
     assert (written["camera"], written["threshold_from"]) == ("gate", "false alarms 12/h")
     assert written["normal_footage"]["seconds"] == pytest.approx(1798, rel=0.01)
+    assert written["prior"] is None
+    code, _, err = vad_command(*ask, "gate", "--prior", "0.1")
+    assert code == 2
+    assert "are no chances, and no prior changes them; leave --camera out" in err
     code, _, err = vad_command(*ask, "gat")
     assert code == 2
     assert f"{run.path} has no camera 'gat', there are: " in err

@@ -303,7 +303,8 @@ def _candidates(run: Run, store: FeatureStore, video: str) -> list[Candidate]:
     names = {stream.name.partition("/")[2] for stream in run.card.of_kind("visual")}
     cells = [c for c in default_candidates(store, video) if c.detector == "normality"]
     cells = [c for c in cells if c.stream.name.partition("/")[2] in names]
-    return cells or find_candidates(store, video, [f"normality:visual/{name}" for name in names])
+    reads = [f"normality:visual/{name}" for name in sorted(names)]
+    return cells or find_candidates(store, video, reads)
 
 
 @dataclass(frozen=True)

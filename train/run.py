@@ -274,9 +274,10 @@ class Run:
     @property
     def prior(self) -> float | None:
         """Return the share of the footage that is assumed to be anomalous, or None if the scores
-        of the run are no chances.
+        of the run are no chances, as those of a camera.
         """
-        return self.card.calibration.prior if self.card.calibration else None
+        card = self.card
+        return card.calibration.prior if card.calibration and not card.camera else None
 
     @property
     def normal_footage(self) -> NormalFootage | None:
@@ -304,10 +305,12 @@ class Run:
             raise UsageError(f"a threshold is given by {' and by '.join(given)}", hint="give one")
         card, calibration = self.card, self.card.calibration
         if prior is not None:
-            if calibration is None:
+            if calibration is None or card.camera:
                 raise UsageError(
                     f"the scores of {self.path} are no chances, and no prior changes them",
-                    hint="train without --detector, for a calibrated run",
+                    hint="leave --camera out, for those of the run"
+                    if card.camera
+                    else "train without --detector, for a calibrated run",
                 )
             moved = replace(calibration, prior=prior)
             z = calibration.combined(np.array(card.threshold))
