@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vad.datasets.folder import labels_by_folder
 from vad.errors import UsageError
@@ -37,6 +37,7 @@ def train(
     out: str | Path | None,
     *,
     member: Sequence[str] = (),
+    purpose: Literal["streams"] | None = None,
     reviews: str | Path | None = None,
     resume: bool,
     overwrite: bool,
@@ -56,6 +57,7 @@ def train(
             path,
             folder,
             member=member,
+            purpose=purpose,
             reviews=reviews or reviews_of(path),
             resume=resume,
             overwrite=overwrite,

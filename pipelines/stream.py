@@ -123,7 +123,7 @@ class _Watch:
         self._fps = 0.0  # known when the source is open
         self._keys = {name: key for key, name in run.names.items()}
         self._window: Window[Moment] = Window(
-            lambda arrays: run.score(**arrays), settings.window, settings.lookahead
+            lambda arrays: run.score(**arrays), settings.window, settings.lookahead, run.reach
         )
         self._tally = Tally(source.is_live)
 

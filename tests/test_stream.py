@@ -60,6 +60,26 @@ def test_a_flushed_window_has_forgotten_what_it_saw():
     assert (scored.score, scored.n_seen) == (2, 1)
 
 
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_a_detector_that_looks_at_neighbours_alone_is_given_these_alone(lookahead):
+    lengths = []
+
+    def with_neighbours(features):
+        visual = features["visual"][:, 0, 0]
+        lengths.append(len(visual))
+        return np.convolve(visual, [1, 2, 1])[1:-1].astype(np.float32)
+
+    scores = []
+    for reach in (None, 1):
+        window, found = Window(with_neighbours, 9, lookahead, reach), []
+        for number in (1, 9, 2, 3, 4, 7, 5, 8):
+            found += window.push({"visual": np.full((1, 1), number, np.float32)}, tag=0)
+        scores.append([s.score for s in found + window.flush()])
+    assert scores[0] == scores[1]
+    assert max(lengths[: len(lengths) // 2]) == 8
+    assert max(lengths[len(lengths) // 2 :]) == 2 + lookahead
+
+
 def test_a_window_cannot_look_further_ahead_than_it_is_long():
     with pytest.raises(UsageError, match="cannot look 4 snippets ahead"):
         Window(peak_so_far, 4, 4)

@@ -31,6 +31,7 @@ from vad.store import FeatureStore
 from vad.terminal import Meter, meter
 from vad.version import VERSION
 
+from . import costs
 from .bags import Bag, Bags, load_bags
 from .calibration import Scores, calibrate
 from .candidates import Candidate, default_candidates, find_candidates
@@ -82,6 +83,7 @@ def train_ensemble(
     given: Mapping[str, object],
     members: Sequence[str] = (),
     *,
+    for_streams: bool,
     reviews: str | Path | None,
     resume: bool,
     overwrite: bool,
@@ -90,7 +92,8 @@ def train_ensemble(
     """Train members, write a run folder to `out`, and open the run.
 
     given: settings of `TrainSettings`. members: names as `candidates` explains them; by default,
-    those that suit the store's arrays. reviews: a file of verdicts, see `reviewed`. resume: go on
+    those that suit the store's arrays. for_streams: take only members with which a core carries
+    several cameras, see `costs`. reviews: a file of verdicts, see `reviewed`. resume: go on
     with the folds that an interrupted training of the same kind has finished. Raises UsageError if
     the input is wrong.
     """
@@ -100,6 +103,9 @@ def train_ensemble(
     tell_others(out)
     task = make_task(store_path, labels, given, reviews)
     candidates = _candidates(task, members)
+    if for_streams:
+        candidates = costs.admit(candidates, are_named=bool(members))
+    costs.tell(candidates)
     every_fold = make_folds(task.labels, task.settings.seed)
     is_large = len(task.labels) > MOST_CROSS_FITTED
     folds = every_fold[:1] if is_large else every_fold

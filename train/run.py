@@ -280,6 +280,17 @@ class Run:
         return card.calibration.prior if card.calibration and not card.camera else None
 
     @property
+    def reach(self) -> int | None:
+        """Return on how many snippets on either side the score of a snippet depends; None if on
+        all.
+        """
+        for member in self.members:
+            is_centred = member.card.smoothing_rule == "centred" or member.card.smoothing == 0
+            if member.detector.looks_around or not is_centred:
+                return None
+        return max(member.card.smoothing for member in self.members)
+
+    @property
     def normal_footage(self) -> NormalFootage | None:
         """Return how often held-out normal footage reaches a score, or None if it is not known."""
         held, calibration = self.card.held_out, self.card.calibration

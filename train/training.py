@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vad.device import choose_device
 from vad.errors import UsageError
@@ -35,6 +35,7 @@ def train(
     out: str | Path = "runs/default",
     *,
     member: Sequence[str] = (),
+    purpose: Literal["streams"] | None = None,
     reviews: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -44,7 +45,8 @@ def train(
     """Train a run from video-level labels, write its folder to `out`, and open it.
 
     `settings` are those of `TrainSettings` and of the detector. If they name no detector, the run
-    has several members, see `ensemble`; member: names of these. reviews: a file of a person's
+    has several members, see `ensemble`; member: names of these. purpose: "streams" takes only
+    members with which a core carries several cameras, see `costs`. reviews: a file of a person's
     verdicts on events, see `reviewed`. Raises UsageError if the input is wrong.
     """
     if settings.get("detector") == "normality":
@@ -60,10 +62,16 @@ def train(
             Path(out),
             settings,
             member,
+            for_streams=purpose == "streams",
             reviews=reviews,
             resume=resume,
             overwrite=overwrite,
             quiet=quiet,
+        )
+    if purpose is not None:
+        raise UsageError(
+            f"--for {purpose} chooses among members of a run",
+            hint="leave --detector, --preset and --weights out; --member names members",
         )
     chosen, own = split_settings(settings)
     return train_run(

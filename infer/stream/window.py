@@ -6,6 +6,8 @@ further snippets have arrived.
 
     stream            . . . a b c d e f g h         n_snippets 4, lookahead 1
     after h arrived         . . . . e f g h   ->    score of g, from e f g h
+
+Where a score depends only on a few neighbours, as of plain `topk`, only these are computed.
 """
 
 from __future__ import annotations
@@ -40,13 +42,16 @@ class Window(Generic[Tag]):
     later.
     """
 
-    def __init__(self, score: Score, n_snippets: int, lookahead: int = 0) -> None:
+    def __init__(
+        self, score: Score, n_snippets: int, lookahead: int = 0, reach: int | None = None
+    ) -> None:
+        """reach: snippets on either side of one on which its score depends; None: on all."""
         if not 0 <= lookahead < n_snippets:
             raise UsageError(
                 f"a window of {n_snippets} snippets cannot look {lookahead} snippets ahead",
                 hint="the window holds the snippet itself and those after it",
             )
-        self._score, self._lookahead = score, lookahead
+        self._score, self._lookahead, self._reach = score, lookahead, reach
         self._features: deque[Features] = deque(maxlen=n_snippets)
         self._unscored: deque[Tag] = deque()  # tags of the newest snippets
 
@@ -68,7 +73,9 @@ class Window(Generic[Tag]):
         n_due = len(self._unscored) - n_kept
         if n_due <= 0:
             return []
-        n_seen = len(self._features)
-        arrays = {key: np.stack([f[key] for f in self._features]) for key in self._features[0]}
-        scores = self._score(arrays)[n_seen - len(self._unscored) :]
+        n_seen, n_unscored = len(self._features), len(self._unscored)
+        n_needed = n_seen if self._reach is None else min(n_seen, n_unscored + self._reach)
+        needed = list(self._features)[n_seen - n_needed :]
+        arrays = {key: np.stack([f[key] for f in needed]) for key in needed[0]}
+        scores = self._score(arrays)[n_needed - n_unscored :]
         return [Scored(self._unscored.popleft(), float(scores[i]), n_seen) for i in range(n_due)]

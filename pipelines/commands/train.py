@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,6 +45,14 @@ def command(
             "--member",
             metavar="DETECTOR:WHAT",
             help="train a run of these members; WHAT is an array or a block, such as topk:A",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    purpose: Annotated[
+        Literal["streams"] | None,
+        typer.Option(
+            "--for",
+            help="streams: only members with which a core carries three cameras",
             rich_help_panel=COMMON,
         ),
     ] = None,
@@ -89,6 +97,7 @@ def command(
         labels,
         out,
         member=member or (),
+        purpose=purpose,
         reviews=reviews,
         resume=resume,
         overwrite=overwrite,

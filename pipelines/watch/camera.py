@@ -22,7 +22,6 @@ from vad.stages.infer.scoring import where_of
 from vad.stages.infer.stream.window import Window
 from vad.stages.infer.where import Where, view_of
 from vad.stages.train.detectors.normality import Normality
-from vad.stages.train.detectors.topk import TopK
 from vad.stages.train.run import Run
 from vad.stages.train.where import made_of_cells
 
@@ -113,10 +112,9 @@ class Watched:
 
     def _new_window(self) -> Window[tuple[float, float]]:
         """Return a window as long as the detectors look back."""
-        members = self.run.members
-        alone = all(isinstance(m.detector, TopK | Normality) for m in members)
-        reach = max(m.card.smoothing for m in members)
-        return Window(lambda arrays: self.run.score(**arrays), 1 + reach if alone else WINDOW)
+        reach = self.run.reach
+        n_snippets = WINDOW if reach is None else 1 + reach
+        return Window(lambda arrays: self.run.score(**arrays), n_snippets)
 
     # --- the feed
 

@@ -171,6 +171,7 @@ def train(
     out: Place | None = None,
     *,
     member: Sequence[str] = (),
+    purpose: Literal["streams"] | None = None,
     reviews: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -205,10 +206,10 @@ def train(
     DataFrame with these columns; by default labels.csv, or the folders of the videos if one of them
     is called normal. out: the run's folder; by default runs/DETECTOR, numbered if it exists.
     member: members of the run, each DETECTOR:WHAT, where WHAT is an array or a block of columns,
-    such as topk:A. reviews: a CSV file of verdicts on events, as reports save it; by default
-    reviews.csv beside the labels. Dismissed events are trained on as normal, confirmed ones as
-    abnormal. resume: continue an unfinished run. overwrite: replace a finished run. quiet:
-    show no progress.
+    such as topk:A. purpose: "streams" takes only members with which a core carries three cameras.
+    reviews: a CSV file of verdicts on events, as reports save it; by default reviews.csv beside the
+    labels. Dismissed events are trained on as normal, confirmed ones as abnormal. resume: continue
+    an unfinished run. overwrite: replace a finished run. quiet: show no progress.
 
     detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default that of the
     preset or of the weights, or else several members that suit the store's arrays, decided by
@@ -225,6 +226,7 @@ def train(
         labels,
         out,
         member=member,
+        purpose=purpose,
         reviews=reviews,
         resume=resume,
         overwrite=overwrite,

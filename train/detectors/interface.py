@@ -78,6 +78,7 @@ class Detector(nn.Module):
     published_batch: Literal["halves", "any"] | None = "halves"
     # True if the scores of all crops are those of each crop, joined; see `join_crops`
     joins_crops = True
+    looks_around = True  # False if the score of a snippet depends on that snippet alone
     # names of the classes that it tells apart, the normal one first; () if it only finds anomalies
     classes: tuple[str, ...] = ()
 

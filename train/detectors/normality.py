@@ -31,6 +31,7 @@ class Normality(Detector):
     settings: NormalitySettings
     published_batch = None
     joins_crops = False
+    looks_around = False
     bank: Tensor | None
     cells: Tensor | None
 

@@ -21,6 +21,7 @@ class TopK(Detector):
 
     settings: TopKSettings
     published_batch = "any"
+    looks_around = False
 
     def __init__(self, visual_dim: int, text_dim: int | None, settings: TopKSettings) -> None:
         super().__init__(visual_dim, text_dim, settings)
