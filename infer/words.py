@@ -180,7 +180,7 @@ def vector_like(store: FeatureStore, array: str, video: str, second: float) -> t
         )
     frame = int(np.searchsorted(times, second, side="right")) - 1
     rows = store.read(video, array)
-    snippet = min(record.grid.snippet_of(max(frame, 0)), len(rows) - 1)
+    snippet = int(record.grid.snippet_of_frames(record.n_frames)[max(frame, 0)])
     return unit(unit(rows[snippet]).mean(0)), snippet
 
 
