@@ -8,9 +8,12 @@ import importlib
 import inspect
 import itertools
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -230,6 +233,39 @@ def test_notebooks_run_from_the_first_to_the_last_cell(tmp_path):
         where = {"metadata": {"path": str(tmp_path)}}
         nbclient.NotebookClient(notebook, timeout=600, resources=where).execute()
     assert (tmp_path / "scores" / "report.html").exists() or any(tmp_path.glob("scores/*.html"))
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    pytest.importorskip("mkdocs", reason="pip install -e .[docs]")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        tmp_path,
+    ]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        [*command, "--site-dir", tmp_path],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 25
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert re.findall(r'(?:src|<link[^>]*href)="?https?://[^">]*', text) == []
+    reference = (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
+    assert "largest frame that is decoded" in reference  # a setting of vad.extract
+    commands = (tmp_path / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert "--merge-gap" in commands
 
 
 LEFT_OUT = {
