@@ -1,5 +1,6 @@
 """The container files: read as a build would read them, and their first stage replayed."""
 
+import configparser
 import re
 import shlex
 import shutil
@@ -84,6 +85,20 @@ def test_every_dependency_is_pinned_to_a_version_that_fits():
     wanted = [*project["dependencies"], *project["optional-dependencies"]["offline"]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
+
+
+def test_the_examples_of_vad_watch_run_as_nobody_special_and_restart():
+    service = yaml.safe_load((ROOT / "docker" / "watch.yaml").read_text())["services"]["watch"]
+    assert service["command"] == ["watch", "cameras.toml"]
+    assert service["user"] == "1000:1000"
+    assert service["restart"] == "unless-stopped"
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read_string((ROOT / "docker" / "watch.service").read_text())
+    assert unit["Service"]["ExecStart"].endswith("vad watch cameras.toml")
+    assert unit["Service"]["SuccessExitStatus"] == "143"  # of SIGTERM, by pipelines/cli.py
+    assert (unit["Service"]["User"], unit["Service"]["Restart"]) == ("vad", "always")
 
 
 def test_the_cluster_needs_a_token_and_shows_nothing_to_the_outside():

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import vad
 from vad.errors import UsageError
-from vad.stages.pipelines.watch.camera import Masks
+from vad.stages.extract.live import Clip, LiveSource
+from vad.stages.pipelines.watch.camera import Masks, Watched
 from vad.stages.pipelines.watch.events import (
     Alert,
     Events,
@@ -30,8 +32,13 @@ from vad.stages.pipelines.watch.events import (
 )
 from vad.stages.pipelines.watch.health import Health, in_text
 from vad.stages.pipelines.watch.reading import read_watch_file
-from vad.stages.pipelines.watch.settings import CameraSettings, Zone
+from vad.stages.pipelines.watch.settings import Camera, CameraSettings, Zone
 from vad.stages.pipelines.watch.sinks import signature
+from vad.stages.train.card import Card, Member, Selection, Stream
+from vad.stages.train.detectors import create_detector
+from vad.stages.train.run import Run, TrainedMember
+from vad.stages.train.streams import Inputs, Scaling
+from vad.store import Provenance
 
 Receiver = runpy.run_path(str(Path(__file__).with_name("alert_receiver.py")))["Receiver"]
 T0 = 1_800_000_000.0
@@ -152,6 +159,34 @@ def test_zones_hide_pixels_and_cells():
     assert masks.ignored[0, 0]
     assert not masks.ignored[20, 30]
     assert not masks.black.any()
+
+
+def test_what_ignored_cells_raise_is_not_heard():
+    cells = {"grid": [2, 3], "pooled": [{"columns": [0, 2], "by": "peaks"}]}
+    made = Provenance.of({"backbone": "test", "crop_set": "whole", "cells": cells})
+    stream = Stream("visual/x", 2, 1, made)
+    detector = create_detector("topk", visual_dim=2)
+    with torch.no_grad():
+        detector.score.weight.fill_(1.0)
+    card = Member("topk", {}, 2, None, (stream,))
+    member = TrainedMember(card, detector.eval(), Inputs({"visual": Scaling()}))
+    run = Run(Path("run"), Card((member.card,), Selection(on="test"), 0.5, None, {}), [member])
+    left = Zone("", ((0, 0), (0.34, 0), (0.34, 1), (0, 1)), "ignore", black=False)
+    source = LiveSource("camera", "0")
+    watched = Watched(Camera("gate", CameraSettings(), source, 1, (left,)), run, (), 30)
+    watched.open(90, 60, 10.0)
+    rgb = np.zeros((16, 60, 90, 3), np.uint8)
+    clip = Clip(0, 0, 16, 0.0, 1.6, T0, 0.0, 0, rgb)
+    visual = np.full((1, 1, 2), 3.0, np.float32)
+
+    def hear(*peaks):
+        arrays = {"visual/x": visual, "peaks/x": np.array([peaks], np.uint8)}
+        return watched.score(clip, arrays)
+
+    assert (hear(0, 3).score, hear(0, 3).box) == (0.0, None)  # both cells are on the left
+    assert hear(2, 5).score > 0.9
+    assert hear(0, 2).score > 0.9  # half of it is elsewhere, where the box is
+    assert hear(0, 2).box == (60, 0, 90, 30)
 
 
 # --- events

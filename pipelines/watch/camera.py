@@ -141,7 +141,7 @@ class Watched:
             return None, self._lose(str(error))
         match event:
             case Opened(width, height, fps):
-                self._open(width, height, float(fps))
+                self.open(width, height, float(fps))
             case Clip():
                 self._pause_s = 1.0
                 return event, None
@@ -156,7 +156,8 @@ class Watched:
                 self.has_ended = True
         return None, None
 
-    def _open(self, width: int, height: int, fps: float) -> None:
+    def open(self, width: int, height: int, fps: float) -> None:
+        """Take over the size of the pictures and their rate, when the source has been opened."""
         log.info("%s: %dx%d, %g frames a second", self.name, width, height, fps)
         masks = Masks.of(self.camera.zones, height, width)
         self._fps, self._masks, self._cells = fps, masks, self._ignored_cells(masks)
