@@ -201,6 +201,14 @@ def test_the_citation_is_of_this_version_and_licence():
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
+def test_the_figures_of_the_readme_are_those_of_the_page_of_figures():
+    readme, page = (
+        {line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("| ")}
+        for path in (ROOT / "README.md", ROOT / "docs" / "figures.md")
+    )
+    assert len({row for row in readme & page if "(0.0" in row}) == 4
+
+
 def test_issue_templates_are_forms():
     for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
         form = yaml.safe_load(path.read_text(encoding="utf-8"))
