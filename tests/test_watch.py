@@ -19,6 +19,7 @@ import torch
 import vad
 from vad.errors import UsageError
 from vad.stages.extract.live import Clip, LiveSource
+from vad.stages.pipelines.watch import events
 from vad.stages.pipelines.watch.camera import Masks, Watched
 from vad.stages.pipelines.watch.events import (
     Alert,
@@ -36,6 +37,7 @@ from vad.stages.pipelines.watch.settings import Camera, CameraSettings, Zone
 from vad.stages.pipelines.watch.sinks import signature
 from vad.stages.train.card import Card, Member, Selection, Stream
 from vad.stages.train.detectors import create_detector
+from vad.stages.train.familiarity import Familiarity
 from vad.stages.train.run import Run, TrainedMember
 from vad.stages.train.streams import Inputs, Scaling
 from vad.store import Provenance
@@ -277,7 +279,41 @@ def test_the_journal_knows_after_a_kill_what_was_not_told(tmp_path):
     again.close()
 
 
+def test_the_journal_stays_small_and_forgets_what_was_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(events, "MOST_ENTRIES", 20)
+    journal = Journal(tmp_path)
+    waits = Alert("gate-0", "open", "gate", "run", "2026-01-01")
+    journal.add(waits, ["b"])
+    for number in range(1, 30):
+        alert = Alert(f"gate-{number}", "health", "gate", "run", "2026-01-01", health="ok")
+        journal.add(alert, ["a"])
+        journal.confirm(alert, "a")
+    journal.close()
+    assert len((tmp_path / "journal.jsonl").read_text().splitlines()) <= 21
+    again = Journal(tmp_path)
+    assert again.next_for("a", 0) is None
+    assert again.next_for("b", 0) == waits
+    again.close()
+
+
 # --- health
+
+
+def test_a_camera_that_shows_something_else_is_called_unfamiliar():
+    random = np.random.default_rng(0)
+    known = Familiarity("visual/x", np.zeros(4), np.ones(4), np.linspace(0, 1, 20))
+    health, told = Health(known, hold_s=3), []
+    view = random.integers(40, 200, (60, 80, 3))
+    for second in range(300):
+        rows = np.full((1, 1, 4), 9.0 if 100 <= second < 200 else 0.1)
+        health.see_features({"visual/x": rows, "places/x": rows})
+        rgb = np.stack([view + random.integers(0, 9, view.shape) for _ in range(2)])
+        if state := health.see(rgb.astype(np.uint8), T0 + second):
+            told.append((second, state))
+    (strange, first), (familiar, last) = told
+    assert (first, last) == ("unfamiliar", "ok")
+    assert 110 < strange < 180
+    assert 210 < familiar < 290
 
 
 def test_what_a_camera_suffers_from_is_told_when_it_lasts():
