@@ -286,6 +286,7 @@ class _Studio:
         }
         chosen = _chosen("results", request)
         quiet = [video for video in scored if video.scored and not video.scored.events]
+        quiet.sort(key=lambda video: -video.scored.peak if video.scored else 0.0)
         run = self._project.run()
         return {
             **_cut("results", by_filter[chosen], request),
