@@ -1,6 +1,7 @@
 """`vad train` without a detector: members, weighted and calibrated by cross-fitting."""
 
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -388,6 +389,21 @@ def test_a_video_unlike_the_training_videos_is_told_and_others_are_not(vad, stil
     written = json.loads((tmp_path / "out" / "v1.json").read_text())
     assert written["familiarity"] == 0.0
     assert read_scores(tmp_path / "out" / "v1.json").warning == written["warning"]
+
+
+def test_the_model_card_tells_what_to_expect_and_what_the_run_was_trained_on(vad, still, tmp_path):
+    *_, run = still
+    code, out, _ = vad("card", run.path, "--out", tmp_path / "card.html")
+    page = (tmp_path / "card.html").read_text()
+    assert (code, out) == (0, f"written to {tmp_path / 'card.html'}\n")
+    assert "n videos like these: finds 10 of 10 abnormal ones" in page
+    assert "10 normal, 10 abnormal" in page
+    found = dict(re.findall(r"<td>(?:<b>)?([\d.]+)[^<]*(?:</b>)?</td>.*?<td>(\d+)</td>", page))
+    assert found["0.10"] == "10"
+    assert int(found["0.10"]) >= int(found["0.50"]) >= int(found["0.90"])
+    assert f"{run.threshold:.2f}, its own" in page
+    assert "normal footage reaches this once in" in page
+    assert "<script" not in page
 
 
 def test_a_damaged_record_of_the_training_videos_is_told(vad, still, tmp_path):

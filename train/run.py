@@ -46,8 +46,20 @@ log = logging.getLogger("vad")
 WEIGHTS = "detector.safetensors"
 STATE, PLAN = "state.safetensors", "plan.json"  # files of an unfinished run
 UNFINISHED = "unfinished"  # folder of an unfinished run of several members
+PAGE = "model-card.html"  # which `vad card` writes
 # What training writes or replaces; the last is the weights file of vad 0.1.0.
-WRITTEN = {CARD, FILE, STATE, PLAN, "history.csv", "tensorboard", "members", WEIGHTS, UNFINISHED}
+WRITTEN = {
+    CARD,
+    FILE,
+    STATE,
+    PLAN,
+    "history.csv",
+    "tensorboard",
+    "members",
+    WEIGHTS,
+    UNFINISHED,
+    PAGE,
+}
 # prefixes of the tensor names of a feature scaling, by kind
 PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
 EDGE = 1e-6  # scores nearer to 0 or 1 have no larger logit

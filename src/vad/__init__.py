@@ -28,6 +28,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 VERBS = (
     "calibrate",
     "caption",
+    "card",
     "compare",
     "evaluate",
     "events",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from .store import FeatureStore as FeatureStore
     from .verbs import calibrate as calibrate
     from .verbs import caption as caption
+    from .verbs import card as card
     from .verbs import compare as compare
     from .verbs import evaluate as evaluate
     from .verbs import events as events

@@ -123,6 +123,19 @@ def extract(
     return run.extract(videos, store, overwrite=overwrite, quiet=quiet, **given)
 
 
+def card(run: Place | None = None, out: Place | None = None) -> Path:
+    """Write the model card of a run, an HTML page, and return its path.
+
+    run: the folder of a run; by default the newest finished one in runs/. out: by default
+    model-card.html in the run's folder. Raises UsageError if there is no such run.
+    """
+    from .stages.infer.model_card import write_card
+    from .stages.pipelines.project import newest_run
+    from .stages.train.run import Run
+
+    return write_card(Run.open(newest_run(run), "cpu"), Path(out) if out else None)
+
+
 @explained(CaptionSettings, ExecutorSettings)
 def caption(
     store: Place = "features.zarr",
