@@ -42,6 +42,8 @@ def test_the_threshold_of_a_rate_holds_on_other_footage():
 
 def test_a_rate_that_the_footage_cannot_tell_is_refused_with_the_rarest():
     hour = footage(np.random.default_rng(2).normal(size=7200))
+    with pytest.raises(UsageError, match="36 seconds .* no rate below 100/h"):
+        NormalFootage((0.0, 1.0), (2, 1), 36.0).level_of(parse_rate("1/h"))
     with pytest.raises(UsageError, match=r"60 minutes .* no rate below 1/h"):
         hour.level_of(parse_rate("1/day"))
     assert hour.level_of(parse_rate("1/h")) == hour.levels[-1]

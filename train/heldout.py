@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import ceil
+from math import ceil, floor, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,9 +69,11 @@ class NormalFootage:
         """
         allowed = round(per_s * self.seconds, 9)  # 1 / seconds must allow one
         if allowed < 1:
+            rarest = 3600 / self.seconds
+            unit = 10.0 ** (floor(log10(rarest)) - 1)  # two digits, rounded up
             raise UsageError(
                 f"{duration(self.seconds)} of held-out normal footage tell no rate below "
-                f"{3600 / self.seconds:.2g}/h",
+                f"{ceil(rarest / unit) * unit:.10g}/h",
                 hint=f"allow more false alarms, or {more}",
             )
         for level, n_alarms in zip(self.levels, self.alarms, strict=True):
