@@ -154,7 +154,11 @@ def cameras(
         return found["cpu_s"], found["n_frames"]
 
     per_second = FPS * per_frame(cpu_s, n_frames)
-    found: dict[str, Any] = {"cpu_s_per_second": per_second, "cameras": 1 / per_second}
+    found: dict[str, Any] = {
+        "cpu_s_per_second": per_second,
+        "cameras": 1 / per_second,
+        "live": None,
+    }
     for n in range(max(1, int(1 / per_second)), 0, -1):
         if live_s and (ended := live(n, video, str(run), live_s)):
             found["live"] = {"cameras": n, "latency_s": max(e["latency_s"]["p95"] for e in ended)}
