@@ -31,7 +31,7 @@ from vad.version import VERSION
 from .curves import step_path, steps
 from .events import Event, edges_us
 from .pages import hash_of, render, resource, write_page
-from .scores import VideoScores, exact
+from .scores import VideoScores, exact, kinds_dict
 from .settings import EventRule
 from .times import timecode
 from .video.copies import Copies, make_copies, peak_picture
@@ -257,6 +257,7 @@ class Section(Row):
             "edges": np.diff(edges, prepend=0).tolist(),
             "captions": list(scores.captions),
             "readings": _readings(scores.normal_footage),
+            "kinds": scores.kinds and kinds_dict(scores.kinds),
             "where": scores.where and _tints(scores),
         }
 

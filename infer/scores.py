@@ -284,7 +284,7 @@ class VideoScores:
             "peak": exact(self.peak),
             "events": [event_dict(event) for event in self.events],
             "where": self.where and _where_dict(self.where),
-            "kinds": self.kinds and _kinds_dict(self.kinds),
+            "kinds": self.kinds and kinds_dict(self.kinds),
             "snippets": self._snippet_dicts(),
             "frames": [
                 {"frame": frame, "seconds": seconds, "timecode": timecode(seconds), "score": score}
@@ -376,6 +376,7 @@ class _Where:
 class _Kinds:
     names: tuple[str, ...]
     shares: tuple[tuple[float, ...], ...]
+    least: float = 0.0
 
     def of(self, n_snippets: int) -> Kinds:
         """Return the shares as an array. Raises ValueError with the name of a wrong field."""
@@ -386,7 +387,7 @@ class _Kinds:
         shares = np.array(self.shares, np.float32)
         if not ((shares >= 0) & (shares <= 1)).all():
             raise ValueError("kinds.shares has values that are not 0 to 1")
-        return Kinds(self.names, shares)
+        return Kinds(self.names, shares, self.least)
 
 
 @dataclass(frozen=True)
@@ -463,10 +464,10 @@ def _where_dict(where: Where) -> dict[str, object]:
     return {"view_px": [round(side, 3) for side in where.view], "shares": shares}
 
 
-def _kinds_dict(kinds: Kinds) -> dict[str, object]:
+def kinds_dict(kinds: Kinds) -> dict[str, object]:
     """Return the names and the shares, with four decimals, as plain values."""
     shares = kinds.shares.astype(np.float64).round(4).tolist()
-    return {"names": list(kinds.names), "shares": shares}
+    return {"names": list(kinds.names), "least": kinds.least, "shares": shares}
 
 
 def event_dict(event: Event) -> dict[str, object]:

@@ -41,6 +41,8 @@ def score_stored(
     beside = arrays_for_where(run.card) if where else set()
     if run.familiarity:
         beside = beside | {run.familiarity.array}
+    if run.naming:
+        beside = beside | {run.naming.array}
 
     def read(
         video_id: str,
@@ -65,6 +67,8 @@ def score_stored(
         record, times, streams, others = found
         arrays = others | {name: streams[key] for key, name in run.names.items()}
         snippets, kinds = run.judge(**streams)
+        if run.naming and run.naming.array in arrays:
+            kinds = run.naming.of(arrays[run.naming.array], snippets)
         yield VideoScores(
             video=video_id,
             record=record,

@@ -144,14 +144,15 @@ def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
 
 
 def events_table(videos: Iterable[VideoScores]) -> str:
-    """Return a table with a row per event: video, number, start, end, peak, and its caption if
-    known.
+    """Return a table with a row per event: video, number, start, end, peak, and its kind and
+    caption if known.
     """
     rows = [("video", "event", "start", "end", "peak", "")]
     for scores in videos:
         for number, event in enumerate(scores.events, start=1):
             times = timecode(event.start_s), timecode(event.end_s)
-            words = plain(scores.video), plain(event.caption)
+            said = "  ".join(filter(None, [event.kind_words, event.caption]))
+            words = plain(scores.video), plain(said)
             rows.append((words[0], str(number), *times, f"{event.peak:.3f}", words[1]))
     if len(rows) == 1:
         return "no events"

@@ -170,7 +170,7 @@ def _write(camera: Run) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     sweep(scratch)
     made, replaced = new_scratch(scratch), new_scratch(scratch)
-    Run(made, camera.card, camera.members, camera.familiarity).save()
+    Run(made, camera.card, camera.members, camera.familiarity, camera.naming).save()
     if camera.path.exists():
         camera.path.rename(replaced)
     made.rename(camera.path)

@@ -228,6 +228,7 @@ class Card:
     store: str | None = None
     calibration: Calibration | None = None  # None: the score is the mean of the members' scores
     held_out: HeldOut | None = None  # None: the run was trained without cross-fitting
+    kinds: tuple[str, ...] = ()  # kinds of anomaly that the run tells beside its members
     familiarity: str | None = None  # array by which videos are compared with the training videos
     labels: str | None = None  # file with the labels of the videos
     # number of reviewed events that were trained on, by verdict: confirmed, dismissed

@@ -43,6 +43,7 @@ from .familiarity import array_for, learn
 from .fit import Fit, fit_epoch
 from .folds import make_folds
 from .heldout import held_out
+from .naming import learn_names
 from .reviewed import count_verdicts, relabelled, reviewed_bags, reviews_for
 from .run import PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
 from .settings import TrainSettings
@@ -157,7 +158,15 @@ def train_ensemble(
     stored = set.intersection(*(set(task.store.names(label.video)) for label in task.labels))
     array = array_for(card, stored)
     known = learn(task.store, array, task.labels, every_fold) if array else None
-    run = Run(out, replace(card, familiarity=known.array if known else None), chosen, known)
+    naming = None
+    if array and folds and not any(member.detector.classes for member in chosen):
+        naming = learn_names(task.store, array, judged, combined, folds)
+    card = replace(
+        card,
+        familiarity=known.array if known else None,
+        kinds=naming.names if naming else (),
+    )
+    run = Run(out, card, chosen, known, naming)
     run.save()
     unfinished.remove()
     for left in (STATE, PLAN, "history.csv"):  # of a training of one detector that is replaced

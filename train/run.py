@@ -3,6 +3,7 @@
     runs/rtfm/
       card.json                        what the run is and how it was made: see `card.py`
       members/0/detector.safetensors   weights of the chosen epoch, and the scaling of its input
+      kinds.safetensors                names for what it finds: see `naming.py`
       familiarity.safetensors          what its training videos look like: see `familiarity.py`
       history.csv, tensorboard/        metrics of the training, one row per epoch
 
@@ -38,6 +39,8 @@ from .detectors import Detector, create_detector
 from .familiarity import FILE, Familiarity
 from .heldout import FOR_MORE, NormalFootage, duration
 from .kinds import Kinds, mean_of
+from .naming import FILE as NAMING_FILE
+from .naming import Naming
 from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
@@ -51,6 +54,7 @@ PAGE = "model-card.html"  # which `vad card` writes
 WRITTEN = {
     CARD,
     FILE,
+    NAMING_FILE,
     STATE,
     PLAN,
     "history.csv",
@@ -196,9 +200,11 @@ class Run:
         card: Card,
         members: Sequence[TrainedMember],
         familiarity: Familiarity | None = None,
+        naming: Naming | None = None,
     ) -> None:
         self.path, self.card, self.members = path, card, tuple(members)
         self.familiarity = familiarity  # None if the run does not know its training videos
+        self.naming = naming  # None if it does not tell kinds, or its members do
 
     @classmethod
     def open(cls, path: str | Path, device: str = "cpu") -> Run:
@@ -214,7 +220,8 @@ class Run:
             for index, member in enumerate(card.members)
         ]
         known = Familiarity.load(path, card.familiarity) if card.familiarity else None
-        return cls(path, card, members, known)
+        naming = Naming.load(path) if card.kinds else None
+        return cls(path, card, members, known, naming)
 
     def save(self) -> None:
         """Write the weights, then the card: a folder with a card is a finished run."""
@@ -223,9 +230,11 @@ class Run:
         for left in (self.path / "members").iterdir():  # of a larger run that is replaced
             if left.name not in map(str, range(len(self.members))):
                 shutil.rmtree(left)
-        (self.path / FILE).unlink(missing_ok=True)
-        if self.familiarity:
-            self.familiarity.save(self.path)
+        for file in (FILE, NAMING_FILE):
+            (self.path / file).unlink(missing_ok=True)
+        for part in (self.familiarity, self.naming):
+            if part:
+                part.save(self.path)
         self.card.write(self.path / CARD)
         # left by a run of vad 0.1.0 in the same folder
         (self.path / WEIGHTS).unlink(missing_ok=True)
@@ -266,10 +275,25 @@ class Run:
             "reviews": ", ".join(f"{n} {verdict}" for verdict, n in card.reviews.items()),
             "chosen": f"{epoch}on {card.selection.on}",
             "figures": ", ".join(figures),
+            "kinds": self.naming_words,
             "doubt": card.selection.doubt,
             "threshold": f"{self.threshold:.4f}",
         }
         return {name: fact for name, fact in facts.items() if fact}
+
+    @property
+    def naming_words(self) -> str:
+        """Say which kinds the run tells, and how well it told those of held-out videos; "" if it
+        tells none.
+        """
+        known = self.naming
+        if known is None:
+            return ""
+        n_other = known.n_videos - known.n_named
+        return (
+            f"tells {', '.join(known.names)}: {known.n_right} of {known.n_videos} held-out "
+            f"abnormal videos rightly named, {n_other} called other"
+        )
 
     @property
     def name(self) -> str:
@@ -352,7 +376,7 @@ class Run:
                 more = "calibrate with more footage" if card.camera else FOR_MORE
                 level = card.held_out.normal.level_of(cast("float", false_alarms_per_s), more=more)
             card = replace(card, threshold=float(card.calibration.chances(np.array(level))))
-        return Run(self.path, card, self.members, self.familiarity)
+        return Run(self.path, card, self.members, self.familiarity, self.naming)
 
     @property
     def names(self) -> dict[str, str]:

@@ -168,6 +168,20 @@ class Video {
 
   snippetAt(frame) { return countFrom(this.data.first_frames, (first) => first <= frame) - 1; }
 
+  // The kind of an event and its share, as `Kinds.of` tells them; "" if the scores have no kinds.
+  kindOf(event) {
+    const { kinds } = this.data;
+    if (!kinds) return "";
+    const sums = kinds.names.map(() => 0);
+    for (let i = this.snippetAt(event.startFrame); i <= this.snippetAt(event.endFrame - 1); i++) {
+      for (let k = 1; k < sums.length; k++) sums[k] += kinds.shares[i][k];
+    }
+    const total = sums.reduce((a, b) => a + b, 0) || 1;
+    const best = sums.indexOf(Math.max(...sums.slice(1)), 1);
+    const share = sums[best] / total;
+    return `${share >= kinds.least ? kinds.names[best] : "other"} ${Math.round(100 * share)} %`;
+  }
+
   captionAt(frame) { return this.data.captions[this.snippetAt(frame)] ?? ""; }
 }
 
@@ -388,6 +402,7 @@ function eventsPanel(video) {
     write(".when + small", seconds);
     write(".peak", event.peak.toFixed(2));
     write(".peak + small", `mean ${event.mean.toFixed(2)}`);
+    write(".kind", video.kindOf(event));
     if (video.data.captions.length) write(".seen bdi", event.caption);
     write(".frames", `${event.startFrame}–${event.endFrame - 1}`);
     write(".reading", video.readingOf(event.peak));

@@ -1,0 +1,105 @@
+"""Names for what a run finds: learnt from categories, cross-fitted, "other" when unsure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vad.errors import UsageError
+from vad.labels import Label
+from vad.stages.extract.records import unseen_record
+from vad.stages.train.kinds import Kinds
+from vad.stages.train.naming import FILE, Naming, _least, describe, highest, learn_names
+from vad.store import FeatureStore, Provenance
+
+N_CELLS, DIM = 6, 8
+Scores = dict[str, NDArray[np.float64]]
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Naming, FeatureStore, Scores]:
+    """24 videos of 12 snippets: in snippets 4 to 7 of abnormal ones, a cell has another feature."""
+    store = FeatureStore.create(tmp_path_factory.mktemp("naming") / "features.zarr")
+    random = np.random.default_rng(0)
+    labels, scores = [], {}
+    for index in range(24):
+        video, kind = f"v{index}", ["", "fire", "fight"][index % 3]
+        rows = random.normal(size=(12, N_CELLS, DIM)) + 3 * random.normal(size=(1, N_CELLS, DIM))
+        if kind:
+            rows[4:8, index % N_CELLS, ["fire", "fight"].index(kind)] += 25
+        draft = store.draft(video)
+        draft.append("places/x", rows.astype(np.float32))
+        record = unseen_record(Path(video), 192, 25.0, "repeat-last", decoder="none")
+        draft.commit(record, np.arange(192) / 25, {"places/x": Provenance.of({"backbone": "x"})})
+        labels.append(Label(video, int(bool(kind)), kind))
+        scores[video] = np.full(12, -1.0)
+        if kind:
+            scores[video][4:8] = 1.0
+    labels[1] = Label("v1", 1, "flood")  # one of its kind: not told
+    folds = [labels[i::4] for i in range(4)]
+    naming = learn_names(store, "places/x", labels, scores, folds)
+    assert naming is not None
+    return naming, store, scores
+
+
+def test_kinds_of_held_out_videos_are_named(
+    learnt: tuple[Naming, FeatureStore, Scores],
+) -> None:
+    naming, store, scores = learnt
+    assert naming.names == ("fight", "fire")
+    # the flood is a fire by its features: wrongly named if it is named at all
+    assert naming.n_right >= 14
+    assert naming.n_videos == 16
+    chances = 1 / (1 + np.exp(-scores["v2"]))
+    kinds = naming.of(store.read("v2", "places/x"), chances)
+    assert kinds.names == ("normal", "fight", "fire")
+    np.testing.assert_allclose(kinds.shares.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(kinds.shares[:, 0], 1 - chances, atol=1e-6)
+    kind, share = kinds.of(4, 8)
+    assert kind == "fight"
+    assert share > 0.5
+
+
+def test_the_file_of_a_run_holds_the_classifier(
+    learnt: tuple[Naming, FeatureStore, Scores], tmp_path: Path
+) -> None:
+    naming, store, _ = learnt
+    naming.save(tmp_path)
+    again = Naming.load(tmp_path)
+    assert (again.array, again.names, again.least) == ("places/x", naming.names, naming.least)
+    rows, scores = store.read("v2", "places/x"), np.linspace(0, 1, 12)
+    np.testing.assert_array_equal(again.of(rows, scores).shares, naming.of(rows, scores).shares)
+    with pytest.raises(UsageError, match="places/x has another width than in the training videos"):
+        again.of(rows[..., :4], scores)
+    (tmp_path / FILE).write_bytes(b"no")
+    with pytest.raises(UsageError, match="cannot be read as safetensors"):
+        Naming.load(tmp_path)
+
+
+def test_without_two_kinds_nothing_is_learnt(
+    learnt: tuple[Naming, FeatureStore, Scores],
+) -> None:
+    _, store, scores = learnt
+    labels = [Label(f"v{i}", int(i % 3 > 0), "fire" if i % 3 else "") for i in range(12)]
+    assert learn_names(store, "places/x", labels, scores, [labels[:6], labels[6:]]) is None
+
+
+def test_a_moment_is_described_by_the_cells_that_differ_from_the_ordinary_state() -> None:
+    rows = np.zeros((4, 3, 2))
+    rows[:, 0] = 5.0  # always so: ordinary
+    rows[3, 1, 0], rows[3, 2, 0] = 4.0, 2.0
+    found = describe(rows, np.array([0.1, 0.2, 0.3, 0.9]), np.zeros(2), np.ones(2))
+    assert found[3].tolist() == [3.0, 0.0, 3.0, 0.0]  # the means over both cells, and the changes
+    assert highest(np.array([0.1, 0.9, 0.2, 0.8])).tolist() == [1, 3]
+
+
+def test_what_is_unsure_is_called_other() -> None:
+    shares = np.array([[0.0, 0.55, 0.45]], np.float32)
+    assert Kinds(("normal", "a", "b"), shares, 0.5).of(0, 1)[0] == "a"
+    assert Kinds(("normal", "a", "b"), shares, 0.6).of(0, 1)[0] == "other"
+    # shares and whether they are right: naming from 0.7 on gains most
+    assert _least([(0.9, True), (0.7, True), (0.6, False), (0.5, False), (0.4, True)]) == 0.7
+    assert _least([(0.9, True), (0.4, True)]) == 0.0
