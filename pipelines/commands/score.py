@@ -120,8 +120,6 @@ def command(
 
     Examples:
 
-    vad score video.mp4
-
     vad score video.mp4 --look-for "two people fighting" --look-for "a fire"
 
     vad score videos/ --false-alarms 2/h --prior 0.05 --format json,mp4 --store features.zarr
