@@ -168,7 +168,7 @@ def score_store(
     decision = take(Decision, given, where="score")
     reading = build(ScoreSettings, given, where="score")
     opened = FeatureStore.open(store)
-    own: dict[str, Any] = {"device": device, "backbone": backbone, "weights": weights}
+    own: dict[str, object] = {"device": device, "backbone": backbone, "weights": weights}
     own = {name: value for name, value in own.items() if value is not None}
     scorer = _scorer_of(detector, own, threshold, decision, (look_for, ordinary))
     ids, names = opened.ids(), scorer.names
@@ -192,7 +192,7 @@ class _Scorer(Protocol):
         self,
         sources: list[Source],
         store: str | Path,
-        given: Mapping[str, Any],
+        given: Mapping[str, object],
         *,
         quiet: bool,
         on_stored: Callable[[str], None],
@@ -223,7 +223,7 @@ class _ByRun:
         self,
         sources: list[Source],
         store: str | Path,
-        given: Mapping[str, Any],
+        given: Mapping[str, object],
         *,
         quiet: bool,
         on_stored: Callable[[str], None],
@@ -268,7 +268,7 @@ class _ByWords:
         self,
         sources: list[Source],
         store: str | Path,
-        given: Mapping[str, Any],
+        given: Mapping[str, object],
         *,
         quiet: bool,
         on_stored: Callable[[str], None],
@@ -301,7 +301,7 @@ class _ByNovelty:
         self,
         sources: list[Source],
         store: str | Path,
-        given: Mapping[str, Any],
+        given: Mapping[str, object],
         *,
         quiet: bool,
         on_stored: Callable[[str], None],
@@ -328,7 +328,7 @@ class _ByNovelty:
 def _extracted(
     sources: list[Source],
     store: str | Path,
-    given: Mapping[str, Any],
+    given: Mapping[str, object],
     *,
     quiet: bool,
     on_stored: Callable[[str], None],

@@ -195,7 +195,7 @@ class _Studio:
     def page(self, request: Request) -> Response:
         """Return a page; what is wrong with a file of the project is said on it."""
         name = request.url.path.strip("/")
-        problem, values = "", dict[str, Any]()
+        problem, values = "", dict[str, object]()
         try:
             values = getattr(self, f"_{name}")(request)
         except VadError as error:
@@ -213,7 +213,7 @@ class _Studio:
         )
         return HTMLResponse(html)
 
-    def _videos(self, request: Request) -> dict[str, Any]:
+    def _videos(self, request: Request) -> dict[str, object]:
         videos = self._project.videos()
         lacking = [video for video in videos if not video.has_features]
         return {
@@ -223,7 +223,7 @@ class _Studio:
             "pictures": self._pictures(),
         }
 
-    def _label(self, request: Request) -> dict[str, Any]:
+    def _label(self, request: Request) -> dict[str, object]:
         videos = self._project.videos()
         by_filter = {
             "to label": self._project.to_label(videos),
@@ -240,7 +240,7 @@ class _Studio:
             "pictures": self._pictures(),
         }
 
-    def _train(self, request: Request) -> dict[str, Any]:
+    def _train(self, request: Request) -> dict[str, object]:
         videos = self._project.videos()
         reviews = self._project.reviews()
         return {
@@ -254,7 +254,7 @@ class _Studio:
             ],
         }
 
-    def _results(self, request: Request) -> dict[str, Any]:
+    def _results(self, request: Request) -> dict[str, object]:
         videos = self._project.videos()
         reviews = self._project.reviews()
 
@@ -301,12 +301,12 @@ class _Studio:
             "stills": self._stills(),
         }
 
-    def _cameras(self, request: Request) -> dict[str, Any]:
+    def _cameras(self, request: Request) -> dict[str, object]:
         pictures = self._pictures()
         videos = [s.id for s in self._project.sources() if f"{key_of(s.id)}.jpg" in pictures]
         return {"cameras": self._project.cameras(), "videos": videos, "pictures": pictures}
 
-    def _about(self, request: Request) -> dict[str, Any]:
+    def _about(self, request: Request) -> dict[str, object]:
         path = self._project.run()
         if path is None:
             return {"run": None, "facts": {}, "expected": "", "parts": {}}
@@ -427,7 +427,7 @@ async def _body(cls: type[Item], request: Request) -> Item:
         raise Refused(400, plain(str(error))) from None
 
 
-def _cut(page: str, items: Sequence[Item], request: Request) -> dict[str, Any]:
+def _cut(page: str, items: Sequence[Item], request: Request) -> dict[str, object]:
     """Return the items of the asked-for part of a list, and the numbers of the parts."""
     per_page = PER_PAGE[page]
     n_parts = max(1, -(-len(items) // per_page))

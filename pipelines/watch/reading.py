@@ -107,7 +107,7 @@ class _Reader:
         self._lines, self._secrets = lines, secrets
         self.mistakes: list[Mistake] = []
 
-    def file(self, path: Path, document: Mapping[str, Any]) -> WatchFile:
+    def file(self, path: Path, document: Mapping[str, object]) -> WatchFile:
         tables = {"defaults", "cameras", "sinks"}
         top = {name: value for name, value in document.items() if name not in tables}
         settings = self._settings(WatchSettings, top, (), also=tables)
@@ -127,7 +127,7 @@ class _Reader:
             tuple(sorted(self.mistakes, key=lambda mistake: mistake.line)),
         )
 
-    def _camera(self, name: str, table: object, defaults: Mapping[str, Any]) -> Camera | None:
+    def _camera(self, name: str, table: object, defaults: Mapping[str, object]) -> Camera | None:
         path = ("cameras", name)
         if not NAME.match(name) or not isinstance(table, dict):
             self._wrong(path, f"{name!r} is no name of a camera", name)
@@ -250,7 +250,7 @@ class _Reader:
     def _settings(
         self,
         cls: type[Any],
-        table: Mapping[str, Any],
+        table: Mapping[str, object],
         path: tuple[str, ...],
         *,
         camera: str | None = None,
@@ -284,7 +284,7 @@ class _Reader:
 
     def _unknown(
         self,
-        table: Mapping[str, Any],
+        table: Mapping[str, object],
         known: set[str],
         path: tuple[str, ...],
         camera: str | None = None,
@@ -295,7 +295,7 @@ class _Reader:
             rest = did_you_mean(name, every) or f"there are: {', '.join(every)}"
             self._wrong((*path, name), f"no key {name!r}, {rest}", camera)
 
-    def _table(self, document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    def _table(self, document: Mapping[str, object], name: str) -> Mapping[str, Any]:
         table = document.get(name, {})
         if isinstance(table, dict):
             return table
@@ -303,8 +303,8 @@ class _Reader:
         return {}
 
     def _list(
-        self, table: Mapping[str, Any], name: str, path: tuple[str, ...], camera: str | None = None
-    ) -> Sequence[Any]:
+        self, table: Mapping[str, object], name: str, path: tuple[str, ...], camera: str | None = None
+    ) -> Sequence[object]:
         values = table.get(name, [])
         if isinstance(values, list):
             return values
