@@ -169,7 +169,8 @@ def _moment(store: FeatureStore, likeness: float, video: str, snippet: int) -> M
 
 
 def vector_like(store: FeatureStore, array: str, video: str, second: float) -> tuple[Floats, int]:
-    """Return the mean over crops of a video's features at a time, of length 1, and its snippet.
+    """Return the mean over crops of a video's features at a time, [dim] of length 1, and its
+    snippet.
 
     Raises UsageError if the video does not last that long.
     """

@@ -138,7 +138,9 @@ class Bags:
         index: NDArray[np.int64],
         columns: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]],
     ) -> Bags:
-        """Return the bags at `index`, with those columns of each stream that a function returns."""
+        """Return the bags at `index` [n], with those columns of each stream that a function
+        returns.
+        """
         return Bags(
             {kind: columns[kind](stream)[index] for kind, stream in self.streams.items()},
             self.lengths[index],

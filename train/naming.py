@@ -125,7 +125,9 @@ def describe(
 
 
 def highest(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the indices of the highest-scored snippets, which stand for a category."""
+    """Return the indices [n] of the snippets with the highest scores [snippets], which stand for a
+    category.
+    """
     n = max(1, int(np.ceil(SHARE * len(scores))))
     return np.argsort(-scores, kind="stable")[:n]
 

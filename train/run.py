@@ -139,7 +139,7 @@ class TrainedMember:
 
     @torch.inference_mode()
     def judge(self, arrays: Arrays) -> tuple[NDArray[np.float32], Kinds | None]:
-        """Return the scores of `score`, and the kinds if the detector tells classes apart."""
+        """Return the scores [snippets] of `score`, and the kinds if the detector tells classes."""
         features, sentences = self.inputs.of_arrays(
             {stream.input: stream.of(arrays[stream.name]) for stream in self.card.streams}
         )
@@ -439,7 +439,7 @@ class Run:
         text: NDArray[np.generic] | None = None,
         **others: NDArray[np.generic],
     ) -> tuple[NDArray[np.float32], Kinds | None]:
-        """Return the scores of `score`, and the kinds if members tell classes apart."""
+        """Return the scores [snippets] of `score`, and the kinds if members tell classes."""
         text = text if text is None else text.reshape(len(text), 1, -1)
         given = {"visual": visual, "text": text, **others}
         arrays = {

@@ -196,7 +196,9 @@ class Watched:
     # --- scores
 
     def seen(self, clip: Clip) -> NDArray[np.uint8]:
-        """Return the pictures that the networks see: black where the zones say so."""
+        """Return the pictures [frames, height, width, 3] that the networks see: black where the zones
+        say so.
+        """
         return self._masks.blackened(clip.rgb) if self._masks else clip.rgb
 
     def arrays(self, features: Mapping[int, NDArray[np.float32]]) -> dict[str, NDArray[np.generic]]:

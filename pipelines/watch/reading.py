@@ -303,7 +303,11 @@ class _Reader:
         return {}
 
     def _list(
-        self, table: Mapping[str, object], name: str, path: tuple[str, ...], camera: str | None = None
+        self,
+        table: Mapping[str, object],
+        name: str,
+        path: tuple[str, ...],
+        camera: str | None = None,
     ) -> Sequence[object]:
         values = table.get(name, [])
         if isinstance(values, list):

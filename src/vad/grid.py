@@ -292,7 +292,9 @@ class Windows:
         return self._end_oldest() if is_last else None
 
     def rest(self) -> Iterator[list[NDArray[np.uint8]]]:
-        """Yield the frames of each window that the end of the video cuts off; there can be none."""
+        """Yield the frames [height, width, 3] of each window that the end of the video cuts off;
+        there can be none.
+        """
         while self._begun:
             yield self._end_oldest()
 
@@ -335,7 +337,9 @@ class ClipCutter:
             yield clip
 
     def finish(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield the clips that the end of the video cuts off, filled by the tail policy."""
+        """Yield the clips [16, height, width, 3] that the end of the video cuts off, filled by the
+        tail policy.
+        """
         n_left = self._grid.n_snippets(self._windows.n_frames) - self._n_clips
         for frames in islice(self._windows.rest(), max(0, n_left)):
             yield self._grid.fill(np.stack(frames))

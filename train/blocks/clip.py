@@ -54,7 +54,7 @@ RENAMED = (
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """Return `x sigmoid(1.702 x)`, CLIP's approximation of GELU."""
+    """Return `x sigmoid(1.702 x)` of x [..., dim], CLIP's approximation of GELU."""
     return x * torch.sigmoid(1.702 * x)
 
 

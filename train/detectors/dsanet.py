@@ -182,7 +182,7 @@ class DSANet(ClassDetector):
         return normalize(self.clip_adapter.text_adapter[-1](read), dim=-1)
 
     def read_out(self, parts: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor | None]:
-        """Return the scores and the class shares.
+        """Return the scores [videos, n] and the class shares [videos, n, classes].
 
         The first branch tells how much is abnormal, the class logits which of the classes it is;
         both are divided by the temperature.

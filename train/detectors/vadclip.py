@@ -274,7 +274,7 @@ class ClassDetector(Detector):
         return self.class_terms(output, labels, self._members(labels, categories, form), form)
 
     def terms(self, output: Output, labels: Tensor, form: Form) -> Terms:
-        """Return the loss terms without categories; see `loss`."""
+        """Return the loss terms for labels [videos] without categories; see `loss`."""
         return self.class_terms(output, labels, self._members(labels, None, form), form)
 
     @abstractmethod
@@ -308,6 +308,8 @@ class ClassDetector(Detector):
         self, output: Output, labels: Tensor, members: Tensor
     ) -> dict[str, Tensor | None]:
         """Return the terms of both branches, which DSANet shares; None without class vectors.
+
+        labels is [videos], members [videos, classes].
 
         "classification" is of the mean of the `length // 16 + 1` highest scores; "contrast" is the
         cross-entropy of the same number of highest logits of every class; "distance" is the mean of
@@ -382,7 +384,7 @@ class VadCLIP(ClassDetector):
         return tower.project(tower.encode(torch.stack(sequences), ends))
 
     def read_out(self, parts: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor | None]:
-        """Return the scores and the softmax of the class logits."""
+        """Return the scores [videos, n] and the softmax of the class logits [videos, n, classes]."""
         scores = torch.sigmoid(parts["logits"][:, :, :n]).mean(1)
         if "class_logits" not in parts:
             return scores, None
@@ -390,6 +392,6 @@ class VadCLIP(ClassDetector):
         return (scores if self.settings.score == "detector" else 1 - shares[..., 0]), shares
 
     def class_terms(self, output: Output, labels: Tensor, members: Tensor, form: Form) -> Terms:
-        """Return the terms of both branches; every term is a scalar."""
+        """Return the terms of both branches, as scalars; members is [videos, classes]."""
         found = self.branch_terms(output, labels, members)
         return weighted(found, {"distance": self.settings.distance})

@@ -117,6 +117,8 @@ def mean_ap(
 def propose(shares: Sequence[NDArray[np.floating]], index: int) -> list[Proposal]:
     """Return the proposals of a class in all videos, highest scores first.
 
+    shares: of every video, [frames, classes]; index: of the class.
+
     These are the runs of frames above the threshold of each video; being disjoint, none suppresses
     another.
     """
