@@ -23,6 +23,9 @@ from .detectors import find_row
 # snippets of each video.
 TOPK = {"share": 0.2}
 TOPK_TRAINING = {"lr": 0.05, "epochs": 100}
+# Principal components a training video. Features that a network made for whole clips overfit with
+# more: they tell one video from another better than one moment from another.
+OF_BLOCKS, OF_CLIPS = 2, 1
 NEAR = {"reach": 1}  # of the second `normality`: a cell and its neighbours
 
 
@@ -35,6 +38,7 @@ class Candidate:
     stream: Stream
     own: Mapping[str, object]  # settings of the detector, complete
     training: Mapping[str, object] = field(default_factory=dict)  # settings of its training
+    components_a_video: int = OF_BLOCKS  # principal components, if the settings name none
 
 
 def default_candidates(store: FeatureStore, video: str) -> list[Candidate]:
@@ -92,6 +96,7 @@ def _candidate(name: str, detector: str, stream: Stream, own: Mapping[str, objec
             stream,
             asdict(build(row.settings, TOPK, own, where=name)),
             TOPK_TRAINING,
+            OF_CLIPS if stream.kind == "visual" and not _blocks(stream) else OF_BLOCKS,
         )
     of_training = {n: v for n, v in row.small.items() if n in ("lr", "weight_decay", "clip")}
     rest = {n: v for n, v in row.small.items() if n not in of_training}

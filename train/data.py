@@ -228,7 +228,7 @@ def refuse_random(store: FeatureStore, names: Iterable[str]) -> None:
 def _inputs(bags: Bags, n_videos: int, settings: TrainSettings) -> Inputs:
     own = read_scalings(settings.weights) if settings.weights else {}
     scalings = {
-        kind: own.get(kind) or scaling_of(bags.rows(kind), n_videos, settings)
+        kind: own.get(kind) or scaling_of(bags.rows(kind), COMPONENTS_A_VIDEO * n_videos, settings)
         for kind in bags.streams
     }
     for kind, scaling in scalings.items():
@@ -241,12 +241,15 @@ def _inputs(bags: Bags, n_videos: int, settings: TrainSettings) -> Inputs:
     return Inputs(scalings, apart=find_row(settings.detector).text and len(scalings) == len(KINDS))
 
 
-def scaling_of(rows: NDArray[np.float32], n_videos: int, settings: TrainSettings) -> Scaling:
-    """Return the scaling that the settings name, of rows [rows, dim] of training videos."""
+def scaling_of(rows: NDArray[np.float32], components: int, settings: TrainSettings) -> Scaling:
+    """Return the scaling that the settings name, of rows [rows, dim] of training videos.
+
+    components: number of principal components, if the settings name none.
+    """
     if settings.scale == "none":
         return Scaling()
     scaling = Scaling.standardise(rows)
-    n = settings.components or COMPONENTS_A_VIDEO * n_videos
+    n = settings.components or components
     if settings.scale == "standardise" or n >= rows.shape[1]:
         return scaling
     return scaling.with_components(rows, n)

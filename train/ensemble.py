@@ -318,7 +318,8 @@ def _of_bags(task: Task, candidate: Candidate, held: Collection[str]) -> Trained
     stream = candidate.stream
     bags = _bags(task, candidate, held)
     n_videos = len({label.video for label in task.labels} - set(held))
-    inputs = Inputs({stream.input: scaling_of(bags.rows(stream.input), n_videos, settings)})
+    components = candidate.components_a_video * n_videos
+    inputs = Inputs({stream.input: scaling_of(bags.rows(stream.input), components, settings)})
     dim, _ = inputs.dims(bags.widths)
     torch.manual_seed(settings.seed)
     detector = create_detector(candidate.detector, visual_dim=dim, settings=candidate.own)

@@ -196,8 +196,8 @@ class Watched:
     # --- scores
 
     def seen(self, clip: Clip) -> NDArray[np.uint8]:
-        """Return the pictures [frames, height, width, 3] that the networks see: black where the zones
-        say so.
+        """Return the pictures [frames, height, width, 3] that the networks see: black where the
+        zones say so.
         """
         return self._masks.blackened(clip.rgb) if self._masks else clip.rgb
 

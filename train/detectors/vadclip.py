@@ -384,7 +384,7 @@ class VadCLIP(ClassDetector):
         return tower.project(tower.encode(torch.stack(sequences), ends))
 
     def read_out(self, parts: Mapping[str, Tensor], n: int) -> tuple[Tensor, Tensor | None]:
-        """Return the scores [videos, n] and the softmax of the class logits [videos, n, classes]."""
+        """Return the scores [videos, n] and the shares of the classes [videos, n, classes]."""
         scores = torch.sigmoid(parts["logits"][:, :, :n]).mean(1)
         if "class_logits" not in parts:
             return scores, None
