@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from datasets import DATA_SETS, DataSet
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score, precision_recall_curve
 
 from vad import extract
 from vad.files import write_json
@@ -46,8 +47,9 @@ FIGURES = {
     "abnormal_ap": "abnormal_only/ap",
     "oracle_auc": "oracle/auc",
 }
-# abnormal and normal test videos flagged, calibration error and Brier score of the frames
-DECISIONS = ("found", "raised", "ece", "brier")
+# abnormal and normal test videos flagged; of the frames: calibration error, Brier score, F1 at the
+# threshold of each fold, and the best F1 that one threshold for all could have
+DECISIONS = ("found", "raised", "ece", "brier", "f1", "best_f1")
 
 
 def main() -> None:
@@ -133,13 +135,22 @@ def measure_seed(
     )
     truth = np.concatenate([t for e in evaluations for t in e.truth])
     chances = np.concatenate([s.frames for e in evaluations for s in e.scores])
+    at_threshold = np.concatenate([s.frames >= s.threshold for e in evaluations for s in e.scores])
     return {name: figures.value(path) or 0.0 for name, path in FIGURES.items()} | {
         "train_s": train_s / len(folds),
         "found": sum(raised for label, raised in flagged if label),
         "raised": sum(raised for label, raised in flagged if not label),
         "ece": calibration_error(truth, chances),
         "brier": float(np.mean((chances - truth) ** 2)),
+        "f1": float(f1_score(truth, at_threshold)),
+        "best_f1": best_f1(truth, chances),
     }
+
+
+def best_f1(truth: NDArray[np.generic], scores: NDArray[np.float32]) -> float:
+    """Return the highest F1 of frame scores [frames] that any threshold gives."""
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
 
 
 def calibration_error(truth: NDArray[np.generic], chances: NDArray[np.float32]) -> float:
