@@ -97,8 +97,11 @@ def test_a_rate_set_on_one_half_of_the_footage_holds_on_the_other(trained):
 
 def test_footage_too_short_for_a_rate_is_refused_with_the_rarest(trained):
     run, store = trained
-    with pytest.raises(UsageError, match=r"30 minutes .* no rate below 2/h; .*calibrate with more"):
+    with pytest.raises(
+        UsageError, match=r"30 minutes .* no rate below 2.1/h; .*calibrate with more"
+    ):
         calibrate_camera(run, store, ["one"], "rare", false_alarms_per_s=1 / 86_400)
+    calibrate_camera(run, store, ["one"], "rarest", false_alarms_per_s=2.1 / 3600)
     with pytest.raises(UsageError, match="10 snippets tells nothing of a camera"):
         calibrate_camera(run, store, ["short"], "short")
     assert not {"rare", "short"} & set(cameras_of(run.path))

@@ -73,7 +73,7 @@ class NormalFootage:
             unit = 10.0 ** (floor(log10(rarest)) - 1)  # two digits, rounded up
             raise UsageError(
                 f"{duration(self.seconds)} of held-out normal footage tell no rate below "
-                f"{ceil(rarest / unit) * unit:.10g}/h",
+                f"{ceil(round(rarest / unit, 6)) * unit:.10g}/h",
                 hint=f"allow more false alarms, or {more}",
             )
         for level, n_alarms in zip(self.levels, self.alarms, strict=True):
