@@ -14,6 +14,7 @@ import vad as front
 from vad.config import option
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
+from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.detectors.topk import TopK
 from vad.store import FeatureStore, Provenance
 
@@ -109,7 +110,16 @@ class Own(TopK):
     """A detector of a script: top-k under settings of its own."""
 
 
-def test_a_detector_of_a_script_is_trained_by_its_settings(project, tmp_path, monkeypatch):
+@pytest.fixture
+def table():
+    """Take detectors that a test adds out of the table again."""
+    before = dict(DETECTORS)
+    yield
+    DETECTORS.clear()
+    DETECTORS.update(before)
+
+
+def test_a_detector_of_a_script_is_trained_by_its_settings(project, tmp_path, monkeypatch, table):
     monkeypatch.setitem(sys.modules, "a_script", sys.modules[__name__])
     row = front.detectors.DetectorRow("a_script:Own", OwnSettings, "of a script", "nobody")
     front.detectors.add_detector("own", row)

@@ -510,7 +510,7 @@ def test_other_machines_need_the_token_and_get_a_session(start, project):
     cookie = {"Cookie": headers["set-cookie"].split(";")[0]}
     assert token not in cookie["Cookie"]
     assert browser.ask("GET", "/videos", headers=cookie)[0] == 200
-    change = {"method": "POST", "path": "/api/jobs/1/cancel"}
+    change = {"method": "POST", "path": "/api/jobs/999/cancel"}
     assert browser.ask(**change, headers=browser.headers)[0] == 403  # no session
     assert browser.ask(**change, headers=cookie)[0] == 403  # not from our page
     assert browser.ask(**change, headers=cookie | browser.headers)[0] == 404
@@ -531,7 +531,7 @@ def test_a_proxy_is_believed_by_its_address_and_not_by_its_headers(start, projec
     assert headers["set-cookie"].endswith("; Secure")
     ours |= {"Cookie": headers["set-cookie"].split(";")[0]}
     assert browser.ask("GET", "/videos", headers=ours)[0] == 200
-    change = {"method": "POST", "path": "/api/jobs/1/cancel"}
+    change = {"method": "POST", "path": "/api/jobs/999/cancel"}
     ours |= browser.headers
     assert browser.ask(**change, headers=ours | {"Origin": "http://vad.example"})[0] == 403
     assert browser.ask(**change, headers=ours | {"Origin": "https://vad.example"})[0] == 404
