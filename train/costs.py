@@ -34,17 +34,17 @@ VIEW_S = {
 }
 DETECTOR_S = {
     "topk": 0.0001,
-    "normality": 0.010,
-    "normality near": 0.047,  # with `reach`: a bank for every cell
+    "normality": 0.009,
+    "normality near": 0.037,  # with `reach`: a bank for every cell
     "sultani": 0.0012,
     "mil": 0.0013,
-    "pel4vad": 0.0045,
-    "bnwvad": 0.015,
-    "urdmu": 0.017,
-    "saa": 0.043,
-    "mgfn": 0.050,
-    "rtfm": 0.065,
-    "vadclip": 0.53,
+    "pel4vad": 0.0039,
+    "bnwvad": 0.016,
+    "urdmu": 0.015,
+    "saa": 0.060,
+    "mgfn": 0.045,
+    "rtfm": 0.058,
+    "vadclip": 0.55,
     "dsanet": 0.54,
 }
 
