@@ -1,5 +1,6 @@
 """Networks compiled for a CPU: the same features as PyTorch's, and a cache that heals."""
 
+import subprocess
 import sys
 
 import pytest
@@ -66,6 +67,40 @@ def test_another_network_or_shape_is_another_file(cache):
         network.conv.bias += 1
     compiled(network, (1, 3, 16, 16), 1)
     assert len(list(cache.glob("*.blob"))) == 3
+
+
+BEGIN_TOGETHER = """
+import os, sys, threading, torch
+from vad.stages.extract.backbones.engine import compiled
+
+sys.setswitchinterval(1e-6)
+torch.manual_seed(0)
+network, barrier = compiled(torch.nn.Linear(4, 4).eval(), (2, 4), 8), threading.Barrier(8)
+
+def begin():
+    views = torch.zeros(2, 4)
+    barrier.wait()
+    network(views)
+
+threads = [threading.Thread(target=begin, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(8)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+def test_threads_whose_first_clips_come_together_do_not_wait_for_each_other(cache):
+    command = [sys.executable, "-c", BEGIN_TOGETHER]
+    subprocess.run(command, check=True, timeout=120)  # the next ones read the cache
+    processes = [subprocess.Popen(command) for _ in range(4)]
+    try:
+        assert [process.wait(120) for process in processes] == [0, 0, 0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def test_pytorch_runs_what_the_engine_refuses_and_where_it_is_missing(cache, monkeypatch, caplog):

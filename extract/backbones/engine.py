@@ -38,6 +38,9 @@ class Compiled(nn.Module):
     def __init__(self, model: CompiledModel, n_views: int) -> None:
         super().__init__()
         self._model, self._n_views = model, n_views
+        # The binding of OpenVINO gets ready for NumPy when it first shows a tensor as an array. Two
+        # threads that do so at the same moment wait for each other for ever, so it is done here.
+        _ = model.create_infer_request().get_input_tensor().data
         self._lane = threading.local()  # each thread has its own inference request
 
     def forward(self, views: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
