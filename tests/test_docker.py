@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOWN = {
@@ -64,9 +65,15 @@ def test_images_run_as_nobody_special_and_tell_whether_they_work(image):
     assert len(of("base", "HEALTHCHECK")) == 1
     assert of("base", "VOLUME") == ["/models"]
     assert "VAD_CACHE=/models/vad" in of("base", "ENV")[0]
-    assert "--constraint /etc/vad/constraints.txt" in of(image, "RUN")[0]
-    assert "download.pytorch.org/whl/cpu" in of("cpu", "RUN")[0]
-    assert "download.pytorch.org/whl/cpu" not in of("cuda", "RUN")[0]
+    (run,) = of(image, "RUN")
+    assert "--require-hashes" in run
+    assert "-r /etc/vad/lock.txt" in run
+    assert run.endswith("&& pip check")
+    installs = re.findall(r"pip install (.*?)(?:&&|$)", run)
+    assert all("--no-deps" in install for install in installs)  # nothing beside the lock
+    is_cpu = image == "cpu"
+    assert ("download.pytorch.org/whl/cpu" in run) == is_cpu
+    assert ("-r /etc/vad/lock-torch.txt" in run) != is_cpu
 
 
 def test_no_secret_is_built_in_and_none_is_sent_to_the_builder():
@@ -85,6 +92,37 @@ def test_every_dependency_is_pinned_to_a_version_that_fits():
     wanted = [*project["dependencies"], *project["optional-dependencies"]["offline"]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
+
+
+def locked(name):
+    """The versions of a lock file, and the number of checksums of each."""
+    text = (ROOT / "docker" / name).read_text()
+    found = re.findall(
+        r"^([a-z0-9._-]+)==([^ ;\n]+)[^\n]*((?:\n    --hash=sha256:[0-9a-f]{64}.*)+)", text, re.M
+    )
+    assert len(found) == len(re.findall(r"^\S", text, re.M)), "a line is no pinned package"
+    return {canonicalize_name(n): (version, hashes.count("--hash")) for n, version, hashes in found}
+
+
+def test_the_locks_hold_every_dependency_with_checksums_and_torch_apart():
+    lines = (ROOT / "docker" / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    both, torch = locked("lock.txt"), locked("lock-torch.txt")
+    assert not both.keys() & torch.keys()
+    assert {"torch", "torchvision", "triton"} <= torch.keys()
+    assert not any(name.startswith(("torch", "nvidia", "triton")) for name in both)
+    every = both | torch
+    assert all(n_hashes > 0 for _, n_hashes in every.values())
+    assert {n: v for n, (v, _) in every.items() if pins.get(n, v) != v} == {}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["offline"], *extras["ray"], *extras["watch"]]
+    for requirement in map(Requirement, wanted):
+        version, _ = every[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement}: make lock"
+    for name in ("lock.txt", "lock-torch.txt"):
+        assert "://" not in (ROOT / "docker" / name).read_text()  # no address of an index
 
 
 def test_the_examples_of_vad_watch_run_as_nobody_special_and_restart():
