@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vad.files import write_text
 from vad.labels import Label
-from vad.stages.train.card import Card
-from vad.stages.train.run import PAGE, Run
+from vad.stages.train.card import PAGE, Card
+from vad.stages.train.run import Run
 
-from .pages import resource, write_page
+from .pages import render, resource
 
 LEVELS = np.linspace(0.1, 0.9, 9)  # thresholds of the table
 WIDTH, HEIGHT = 640, 220  # of the curve, in SVG units
@@ -47,10 +48,15 @@ def write_card(run: Run, path: Path | None = None) -> Path:
 
     path: by default model-card.html in the run's folder.
     """
-    path, card = path or run.path / PAGE, run.card
-    held = card.held_out
-    write_page(
-        path,
+    path = path or run.path / PAGE
+    write_text(path, card_page(run))
+    return path
+
+
+def card_page(run: Run) -> str:
+    """Return the model card of a run, an HTML page."""
+    card, held = run.card, run.card.held_out
+    return render(
         "model-card.html",
         style=resource("page.css") + "\n" + resource("evaluation.css"),
         name=run.name,
@@ -64,7 +70,6 @@ def write_card(run: Run, path: Path | None = None) -> Path:
         width=WIDTH,
         height=HEIGHT,
     )
-    return path
 
 
 def _counts(labels: tuple[Label, ...]) -> dict[str, int]:

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from vad.stages.train.card import PAGE
 from vad.stages.train.heldout import NormalFootage
 from vad.tables import cell
 from vad.terminal import Meter
@@ -68,6 +69,7 @@ def write_report(
         script=script,
         title=ordered[0].video if len(ordered) == 1 else f"{len(ordered)} videos",
         first=ordered[0],
+        about=_about(ordered[0], path.parent),
         limit=_limit(ordered),
         n_events=sum(len(scores.events) for scores in ordered),
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
@@ -101,6 +103,12 @@ def _limit(videos: Sequence[VideoScores]) -> str:
     """Return the threshold of the videos as text; if they have several, the lowest and highest."""
     low, *_, high = sorted(f"{scores.threshold:.3f}" for scores in [videos[0], *videos])
     return low if low == high else f"{low} to {high}"
+
+
+def _about(scores: VideoScores, folder: Path) -> str:
+    """Return the address of the page of the run from a page in `folder`; "" if it is not there."""
+    page = Path(str(scores.provenance.get("run", ""))) / PAGE
+    return _from(folder, page) if page.is_file() else ""
 
 
 def _readings(footage: NormalFootage | None) -> dict[str, list[float] | list[str]]:
@@ -146,10 +154,15 @@ def _address(scores: VideoScores, copies: Copies, folder: Path) -> str:
     """
     if copies.address or copies.preview or not copies.readable or scores.video_source is None:
         return copies.address
-    file = scores.video_source.path.resolve()
+    return _from(folder, scores.video_source.path)
+
+
+def _from(folder: Path, file: Path) -> str:
+    """Return the address of a file for a page in a folder."""
+    file = file.resolve()
     try:
         relative = os.path.relpath(file, folder.resolve())
-    except ValueError:  # the page and the video are on different drives
+    except ValueError:  # the page and the file are on different drives
         return file.as_uri()
     return quote(Path(relative).as_posix())
 

@@ -437,3 +437,15 @@ def test_in_a_browser_the_page_fits_its_window(scored, page, visit):
         opened.locator(".slider").fill("1")  # no event
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
         opened.locator(".own").click()
+
+
+def test_the_page_of_the_run_is_linked_where_there_is_one(scored, page, tmp_path):
+    run = tmp_path / "runs" / "my run"
+    run.mkdir(parents=True)
+    found = scored(provenance={"run": str(run)})
+    assert "About this run" not in page(found)[0].read_text(encoding="utf-8")
+    (run / "model-card.html").touch()
+    _, parsed = page(found)
+    assert [a["href"] for tag, a in parsed.tags if tag == "a"] == [
+        "../runs/my%20run/model-card.html"
+    ]

@@ -326,6 +326,23 @@ def test_every_page_is_there_and_holds_nothing_from_elsewhere(scored):
     (scored.folder / "cameras.toml").unlink()
 
 
+def test_the_page_of_the_newest_run_is_linked_and_served(scored):
+    several = scored.folder / "runs" / "several"
+    shutil.copytree(scored.folder / "runs" / "small", several / "seed-0")
+    (several / "seed-0" / "card.json").touch()
+    page = "/runs/several/seed-0/model-card.html"
+    assert scored.ask("GET", page)[0] == 404
+    verbs.card(several / "seed-0")
+    link = f'<a href="{page}">The page of this run</a>'
+    assert link in scored.ask("GET", "/about")[2].decode()
+    status, headers, body = scored.ask("GET", page)
+    assert (status, b"Model card" in body) == (200, True)
+    assert headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    for name in ("..", "several/..", ".", "several"):
+        assert scored.ask("GET", f"/runs/{name}/model-card.html")[0] == 404
+    shutil.rmtree(several)
+
+
 # --- jobs
 
 

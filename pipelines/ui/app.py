@@ -3,6 +3,7 @@
     GET  /videos /label /train /results /cameras /about   pages
     GET  /static/NAME  /pictures/NAME  /stills/KEY/NAME   what they show
     GET  /scores/NAME  /scores/copies/NAME                results, reports, videos of reports
+    GET  /runs/NAME/model-card.html                       the page of a run, as reports link it
     GET  /api/state                                       jobs, as JSON
     POST /api/videos?name=NAME                            add the video in the body
     POST /api/labels  /api/reviews                        write labels.csv, reviews.csv
@@ -33,12 +34,13 @@ from vad.errors import VadError
 from vad.stages.infer import pages
 from vad.stages.infer.pages import TEMPLATES
 from vad.stages.infer.times import clock
+from vad.stages.train.card import PAGE
 from vad.store import key_of
 from vad.tables import cell
 from vad.terminal import plain
 from vad.version import VERSION
 
-from ..paths import SCORES, VIDEOS
+from ..paths import RUNS, SCORES, VIDEOS
 from .access import Access, Guard, Refused
 from .folder import COPIES, PREVIEWS, STILLS, ProjectFolder, ScoredEvent, Video
 from .jobs import Jobs
@@ -47,6 +49,7 @@ from .uploads import Uploads
 HERE = Path(__file__).parent
 # A report can run its own script and save reviews.csv, but cannot open a connection.
 REPORT_POLICY = "sandbox allow-scripts allow-downloads"
+CARD_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 KINDS = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
@@ -131,6 +134,7 @@ def make_app(
         ("/scores/{name}", studio.scores),
         ("/scores/copies/{name}", studio.copy),
         ("/api/state", studio.state),
+        (f"/runs/{{name:path}}/{PAGE}", studio.card),
     ]
     post: list[tuple[str, Callable[[Request], Any]]] = [
         ("/api/videos", studio.add_video),
@@ -309,12 +313,15 @@ class _Studio:
     def _about(self, request: Request) -> dict[str, object]:
         path = self._project.run()
         if path is None:
-            return {"run": None, "facts": {}, "expected": "", "parts": {}}
+            return {"run": None, "facts": {}, "expected": "", "parts": {}, "card": ""}
         from vad.stages.train.run import Run  # loads torch, which takes seconds
 
         run = Run.open(path)
+        runs, page = (self._project / RUNS).resolve(), path.resolve() / PAGE
+        is_served = page.is_file() and page.is_relative_to(runs)
         return {
             "run": run.name,
+            "card": f"/runs/{quote(page.relative_to(runs).as_posix())}" if is_served else "",
             "facts": run.facts(),
             "expected": run.card.selection.expected,
             "parts": {part: videos for part, videos in run.card.videos.items() if videos},
@@ -353,6 +360,13 @@ class _Studio:
         response.headers["Content-Security-Policy"] = (
             REPORT_POLICY if name.endswith(".html") else "sandbox; default-src 'none'"
         )
+        return response
+
+    def card(self, request: Request) -> Response:
+        """Return the page of a run that `vad train` or `vad card` wrote."""
+        parts = request.path_params["name"].split("/")  # two for a run of several seeds
+        response = _file((self._project / RUNS).joinpath(*map(_plain_name, parts)), PAGE)
+        response.headers["Content-Security-Policy"] = CARD_POLICY
         return response
 
     def copy(self, request: Request) -> Response:
