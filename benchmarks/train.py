@@ -41,6 +41,7 @@ from vad.files import write_json
 from vad.labels import read_labels
 from vad.stages.extract.records import unseen_record
 from vad.stages.train.bags import load_bags, whole
+from vad.stages.train.callbacks import Told
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.fit import Fit, fit, validate
 from vad.stages.train.history import History
@@ -134,17 +135,15 @@ def our_steps(folder: Path, steps: int, crops: int | None) -> tuple[float, float
     def train(epochs: int) -> float:
         started = time.process_time()
         chosen = TrainSettings(epochs=epochs, **size)
-        with (
-            History(folder / "run", 0) as history,
-            meter("", 0, unit="", quiet=True) as progress,
-        ):
+        with meter("", 0, unit="", quiet=True) as progress:
             fit(
                 state,
                 bags,
                 None,
                 inputs,
                 chosen,
-                history=history,
+                history=History(folder / "run", 0),
+                told=Told(),
                 state_path=path,
                 progress=progress,
             )

@@ -16,6 +16,8 @@ CAMERAS = Path("cameras.toml")
 
 
 def finished_runs(runs: Path = RUNS) -> list[Path]:
-    """Return the folders of the finished runs in a folder, the newest last."""
-    cards = sorted(runs.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime_ns)
-    return [card.parent for card in cards]
+    """Return the folders of the finished runs in a folder, those of several seeds among them, the
+    newest last.
+    """
+    cards = [*runs.glob(f"*/{CARD}"), *runs.glob(f"*/seed-*/{CARD}")]
+    return [card.parent for card in sorted(cards, key=lambda card: card.stat().st_mtime_ns)]

@@ -7,8 +7,9 @@ beside them, and writes each run into a new folder; `vad score` uses the newest 
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain, count
@@ -18,11 +19,14 @@ from typing import Any, Literal
 from vad.datasets.folder import labels_by_folder
 from vad.errors import UsageError
 from vad.labels import Labels, write_labels, write_unlabelled
+from vad.stages.infer.model_card import write_card
 from vad.stages.infer.settings import Decision, parse_rate
+from vad.stages.train.callbacks import Callback
 from vad.stages.train.cameras import find_camera
 from vad.stages.train.card import CARD
 from vad.stages.train.detectors.table import DETECTORS, row_of_settings
 from vad.stages.train.run import Run
+from vad.stages.train.seeds import begin, folder_of, runs_of
 from vad.stages.train.settings import TrainSettings
 from vad.store import FeatureStore
 
@@ -42,15 +46,21 @@ def train(
     resume: bool,
     overwrite: bool,
     quiet: bool,
+    log_to: Sequence[str] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """`vad.train`, with all settings as keyword arguments, including those of the detector."""
     from vad.stages.train import training  # loads scikit-learn, which scoring does not need
 
     given = with_detector(settings)
-    named = RUNS / str(given.get("preset") or given.get("detector") or TrainSettings.detector)
     path = labels_of(store, labels)
+    named = _named(given)
     folder = Path(out) if out else named if overwrite else free_folder(named)
+    if runs_of(folder):
+        raise UsageError(
+            f"{folder} holds runs of several seeds", hint="choose another --out, or name --seeds"
+        )
     with _claimed(folder):
         run = training.train(
             store,
@@ -62,11 +72,65 @@ def train(
             resume=resume,
             overwrite=overwrite,
             quiet=quiet,
+            log_to=log_to,
+            callbacks=callbacks,
             **given,
         )
+    write_card(run)
     if left := run.left_out(FeatureStore.open(store)):
         log.info("stored, but not read by this run: %s", ", ".join(left))
     return run
+
+
+def train_seeds(
+    seeds: Sequence[int],
+    store: str | Path,
+    labels: Labels | None,
+    out: str | Path | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    **settings: Any,
+) -> list[Run]:
+    """Train a run for each seed into OUT/seed-N, and return the runs, in the order of the seeds.
+
+    All other arguments are those of `train`. resume: keep finished runs and train the others.
+    Raises UsageError if a run is finished and neither `resume` nor `overwrite` is set, or if
+    finished runs that would be kept were asked to be something else.
+    """
+    if settings.get("seed") is not None:
+        raise UsageError("both a seed and several seeds are given", hint="leave --seed out")
+    settings = with_detector(settings)
+    folder = Path(out) if out else _named(settings)
+    if not out and not overwrite:
+        folder = free_folder(folder, seeds if resume else ())
+    finished = [path for seed in seeds if ((path := folder_of(folder, seed)) / CARD).exists()]
+    if (folder / CARD).exists():
+        raise UsageError(f"{folder} holds a run of one seed", hint="choose another --out")
+    if finished and not (resume or overwrite):
+        raise UsageError(
+            f"{finished[0]} holds a finished run",
+            hint="keep it by --resume, replace it by --overwrite, or choose another --out",
+        )
+    decide_nothing = ("quiet", "device", "log_to", "callbacks")
+    asked = {n: v for n, v in settings.items() if n not in decide_nothing and v}
+    asked = {"store": str(store), "labels": str(labels or LABELS), **asked}
+    begin(folder, json.loads(json.dumps(asked, default=str)), resume=resume)
+    runs = list[Run]()
+    for seed in seeds:
+        path = folder_of(folder, seed)
+        log.info("seed %d, %d of %d", seed, len(runs) + 1, len(seeds))
+        if resume and path in finished:
+            runs.append(Run.open(path))
+            continue
+        given = {**settings, "seed": seed, "resume": resume, "overwrite": overwrite}
+        runs.append(train(store, labels, path, **given))
+    return runs
+
+
+def _named(settings: Mapping[str, object]) -> Path:
+    """Return the folder of a run that is given none: runs/DETECTOR or runs/PRESET."""
+    return RUNS / str(settings.get("preset") or settings.get("detector") or TrainSettings.detector)
 
 
 def reviews_of(labels: Labels) -> Path | None:
@@ -117,10 +181,19 @@ def with_detector(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, **asdict(detector), "detector": name}
 
 
-def free_folder(path: Path) -> Path:
-    """Return `path`, or the first of NAME-2, NAME-3, ... that contains no finished run."""
+def free_folder(path: Path, resumed: Sequence[int] = ()) -> Path:
+    """Return `path`, or the first of NAME-2, NAME-3, ... that contains no finished run.
+
+    With `resumed`, a folder of seeds may contain finished runs, but not those of all these seeds.
+    """
+
+    def is_free(folder: Path) -> bool:
+        seeds = runs_of(folder)
+        goes_on = not {folder_of(folder, seed) for seed in resumed} <= set(seeds)
+        return not (folder / CARD).exists() and (not seeds or goes_on)
+
     numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
-    return next(p for p in chain([path], numbered) if not (p / CARD).exists())
+    return next(p for p in chain([path], numbered) if is_free(p))
 
 
 def newest_run(detector: str | Path | None) -> Path:

@@ -86,6 +86,11 @@ def read_pipeline(path: Path) -> list[Stage]:
     if not isinstance(store, str) or not document:
         raise UsageError(f"{path} names no stage", hint=f"write [{'], ['.join(STAGES)}]")
     run = str(document.get("train", {}).get("out", DEFAULT_RUN))
+    if "seeds" in document.get("train", {}) and "detector" not in document.get("score", "detector"):
+        raise UsageError(
+            f"{path}: [score] must name one of the runs of several seeds",
+            hint=f'write detector = "{run}/seed-0"',
+        )
     return [_stage(name, document[name], store, run, path) for name in STAGES if name in document]
 
 

@@ -147,7 +147,6 @@ def test_a_run_holds_all_that_is_needed_to_use_it(run):
         "card.json",
         "history.csv",
         "members",
-        "tensorboard",
     ]
     assert (run.path / "members" / "0" / "detector.safetensors").is_file()
 

@@ -20,7 +20,7 @@ from vad.stages.train.settings import TrainSettings
 ROOT = Path(__file__).resolve().parent.parent
 TYPE_CHECKED = (  # names that verbs.py imports for type checkers alone
     *("Comparison", "Evaluation", "Exported", "Labels", "Line", "Outcome", "Report", "Result"),
-    *("Moment", "Run", "SearchResult", "VideoScores"),
+    *("Callback", "Moment", "Run", "SearchResult", "Spread", "VideoScores"),
 )
 # what a preset, published weights or a detector's row may set, and an argument then overrides
 DECIDED = {n for p in PRESETS.values() for n in p.settings}

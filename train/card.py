@@ -33,6 +33,7 @@ from .settings import MAX_SMOOTHING, SmoothingRule, TrainSettings
 
 SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
 CARD = "card.json"
+PAGE = "model-card.html"  # the card for people, which `vad train` and `vad card` write
 
 Kind = Literal["visual", "text", "places"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -323,9 +324,10 @@ def read_card(folder: Path) -> Card:
     Raises UsageError if there is none, or if it is damaged; the message names the field.
     """
     if not (folder / CARD).is_file():
-        raise UsageError(
-            f"{folder} is no run: it has no {CARD}", hint="name a folder that vad train wrote"
-        )
+        hint = "name a folder that vad train wrote"
+        if seeds := sorted(folder.glob(f"seed-*/{CARD}")):
+            hint = f"it holds runs of several seeds: name one, such as {seeds[0].parent}"
+        raise UsageError(f"{folder} is no run: it has no {CARD}", hint=hint)
     return read_card_file(folder / CARD)
 
 

@@ -16,7 +16,7 @@ import logging
 import math
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from vad.version import VERSION
 from . import costs
 from .bags import Bag, Bags, load_bags
 from .calibration import Scores, calibrate
+from .callbacks import Callback, Told, Training, telling
 from .candidates import Candidate, default_candidates, find_candidates
 from .card import CARD, Card, Member, Selection, now
 from .data import refuse_random, scaling_of
@@ -45,7 +46,7 @@ from .folds import make_folds
 from .heldout import held_out
 from .naming import learn_names
 from .reviewed import count_verdicts, relabelled, reviewed_bags, reviews_for
-from .run import PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
+from .run import BOARD, PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import Inputs, Scaling, choose_streams, read_arrays
@@ -71,6 +72,7 @@ class Task:
     settings: TrainSettings
     given: Mapping[str, object]  # the settings that the user gave; these override a member's own
     device: torch.device
+    told: Told = field(default_factory=Told)  # who is told of every epoch
 
     @property
     def labels(self) -> list[Label]:
@@ -89,6 +91,7 @@ def train_ensemble(
     resume: bool,
     overwrite: bool,
     quiet: bool,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train members, write a run folder to `out`, and open the run.
 
@@ -112,10 +115,40 @@ def train_ensemble(
     folds = every_fold[:1] if is_large else every_fold
     weights = weights_of(task, candidates, folds, are_named=bool(members))
     kept = [(c, weight) for c, weight in zip(candidates, weights, strict=True) if weight > 0]
-    # of a large set, one fold is kept back for the decisions, and members are not trained on it
+    unfinished = Unfinished.begin(out, _what_decides(task, kept, folds), resume=resume)
+    if not resume:
+        shutil.rmtree(out / BOARD, ignore_errors=True)
+    begun = Training(out, {**asdict(task.settings), "members": [c.name for c, _ in kept]})
+    with telling(callbacks, begun) as told:
+        task = replace(task, told=told)
+        run = _fit_and_decide(task, labels, out, kept, every_fold, unfinished, quiet=quiet)
+        run.save()
+        told.run = run
+    unfinished.remove()
+    for left in (STATE, PLAN, "history.csv"):  # of a training of one detector that is replaced
+        (out / left).unlink(missing_ok=True)
+    return run
+
+
+def _fit_and_decide(
+    task: Task,
+    labels: Labels,
+    out: Path,
+    kept: Sequence[tuple[Candidate, float]],
+    every_fold: Sequence[Sequence[Label]],
+    unfinished: Unfinished,
+    *,
+    quiet: bool,
+) -> Run:
+    """Train the members `kept`, each with its weight, decide all else by folds, and return the run.
+
+    It is not saved yet. Of a large set, one fold is kept back for the decisions, and members are
+    not trained on it.
+    """
+    is_large = len(task.labels) > MOST_CROSS_FITTED
+    folds = every_fold[:1] if is_large else every_fold
     apart = frozenset(label.video for label in folds[0]) if is_large and folds else frozenset()
     judged = folds[0] if apart else task.labels
-    unfinished = Unfinished.begin(out, _what_decides(task, kept, folds), resume=resume)
     chosen: list[TrainedMember] = []
     logits: list[Scores] = []
     n_fits = len(kept) * (1 if apart else len(folds) + 1)
@@ -166,13 +199,7 @@ def train_ensemble(
         familiarity=known.array if known else None,
         kinds=naming.names if naming else (),
     )
-    run = Run(out, card, chosen, known, naming)
-    run.save()
-    unfinished.remove()
-    for left in (STATE, PLAN, "history.csv"):  # of a training of one detector that is replaced
-        (out / left).unlink(missing_ok=True)
-    shutil.rmtree(out / "tensorboard", ignore_errors=True)
-    return run
+    return Run(out, card, chosen, known, naming)
 
 
 def _refuse_settings_of_one(given: Mapping[str, object]) -> None:
@@ -287,7 +314,8 @@ def cross_fit(
         part = f"{candidate.name}-{index}"
         scores = unfinished.read(part)
         if scores is None:
-            member = fit_member(task, candidate, {label.video for label in fold})
+            held = {label.video for label in fold}
+            member = fit_member(task, candidate, held, f"{candidate.name}/fold-{index}")
             scores = logits_of(task, member, fold)
             unfinished.keep(part, scores)
         found |= scores
@@ -296,11 +324,15 @@ def cross_fit(
 
 
 def fit_member(
-    task: Task, candidate: Candidate, held: Collection[str] = frozenset()
+    task: Task, candidate: Candidate, held: Collection[str] = frozenset(), part: str = ""
 ) -> TrainedMember:
-    """Train one member on all bags but those of the videos `held`."""
-    fit = _of_normality if candidate.detector == "normality" else _of_bags
-    return fit(task, candidate, held)
+    """Train one member on all bags but those of the videos `held`.
+
+    part: how callbacks are told of this fit; by default the member's name.
+    """
+    if candidate.detector == "normality":
+        return _of_normality(task, candidate, held)
+    return _of_bags(task, candidate, held, part or candidate.name)
 
 
 def logits_of(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Scores:
@@ -312,7 +344,7 @@ def logits_of(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Sco
     }
 
 
-def _of_bags(task: Task, candidate: Candidate, held: Collection[str]) -> TrainedMember:
+def _of_bags(task: Task, candidate: Candidate, held: Collection[str], part: str) -> TrainedMember:
     """Train a detector on bags of segments, to the last epoch."""
     settings = build(TrainSettings, candidate.training, task.given, where="train")
     stream = candidate.stream
@@ -326,7 +358,7 @@ def _of_bags(task: Task, candidate: Candidate, held: Collection[str]) -> Trained
     state = Fit.begin(detector.to(task.device), settings)
     inputs = inputs.to(task.device)
     while state.epoch < settings.epochs:
-        fit_epoch(state, bags, None, inputs, settings)
+        task.told.epoch(part, fit_epoch(state, bags, None, inputs, settings))
     detector.finish()
     return TrainedMember(_card(task, candidate, dim), detector.eval(), inputs)
 

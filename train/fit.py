@@ -21,6 +21,7 @@ from vad.store import FeatureStore
 from vad.terminal import Meter
 
 from .bags import Bags, bags_in_memory, whole
+from .callbacks import Told
 from .detectors import Detector, find_row
 from .history import History
 from .run import Run, save_tensors, with_prefix
@@ -111,18 +112,21 @@ def fit(
     settings: TrainSettings,
     *,
     history: History,
+    told: Told,
     state_path: Path,
     progress: Meter,
 ) -> None:
     """Train until `settings.epochs` epochs are finished, counting those in `state`.
 
-    Every epoch is added to `history`. The state is saved about once a minute, and on Ctrl-C.
+    Every epoch is added to `history` and told to the callbacks. The state is saved about once a
+    minute, and on Ctrl-C.
     """
     saved = time.monotonic()
     try:
         while state.epoch < settings.epochs:
             row = fit_epoch(state, train, validation, inputs, settings)
             history.add(row)
+            told.epoch("", row)
             progress.advance()
             progress.note(f"loss {row['train/loss/total']:.4f}, best epoch {state.best_epoch}")
             if time.monotonic() - saved > SAVE_EVERY_S:

@@ -1,12 +1,10 @@
-"""The metrics of every epoch of a training, in `history.csv` and for TensorBoard."""
+"""The metrics of every epoch of a training, in `history.csv`."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from vad.errors import UsageError
 from vad.files import write_text
@@ -26,34 +24,14 @@ class History:
         self.rows = [row for row in before if row["epoch"] <= after_epoch]
         if [row["epoch"] for row in self.rows] != list(range(1, after_epoch + 1)):
             raise UsageError(f"{self.path} lacks some of the {after_epoch} epochs that are done")
-        with warnings.catch_warnings():
-            # importing tensorboard raises warnings about its own code
-            warnings.simplefilter("ignore")
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=after_epoch + 1)
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._board.close()
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Append the row of one epoch to both logs; `row` has the key "epoch" and any metrics."""
+        """Append the row of one epoch to the file; `row` has the key "epoch" and any metrics."""
         self.rows.append(dict(row))
         columns = list(dict.fromkeys(name for r in self.rows for name in r))
         lines = [",".join(columns)]
         lines += [",".join(_text(r.get(name)) for name in columns) for r in self.rows]
         write_text(self.path, "\n".join(lines) + "\n")
-        for name, value in row.items():
-            if name != "epoch":
-                self._board.add_scalar(name, value, int(row["epoch"]))
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -5,7 +5,8 @@
       members/0/detector.safetensors   weights of the chosen epoch, and the scaling of its input
       kinds.safetensors                names for what it finds: see `naming.py`
       familiarity.safetensors          what its training videos look like: see `familiarity.py`
-      history.csv, tensorboard/        metrics of the training, one row per epoch
+      history.csv                      metrics of the training, one row per epoch
+      tensorboard/, wandb/             of the loggers of these names, see `callbacks.py`
 
 There are no pickle files: weights are in safetensors, the card is JSON. Runs of vad 0.1.0 have a
 single `detector.safetensors` beside the card.
@@ -34,22 +35,23 @@ from vad.errors import UsageError
 from vad.files import committed
 from vad.store import FeatureStore
 
-from .card import CARD, Card, Kind, Member, read_card
+from .card import CARD, PAGE, Card, Kind, Member, read_card
 from .detectors import Detector, create_detector
 from .familiarity import FILE, Familiarity
 from .heldout import FOR_MORE, NormalFootage, duration
 from .kinds import Kinds, mean_of
 from .naming import FILE as NAMING_FILE
 from .naming import Naming
+from .seeds import PLAN as SEEDS
 from .settings import SmoothingRule
 from .streams import KINDS, Inputs, Scaling
 
 log = logging.getLogger("vad")
 
 WEIGHTS = "detector.safetensors"
+BOARD = "tensorboard"  # folder of the logger of that name
 STATE, PLAN = "state.safetensors", "plan.json"  # files of an unfinished run
 UNFINISHED = "unfinished"  # folder of an unfinished run of several members
-PAGE = "model-card.html"  # which `vad card` writes
 # What training writes or replaces; the last is the weights file of vad 0.1.0.
 WRITTEN = {
     CARD,
@@ -58,7 +60,8 @@ WRITTEN = {
     STATE,
     PLAN,
     "history.csv",
-    "tensorboard",
+    BOARD,
+    "wandb",
     "members",
     WEIGHTS,
     UNFINISHED,
@@ -259,11 +262,7 @@ class Run:
             f"{m.detector} on {' and '.join(s.shown for s in m.streams)}, weight {m.weight:.2g}"
             for m in card.members
         )
-        figures = [
-            f"{name.partition('/')[2].replace('_', ' ')} {value:.4f}"
-            for name, value in card.selection.figures.items()
-            if not name.startswith("train/")
-        ]
+        figures = [f"{in_words(name)} {value:.4f}" for name, value in self.figures.items()]
         epoch = "" if card.selection.epoch is None else f"epoch {card.selection.epoch}, "
         camera = f"{card.camera.name}, {duration(card.camera.seconds)}" if card.camera else ""
         facts = {
@@ -280,6 +279,14 @@ class Run:
             "threshold": f"{self.threshold:.4f}",
         }
         return {name: fact for name, fact in facts.items() if fact}
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Return the figures of held-out or validation videos by name, such as
+        "heldout/video_auc": what is known of the run before it is evaluated.
+        """
+        known = self.card.selection.figures
+        return {name: value for name, value in known.items() if not name.startswith("train/")}
 
     @property
     def naming_words(self) -> str:
@@ -468,6 +475,11 @@ class Run:
         return np.asarray(chances, np.float32), joined
 
 
+def in_words(figure: str) -> str:
+    """Return the name of a figure for people: "video auc" for "heldout/video_auc"."""
+    return figure.partition("/")[2].replace("_", " ")
+
+
 def member_folder(run: Path, index: int) -> Path:
     """Return the folder with the weights of a member."""
     return run / "members" / str(index)
@@ -485,8 +497,12 @@ def tell_others(folder: Path) -> None:
 
 
 def project_folder(run: Path) -> Path:
-    """Return the folder that a run belongs to: the parent of `runs/`, or else that of the run."""
+    """Return the folder that a run belongs to: the parent of `runs/`, or else that of the run.
+
+    Runs of several seeds belong where their common folder does.
+    """
     path = run.resolve()
+    path = path.parent if (path.parent / SEEDS).exists() else path
     return next((above for above in path.parents if above.name == "runs"), path).parent
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +15,14 @@ from vad.errors import UsageError
 from vad.labels import Labels
 from vad.terminal import meter
 
+from .callbacks import Callback, Training, loggers, telling
 from .card import CARD, Card, Member, Selection, differing_fields, now, read_card_file
 from .data import TrainingData, load_training_data
 from .fit import Fit, fit
 from .history import History
 from .metrics import best_threshold
 from .presets import split_settings
-from .run import PLAN, STATE, Run, TrainedMember, store_hint, tell_others
+from .run import BOARD, PLAN, STATE, Run, TrainedMember, store_hint, tell_others
 from .settings import TrainSettings
 from .streams import read_each
 
@@ -40,6 +42,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    log_to: Sequence[str] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """Train a run from video-level labels, write its folder to `out`, and open it.
@@ -47,8 +51,10 @@ def train(
     `settings` are those of `TrainSettings` and of the detector. If they name no detector, the run
     has several members, see `ensemble`; member: names of these. purpose: "streams" takes only
     members with which a core carries several cameras, see `costs`. reviews: a file of a person's
-    verdicts on events, see `reviewed`. Raises UsageError if the input is wrong.
+    verdicts on events, see `reviewed`. log_to: names of loggers, which are told every epoch as
+    `callbacks` are. Raises UsageError if the input is wrong.
     """
+    callbacks = [*loggers(log_to), *callbacks]
     if settings.get("detector") == "normality":
         settings = {n: v for n, v in settings.items() if n != "detector"}
         reads = settings.pop("visual", None) or settings.pop("text", None) or "places"
@@ -67,6 +73,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             quiet=quiet,
+            callbacks=callbacks,
         )
     if purpose is not None:
         raise UsageError(
@@ -84,6 +91,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,
+        callbacks=callbacks,
     )
 
 
@@ -104,6 +112,7 @@ def train_run(
     resume: bool,
     overwrite: bool,
     quiet: bool,
+    callbacks: Sequence[Callback],
 ) -> Run:
     """Train with complete settings; see `train`."""
     if (out / CARD).exists() and not overwrite:
@@ -131,25 +140,26 @@ def train_run(
         _begin_anew(out, card, resume=resume)
     inputs = data.inputs.to(device)
     n_epochs = settings.epochs - state.epoch
-    with (
-        history,
-        meter("train", n_epochs, unit="epochs", quiet=quiet) as progress,
-    ):
-        fit(
-            state,
-            data.train,
-            data.selection,
-            inputs,
-            settings,
-            history=history,
-            state_path=out / STATE,
-            progress=progress,
-        )
+    begun = Training(out, {**asdict(settings), **own}, state.epoch)
+    with telling(callbacks, begun) as told:
+        with meter("train", n_epochs, unit="epochs", quiet=quiet) as progress:
+            fit(
+                state,
+                data.train,
+                data.selection,
+                inputs,
+                settings,
+                history=history,
+                told=told,
+                state_path=out / STATE,
+                progress=progress,
+            )
         chosen = next(r for r in history.rows if r["epoch"] == state.best_epoch)
-    detector.load_state_dict(state.best_weights)
-    detector.finish()
-    member = TrainedMember(card.members[0], detector.eval(), inputs)
-    return _finish(Run(out, card, [member]), data, chosen)
+        detector.load_state_dict(state.best_weights)
+        detector.finish()
+        member = TrainedMember(card.members[0], detector.eval(), inputs)
+        told.run = _finish(Run(out, card, [member]), data, chosen)
+    return told.run
 
 
 def _planned(
@@ -224,6 +234,7 @@ def _begin_anew(out: Path, card: Card, *, resume: bool) -> None:
         log.warning("%s: training begins anew; the unfinished run that was there is gone", out)
     tell_others(out)
     (out / STATE).unlink(missing_ok=True)
+    shutil.rmtree(out / BOARD, ignore_errors=True)
     card.write(out / PLAN)
 
 

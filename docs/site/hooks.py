@@ -126,11 +126,16 @@ def functions() -> str:
         "vad.stages.infer.evaluation.result.Evaluation",
         "vad.stages.extract.outcome.Outcome",
     )
+    others = "\n\n".join(
+        named(f"vad.stages.train.{path}", f"vad.{path.rpartition('.')[2]}")
+        for path in ("callbacks.Callback", "callbacks.Training", "dataset.BagDataset")
+    )
     objects = "\n\n".join(f"::: {path}" for path in returned)
     return (
         "# Python\n\nEvery function is called as `vad.NAME(...)`. Every setting is a keyword; "
         "`None` means the default of the stage.\n\n"
-        f"{verbs}\n\n## What the functions return\n\n{objects}\n"
+        f"{verbs}\n\n## Callbacks, and a Dataset\n\n{others}"
+        f"\n\n## What the functions return\n\n{objects}\n"
     )
 
 

@@ -92,7 +92,7 @@ def lines(results: Sequence[Metrics]) -> Iterator[Line]:
 
     A value is `-` if undefined, and is followed by its 95 % interval if there is one.
     """
-    for title, section, rows in _sections(results):
+    for title, section, rows in sections(results):
         yield Line(title, [], heading=True)
         for name, key in rows:
             cells = (_cell(result.figures, section, key) for result in results)
@@ -109,7 +109,7 @@ def lines(results: Sequence[Metrics]) -> Iterator[Line]:
     yield Line("confusion of frames (tn fp fn tp)", [_confusion(r.figures) for r in results])
 
 
-def _sections(
+def sections(
     results: Sequence[Metrics],
 ) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...]]]:
     """Yield the sections that a result has."""
@@ -122,7 +122,7 @@ def _sections(
 def tables(results: Sequence[Metrics]) -> Iterator[PageTable]:
     """Yield the tables of a page: a table for every section, with columns for every result."""
     names = [f"{r.name}, {r.stamp}" if r.stamp else r.name for r in results]
-    for title, section, rows in _sections(results):
+    for title, section, rows in sections(results):
         cells = {name: [_cell(r.figures, section, key) for r in results] for name, key in rows}
         if any(cell.interval for row in cells.values() for cell in row):
             columns = [column for name in names for column in (name, INTERVAL)]
@@ -165,19 +165,22 @@ def _measured_on(results: Sequence[Metrics]) -> Iterator[tuple[str, list[str]]]:
 
 def metrics_table(results: Sequence[Metrics]) -> str:
     """Return a table of results for a terminal; the stamp of a result is shown below its name."""
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    table.add_column("")
     stamped = any(result.stamp for result in results)
-    for result in results:
-        stamp = f"\n{result.stamp.upper()}" if stamped else ""
-        table.add_column(Text(result.name + stamp), justify="right", overflow="fold")
-    for line in lines(results):
-        if line.heading:
-            table.add_row(Text(line.name, style="bold"))
-        else:
-            table.add_row(f"  {line.name}", *map(Text, line.values))
+    heads = [f"{r.name}\n{r.stamp.upper()}" if stamped else r.name for r in results]
+    rows = [(x.name if x.heading else f"  {x.name}", x.values) for x in lines(results)]
+    return table(heads, rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Return a table for a terminal. A row is its name and its values; one without is a heading."""
+    drawn = Table(box=None, pad_edge=False, show_edge=False)
+    drawn.add_column("")
+    for head in heads:
+        drawn.add_column(Text(head), justify="right", overflow="fold")
+    for name, values in rows:
+        drawn.add_row(Text(name, style="" if values else "bold"), *map(Text, values))
     text = StringIO()
-    Console(file=text, width=70 + 30 * len(results), highlight=False).print(table)
+    Console(file=text, width=70 + 30 * len(heads), highlight=False).print(drawn)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
@@ -204,9 +207,13 @@ def _cell(figures: Figures, section: str, key: str) -> Cell:
     found = figures.value(f"{section}/{key}")
     if found is None:
         return Cell("-")
-    text = f"{found:.2f}" if key.endswith("_s") or key.endswith("hour") else f"{found:.4f}"
     ends = figures.intervals.get(f"{section}.{key}")
-    return Cell(text, f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+    return Cell(shown(key, found), f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+
+
+def shown(key: str, value: float) -> str:
+    """Return a metric as text: seconds and counts an hour to two digits, others to four."""
+    return f"{value:.2f}" if key.endswith("_s") or key.endswith("hour") else f"{value:.4f}"
 
 
 def _kinds(results: Sequence[Metrics]) -> list[str]:

@@ -16,7 +16,8 @@ def command(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN...", help="folders of vad train; by default the newest in runs/"
+            metavar="RUN...",
+            help="folders of vad train, also with --seeds; by default the newest in runs/",
         ),
     ] = None,
     segments: Annotated[
@@ -71,7 +72,8 @@ def command(
 ) -> None:
     """Measure runs on videos whose anomalous frames are known.
 
-    Prints a table, and writes metrics.json, plots and evaluation.html.
+    Prints a table, and writes metrics.json, plots and evaluation.html. A folder
+    of several seeds gives a column of means, with the deviations in brackets.
 
     Examples:
 
@@ -82,10 +84,13 @@ def command(
     from vad.files import check_writable
     from vad.stages.infer.evaluation.files import save, save_comparison
     from vad.stages.infer.evaluation.run import check_comparable, evaluate, pool
+    from vad.stages.infer.evaluation.spread import spread_table
     from vad.stages.infer.evaluation.tables import metrics_table, worst_table
     from vad.stages.pipelines.project import newest_run
+    from vad.stages.train.seeds import runs_of
 
-    runs = runs or [newest_run(None)]
+    groups = {str(run): runs_of(run) or [run] for run in runs or [newest_run(None)]}
+    runs = [run for group in groups.values() for run in group]
     if truth is None and segments is None:
         segments = Path("segments.csv")
     beside = Path(os.path.commonpath([run.resolve().parent for run in runs]))
@@ -125,6 +130,9 @@ def command(
     if as_json:
         figures = [result.to_dict() for result in results]
         typer.echo(json.dumps(figures[0] if len(figures) == 1 else figures, allow_nan=False))
+    elif len(groups) < len(results):
+        each = iter(results)
+        typer.echo(spread_table({n: [next(each) for _ in group] for n, group in groups.items()}))
     else:
         typer.echo(metrics_table(results))
         if len(results) == 1 and (worst := worst_table(results[0])):

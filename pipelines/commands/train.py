@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -65,13 +65,35 @@ def command(
             rich_help_panel=COMMON,
         ),
     ] = None,
+    seeds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--seeds",
+            metavar="0-4",
+            help="train a run for each of these seeds, into RUN/seed-N; also 0,1,2",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="go on with an unfinished run", rich_help_panel=COMMON),
+        typer.Option(
+            "--resume",
+            help="go on with an unfinished run; of --seeds, keep finished ones",
+            rich_help_panel=COMMON,
+        ),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace a finished run", rich_help_panel=COMMON)
     ] = False,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log-to",
+            metavar="tensorboard|wandb|mlflow",
+            help="log every epoch there too; repeatable",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     quiet: Quiet = False,
     *,
     settings: dict[str, object],
@@ -88,22 +110,31 @@ def command(
 
     vad train
 
-    vad train features.zarr --labels labels.csv --detector mgfn --out runs/mgfn --seed 1
+    vad train features.zarr --labels labels.csv --detector mgfn --seeds 0-4
     """
-    from vad.stages.pipelines.project import train
+    from vad.stages.pipelines.project import train, train_seeds
+    from vad.stages.train.seeds import parse_seeds
 
-    run = train(
-        store,
-        labels,
-        out,
-        member=member or (),
-        purpose=purpose,
-        reviews=reviews,
-        resume=resume,
-        overwrite=overwrite,
-        quiet=quiet,
+    given: dict[str, Any] = {
+        "member": member or (),
+        "purpose": purpose,
+        "reviews": reviews,
+        "resume": resume,
+        "overwrite": overwrite,
+        "quiet": quiet,
+        "log_to": log_to or (),
         **settings,
-    )
+    }
+    if seeds:
+        from vad.stages.infer.evaluation.spread import seeds_table
+
+        runs = train_seeds(parse_seeds(",".join(seeds)), store, labels, out, **given)
+        folder = runs[0].path.parent
+        typer.echo(seeds_table(runs))
+        typer.echo(f"{len(runs)} runs written to {folder}")
+        tell_next(f"vad evaluate {folder}")
+        return
+    run = train(store, labels, out, **given)
     for name, fact in run.facts().items():
         typer.echo(f"{name:10s} {fact}")
     if expected := run.card.selection.expected:

@@ -42,6 +42,7 @@ VERBS = (
     "score_store",
     "score_videos",
     "search",
+    "spread",
     "stream",
     "train",
     "tune",
@@ -51,6 +52,8 @@ VERBS = (
 
 if TYPE_CHECKING:
     from . import detectors as detectors
+    from .stages.train.callbacks import Callback as Callback
+    from .stages.train.dataset import BagDataset as BagDataset
     from .stages.train.run import Run as Run
     from .store import FeatureStore as FeatureStore
     from .verbs import calibrate as calibrate
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from .verbs import score_store as score_store
     from .verbs import score_videos as score_videos
     from .verbs import search as search
+    from .verbs import spread as spread
     from .verbs import stream as stream
     from .verbs import train as train
     from .verbs import tune as tune
@@ -85,9 +89,14 @@ else:  # hidden from type checkers, which would accept any name
 
 
 _LAZY = {verb: "vad.verbs" for verb in VERBS}
-_LAZY |= {"FeatureStore": "vad.store", "Run": "vad.stages.train.run"}
+_LAZY |= {
+    "BagDataset": "vad.stages.train.dataset",
+    "Callback": "vad.stages.train.callbacks",
+    "FeatureStore": "vad.store",
+    "Run": "vad.stages.train.run",
+}
 
-__all__ = ["FeatureStore", "Run", "__version__", "detectors", *VERBS]
+__all__ = ["BagDataset", "Callback", "FeatureStore", "Run", "__version__", "detectors", *VERBS]
 
 
 def __dir__() -> list[str]:

@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from .stages.extract.compare import Comparison
     from .stages.extract.outcome import Outcome
     from .stages.infer.evaluation.result import Evaluation
+    from .stages.infer.evaluation.spread import Spread
     from .stages.infer.onnx import Exported
     from .stages.infer.scores import VideoScores
     from .stages.infer.stream.lines import Line
     from .stages.infer.words import Moment
     from .stages.pipelines.reproduce.run import Result
+    from .stages.train.callbacks import Callback
     from .stages.train.run import Run
     from .stages.train.tune.results import SearchResult
     from .store.verify import Report
@@ -50,6 +52,7 @@ Tail = Literal["repeat-last", "loop", "drop"]
 Decoder = Literal["auto", "decord", "pyav"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Executor = Literal["local", "ray"]
+Logger = Literal["tensorboard", "wandb", "mlflow"]
 
 SETTINGS: dict[str, tuple[type, ...]] = {}  # function name -> its settings classes
 
@@ -189,6 +192,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    log_to: Sequence[Logger] = (),
+    callbacks: Sequence[Callback] = (),
     detector: str | DetectorSettings | None = None,
     preset: str | None = None,
     weights: str | None = None,
@@ -222,7 +227,9 @@ def train(
     such as topk:A. purpose: "streams" takes only members with which a core carries three cameras.
     reviews: a CSV file of verdicts on events, as reports save it; by default reviews.csv beside the
     labels. Dismissed events are trained on as normal, confirmed ones as abnormal. resume: continue
-    an unfinished run. overwrite: replace a finished run. quiet: show no progress.
+    an unfinished run. overwrite: replace a finished run. quiet: show no progress. log_to: where to
+    log the figures of every epoch; the package of that name must be installed. callbacks: objects
+    that are told the start, every epoch and the end, see `vad.Callback`.
 
     detector: a name, or settings such as `vad.detectors.RTFM(dropout=0.5)`; by default that of the
     preset or of the weights, or else several members that suit the store's arrays, decided by
@@ -244,6 +251,8 @@ def train(
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,
+        log_to=log_to,
+        callbacks=callbacks,
         **given,
     )
 
@@ -311,6 +320,24 @@ def tune(
         quiet=quiet,
         **with_detector(given),
     )
+
+
+def spread(results: Iterable[Run] | Iterable[Evaluation]) -> dict[str, Spread]:
+    """Return mean and deviation of every figure of several runs, or of several evaluations.
+
+    results: runs, of which the figures of held-out or validation videos and the threshold are
+    known, or what `vad.evaluate` returned for each of them. Figures that a result lacks are left
+    out. The deviation is the root of the mean squared distance from the mean.
+
+        runs = [vad.train(seed=seed, out=f"runs/rtfm/seed-{seed}") for seed in range(5)]
+        vad.spread(runs)["heldout/video_auc"].mean
+        vad.spread(vad.evaluate(run.path, "segments.csv") for run in runs)["frame.auc"]
+
+    Raises UsageError if there is no result.
+    """
+    from .stages.infer.evaluation.spread import spread as spread_of
+
+    return spread_of(results)
 
 
 def evaluate(
