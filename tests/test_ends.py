@@ -84,31 +84,23 @@ def test_a_terminated_stream_ends_with_its_last_line(small_run, make_video):
     assert json.loads(out.splitlines()[-1])["type"] == "end"
 
 
-def test_a_terminated_training_goes_on_where_it_was(small_run, tmp_path):
-    train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
-    train += ("--detector", "rtfm", "--out", tmp_path / "run", "--epochs")
-    process = start(*train, "100000")
-    wait_for("history.csv", tmp_path / "run")
-    time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "Traceback" not in err
-    assert (tmp_path / "run" / "state.safetensors").exists()
-    assert not (tmp_path / "run" / "card.json").exists()
-
-
-def test_a_training_that_is_started_twice_is_told(small_run, tmp_path):
+def test_a_training_cannot_be_started_twice_and_keeps_its_state_when_it_is_terminated(
+    small_run, tmp_path
+):
     train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
     train += ("--detector", "rtfm", "--out", tmp_path / "run", "--epochs")
     first = start(*train, "100000")
     wait_for("history.csv", tmp_path / "run")
     second = start(*train, "1")
     _, err = second.communicate(timeout=60)
-    first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=60)
     assert second.returncode == 2
     assert f"vad: another process is training into {tmp_path / 'run'}; choose another" in err
+    first.send_signal(signal.SIGTERM)
+    _, err = first.communicate(timeout=60)
+    assert first.returncode == 143
+    assert "Traceback" not in err
+    assert (tmp_path / "run" / "state.safetensors").exists()
+    assert not (tmp_path / "run" / "card.json").exists()
     assert list(tmp_path.glob(".run.lock")) == []
 
 

@@ -330,8 +330,10 @@ def test_the_page_of_the_newest_run_is_linked_and_served(scored):
     several = scored.folder / "runs" / "several"
     shutil.copytree(scored.folder / "runs" / "small", several / "seed-0")
     (several / "seed-0" / "card.json").touch()
+    (several / "seed-0" / "model-card.html").unlink()
     page = "/runs/several/seed-0/model-card.html"
     assert scored.ask("GET", page)[0] == 404
+    assert b"The page of this run" not in scored.ask("GET", "/about")[2]
     verbs.card(several / "seed-0")
     link = f'<a href="{page}">The page of this run</a>'
     assert link in scored.ask("GET", "/about")[2].decode()

@@ -1,4 +1,4 @@
-"""Callbacks, which are told how a training goes on, and the loggers that are made of them.
+"""Callbacks, which receive the progress of a training, and the loggers that are built on them.
 
 class Printer(vad.Callback):
     def epoch(self, part, epoch, figures):
