@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vad.device import choose_device
 from vad.errors import UsageError
-from vad.grid import CLIP_FRAMES, SAMPLINGS, ClipCutter, ClipGrid
+from vad.grid import CLIP_FRAMES, MOST_HELD, SAMPLINGS, ClipCutter, ClipGrid
 from vad.names import find_by_name
 from vad.store import Draft, Provenance, VideoRecord
 from vad.version import VERSION
@@ -57,6 +57,13 @@ def grid_of(backbone: Backbone, settings: ExtractSettings) -> ClipGrid:
         sampling = replace(grid.sampling, **{n: v for n, v in given.items() if v is not None})
     except ValueError as error:
         raise UsageError(str(error), hint="a smaller --dilation or a larger --stride") from None
+    if (held := (backbone.recipe.window - 1) * sampling.dilation + 1) > MOST_HELD:
+        raise UsageError(
+            f"{backbone.name} looks at {backbone.recipe.window} frames, dilation is "
+            f"{sampling.dilation}: a window would keep {held} frames in memory, more than "
+            f"{MOST_HELD}",
+            hint="a smaller --dilation",
+        )
     return ClipGrid(settings.tail or grid.tail, sampling)
 
 
@@ -139,11 +146,11 @@ class FeatureMaker:
         """
         resized_size(info.height, info.width, self._backbone.recipe)
         fps = float(info.fps) / self.grid.sampling.dilation
-        cutter = ClipCutter(self.grid, info.n_frames)
+        cutter = ClipCutter(self.grid, info.n_frames, self._backbone.recipe.window)
         return _FeatureMaking(self._backbone, self._dtype, fps, cutter)
 
     def submit(self, items: Sequence[Item]) -> Features:
-        """Start computing features of clips, uint8 [16, height, width, 3] each."""
+        """Start computing features of clips, uint8 [window, height, width, 3] each."""
         return self._backbone.submit(items)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from vad.errors import VideoError
-from vad.grid import CLIP_FRAMES
 from vad.store import FeatureStore, Provenance
 
 from .backbones.backbone import Backbone
@@ -116,7 +115,8 @@ def estimate(plan: Plan, backbone: Backbone, settings: ExtractSettings) -> Estim
         n_frames += info.n_packets
         n_snippets += grid.n_snippets(info.n_packets)
         duration_s += info.n_packets / float(info.fps)
-    clip = np.random.default_rng(0).integers(0, 256, (1, CLIP_FRAMES, 240, 320, 3), np.uint8)
+    shape = (1, backbone.recipe.window, 240, 320, 3)
+    clip = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     backbone(clip)  # warm-up: the first pass is slower
     started = time.perf_counter()
     backbone(clip)

@@ -58,7 +58,9 @@ class Recipe:
     """One fixed way from uint8 frames to network input."""
 
     name: str
-    frames: tuple[int, ...] = ALL_FRAMES  # the frames of a clip, of 16, that the network sees
+    # the frames that the network sees, counted from the first of a snippet; beyond 16 if it looks
+    # at a longer window
+    frames: tuple[int, ...] = ALL_FRAMES
     resize_px: int | tuple[int, int] = 256  # short side; or (height, width)
     filter: Filter = "bilinear"
     crop_px: int | tuple[int, int] = 224  # side of a square; or (height, width)
@@ -71,6 +73,11 @@ class Recipe:
     tail: Tail = "repeat-last"  # what the authors did with a partial last clip
     note: str = ""  # what these fields cannot express of the published preparation
     whole_px: tuple[int, int] | None = None  # size for "whole": (height, width); None: crop_px
+
+    @property
+    def window(self) -> int:
+        """Return the frames, from the first of a snippet, that the network looks at: 16 or more."""
+        return max(CLIP_FRAMES, self.frames[-1] + 1)
 
     @property
     def crop_size(self) -> tuple[int, int]:

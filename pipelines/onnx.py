@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vad.errors import UsageError, VideoError
+from vad.grid import CLIP_FRAMES
 from vad.stages.extract.backbones import find_backbone
 from vad.stages.extract.backbones.network import Network
 from vad.stages.extract.crops import crop_boxes, cut, normalise, resize
@@ -62,8 +63,10 @@ def export_onnx(
     opened = Run.open(run)
     streams = extracted(opened) if backbone else []
     made = settings_of(streams[0], opened, settings) if len(streams) == 1 else None
-    if made and _network(made).arrays:
-        log.info("%s is more than a network (it has optical flow): no backbone.onnx", made.backbone)
+    network = _network(made) if made else None
+    if made and network and (network.arrays or network.recipe.window > CLIP_FRAMES):
+        why = "it has optical flow" if network.arrays else "it looks beyond a clip"
+        log.info("%s is more than a network (%s): no backbone.onnx", made.backbone, why)
         made = None
     features = FeatureStore.open(opened.find_store(store))
     folder = Path(out or opened.path / "onnx")

@@ -11,9 +11,12 @@ import torch
 import transformers as hf
 from numpy.typing import NDArray
 
+import vad
 from vad.errors import UsageError
 from vad.stages.extract.backbones import BACKBONES, create_backbone
+from vad.stages.extract.decoders.pool import Clips, DecoderPool
 from vad.stages.extract.settings import ExtractSettings
+from vad.store import FeatureStore
 
 SMALL: dict[str, Any] = {
     "hidden_size": 32,
@@ -51,13 +54,18 @@ def save(folder: Path, model: Any, processor: Any) -> Path:
     return folder
 
 
+def smooth_frames(n: int) -> NDArray[np.uint8]:
+    """Return smooth frames [n, 90, 120, 3], all different."""
+    small = torch.rand(1, 3, 16, 9, 12, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(small, (n, 90, 120), mode="trilinear")
+    frames: NDArray[np.uint8] = (255 * smooth[0].permute(1, 2, 3, 0)).byte().numpy()
+    return frames
+
+
 @pytest.fixture(scope="module")
 def clip() -> NDArray[np.uint8]:
     """A clip of 16 smooth frames, 120 x 90 pixels."""
-    small = torch.rand(1, 3, 16, 9, 12, generator=torch.Generator().manual_seed(0))
-    smooth = torch.nn.functional.interpolate(small, (16, 90, 120), mode="trilinear")
-    frames: NDArray[np.uint8] = (255 * smooth[0].permute(1, 2, 3, 0)).byte().numpy()
-    return frames
+    return smooth_frames(16)
 
 
 @pytest.mark.parametrize("pool", ["mean16", "middle", "every-second"])
@@ -128,7 +136,13 @@ def test_features_of_videos_are_those_of_transformers_own_models(
         )
     folder = save(tmp_path / "tiny", model, processor)
     backbone = create_backbone(f"video:{folder}")
-    taken = range(0, 16, 2) if kind == "xclip" else range(16)
+    if kind == "vjepa2":  # made for 64 frames: four snippets
+        clip = smooth_frames(64)
+        assert backbone.provenance["window"] == 64
+        with pytest.raises(UsageError, match=r"clips, 64, height, width, 3.*clips, 16, 90, 120"):
+            backbone(clip[None, :16])
+    assert backbone.recipe.window == len(clip)
+    taken = range(0, 16, 2) if kind == "xclip" else range(len(clip))
     frames = [torch.from_numpy(clip[i]).permute(2, 0, 1) for i in taken]
     with torch.no_grad():
         if kind == "vjepa2":
@@ -143,6 +157,70 @@ def test_features_of_videos_are_those_of_transformers_own_models(
             else:
                 wanted = model(pixel_values=pixels).last_hidden_state.mean(1)
     np.testing.assert_allclose(backbone(clip[None])[0, 0], wanted[0], atol=1e-5)
+
+
+@pytest.fixture
+def vad_command(vad: Any) -> Any:  # `vad` is the module here
+    return vad
+
+
+def small_vjepa2(folder: Path, n_frames: int) -> Path:
+    small = {k: v for k, v in SMALL.items() if k != "intermediate_size"}
+    sizes: dict[str, Any] = {"crop_size": 32, "patch_size": 16, "frames_per_clip": n_frames}
+    predictor: dict[str, Any] = {"pred_hidden_size": 32, "pred_num_hidden_layers": 1}
+    config = hf.VJEPA2Config(**small, **sizes, **predictor, pred_num_attention_heads=2)
+    processor: Any = hf.VJEPA2VideoProcessor(
+        size={"shortest_edge": 36}, crop_size={"height": 32, "width": 32}
+    )
+    return save(folder, hf.VJEPA2Model(config), processor)
+
+
+def test_a_network_for_more_frames_looks_at_a_window_from_the_start_of_each_snippet(
+    tmp_path: Path, make_video: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = small_vjepa2(tmp_path / "tiny", 32)
+    video = make_video("street.mp4", 56)  # 4 snippets: windows 0-32, 16-48, 32-56, 48-56
+    store = tmp_path / "features.zarr"
+    with caplog.at_level("INFO", logger="vad"):
+        vad.extract(video, store, backbone=f"video:{folder}", quiet=True)
+    assert "video looks at 32 frames, from the first of each snippet on" in caplog.text
+    opened = FeatureStore.open(store)
+    rows = opened.read("street", "visual/video")
+    with DecoderPool(1, clips_per_block=1, tail="repeat-last") as pool:
+        events = [event for event in pool.decode([video]) if isinstance(event, Clips)]
+    frames = np.concatenate([event.frames for event in events])
+    assert len(frames) == 56
+    backbone = create_backbone(f"video:{folder}")
+    filled = np.concatenate([frames, np.repeat(frames[-1:], 32, axis=0)])  # by the tail policy
+    windows = np.stack([filled[start : start + 32] for start in (0, 16, 32, 48)])
+    np.testing.assert_allclose(rows, backbone(windows), atol=2e-3)  # stored as float16
+    with pytest.raises(UsageError, match=r"looks at 32 frames, dilation is 9: .* keep 280 frames"):
+        vad.extract(
+            video,
+            tmp_path / "x.zarr",
+            backbone=f"video:{folder}",
+            dilation=9,
+            stride=144,
+            quiet=True,
+        )
+
+
+def test_numbers_of_frames_that_no_snippet_gives_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="wants 12 frames, which cannot be spread evenly over the"):
+        create_backbone(f"video:{small_vjepa2(tmp_path / 'tiny', 12)}")
+
+
+def test_models_tell_the_window_of_every_network(vad_command: Any) -> None:
+    code, out, _ = vad_command("models")
+    assert code == 0
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    for name, window in (
+        ("vjepa2-large", "width 1024-d window 64 frames"),
+        ("xclip-base32", "width 512-d window 16 frames"),
+        ("video", "width any window any"),
+        ("git", "window 64 frames"),
+    ):
+        assert any(line.startswith(f"{name} {window} ") for line in lines), name
 
 
 def test_missing_files_are_told_in_one_line(tmp_path: Path) -> None:

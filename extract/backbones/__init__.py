@@ -1,18 +1,20 @@
 """Backbones: from uint8 clips to features, exactly as in the published recipes.
 
     backbone = create_backbone("i3d", weights="random:0")
-    backbone(clips)  # uint8 [clips, 16, height, width, 3] -> float32 [clips, crops, dim]
+    backbone(clips)  # uint8 [clips, window, height, width, 3] -> float32 [clips, crops, dim]
 
 `table.py` lists the backbones; each is one row there and one module in this package.
 """
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vad.errors import UsageError
+from vad.grid import CLIP_FRAMES
 
 from ..recipes import find_recipe
 from .table import BACKBONES, BackboneCard, KnownWeights, find_backbone
@@ -33,6 +35,8 @@ __all__ = [
     "named_weights",
 ]
 
+
+log = logging.getLogger("vad")
 
 ENCODERS = (".images", ".videos")  # modules that any encoder of transformers goes through
 
@@ -90,6 +94,8 @@ def create_backbone(
 
         network = without_places(network)
     network = with_places(network, places)
+    if (window := network.recipe.window) > CLIP_FRAMES:
+        log.info("%s looks at %d frames, from the first of each snippet on", name, window)
     return Backbone(name, network, crops=crops, device=device, precision=precision, batch=batch)
 
 

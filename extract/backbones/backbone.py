@@ -22,7 +22,7 @@ from vad.grid import CLIP_FRAMES
 from vad.names import find_by_name
 
 from ..crops import resize
-from ..recipes import ALL_FRAMES, Recipe
+from ..recipes import Recipe
 from .engine import Compiled, compiled
 from .network import Columns, Network
 from .passes import (
@@ -139,6 +139,7 @@ class Backbone:
                 else {}
             ),
             **({"places": network.places} if network.places != "full" else {}),
+            **({"window": self.recipe.window} if self.recipe.window > CLIP_FRAMES else {}),
             **({"cells": json.loads(json.dumps(asdict(network.cells)))} if network.cells else {}),
             "versions": {library: version(library) for library in network.libraries},
         }
@@ -146,7 +147,8 @@ class Backbone:
     def __call__(self, clips: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]:
         """Return the features of every crop of every clip.
 
-        clips: uint8 [clips, 16, height, width, 3], RGB -> float32 [clips, crops, dim]
+        clips: uint8 [clips, window, height, width, 3], RGB -> float32 [clips, crops, dim]; window
+        is 16 frames, or more for networks that look beyond a snippet (`recipe.window`).
         """
         return self.submit(clips).result()
 
@@ -207,8 +209,8 @@ class Backbone:
     def submit(self, clips: Clips) -> Features:
         """Start computing the features of clips and return at once.
 
-        clips: uint8 [16, height, width, 3] each, RGB; their sizes can differ. Raises UsageError for
-        other arrays.
+        clips: uint8 [window, height, width, 3] each, RGB; their sizes can differ. Raises UsageError
+        for other arrays.
         """
         given = [self._frames_of(clip) for clip in clips]
         size = (len(given), len(self.crops), self.dim)
@@ -234,13 +236,14 @@ class Backbone:
         """
         if isinstance(clip, np.ndarray):
             clip = torch.from_numpy(np.require(clip, requirements=("C", "W")))
-        if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[::3] != (CLIP_FRAMES, 3):
+        window = self.recipe.window
+        if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[::3] != (window, 3):
             raise UsageError(
-                f"clips are uint8 [clips, {CLIP_FRAMES}, height, width, 3], "
+                f"clips are uint8 [clips, {window}, height, width, 3], "
                 f"got {clip.dtype} [clips, {', '.join(map(str, clip.shape))}]"
             )
         taken = self.recipe.frames
-        return clip if taken == ALL_FRAMES else clip[list(taken)]
+        return clip if len(taken) == window else clip[list(taken)]
 
     @torch.inference_mode()
     def _forward(self, pictures: list[torch.Tensor], crops: slice, features: torch.Tensor) -> None:

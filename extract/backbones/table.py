@@ -61,6 +61,7 @@ class BackboneCard:
     recipes: tuple[str, ...]  # recipes that fit the backbone; the first is the default
     # recipe of the published features, which published detectors read; None: the default
     published: str | None = None
+    window: int = 16  # frames that it looks at, from the first of a snippet; 0: as its weights say
 
     def known(self, name: str) -> KnownWeights | None:
         """Return the known weights of that name, or None."""
@@ -176,14 +177,14 @@ _FRAMES = ("mean16", "middle", "every-second")
 
 
 def _encoder(
-    name: str, module: str, dim: int, says: str, weights: tuple[str, str, int]
+    name: str, module: str, dim: int, says: str, weights: tuple[str, str, int], window: int = 16
 ) -> BackboneCard:
     """Return the card of an encoder of transformers; weights: repository on the hub, licence,
     number of parameters.
     """
     repository, licence, n_parameters = weights
     known = KnownWeights(repository, licence, f"{_HUB}{repository}", n_parameters)
-    return BackboneCard(name, module, dim, says, (known,), _FRAMES)
+    return BackboneCard(name, module, dim, says, (known,), _FRAMES, window=window)
 
 
 _GATED = "DINOv3 licence (ask for access on the hub)"
@@ -217,8 +218,9 @@ _ENCODERS = (
         ("MCG-NJU/videomae-base", _NON_COMMERCIAL, 94_210_432),
     ),
     _encoder(
-        *("vjepa2-large", ".videos", 1024, "V-JEPA 2 ViT-L, made for 64 frames: sees 16"),
+        *("vjepa2-large", ".videos", 1024, "V-JEPA 2 ViT-L: four snippets at once"),
         ("facebook/vjepa2-vitl-fpc64-256", "MIT", 325_971_712),
+        window=64,
     ),
     _encoder(
         *(
@@ -239,6 +241,7 @@ _ENCODERS = (
         "any video encoder: --backbone video:NAME_OR_FOLDER",
         (),
         ("mean16", "every-second"),
+        window=0,
     ),
 )
 

@@ -1,9 +1,9 @@
 """Video encoders of transformers: VideoMAE, V-JEPA 2, X-CLIP and others.
 
-The network sees the 16 frames of a clip, or, if it was made for 8, every second of them. V-JEPA 2
-was made for 64 frames and takes any even number: it sees the 16 of the clip. A row of features is
-the mean of the tokens (VideoMAE, V-JEPA 2) or the video embedding (X-CLIP). Sizes, filter and
-normalisation are those of the processor beside the weights.
+The network sees as many frames as it was made for: the 16 of a snippet, every second of them (8),
+or a window that begins with the snippet and reaches beyond it, as windows of captions do (V-JEPA 2:
+64). A row of features is the mean of the tokens (VideoMAE, V-JEPA 2) or the video embedding
+(X-CLIP). Sizes, filter and normalisation are those of the processor beside the weights.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class ClipEncoder(nn.Module):
 def load(weights: str, recipe: Recipe, *, offline: bool = False, backbone: str = "") -> Network:
     """Load a video encoder from the hub, a folder, or random:SEED for a known backbone.
 
-    Raises UsageError if the model or its processor cannot be loaded, or wants another number of
-    frames than a clip can give.
+    Raises UsageError if the model or its processor cannot be loaded, or wants a number of frames
+    that a snippet cannot give.
     """
     seed = random_seed(weights)
     record: dict[str, Any]
@@ -101,24 +101,23 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False, backbone: str =
         weights={"name": Path(weights).name if Path(weights).is_dir() else weights, **record},
         layout=f"{kind} {dim}-d, {len(recipe.frames)} frames of {side[0]}x{side[1]} px",
         cpu_views=1,
-        gpu_views=8,
+        gpu_views=max(1, 8 * CLIP_FRAMES // recipe.window),
         libraries=("torch", "transformers"),
     )
 
 
 def _frames(config: Any, weights: str) -> tuple[int, ...]:
-    """Return the frames of a clip that a network sees, evenly spread. Raises UsageError if a clip
-    cannot give as many.
+    """Return the frames that a network sees, counted from the first of a snippet. Raises UsageError
+    if it was made for fewer than 16, and these cannot be spread evenly over a snippet.
     """
-    wanted = getattr(config, "num_frames", None)
+    wanted = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
     if wanted is None and hasattr(config, "vision_config"):
         wanted = getattr(config.vision_config, "num_frames", None)
-    if config.model_type == "vjepa2" or wanted is None:
-        wanted = CLIP_FRAMES
-    if wanted > CLIP_FRAMES or CLIP_FRAMES % wanted:
+    wanted = wanted or CLIP_FRAMES
+    if wanted < CLIP_FRAMES and CLIP_FRAMES % wanted:
         raise UsageError(
-            f"{weights} wants {wanted} frames, which cannot be spread evenly over a clip of "
-            f"{CLIP_FRAMES}",
-            hint="take one made for 8 or 16",
+            f"{weights} wants {wanted} frames, which cannot be spread evenly over the "
+            f"{CLIP_FRAMES} of a snippet",
+            hint="take one made for 8, 16 or more",
         )
-    return tuple(range(0, CLIP_FRAMES, CLIP_FRAMES // wanted))
+    return tuple(range(0, max(CLIP_FRAMES, wanted), max(1, CLIP_FRAMES // wanted)))

@@ -34,7 +34,7 @@ def command(
     """
     from vad.plugins import add_plugins
     from vad.stages.extract.backbones.table import BACKBONES
-    from vad.stages.extract.captioners.table import CAPTIONERS
+    from vad.stages.extract.captioners.table import CAPTIONERS, CaptionerCard
     from vad.stages.extract.sentences.table import ENCODERS
     from vad.stages.extract.weights.catalogue import catalogue
     from vad.stages.train.detectors.table import DETECTORS
@@ -58,13 +58,15 @@ def command(
         return
     typer.echo("backbones (vad extract --backbone NAME --weights NAME|FILE)")
     for card in BACKBONES.values():
-        typer.echo(f"\n  {card.name}  {card.dim}-d  {card.says}")
+        width, window = _or_any(card.dim, "-d"), _or_any(card.window, " frames")
+        typer.echo(f"\n  {card.name}  width {width}  window {window}  {card.says}")
         typer.echo(f"    recipes: {', '.join(card.recipes)}")
         _show(weights, f"backbone {card.name}")
     for use, cards in (("captioner", CAPTIONERS), ("encoder", ENCODERS)):
         typer.echo(f"\n{use}s (vad caption --{use} NAME)\n")
         for name, row in cards.items():
-            typer.echo(f"  {name}  {row.says}")
+            window = f"window {row.window} frames  " if isinstance(row, CaptionerCard) else ""
+            typer.echo(f"  {name}  {window}{row.says}")
             _show(weights, f"{use} {name}")
     typer.echo("\ndetectors (vad train --detector NAME, or --preset NAME)\n")
     for name, detector in DETECTORS.items():
@@ -72,6 +74,11 @@ def command(
         typer.echo(f"  {name}  {detector.summary}\n    {detector.paper}; reads {reads}")
         if presets := [n for n, preset in PRESETS.items() if preset.detector == name]:
             typer.echo(f"    presets: {', '.join(presets)}")
+
+
+def _or_any(number: int, unit: str) -> str:
+    """Return a number with its unit; "any" for 0, where the weights decide."""
+    return f"{number}{unit}" if number else "any"
 
 
 def _describe(entry: Entry, cache: Path | None) -> dict[str, Any]:

@@ -170,15 +170,15 @@ class ClipGrid:
         nearest = int(self.snippet_of_frames(n_frames)[min(start, n_frames - 1)])
         return nearest, nearest + 1
 
-    def fill(self, frames: NDArray[Any]) -> NDArray[Any]:
-        """Return a last clip of 1 to 16 frames, filled up to 16 by the tail policy.
+    def fill(self, frames: NDArray[Any], size: int = CLIP_FRAMES) -> NDArray[Any]:
+        """Return a last clip of 1 to `size` frames, filled up to `size` by the tail policy.
 
-        frames [n, ...] -> [16, ...]
+        frames [n, ...] -> [size, ...]
         """
         n = len(frames)
-        if n == CLIP_FRAMES:
+        if n == size:
             return frames
-        positions = np.arange(CLIP_FRAMES)
+        positions = np.arange(size)
         index = positions % n if self.tail == "loop" else np.minimum(positions, n - 1)
         return frames[index]
 
@@ -315,34 +315,38 @@ class ClipCutter:
 
     n_frames: the number of frames of the video, which decides where clips are if the sampling has
     `max_clips`. If it is None, all clips are taken, as of a live source, whose length is not known.
+    size: frames of a clip, for networks that look beyond the 16 of a snippet; clips begin where
+    snippets do, and reach into the snippets after them.
     """
 
-    def __init__(self, grid: ClipGrid, n_frames: int | None = None) -> None:
+    def __init__(
+        self, grid: ClipGrid, n_frames: int | None = None, size: int = CLIP_FRAMES
+    ) -> None:
         if n_frames is None:
             grid = replace(grid, sampling=replace(grid.sampling, max_clips=None))
-        self._grid, sampling = grid, grid.sampling
+        self._grid, self._size, sampling = grid, size, grid.sampling
         self._windows = Windows(
-            sampling.offsets,
+            range(0, size * sampling.dilation, sampling.dilation),
             count(0, sampling.stride) if n_frames is None else map(int, grid.starts(n_frames)),
-            as_views=sampling.dilation == 1 and sampling.stride >= CLIP_FRAMES,
+            as_views=sampling.dilation == 1 and sampling.stride >= size,
         )
         self._n_clips = 0
 
     def add(self, frames: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        """Take the next frames [n, height, width, 3] and yield the clips that they complete, [16,
-        height, width, 3].
+        """Take the next frames [n, height, width, 3] and yield the clips that they complete,
+        [size, height, width, 3].
         """
         for clip in self._windows.add(frames):
             self._n_clips += 1
             yield clip
 
     def finish(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield the clips [16, height, width, 3] that the end of the video cuts off, filled by the
-        tail policy.
+        """Yield the clips [size, height, width, 3] that the end of the video cuts off, filled by
+        the tail policy.
         """
         n_left = self._grid.n_snippets(self._windows.n_frames) - self._n_clips
         for frames in islice(self._windows.rest(), max(0, n_left)):
-            yield self._grid.fill(np.stack(frames))
+            yield self._grid.fill(np.stack(frames), self._size)
 
 
 def segment_edges(n_rows: int, n_segments: int) -> NDArray[np.int64]:
