@@ -38,9 +38,10 @@ from vad.stages.infer.scoring import where_of
 from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
 from vad.stages.infer.stream.settings import StreamSettings
-from vad.stages.infer.stream.window import Features, Scored, Window
+from vad.stages.infer.stream.window import Features, RecentKinds, Scored, Window
 from vad.stages.infer.times import timecode
 from vad.stages.infer.where import Box
+from vad.stages.train.kinds import KindOfEvent
 from vad.stages.train.run import Run
 from vad.version import VERSION
 
@@ -50,6 +51,9 @@ from .project import open_run
 log = logging.getLogger("vad")
 
 REPORT_EVERY_S = 10.0  # seconds between two reports on stderr
+
+# a snippet, and the features [cells, dim] by which its kind is named; None if nothing names it
+_Tag = tuple[Moment, NDArray[np.generic] | None]
 
 
 def stream(
@@ -102,7 +106,13 @@ def backbones_of(
     backbones = []
     for stream_ in extracted(run):
         made = settings_of(stream_, run, given)
-        backbones.append((load(made), made))
+        backbones.append((backbone := load(made), made))
+        if backbone.recipe.window > CLIP_FRAMES:
+            raise UsageError(
+                f"{run.path} reads {stream_.name}, whose network looks at {backbone.recipe.window} "
+                f"frames at once, and a stream is scored {CLIP_FRAMES} at a time",
+                hint="watch with a run trained on other features",
+            )
         check_provenance(stream_, run, provenance_of(*backbones[-1]))
     return backbones
 
@@ -122,9 +132,11 @@ class _Watch:
         self._grid = grid_of(*backbones[0])
         self._fps = 0.0  # known when the source is open
         self._keys = {name: key for key, name in run.names.items()}
-        self._window: Window[Moment] = Window(
-            lambda arrays: run.score(**arrays), settings.window, settings.lookahead, run.reach
+        self._window: Window[_Tag] = Window(
+            lambda arrays: run.judge(**arrays), settings.window, settings.lookahead, run.reach
         )
+        self._kinds = RecentKinds(run.naming, settings.window)
+        self._event = KindOfEvent()
         self._tally = Tally(source.is_live)
 
     def lines(self, stop: threading.Event, *, quiet: bool) -> Iterator[Line]:
@@ -145,7 +157,7 @@ class _Watch:
                 for event in feed.events(stop):
                     yield from self._of(event)
                     report.tell(self._tally)
-                yield from self._scores(self._window.flush())
+                yield from self._last_scores()
         except VideoError as error:
             self._count_frames(feed)
             yield self._tally.end(str(error))
@@ -169,6 +181,7 @@ class _Watch:
             "source": self._source.shown,
             "detector": self._run.name,
             "threshold": self._run.threshold,
+            "kinds": list(self._run.kinds),
             "prior": self._run.prior,
             "normal_footage_s": self._normal and self._normal.seconds,
             "clip_frames": CLIP_FRAMES,
@@ -190,7 +203,7 @@ class _Watch:
                 yield from self._scores(self._scored(event))
             case Gap(reason, n_clips, n_frames, start_s, end_s):
                 if reason == "lost":  # frames before and after the gap do not belong together
-                    yield from self._scores(self._window.flush())
+                    yield from self._last_scores()
                 yield self._tally.gap(reason, n_clips, n_frames, start_s, end_s)
             case Lost(why, pause_s):
                 yield self._tally.lost(why, pause_s)
@@ -211,19 +224,31 @@ class _Watch:
             found |= arrays
         return found
 
-    def _scored(self, clip: Clip) -> list[Scored[Moment]]:
+    def _scored(self, clip: Clip) -> list[Scored[_Tag]]:
         """Return the scores that are due when a clip has arrived."""
         arrays, (height, width) = self._arrays(clip), clip.rgb.shape[1:3]
         where = where_of(self._run, arrays, width, height)
         features: Features = {key: arrays[name][0] for name, key in self._keys.items()}
-        return self._window.push(features, _moment(clip, where.box(0) if where else None))
+        moment = _moment(clip, where.box(0) if where else None)
+        return self._window.push(features, (moment, self._kinds.rows_of(arrays)))
 
-    def _scores(self, due: list[Scored[Moment]]) -> Iterator[Line]:
+    def _last_scores(self) -> Iterator[Line]:
+        """Yield the lines of the snippets not scored yet, when the source ends or is lost."""
+        yield from self._scores(self._window.flush())
+        self._kinds.clear()
+        self._event = KindOfEvent()
+
+    def _scores(self, due: list[Scored[_Tag]]) -> Iterator[Line]:
         for scored in due:
-            once_in_s = self._normal.once_in_s(scored.score) if self._normal else None
-            yield self._tally.score(
-                scored.tag, scored.score, scored.n_seen, self._run.threshold, once_in_s
-            )
+            (moment, rows), score = scored.tag, scored.score
+            self._kinds.add(rows, score)
+            if score >= self._run.threshold:
+                self._event.add(self._kinds.newest() or scored.kinds)
+            else:
+                self._event = KindOfEvent()
+            once_in_s = self._normal.once_in_s(score) if self._normal else None
+            threshold, kind = self._run.threshold, self._event.told
+            yield self._tally.score(moment, score, scored.n_seen, threshold, once_in_s, kind)
 
 
 def _moment(clip: Clip, box: Box | None) -> Moment:

@@ -117,6 +117,30 @@ def small_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def naming_run(small_run, tmp_path_factory):
+    """The run of `small_run`, which also tells kinds: "fire" with a share of 0.7311, "fight" with
+    the rest, whatever is seen.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from vad.stages.train.naming import Naming
+    from vad.stages.train.run import Run
+
+    run = Run.open(small_run / "run")
+    (name,) = run.card.streams
+    dim = run.card.streams[name].dim
+    weights = np.zeros((2, 2 * dim + 1))
+    weights[1, -1] = 1
+    naming = Naming(name, ("fight", "fire"), np.zeros(dim), np.ones(dim), weights, least=0.5)
+    path = tmp_path_factory.mktemp("naming") / "run"
+    card = replace(run.card, kinds=naming.names)
+    Run(path, card, run.members, run.familiarity, naming).save()
+    return path
+
+
+@pytest.fixture(scope="session")
 def read_numbers():
     """Read the numbers back: rgb [frames, height, width, 3] -> list."""
     return lambda rgb: [_number(image) for image in rgb]

@@ -566,7 +566,9 @@ def test_training_with_a_text_tower_leaves_a_run_that_needs_none(
     torch.testing.assert_close(kinds, before)
 
 
-def test_a_tower_that_does_not_fit_is_told(store: FeatureStore, tmp_path: Path) -> None:
+def test_a_tower_that_does_not_fit_is_told(
+    store: FeatureStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tiny_clip(tmp_path / "clip")
     given: dict[str, Any] = {"detector": "vadclip", "quiet": True, "tower": str(tmp_path / "clip")}
     labels = store.path.parent / "labels.csv"
@@ -574,6 +576,7 @@ def test_a_tower_that_does_not_fit_is_told(store: FeatureStore, tmp_path: Path) 
         train(store.path, labels, tmp_path / "a", components=24, **given)
     with pytest.raises(UsageError, match="clip has no tokenizer, which reads words"):
         train(store.path, labels, tmp_path / "b", scale="none", classes="normal,flood", **given)
+    assert "no class is called 'abuse' or 'fighting': videos of this category count" in caplog.text
     given["tower"] = str(tmp_path / "nothing")
     with pytest.raises(UsageError, match="nothing cannot be loaded"):
         train(store.path, labels, tmp_path / "c", **given)

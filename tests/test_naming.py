@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from vad.errors import UsageError
 from vad.labels import Label
 from vad.stages.extract.records import unseen_record
-from vad.stages.train.kinds import Kinds
+from vad.stages.infer.evaluation.run import _tell_unknown_kinds
+from vad.stages.infer.stream.window import RecentKinds
+from vad.stages.train.kinds import KindOfEvent, Kinds
 from vad.stages.train.naming import FILE, Naming, _least, describe, highest, learn_names
+from vad.stages.train.run import Run
 from vad.store import FeatureStore, Provenance
 
 N_CELLS, DIM = 6, 8
@@ -79,12 +82,60 @@ def test_the_file_of_a_run_holds_the_classifier(
         Naming.load(tmp_path)
 
 
-def test_without_two_kinds_nothing_is_learnt(
+def test_a_stream_names_its_newest_snippet_as_if_the_recent_ones_were_the_video(
     learnt: tuple[Naming, FeatureStore, Scores],
+) -> None:
+    naming, store, scores = learnt
+    rows = store.read("v2", "places/x")
+    chances = (1 / (1 + np.exp(-scores["v2"]))).astype(np.float32)
+    recent = RecentKinds(naming, 5)
+    for snippet in range(7):
+        arrays = {"places/x": rows[snippet : snippet + 1]}
+        recent.add(recent.rows_of(arrays), float(chances[snippet]))
+    newest = recent.newest()
+    assert newest is not None
+    expected = naming.of(rows[2:7], chances[2:7])
+    np.testing.assert_allclose(newest.shares[0], expected.shares[-1], rtol=1e-6)
+    assert newest.of(0, 1)[0] == "fight"
+    recent.clear()
+    assert recent.newest() is None
+    assert RecentKinds(None, 5).rows_of(arrays) is None
+
+
+def test_the_kind_of_an_event_under_way_is_that_of_its_snippets() -> None:
+    shares = np.array([[0.2, 0.8, 0], [0.6, 0.1, 0.3], [0.1, 0, 0.9]], np.float32)
+    kinds = Kinds(("normal", "a", "b"), shares, 0.55)
+    event = KindOfEvent()
+    assert event.told == ("", None)
+    told: list[tuple[str, float | None]] = []
+    for snippet in range(3):
+        event.add(kinds.at(snippet))
+        told.append(event.told)
+    assert told == [("a", 1.0), ("a", 0.75), ("b", 0.5714)]  # 1.2 of 2.1
+    assert kinds.of(0, 3)[0] == "b"
+
+
+def test_without_two_kinds_nothing_is_learnt_and_rare_ones_are_told(
+    learnt: tuple[Naming, FeatureStore, Scores], caplog: pytest.LogCaptureFixture
 ) -> None:
     _, store, scores = learnt
     labels = [Label(f"v{i}", int(i % 3 > 0), "fire" if i % 3 else "") for i in range(12)]
-    assert learn_names(store, "places/x", labels, scores, [labels[:6], labels[6:]]) is None
+    labels[1] = Label("v1", 1, "flood+fire")
+    with caplog.at_level("INFO", logger="vad"):
+        assert learn_names(store, "places/x", labels, scores, [labels[:6], labels[6:]]) is None
+    assert "kinds with fewer than 3 videos are not told: flood" in caplog.text
+
+
+def test_kinds_that_a_run_does_not_know_are_told(
+    naming_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run.open(naming_run)
+    assert run.kinds == ("fight", "fire")
+    _tell_unknown_kinds(run, ["fire", "", "flood+fight", "riot"])
+    assert "tells fight, fire, and not flood, riot: figures of kinds leave these out" in caplog.text
+    caplog.clear()
+    _tell_unknown_kinds(run, ["fire+fight"])
+    assert caplog.text == ""
 
 
 def test_a_moment_is_described_by_the_cells_that_differ_from_the_ordinary_state() -> None:

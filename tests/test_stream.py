@@ -29,7 +29,7 @@ SERVER = Path(__file__).with_name("rtsp_server.py")
 def peak_so_far(features):
     """A detector that looks both ways: every snippet has the score of the window's peak."""
     visual = features["visual"]
-    return np.full(len(visual), visual.max(), np.float32)
+    return np.full(len(visual), visual.max(), np.float32), None
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_detector_that_looks_at_neighbours_alone_is_given_these_alone(lookahea
     def with_neighbours(features):
         visual = features["visual"][:, 0, 0]
         lengths.append(len(visual))
-        return np.convolve(visual, [1, 2, 1])[1:-1].astype(np.float32)
+        return np.convolve(visual, [1, 2, 1])[1:-1].astype(np.float32), None
 
     scores = []
     for reach in (None, 1):
@@ -387,6 +387,18 @@ def test_a_file_watched_with_a_window_over_all_of_it_has_the_scores_of_vad_score
     assert (start["schema"], start["window_snippets"]) == ("vad.stream/1", 16)
     assert start["threshold"] == whole["threshold"]
     assert (end["type"], end["why"], end["n_snippets"]) == ("end", "the source ended", 2)
+
+
+def test_lines_tell_the_kind_of_the_event_under_way(small_run, naming_run):
+    video = str(small_run / "videos" / "v1.mp4")
+    lines = list(stream(video, naming_run, threshold=0.0, quiet=True))
+    assert lines[0]["kinds"] == ["fight", "fire"]
+    told = [(s["kind"], s["kind_share"]) for s in lines if s["type"] == "score"]
+    assert told == [("fire", 0.7311)] * 2
+    (event,) = vad.score(video, naming_run, threshold=0.0).events
+    assert (event.kind, event.kind_share) == told[-1]
+    quiet = [s for s in stream(video, naming_run, threshold=1.0) if s["type"] == "score"]
+    assert {(s["kind"], s["kind_share"]) for s in quiet} == {("", None)}
 
 
 def run_vad(*args):

@@ -250,11 +250,12 @@ def test_verdicts_are_written_as_the_report_writes_them(scored):
     document["events"] = [
         dict.fromkeys(document["frames"][0], 0)
         | {"start_frame": 3, "end_frame": 9, "start_s": 0.15, "end_s": 0.45, "peak": 0.9}
-        | {"peak_frame": 4}
+        | {"peak_frame": 4, "kind": "fire <b>", "kind_share": 0.8234}
     ]
     (scored.folder / "scores" / "v2.json").write_text(json.dumps(document))
     page = scored.ask("GET", "/results")[2].decode()
     assert 'data-video="v2" data-start="3" data-end="9" data-verdict=""' in page
+    assert "<bdi>fire &lt;b&gt;</bdi> 82 %" in page
     event = {"video": "v2", "start_frame": 3, "end_frame": 9}
     assert scored.post("/api/reviews", {**event, "verdict": "confirmed"})[0] == 200
     assert scored.post("/api/reviews", {**event, "verdict": "dismissed"})[0] == 200

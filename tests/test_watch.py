@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,11 +34,18 @@ from vad.stages.pipelines.watch.events import (
 )
 from vad.stages.pipelines.watch.health import Health, in_text
 from vad.stages.pipelines.watch.reading import read_watch_file
-from vad.stages.pipelines.watch.settings import Camera, CameraSettings, Zone
-from vad.stages.pipelines.watch.sinks import signature
+from vad.stages.pipelines.watch.settings import (
+    Camera,
+    CameraSettings,
+    LinesSettings,
+    Sink,
+    Zone,
+)
+from vad.stages.pipelines.watch.sinks import signature, wants
 from vad.stages.train.card import Card, Member, Selection, Stream
 from vad.stages.train.detectors import create_detector
 from vad.stages.train.familiarity import Familiarity
+from vad.stages.train.kinds import Kinds
 from vad.stages.train.run import Run, TrainedMember
 from vad.stages.train.streams import Inputs, Scaling
 from vad.store import Provenance
@@ -108,6 +116,10 @@ address = "gone.mp4"
         (
             "[cameras.a]\naddress = '0'\n[sinks.x]\ntype = 'jsonl'\ncameras = ['b']",
             "line 5: there is no camera 'b'",
+        ),
+        (
+            "[cameras.a]\naddress = '0'\n[sinks.x]\ntype = 'jsonl'\nkinds = [7]",
+            "line 5: kinds: 7 is no name of a kind",
         ),
         ("fodler = 'x'\n[cameras.a]\naddress = '0'", "line 1: no key 'fodler', did you mean"),
         ("[cameras.a]\naddress = 'rtsp://${NO_SUCH}@h/x'", "line 2: address: its value does not"),
@@ -215,6 +227,25 @@ def test_an_event_is_told_when_it_begins_and_when_it_has_ended():
     assert events.end() == []
     assert events.suppressed["cool-down"] == 1
     assert len(events.hear(heard(30, 0.9))) == 1
+
+
+def test_the_kind_of_an_event_is_told_from_its_first_snippet_to_its_end():
+    names = ("normal", "fight", "fire")
+    shares = [[0.2, 0.8, 0.0], [0.1, 0.0, 0.9], [0.1, 0.0, 0.9]]
+    events = Events("gate", "run", 0.5, CameraSettings(after=1, cool_down=0), per_hour=30)
+    told = []
+    for second, row in enumerate(shares):
+        kinds = Kinds(names, np.array([row], np.float32))
+        told += events.hear(replace(heard(second, 0.9), kinds=kinds))
+    told += events.hear(heard(3, 0.1))
+    assert [(a.state, a.kind, a.kind_share, a.first_kind) for a in told] == [
+        ("open", "fight", 1.0, "fight"),
+        ("closed", "fire", 0.6923, "fight"),  # 1.8 of 2.6
+    ]
+    # who was told of its begin is told of its end, and so is who wants what it turned out to be
+    for kind, wanted in (("fight", [True, True]), ("fire", [False, True]), ("flood", [False] * 2)):
+        sink = Sink("phone", LinesSettings(), kinds=frozenset([kind]))
+        assert [wants(sink, alert) for alert in told] == wanted
 
 
 def test_alerts_have_a_budget_and_events_a_longest_time():
@@ -440,6 +471,31 @@ def test_events_reach_every_sink_at_their_begin_and_their_end(
     assert (tmp_path / "siren").read_text().count('"open"') == 2
     written = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "secrets.toml"]
     assert not any(b"let-me-in" in path.read_bytes() for path in written)
+
+
+def test_sinks_are_sent_the_kinds_that_they_name_and_unknown_ones_are_told(
+    make_video, naming_run, tmp_path, caplog
+):
+    sinks = "".join(
+        f'[sinks.{kind}]\ntype = "jsonl"\nkinds = ["{kind}"]\npath = "{tmp_path / kind}"\n'
+        for kind in ("fire", "fight", "fier")
+    )
+    text = f"""folder = "{tmp_path / "alerts"}"
+[cameras.gate]
+run = "{naming_run}"
+threshold = 0.0
+address = "{make_video(n_frames=36)}"
+{sinks}"""
+    vad.watch(file_of(tmp_path, text))
+    told = [json.loads(line) for line in (tmp_path / "fire").read_text().splitlines()]
+    assert [(a["state"], a["kind"], a["kind_share"]) for a in told] == [
+        ("open", "fire", 0.7311),
+        ("closed", "fire", 0.7311),
+    ]
+    assert not (tmp_path / "fight").exists()
+    line = 1 + text.splitlines().index('kinds = ["fier"]')
+    said = f"line {line}: sink fier: no run of its cameras tells the kind 'fier', did you mean"
+    assert said in caplog.text
 
 
 def test_after_a_kill_events_are_told_again_with_the_same_id(

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,15 +24,17 @@ from .bags import Bags, load_bags, whole
 from .card import Stream
 from .detectors import Detector, create_detector, find_row
 from .detectors.published import fill
+from .kinds import NORMAL
 from .reviewed import count_verdicts, relabelled, reviewed_bags, reviews_for
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import KINDS, Inputs, Scaling, choose_streams, stored_streams
 from .weights import read_scalings, read_weights, recognised
 
+log = logging.getLogger("vad")
+
 # principal components per training video, unless the setting `components` is given
 COMPONENTS_A_VIDEO = 2
-NORMAL = "normal"  # name of the class of normal videos
 MOST_WEIGHTS = 500_000_000  # of a detector; the largest published one has 30 million
 
 
@@ -101,6 +104,8 @@ class TrainingData:
         found = dict(own)
         if "classes" in own and own["classes"] is None:
             found["classes"] = _classes_of(self.split.train)
+        elif own.get("classes"):
+            _tell_unknown(self.split.train, str(own["classes"]).split(","))
         if own.get("tower"):
             from .blocks.clip import open_tower
 
@@ -138,6 +143,16 @@ def _classes_of(labels: Iterable[Label]) -> str | None:
             hint=f"rename it in the labels: without commas, and not {NORMAL}",
         )
     return ",".join([NORMAL, *sorted(named)]) if named else None
+
+
+def _tell_unknown(labels: Iterable[Label], classes: Sequence[str]) -> None:
+    """Log the categories of abnormal videos that are no class of the detector."""
+    named = {name for x in labels if x.label for name in x.category.split("+") if name}
+    if unknown := sorted(named.difference(classes)):
+        log.warning(
+            "no class is called %s: videos of this category count as of unknown class",
+            " or ".join(map(repr, unknown)),
+        )
 
 
 def _attach_tower(detector: Detector, model: str) -> None:

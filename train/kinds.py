@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+NORMAL = "normal"  # name of the class of normal videos
 OTHER = "other"  # the kind of an event that no class fits well enough
 
 
@@ -25,10 +26,41 @@ class Kinds:
         Snippets count by how anomalous they are. The kind is "other" if none has a share of at
         least `least`.
         """
-        sums = self.shares[first:stop, 1:].sum(0, dtype=np.float64)
-        best = int(sums.argmax())
-        share = float(sums[best] / max(sums.sum(), 1e-12))
-        return (self.names[1 + best] if share >= self.least else OTHER), share
+        return name_of(self.shares[first:stop].sum(0, dtype=np.float64), self.names, self.least)
+
+    def at(self, snippet: int) -> Kinds:
+        """Return the kinds of one snippet alone; its shares are [1, names]."""
+        return replace(self, shares=self.shares[[snippet]])
+
+
+@dataclass
+class KindOfEvent:
+    """The kind of an event under way. It keeps sums, so that long events take no more memory."""
+
+    kinds: Kinds | None = None  # of the newest snippet that told them
+    sums: NDArray[np.float64] | None = None  # shares of the snippets so far, summed [names]
+
+    def add(self, kinds: Kinds | None) -> None:
+        """Count the next snippet of the event, whose shares are [1, names]; None: not known."""
+        if kinds is not None:
+            before = 0.0 if self.sums is None else self.sums
+            self.kinds, self.sums = kinds, before + kinds.shares[0].astype(np.float64)
+
+    @property
+    def told(self) -> tuple[str, float | None]:
+        """Return the kind and its share, as `Kinds.of` does; "" and None if they are not known."""
+        if self.kinds is None or self.sums is None:
+            return "", None
+        kind, share = name_of(self.sums, self.kinds.names, self.kinds.least)
+        return kind, round(share, 4)
+
+
+def name_of(sums: NDArray[np.float64], names: Sequence[str], least: float) -> tuple[str, float]:
+    """Return the kind of summed shares [names], and its share among the kinds of anomaly."""
+    own = sums[1:]
+    best = int(own.argmax())
+    share = float(own[best] / max(own.sum(), 1e-12))
+    return (names[1 + best] if share >= least else OTHER), share
 
 
 def mean_of(each: Sequence[Kinds], weights: Sequence[float]) -> Kinds | None:

@@ -10,6 +10,7 @@ called "other".
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,10 +27,11 @@ from vad.files import committed
 from vad.labels import Label
 from vad.store import FeatureStore
 
-from .kinds import Kinds
+from .kinds import NORMAL, Kinds
+
+log = logging.getLogger("vad")
 
 FILE = "kinds.safetensors"
-NORMAL = "normal"
 LEAST_VIDEOS = 3  # of a category; rarer ones are not told
 SHARE = 0.3  # of a video's snippets, the highest-scored, that stand for its category
 ORDINARY_SHARE = 0.5  # of a video's snippets, the lowest-scored, that are its ordinary state
@@ -147,6 +149,8 @@ def learn_names(
     abnormal = [x for x in labels if x.label and x.category and x.video in scores]
     every = [name for x in abnormal for name in x.category.split("+") if name]
     names = tuple(sorted(n for n in set(every) if every.count(n) >= LEAST_VIDEOS))
+    if rare := sorted(set(every).difference(names)):
+        log.info("kinds with fewer than %d videos are not told: %s", LEAST_VIDEOS, ", ".join(rare))
     if len(names) < 2:
         return None
     rows = {x.video: store.read(x.video, array) for x in labels if x.video in scores}

@@ -289,6 +289,14 @@ class Run:
         return {name: value for name, value in known.items() if not name.startswith("train/")}
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the names of the kinds of anomaly that the run tells; empty if it tells none."""
+        if self.naming:
+            return self.naming.names
+        classes = {member.detector.classes for member in self.members if member.detector.classes}
+        return next(iter(classes))[1:] if len(classes) == 1 else ()
+
+    @property
     def naming_words(self) -> str:
         """Say which kinds the run tells, and how well it told those of held-out videos; "" if it
         tells none.

@@ -8,7 +8,7 @@ truth.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +68,8 @@ def evaluate(
     scores = list(score_stored(opened, run, [label.video for label in chosen]))
     loss = heldout_loss(run, opened, chosen)
     told = tuple(marked or ())
+    abnormal = [label.category for label in chosen if label.label]
+    _tell_unknown_kinds(run, [*abnormal, *(segment.category for segment in told)])
     return Evaluation([run], split, chosen, scores, frames, str(truth or segments), loss, told)
 
 
@@ -175,6 +177,16 @@ def _check_contents(
         other = known.setdefault(record.source_sha256, f"{label.video!r}")
         if record.source_sha256 and repr(label.video) not in other:
             log.warning("%r has the content of %s", label.video, other)
+
+
+def _tell_unknown_kinds(run: Run, categories: Iterable[str]) -> None:
+    """Log the kinds in categories of abnormal videos that a run which tells kinds does not know."""
+    named = {kind for category in categories for kind in category.split("+") if kind}
+    if run.kinds and (unknown := sorted(named.difference(run.kinds))):
+        log.warning(
+            "%s tells %s, and not %s: figures of kinds leave these out",
+            *(run.path, ", ".join(run.kinds), ", ".join(unknown)),
+        )
 
 
 def _apart_from_fold(card: Card) -> tuple[TrainSettings | None, list[Member]]:

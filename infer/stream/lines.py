@@ -4,7 +4,8 @@
     source   "open", with the size of the picture; "lost", with the reason and the pause before
              a retry
     score    one snippet: its frames, stream time, wall-clock time, latency and score, and the box
-             of what raises it, in pixels, told from the snippet alone; null if not known
+             of what raises it, in pixels, told from the snippet alone; null if not known. `kind`
+             is that of the event under way: of the anomalous snippets in a row up to this one
     gap      a part that is not scored: "behind" for clips dropped because this machine is too
              slow, "lost" for the time without a source
     end      the last line: why the stream ended, and the statistics of the whole stream
@@ -95,12 +96,13 @@ class Tally:
         n_seen: int,
         threshold: float,
         once_in_s: float | None = None,
+        kind: tuple[str, float | None] = ("", None),
     ) -> Line:
         """Return a `score` line, and count its snippet.
 
         n_seen is the number of snippets that the detector saw for this score. once_in_s: mean
         seconds between two times that held-out normal footage reaches the score; None if never, or
-        not known.
+        not known. kind: of the event under way, with its share; "" and None if not known.
         """
         latency_s: float | None = None
         if self.is_live:
@@ -121,6 +123,8 @@ class Tally:
             "score": round(score, 6),
             "anomalous": score >= threshold,
             "once_in_s": once_in_s and round(once_in_s, 1),
+            "kind": kind[0],
+            "kind_share": kind[1],
             "n_seen": n_seen,
             "n_jumps": moment.n_jumps,
             **box_dict(moment.box),

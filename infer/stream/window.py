@@ -21,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
+from vad.stages.train.kinds import Kinds
+from vad.stages.train.naming import Naming
 
 Tag = TypeVar("Tag")
 Features = Mapping[str, NDArray[np.generic]]  # arrays by key, [crops, dim] of one snippet
-# a function from arrays [snippets, crops, dim] by key to scores [snippets]
-Score = Callable[[Features], NDArray[np.float32]]
+# a function from arrays [snippets, crops, dim] by key to scores [snippets], and the kinds of
+# anomaly if the detector tells classes
+Judge = Callable[[Features], tuple[NDArray[np.float32], Kinds | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Scored(Generic[Tag]):
     tag: Tag  # the tag that was passed to `push` with this snippet
     score: float
     n_seen: int  # snippets that the detector saw, including this one
+    kinds: Kinds | None = None  # of this snippet, if the detector tells classes
 
 
 class Window(Generic[Tag]):
@@ -43,7 +47,7 @@ class Window(Generic[Tag]):
     """
 
     def __init__(
-        self, score: Score, n_snippets: int, lookahead: int = 0, reach: int | None = None
+        self, judge: Judge, n_snippets: int, lookahead: int = 0, reach: int | None = None
     ) -> None:
         """reach: snippets on either side of one on which its score depends; None: on all."""
         if not 0 <= lookahead < n_snippets:
@@ -51,7 +55,7 @@ class Window(Generic[Tag]):
                 f"a window of {n_snippets} snippets cannot look {lookahead} snippets ahead",
                 hint="the window holds the snippet itself and those after it",
             )
-        self._score, self._lookahead, self._reach = score, lookahead, reach
+        self._judge, self._lookahead, self._reach = judge, lookahead, reach
         self._features: deque[Features] = deque(maxlen=n_snippets)
         self._unscored: deque[Tag] = deque()  # tags of the newest snippets
 
@@ -77,5 +81,47 @@ class Window(Generic[Tag]):
         n_needed = n_seen if self._reach is None else min(n_seen, n_unscored + self._reach)
         needed = list(self._features)[n_seen - n_needed :]
         arrays = {key: np.stack([f[key] for f in needed]) for key in needed[0]}
-        scores = self._score(arrays)[n_needed - n_unscored :]
-        return [Scored(self._unscored.popleft(), float(scores[i]), n_seen) for i in range(n_due)]
+        scores, kinds = self._judge(arrays)
+        first = n_needed - n_unscored
+        return [
+            Scored(self._unscored.popleft(), float(scores[i]), n_seen, kinds and kinds.at(i))
+            for i in range(first, first + n_due)
+        ]
+
+
+class RecentKinds:
+    """Names the kind of the newest snippet of a live source by the classifier of a run.
+
+    The classifier compares a moment with the ordinary state of its video. In a stream, this is the
+    ordinary state of the last `n_snippets` snippets.
+    """
+
+    def __init__(self, naming: Naming | None, n_snippets: int) -> None:
+        """naming: None if the run has no classifier; then `newest` returns None."""
+        self._naming = naming
+        self._recent: deque[tuple[NDArray[np.generic], float]] = deque(maxlen=n_snippets)
+
+    def rows_of(self, arrays: Features) -> NDArray[np.generic] | None:
+        """Return the features [cells, dim] that name a snippet, of its arrays [1, cells, dim] by
+        name; None if nothing names it.
+        """
+        if self._naming is None or self._naming.array not in arrays:
+            return None
+        rows: NDArray[np.generic] = arrays[self._naming.array][0]
+        return rows
+
+    def add(self, rows: NDArray[np.generic] | None, score: float) -> None:
+        """Add the next snippet: its features, as `rows_of` returns them, and its score."""
+        if rows is not None:
+            self._recent.append((rows, score))
+
+    def newest(self) -> Kinds | None:
+        """Return the kinds of the snippet that was added last; None if they are not known."""
+        if self._naming is None or not self._recent:
+            return None
+        rows, scores = zip(*self._recent, strict=True)
+        return self._naming.of(np.stack(rows), np.array(scores, np.float32)).at(-1)
+
+    def clear(self) -> None:
+        """Forget all snippets, as after the source was lost."""
+        self._recent.clear()

@@ -50,6 +50,8 @@ class ScoredEvent:
     peak: float
     peak_frame: int
     reading: str = ""
+    kind: str = ""
+    kind_share: float | None = None
     caption: str = ""
 
 

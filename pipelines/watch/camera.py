@@ -19,7 +19,7 @@ from vad.stages.extract.features import grid_of, limits_of
 from vad.stages.extract.live import Clip, Feed, Gap, Lost, Opened
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.scoring import where_of
-from vad.stages.infer.stream.window import Window
+from vad.stages.infer.stream.window import RecentKinds, Window
 from vad.stages.infer.where import Where, view_of
 from vad.stages.train.detectors.normality import Normality
 from vad.stages.train.run import Run
@@ -104,6 +104,7 @@ class Watched:
         self._keys = {name: key for key, name in run.names.items()}
         self._normal = run.normal_footage
         self._window = self._new_window()
+        self._kinds = RecentKinds(run.naming, WINDOW)
         self._feed: Feed | None = None
         self._fps = 0.0
         self._masks: Masks | None = None
@@ -114,7 +115,7 @@ class Watched:
         """Return a window as long as the detectors look back."""
         reach = self.run.reach
         n_snippets = WINDOW if reach is None else 1 + reach
-        return Window(lambda arrays: self.run.score(**arrays), n_snippets)
+        return Window(lambda arrays: self.run.judge(**arrays), n_snippets)
 
     # --- the feed
 
@@ -148,7 +149,7 @@ class Watched:
             case Gap("behind", n_clips):
                 self.n_dropped += n_clips
             case Gap():
-                self._window.flush()
+                self._forget()
             case Lost(why):
                 return None, self._lose(why, reopen=False)
             case None if self._feed.has_ended:
@@ -184,8 +185,13 @@ class Watched:
             self.close()
             self._again_s = time.monotonic() + self._pause_s
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-        self._window.flush()
+        self._forget()
         return self.health.lose()
+
+    def _forget(self) -> None:
+        """Forget the recent snippets, which do not belong together with those to come."""
+        self._window.flush()
+        self._kinds.clear()
 
     def close(self) -> None:
         """End the feed."""
@@ -230,8 +236,21 @@ class Watched:
             if told and shares.sum() < HELD * told:
                 score = 0.0
             box = replace(where, shares=shares).box(0)
+        self._kinds.add(self._rows(arrays), score)
+        kinds = None
+        if score >= self.run.threshold:
+            kinds = self._kinds.newest() or scored.kinds
         known_s = time.time()
         self.n_snippets += 1
         self.latencies_s.append(known_s - end_s)
         once_in_s = self._normal.once_in_s(score) if self._normal else None
-        return Heard(*scored.tag, known_s, score, once_in_s, box)
+        return Heard(*scored.tag, known_s, score, once_in_s, box, kinds)
+
+    def _rows(self, arrays: Arrays) -> NDArray[np.generic] | None:
+        """Return the features [cells, dim] that name the kind of a snippet, without the cells that
+        the zones ignore.
+        """
+        rows = self._kinds.rows_of(arrays)
+        if rows is None or self._cells is None or len(rows) != self._cells.size:
+            return rows
+        return rows[~self._cells.ravel()]

@@ -27,6 +27,7 @@ from vad.files import committed, write_text
 from vad.stages.infer.stream.lines import utc
 from vad.stages.infer.video.mp4 import Mp4Writer
 from vad.stages.infer.where import Box
+from vad.stages.train.kinds import KindOfEvent, Kinds
 
 from .settings import CameraSettings
 
@@ -57,6 +58,9 @@ class Alert:
     score: float = 0.0  # the highest so far
     threshold: float = 0.0
     once_in_s: float | None = None  # seconds between two times that normal footage reaches it
+    kind: str = ""  # of anomaly, as far as the event is known; "" if the run tells none
+    kind_share: float | None = None  # of it among the kinds
+    first_kind: str = ""  # kind when the event began, by which it was first sent
     box: tuple[int, ...] = ()  # left, top, right, bottom in pixels, if known
     snapshot: str | None = None  # paths of files
     clip: str | None = None
@@ -84,6 +88,7 @@ class _Open:
     start_s: float  # Unix time
     last_s: float  # end of the last snippet that reached the threshold
     is_told: bool  # False: suppressed by cool-down or budget
+    kind: KindOfEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class Heard:
     score: float
     once_in_s: float | None
     box: Box | None
+    kinds: Kinds | None = None  # of a snippet at the threshold or above, if they are known
 
 
 class Events:
@@ -129,6 +135,9 @@ class Events:
         event = self._open
         if reached:
             event.last_s = heard.end_s
+            event.kind.add(heard.kinds)
+            kind, share = event.kind.told
+            event.alert = replace(event.alert, kind=kind, kind_share=share)
             if heard.score > event.alert.score:
                 event.alert = replace(
                     event.alert,
@@ -165,6 +174,9 @@ class Events:
             reason = "cool-down"
         elif len(self._told_s) >= self._per_hour:
             reason = "budget"
+        event_kind = KindOfEvent()
+        event_kind.add(heard.kinds)
+        kind, share = event_kind.told
         alert = Alert(
             alert_id(self._camera, heard.start_s),
             "open",
@@ -174,11 +186,14 @@ class Events:
             score=round(heard.score, 6),
             threshold=self._threshold,
             once_in_s=heard.once_in_s,
+            kind=kind,
+            kind_share=share,
+            first_kind=kind,
             box=heard.box or (),
             known=utc(heard.known_s),
             latency_s=round(heard.known_s - heard.end_s, 3),
         )
-        self._open = _Open(alert, heard.start_s, heard.end_s, not reason)
+        self._open = _Open(alert, heard.start_s, heard.end_s, not reason, event_kind)
         if reason:
             self.suppressed[reason] += 1
             return []

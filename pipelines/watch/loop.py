@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from vad.device import choose_device
 from vad.errors import UsageError, VideoError
 from vad.files import check_writable, committed
+from vad.names import did_you_mean
 from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.features import load_backbone
 from vad.stages.extract.live import Clip
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import utc
+from vad.stages.train.kinds import OTHER
 
 from ..project import open_run
 from ..stream import backbones_of
@@ -70,7 +72,9 @@ def watch(
         journal = Journal(folder)
         stack.callback(journal.close)
         device = str(choose_device(file.settings.device))
-        watcher = Watcher(file, _opened(file, device), journal, folder, stack)
+        cameras = _opened(file, device)
+        _tell_unknown_kinds(file, cameras)
+        watcher = Watcher(file, cameras, journal, folder, stack)
         watcher.run(stop or threading.Event())
 
 
@@ -101,6 +105,19 @@ def _opened(file: WatchFile, device: str) -> list[Watched]:
     if not found:
         raise UsageError(reasons[0])
     return found
+
+
+def _tell_unknown_kinds(file: WatchFile, cameras: Sequence[Watched]) -> None:
+    """Log the kinds of sinks that no run of their cameras tells, with their lines."""
+    for sink in file.sinks:
+        runs = [c.run for c in cameras if not sink.cameras or c.name in sink.cameras]
+        known = sorted({OTHER, *(kind for run in runs for kind in run.kinds)})
+        for kind in sorted(sink.kinds.difference(known)):
+            rest = did_you_mean(kind, known) or f"they tell: {', '.join(known)}"
+            log.error(
+                "%s: line %d: sink %s: no run of its cameras tells the kind %r, %s",
+                *(file.path, sink.line, sink.name, kind, rest),
+            )
 
 
 @contextmanager

@@ -225,7 +225,7 @@ class _Reader:
             self._wrong((*path, "type"), f"type is one of: {', '.join(SINKS)}")
             return None
         kind = str(table["type"])
-        also = {"cameras", "command"} if kind == "command" else {"cameras"}
+        also = {"cameras", "kinds"} | ({"command"} if kind == "command" else set())
         given = {n: v for n, v in table.items() if n not in also}
         settings = self._settings(SINKS[kind], given, path, also=also)
         if (needed := REQUIRED.get(kind)) and not table.get(needed):
@@ -234,6 +234,10 @@ class _Reader:
         for camera in chosen:
             if camera not in cameras:
                 self._wrong((*path, "cameras"), f"there is no camera {camera!r}")
+        kinds = self._list(table, "kinds", path)
+        for name_of_kind in kinds:
+            if not (isinstance(name_of_kind, str) and name_of_kind):
+                self._wrong((*path, "kinds"), f"kinds: {name_of_kind!r} is no name of a kind")
         command = self._list(table, "command", path) if kind == "command" else []
         if isinstance(settings, WebhookSettings) and settings.url:
             parts = urlsplit(settings.url)
@@ -243,7 +247,14 @@ class _Reader:
                 self._wrong((*path, "url"), f"the url holds a password: keep it in {SECRETS}")
         if settings is None:
             return None
-        return Sink(name, settings, frozenset(map(str, chosen)), tuple(map(str, command)))
+        return Sink(
+            name,
+            settings,
+            frozenset(map(str, chosen)),
+            frozenset(map(str, kinds)),
+            tuple(map(str, command)),
+            self._line((*path, "kinds")),
+        )
 
     # --- tables and values
 

@@ -162,7 +162,9 @@ class Sink:
     name: str
     settings: SinkSettings
     cameras: frozenset[str] = frozenset()  # empty: all
+    kinds: frozenset[str] = frozenset()  # of anomaly; empty: all
     command: tuple[str, ...] = ()  # of the type `command`
+    line: int = 1  # of its kinds in the file
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ def wants(sink: Sink, alert: Alert) -> bool:
         return False
     if alert.state == "health":
         return settings.health
+    if sink.kinds and sink.kinds.isdisjoint((alert.kind, alert.first_kind)):
+        return False
     return alert.score >= settings.min_score and (alert.state == "open" or settings.closed)
 
 
