@@ -37,6 +37,7 @@ WITH_WORDS = {
     "siglip2-base": "siglip",
     "xclip-base32": "xclip",
 }
+ENCODERS = ("image", "video")  # backbones of any model, whose family its configuration tells
 TEXT_MODELS = {
     "clip": "CLIPTextModelWithProjection",
     "siglip": "SiglipTextModel",
@@ -106,7 +107,7 @@ class Words:
     def _family(self) -> str:
         if self.backbone in WITH_WORDS:
             return WITH_WORDS[self.backbone]
-        if self.backbone not in ("image", "video"):
+        if self.backbone not in ENCODERS:
             raise UsageError(
                 f"{self.backbone} has no text tower",
                 hint=f"use --backbone {', '.join(WITH_WORDS)}, or image:NAME_OR_FOLDER of CLIP",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from math import floor, inf
 from pathlib import Path
@@ -239,6 +239,10 @@ class Section(Row):
             "assumed": f"{scores.prior:.3g} of the footage is anomalous" if scores.prior else "",
             "events": f"at least {rule.min_event:g} s, joined over {rule.merge_gap:g} s, padded "
             f"{rule.pad_before:g} s before and {rule.pad_after:g} s after{low}",
+            "explained": f"by sentences that {scores.explained.captioner} generated; they can be "
+            "wrong"
+            if scores.explained
+            else "",
             "frames": how.propagation
             + (f", {how.sigma:g} s" if how.propagation == "gaussian" else ""),
             **{str(name): value for name, value in scores.provenance.items()},
@@ -272,6 +276,9 @@ class Section(Row):
             "readings": _readings(scores.normal_footage),
             "kinds": scores.kinds and kinds_dict(scores.kinds),
             "where": scores.where and _tints(scores),
+            "explained": [asdict(told) for told in scores.explained.events]
+            if scores.explained
+            else [],
         }
 
 

@@ -25,6 +25,7 @@ from vad.terminal import plain
 from vad.version import VERSION
 
 from .events import Event, find_events, propagate
+from .explained import Explained
 from .settings import EventRule, Propagation
 from .times import timecode
 from .video.source import VideoSource, Viewer, watch
@@ -76,6 +77,7 @@ class VideoScores:
     captions: Sequence[str] = ()  # one per snippet; empty if there are no captions
     where: Where | None = None  # where scores come from; None if the features do not tell
     kinds: Kinds | None = None  # kinds of anomaly; None if the run does not tell them
+    explained: Explained | None = None  # what a captioner says of the events; see `vad explain`
     # origin of the run and its features
     provenance: Mapping[str, object] = field(default_factory=dict)
     video_source: VideoSource | None = field(default=None, repr=False, compare=False)
@@ -285,6 +287,7 @@ class VideoScores:
             "events": [event_dict(event) for event in self.events],
             "where": self.where and _where_dict(self.where),
             "kinds": self.kinds and kinds_dict(self.kinds),
+            "explained": self.explained and asdict(self.explained),
             "snippets": self._snippet_dicts(),
             "frames": [
                 {"frame": frame, "seconds": seconds, "timecode": timecode(seconds), "score": score}
@@ -405,6 +408,7 @@ class _Document:
     provenance: Mapping[str, object]
     where: _Where | None = None
     kinds: _Kinds | None = None
+    explained: Explained | None = None
     prior: float | None = None
     normal_footage: NormalFootage | None = None
     familiarity: float | None = None
@@ -454,6 +458,7 @@ class _Document:
             captions=tuple(captions),
             where=self.where.of(len(self.snippets)) if self.where else None,
             kinds=self.kinds.of(len(self.snippets)) if self.kinds else None,
+            explained=self.explained,
             provenance=self.provenance,
         )
 

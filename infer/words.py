@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
-from vad.stages.train.kinds import Kinds
+from vad.stages.train.kinds import NORMAL, Kinds
 from vad.store import FeatureStore
 
 from .scores import VideoScores
@@ -56,12 +56,41 @@ class Sentences:
 
         rows: features [snippets, crops, dim]; shares are means over crops.
         """
-        cosines = unit(rows) @ self.vectors.T
-        likeness = np.exp(SCALE * (cosines - cosines.max(-1, keepdims=True)))
-        shares = (likeness / likeness.sum(-1, keepdims=True)).mean(1)
-        n = len(self.looked_for)
+        shares, n = _shares(rows, self.vectors), len(self.looked_for)
         each = np.concatenate([shares[:, n:].sum(1, keepdims=True), shares[:, :n]], 1)
         return Kinds(("ordinary", *self.looked_for), each.astype(np.float32))
+
+    def name(self, rows: NDArray[np.generic], scores: NDArray[np.floating]) -> Kinds:
+        """Return the kinds of snippets with these scores [snippets] in [0, 1] of a run.
+
+        The scores decide when something happens, the sentences what, as in DSANet's class
+        probabilities: the share of the normal class is 1 - score, and the rest is divided by a
+        softmax over what is looked for, without what is ordinary. rows: features [snippets, crops,
+        dim].
+        """
+        shares = scores[:, None] * _shares(rows, self.vectors[: len(self.looked_for)])
+        each = np.concatenate([1 - scores[:, None], shares], 1)
+        return Kinds((NORMAL, *self.looked_for), each.astype(np.float32))
+
+    def check_width(self, rows: NDArray[np.generic], array: str, video: str) -> None:
+        """Raise UsageError if features [snippets, crops, dim] have another width than the
+        sentences.
+        """
+        if rows.shape[-1] != self.vectors.shape[1]:
+            raise UsageError(
+                f"{array} of {video!r} has {rows.shape[-1]} values, the sentences have "
+                f"{self.vectors.shape[1]}",
+                hint="name the backbone that the features were made with: --backbone",
+            )
+
+
+def _shares(rows: NDArray[np.generic], vectors: Floats) -> Floats:
+    """Return the softmax over sentences of the cosines of features [snippets, crops, dim] and
+    vectors [sentences, dim], mean over crops: [snippets, sentences].
+    """
+    cosines = unit(rows) @ vectors.T
+    likeness = np.exp(SCALE * (cosines - cosines.max(-1, keepdims=True)))
+    return np.asarray((likeness / likeness.sum(-1, keepdims=True)).mean(1))
 
 
 def unit(rows: NDArray[np.generic]) -> Floats:
@@ -80,12 +109,7 @@ def score_by_words(
     has another width than the sentences.
     """
     rows = store.read(video, array)
-    if rows.shape[-1] != said.vectors.shape[1]:
-        raise UsageError(
-            f"{array} of {video!r} has {rows.shape[-1]} values, the sentences have "
-            f"{said.vectors.shape[1]}",
-            hint="name the backbone that the features were made with: --backbone",
-        )
+    said.check_width(rows, array, video)
     kinds = said.kinds_of(rows)
     scores = np.clip(1 - kinds.shares[:, 0], 0, 1)
     given = threshold is not None

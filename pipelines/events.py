@@ -25,7 +25,7 @@ def reread(
     file. Raises UsageError if a file contains no scores.
     """
     build(ScoreSettings, settings, where="events")  # report mistakes before any work
-    for path in _files(inputs):
+    for path in files_of(inputs):
         scores = read_scores(path)
         before = {
             field.name: getattr(part, field.name)
@@ -43,7 +43,10 @@ def reread(
         )
 
 
-def _files(inputs: Iterable[str | Path]) -> Iterator[Path]:
+def files_of(inputs: Iterable[str | Path]) -> Iterator[Path]:
+    """Yield the files of scores that are named, and those in named folders. Raises UsageError if a
+    folder holds none.
+    """
     for path in map(Path, inputs):
         if not path.is_dir():
             yield path

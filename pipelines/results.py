@@ -143,6 +143,23 @@ def in_json(scores: VideoScores, paths: Sequence[Path]) -> str:
     return json.dumps(found, allow_nan=False)
 
 
+def explained_words(videos: Iterable[VideoScores]) -> str:
+    """Return lines for people about every explained event: when, what is seen, and why."""
+    lines = []
+    for scores in videos:
+        if scores.explained is None:
+            continue
+        for told in scores.explained.events:
+            event = next((e for e in scores.events if e.start_frame == told.start_frame), None)
+            times = f"{timecode(event.start_s)} to {timecode(event.end_s)}" if event else ""
+            kind = event.kind_words if event else ""
+            lines.append("  ".join(filter(None, [plain(scores.video), times, plain(kind)])))
+            seen = plain("; ".join(told.seen))
+            lines.append(f"  seen, says {scores.explained.captioner}: {seen}")
+            lines.append(f"  why: {plain(told.why)}")
+    return "\n".join(lines) or "no events"
+
+
 def events_table(videos: Iterable[VideoScores]) -> str:
     """Return a table with a row per event: video, number, start, end, peak, and its kind and
     caption if known.

@@ -21,7 +21,7 @@ from vad.stages.extract.outcome import Outcome
 from vad.stages.extract.plan import make_plan
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import Source, find_sources
-from vad.stages.extract.words import words_of
+from vad.stages.extract.words import ENCODERS, WITH_WORDS, words_of
 from vad.stages.infer.novelty import MEANING, score_novelty
 from vad.stages.infer.novelty import NAME as NOVELTY
 from vad.stages.infer.scores import VideoScores
@@ -41,6 +41,7 @@ from .video_source import video_source_of
 
 log = logging.getLogger("vad")
 
+RANDOM_KINDS = "RANDOM WEIGHTS: these kinds mean nothing"
 WORDS_BACKBONE = "clip-b16"  # whose words are compared if no backbone is named
 
 
@@ -76,6 +77,7 @@ def score_files(
     quiet: bool = False,
     look_for: Sequence[str] = (),
     ordinary: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     **settings: Any,
 ) -> Outcome:
     """`vad.score_videos`: score video files, and call `on_scores` with the scores of every one.
@@ -88,7 +90,8 @@ def score_files(
     listed in the returned outcome and does not stop the others. With `store`, features are kept
     there, and features that it already holds are not made again; without, the features of a video
     are deleted as soon as it is scored. look_for: sentences that score in place of a run,
-    contrasted with the sentences `ordinary`.
+    contrasted with the sentences `ordinary`. kinds: sentences that name the events of a run, whose
+    features must be of an image-text backbone.
     """
     sources = find_sources([videos] if isinstance(videos, str | Path) else videos)
     return score_sources(
@@ -100,6 +103,7 @@ def score_files(
         quiet=quiet,
         look_for=look_for,
         ordinary=ordinary,
+        kinds=kinds,
         **settings,
     )
 
@@ -114,6 +118,7 @@ def score_sources(
     quiet: bool = False,
     look_for: Sequence[str] = (),
     ordinary: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     **settings: Any,
 ) -> Outcome:
     """Score videos that were found already; see `score_files`."""
@@ -122,7 +127,7 @@ def score_sources(
     reading = take(ScoreSettings, given, where="score")
     if store is not None:
         refuse_connection(store, offline=given.get("offline", False))
-    scorer = _scorer_of(detector, given, threshold, decision, (look_for, ordinary))
+    scorer = _scorer_of(detector, given, threshold, decision, _Asked(look_for, ordinary, kinds))
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="vad-") as folder:
         path = store or Path(folder, "features.zarr")
@@ -154,6 +159,7 @@ def score_store(
     on_failed: Callable[[str, VideoError], None] | None = None,
     look_for: Sequence[str] = (),
     ordinary: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     backbone: str | None = None,
     weights: str | None = None,
     **settings: Any,
@@ -161,8 +167,8 @@ def score_store(
     """`vad.score_store`: return the scores of every video of a store; no video is decoded.
 
     on_failed is called with each video whose arrays are missing or damaged; if it is None, the
-    first such video raises VideoError. look_for, ordinary: as for `score_files`; backbone, weights:
-    those of the features that sentences are compared with.
+    first such video raises VideoError. look_for, ordinary, kinds: as for `score_files`; backbone,
+    weights: those of the features that sentences are compared with.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     decision = take(Decision, given, where="score")
@@ -170,7 +176,7 @@ def score_store(
     opened = FeatureStore.open(store)
     own: dict[str, object] = {"device": device, "backbone": backbone, "weights": weights}
     own = {name: value for name, value in own.items() if value is not None}
-    scorer = _scorer_of(detector, own, threshold, decision, (look_for, ordinary))
+    scorer = _scorer_of(detector, own, threshold, decision, _Asked(look_for, ordinary, kinds))
     ids, names = opened.ids(), scorer.names
     complete = opened.having(*names)
     if on_failed and complete:
@@ -209,11 +215,40 @@ class _Scorer(Protocol):
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """The sentences that scores or kinds are asked by; see `score_files`."""
+
+    look_for: Sequence[str]
+    ordinary: Sequence[str]
+    kinds: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Namer:
+    """Names the events of a run by sentences, in place of the kinds that the run tells."""
+
+    said: Sentences
+    array: str
+
+    def named(self, store: FeatureStore, scores: VideoScores) -> VideoScores:
+        """Return the scores of a stored video with kinds by the sentences."""
+        rows = store.read(scores.video, self.array)
+        self.said.check_width(rows, self.array, scores.video)
+        return dataclasses.replace(
+            scores,
+            kinds=self.said.name(rows, scores.snippets),
+            doubt=RANDOM_KINDS if self.said.is_random else scores.doubt,
+            provenance={"kinds": list(self.said.looked_for)},
+        )
+
+
+@dataclass(frozen=True)
 class _ByRun:
     """Scores videos with a trained run."""
 
     run: Run
     threshold_from: str
+    namer: _Namer | None = None
 
     @property
     def names(self) -> Sequence[str]:
@@ -239,16 +274,17 @@ class _ByRun:
         for scores in score_stored(store, self.run, ids, where=True, on_failed=on_failed):
             try:
                 captions = _captions(store, self.run, scores.video)
+                named = self.namer.named(store, scores) if self.namer else scores
             except VideoError as error:
                 if on_failed is None:
                     raise
                 on_failed(scores.video, error)
                 continue
             yield dataclasses.replace(
-                scores,
+                named,
                 threshold_from=self.threshold_from,
                 captions=captions,
-                provenance=_provenance(self.run),
+                provenance=_provenance(self.run) | dict(named.provenance),
             )
 
 
@@ -347,7 +383,7 @@ def _scorer_of(
     given: dict[str, Any],
     threshold: float | None,
     decision: Decision,
-    sentences: tuple[Sequence[str], Sequence[str]],
+    asked: _Asked,
 ) -> _Scorer:
     """Return what scores videos: sentences if there are any to look for, else the given run, else
     the newest one, else novelty.
@@ -355,21 +391,27 @@ def _scorer_of(
     The device in `given` becomes the chosen one. Raises UsageError if the run cannot tell what is
     asked of it.
     """
-    looked_for, ordinary = sentences
-    if looked_for or ordinary:
-        return _by_words(detector, given, threshold, decision, looked_for, ordinary)
+    if asked.look_for or asked.ordinary:
+        return _by_words(detector, given, threshold, decision, asked)
     if given.pop("backbone", None):
         raise UsageError("--backbone goes with --look-for; a run knows its own")
     if detector is None and not finished_runs():
         log.info("no finished run in %s/: %s", RUNS, MEANING)
         detector = NOVELTY
+    if asked.kinds and str(detector) == NOVELTY:
+        raise UsageError(
+            "--kind names the events of a run, and there is none",
+            hint="train one; or score by words alone: --look-for",
+        )
     given["device"] = str(choose_device(given.get("device", "auto")))  # logged once
     if str(detector) != NOVELTY:
-        return _ByRun(*open_run(detector, given["device"], threshold, decision))
-    asked = [name for name, value in asdict(decision).items() if value is not None]
-    if asked:
+        run, threshold_from = open_run(detector, given["device"], threshold, decision)
+        namer = _namer_of(run, asked.kinds, given) if asked.kinds else None
+        return _ByRun(run, threshold_from, namer)
+    unknown = [name for name, value in asdict(decision).items() if value is not None]
+    if unknown:
         raise UsageError(
-            f"novelty within a video knows no {asked[0].replace('_', ' ')}",
+            f"novelty within a video knows no {unknown[0].replace('_', ' ')}",
             hint="train a run, which does: vad train; or give --threshold",
         )
     return _ByNovelty(threshold)
@@ -380,29 +422,53 @@ def _by_words(
     given: dict[str, Any],
     threshold: float | None,
     decision: Decision,
-    looked_for: Sequence[str],
-    ordinary: Sequence[str],
+    asked: _Asked,
 ) -> _ByWords:
     """Return the scorer by sentences. Raises UsageError if they do not fit what else is asked."""
-    if not looked_for:
+    if asked.kinds:
+        raise UsageError("--kind names the events of a run", hint="leave --look-for out, or --kind")
+    if not asked.look_for:
         raise UsageError("--ordinary goes with --look-for", hint='say what: --look-for "a fire"')
     if detector is not None:
         raise UsageError("--look-for scores without a run", hint="leave --detector out")
-    asked = [name for name, value in asdict(decision).items() if value is not None]
-    if asked:
+    unknown = [name for name, value in asdict(decision).items() if value is not None]
+    if unknown:
         raise UsageError(
-            f"words alone know no {asked[0].replace('_', ' ')}",
+            f"words alone know no {unknown[0].replace('_', ' ')}",
             hint="train a run, which does: vad train; or give --threshold",
         )
     given.setdefault("backbone", WORDS_BACKBONE)
     given["device"] = str(choose_device(given.get("device", "auto")))
     offline = bool(given.get("offline", False))
     words = words_of(given["backbone"], given.get("weights"), offline=offline)
-    contrast = tuple(ordinary) or ORDINARY
+    contrast = tuple(asked.ordinary) or ORDINARY
     said = Sentences(
-        tuple(looked_for), contrast, words.vectors([*looked_for, *contrast]), words.is_random
+        tuple(asked.look_for),
+        contrast,
+        words.vectors([*asked.look_for, *contrast]),
+        words.is_random,
     )
     return _ByWords(said, f"visual/{words.backbone}", threshold)
+
+
+def _namer_of(run: Run, kinds: Sequence[str], given: Mapping[str, Any]) -> _Namer:
+    """Return what names the events of a run by sentences. Raises UsageError if there is only one
+    sentence, or if the run reads no features that sentences can be compared with.
+    """
+    if len(set(kinds)) < 2:
+        raise UsageError("one kind names all events alike", hint="give --kind at least twice")
+    arrays = [name for name in run.names.values() if name.startswith("visual/")]
+    backbones = [name.partition("/")[2] for name in arrays]
+    backbone = next((x for x in backbones if x in (*WITH_WORDS, *ENCODERS)), None)
+    if backbone is None:
+        raise UsageError(
+            f"{run.path} reads {' and '.join(run.names.values())}, which are no features of an "
+            "image-text backbone",
+            hint=f"for --kind, train on those of {', '.join(WITH_WORDS)}",
+        )
+    words = words_of(backbone, given.get("weights"), offline=bool(given.get("offline", False)))
+    said = Sentences(tuple(kinds), (), words.vectors(kinds), words.is_random)
+    return _Namer(said, f"visual/{backbone}")
 
 
 def _scored(

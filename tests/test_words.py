@@ -90,6 +90,16 @@ def test_shares_contrast_what_is_looked_for_with_what_is_ordinary() -> None:
     np.testing.assert_allclose(kinds.shares, wanted, atol=1e-6)
 
 
+def test_the_run_decides_when_and_the_sentences_what() -> None:
+    said = Sentences(("fire", "fight"), (), np.eye(2, 4, dtype=np.float32), is_random=False)
+    rows = np.zeros((2, 1, 4))
+    rows[0, 0, 0] = 5.0  # a fire
+    rows[1, 0, :2] = 1.0  # half of each
+    kinds = said.name(rows, np.array([0.9, 0.2]))
+    assert kinds.names == ("normal", "fire", "fight")
+    np.testing.assert_allclose(kinds.shares, [[0.1, 0.9, 0], [0.8, 0.1, 0.1]], atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     """Two videos of 20 snippets of 4 values, each snippet in a direction of its own."""
@@ -172,6 +182,38 @@ def test_a_video_is_scored_and_searched_by_words_end_to_end(
         assert sheet.size == (4 * 240, 160 + 28)
 
 
+def test_sentences_name_the_events_of_a_run(
+    vad: Any, make_video: Any, tiny_clip: Path, tmp_path: Path
+) -> None:
+    videos = [make_video(f"v{i}.mp4", 48) for i in range(4)]
+    store, run = tmp_path / "features.zarr", tmp_path / "runs" / "topk"
+    code, _, err = vad(
+        *("extract", *videos, "--store", store, "--backbone", f"image:{tiny_clip}", "--quiet")
+    )
+    assert code == 0, err
+    rows = "".join(f"{video.stem},{index % 2}\n" for index, video in enumerate(videos))
+    (tmp_path / "labels.csv").write_text(f"video,label\n{rows}")
+    code, _, err = vad(
+        *("train", store, "--labels", tmp_path / "labels.csv", "--out", run, "--detector", "topk"),
+        *("--set", "epochs=1", "--set", "validation=0", "--quiet"),
+    )
+    assert code == 0, err
+    options = ("--detector", run, "--store", store, "--out", tmp_path / "scores", "--quiet")
+    kinds = ("--kind", "a fire", "--kind", "two people fighting")
+    code, _, err = vad("score", *options, *kinds, "--weights", tiny_clip, "--threshold", 0)
+    assert code == 0, err
+    written = json.loads(next((tmp_path / "scores").rglob("*.json")).read_text())
+    shares = np.array(written["kinds"]["shares"])
+    scores = [snippet["score"] for snippet in written["snippets"]]
+    assert written["kinds"]["names"] == ["normal", "a fire", "two people fighting"]
+    np.testing.assert_allclose(shares[:, 0], 1 - np.array(scores), atol=1e-4)
+    np.testing.assert_allclose(shares.sum(1), 1, atol=3e-4)
+    assert written["events"][0]["kind"] in ("a fire", "two people fighting")
+    assert written["provenance"]["kinds"] == ["a fire", "two people fighting"]
+    code, _, err = vad("score", *options, "--kind", "a fire")
+    assert "one kind names all events alike" in err
+
+
 def test_random_weights_are_said_on_every_output(vad: Any, make_video: Any, tmp_path: Path) -> None:
     video = make_video("street.mp4", 32)
     code, out, err = vad(
@@ -196,6 +238,8 @@ def test_random_weights_are_said_on_every_output(vad: Any, make_video: Any, tmp_
         (["--look-for", "fire", "--detector", "runs/x"], "--look-for scores without a run"),
         (["--look-for", "fire", "--recall", "0.9"], "words alone know no recall"),
         (["--backbone", "clip-b16"], "--backbone goes with --look-for"),
+        (["--look-for", "a", "--kind", "b"], "--kind names the events of a run"),
+        (["--kind", "a", "--kind", "b"], "and there is none; train one"),
     ],
 )
 def test_options_that_do_not_go_together_are_told(

@@ -182,6 +182,12 @@ class Video {
     return `${share >= kinds.least ? kinds.names[best] : "other"} ${Math.round(100 * share)} %`;
   }
 
+  // What a captioner says of an event; undefined if nothing.
+  explanationOf(event) {
+    return this.data.explained
+      .find((told) => told.start_frame <= event.peakFrame && event.peakFrame < told.end_frame);
+  }
+
   captionAt(frame) { return this.data.captions[this.snippetAt(frame)] ?? ""; }
 }
 
@@ -404,6 +410,12 @@ function eventsPanel(video) {
     write(".peak + small", `mean ${event.mean.toFixed(2)}`);
     write(".kind", video.kindOf(event));
     if (video.data.captions.length) write(".seen bdi", event.caption);
+    const told = video.explanationOf(event);
+    if (told) {
+      row.querySelector(".generated").hidden = false;
+      write(".told", told.seen.join("; "));
+      write(".why", told.why);
+    }
     write(".frames", `${event.startFrame}–${event.endFrame - 1}`);
     write(".reading", video.readingOf(event.peak));
     row.querySelector(".around").prepend(around(event));

@@ -102,6 +102,15 @@ def command(
             rich_help_panel=WORDS,
         ),
     ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="TEXT",
+            help="name the events of a run on image-text features by these sentences; at least two",
+            rich_help_panel=WORDS,
+        ),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -148,6 +157,7 @@ def command(
                 encoder=encoder,
                 look_for=look_for or (),
                 ordinary=ordinary or (),
+                kinds=kinds or (),
                 backbone=backbone,
                 **asdict(settings),
             )
@@ -171,6 +181,7 @@ def command(
                 on_failed=on_failed,
                 look_for=look_for or (),
                 ordinary=ordinary or (),
+                kinds=kinds or (),
                 backbone=backbone,
                 weights=weights,
                 **reading,

@@ -32,6 +32,7 @@ VERBS = (
     "compare",
     "evaluate",
     "events",
+    "explain",
     "export_features",
     "export_onnx",
     "extract",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .verbs import compare as compare
     from .verbs import evaluate as evaluate
     from .verbs import events as events
+    from .verbs import explain as explain
     from .verbs import export_features as export_features
     from .verbs import export_onnx as export_onnx
     from .verbs import extract as extract

@@ -384,6 +384,7 @@ def score(
     encoder: str | None = None,
     look_for: Sequence[str] = (),
     ordinary: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     backbone: str | None = None,
     prior: float | None = None,
     false_alarms: str | None = None,
@@ -416,7 +417,8 @@ def score(
     (ordinary) and 1 (anomalous); those of a calibrated run are chances.
 
     look_for: sentences that score in place of a run, by the features of an image-text backbone
-    (`backbone`, by default "clip-b16"), contrasted with the sentences `ordinary`.
+    (`backbone`, by default "clip-b16"), contrasted with the sentences `ordinary`. kinds: sentences,
+    two or more, that name the events of a run on features of an image-text backbone.
 
     Raises UsageError for wrong input, and VideoError if the video cannot be used.
     """
@@ -431,6 +433,7 @@ def score(
         encoder=encoder,
         look_for=look_for,
         ordinary=ordinary,
+        kinds=kinds,
         backbone=backbone,
         **given,
     )
@@ -449,6 +452,7 @@ def score_videos(
     encoder: str | None = None,
     look_for: Sequence[str] = (),
     ordinary: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     backbone: str | None = None,
     prior: float | None = None,
     false_alarms: str | None = None,
@@ -481,8 +485,8 @@ def score_videos(
 
     videos: files, folders, globs or lists; one or several. store: keeps the features, and features
     that it holds already are not computed again; by default they are deleted after scoring. quiet:
-    show no progress. detector, threshold, weights, encoder, look_for, ordinary, backbone: as for
-    `vad.score`.
+    show no progress. detector, threshold, weights, encoder, look_for, ordinary, kinds, backbone:
+    as for `vad.score`.
 
     A video that cannot be used is listed in `Outcome.failed`, and the others are scored. Raises
     UsageError for wrong input.
@@ -501,6 +505,7 @@ def score_videos(
         encoder=encoder,
         look_for=look_for,
         ordinary=ordinary,
+        kinds=kinds,
         backbone=backbone,
         **given,
     )
@@ -516,6 +521,7 @@ def score_store(
     on_failed: Callable[[str, VideoError], None] | None = None,
     look_for: Sequence[str] = (),
     ordinary: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     backbone: str | None = None,
     weights: str | None = None,
     prior: float | None = None,
@@ -534,7 +540,7 @@ def score_store(
 
     detector, threshold: as for `vad.score`. device: of the detector. on_failed: called with the id
     and the error of every damaged video; without it, the first damaged video raises VideoError.
-    look_for, ordinary, backbone: as for `vad.score`; weights: of that backbone.
+    look_for, ordinary, kinds, backbone: as for `vad.score`; weights: of that backbone.
     Raises UsageError if the features were made with other settings than those that the run was
     trained on.
     """
@@ -549,6 +555,7 @@ def score_store(
         on_failed=on_failed,
         look_for=look_for,
         ordinary=ordinary,
+        kinds=kinds,
         backbone=backbone,
         weights=weights,
         **given,
@@ -575,6 +582,40 @@ def search(
     from .stages.pipelines.search import search as find
 
     return find(store, text, like=like, visual=visual, weights=weights, top=top, offline=offline)[0]
+
+
+def explain(
+    scores: Place | Iterable[Place] = "scores",
+    *,
+    captioner: str = "labels",
+    top: int = 20,
+    device: str = "auto",
+    precision: str = "auto",
+    offline: bool = False,
+    quiet: bool = False,
+    on_failed: Callable[[str, VideoError], None] | None = None,
+) -> list[VideoScores]:
+    """Say what is seen in the events of written scores, in their files, and return the scores.
+
+    scores: JSON files of `vad score`, or folders of these. captioner: labels, git, blip or
+    instruct, each also NAME:MODEL; its sentences are generated and can be wrong. top: most events
+    of a video, those with the highest scores. device, precision: of the captioner. offline: open no
+    network connection. quiet: show no progress. on_failed: called with the id and the error of a
+    video that cannot be read; without it, the first such video raises VideoError. Raises UsageError
+    for wrong input.
+    """
+    from .stages.pipelines.explain import explain as run
+
+    return run(
+        [scores] if isinstance(scores, str | Path) else scores,
+        captioner=captioner,
+        top=top,
+        device=device,
+        precision=precision,
+        offline=offline,
+        quiet=quiet,
+        on_failed=on_failed,
+    )
 
 
 @explained(ComputeSettings)
@@ -799,14 +840,14 @@ def import_features(
 ) -> Outcome:
     """Import published features into a store; videos that it holds already are skipped.
 
-    paths: files, folders or lists. layout: rtfm, tevad-text, two-stream, crop-files, numpy, torch,
-    c3d-text or auto. name: of the array; by default that of the layout. labels: a labels file that
-    is compared with the labels in the names of the videos. frames: the CSV file `video,frames`; by
-    default 16 frames per snippet. fps: frames per second. axes: order of the first two axes, if the
-    shapes are ambiguous. dtype: float16 or float32; by default as in the files. origin: where the
-    features come from, noted in the store. stream: which of the files NAME_rgb.npy and
-    NAME_flow.npy to use: rgb, flow or both, side by side. overwrite: replace features made with
-    other settings. quiet: show no progress.
+    paths: files, folders or lists. layout: rtfm, tevad-text, two-stream, crop-files, vadclip,
+    numpy, torch, c3d-text or auto. name: of the array; by default that of the layout. labels: a
+    labels file that is compared with the labels in the names of the videos. frames: the CSV file
+    `video,frames`; by default 16 frames per snippet. fps: frames per second. axes: order of the
+    first two axes, if the shapes are ambiguous. dtype: float16 or float32; by default as in the
+    files. origin: where the features come from, noted in the store. stream: which of the files
+    NAME_rgb.npy and NAME_flow.npy to use: rgb, flow or both, side by side. overwrite: replace
+    features made with other settings. quiet: show no progress.
 
     Raises UsageError for wrong input; a file that cannot be used fails only its video.
     """
@@ -886,10 +927,10 @@ def export_features(
     """Write stored features as float32 in a published layout; return the paths of the files.
 
     store: the feature store. out: folder for the files. layout: rtfm, tevad-text, crop-files,
-    numpy, torch or c3d-text. name: of the array, if the store has several. labels: a labels file;
-    only its videos are written, abnormal ones first. split: only the videos of this split of the
-    labels. listed: a file into which a list of the files is written. quiet: show no progress.
-    Raises UsageError for wrong input.
+    vadclip, numpy, torch or c3d-text. name: of the array, if the store has several. labels: a
+    labels file; only its videos are written, abnormal ones first. split: only the videos of this
+    split of the labels. listed: a file into which a list of the files is written. quiet: show no
+    progress. Raises UsageError for wrong input.
     """
     from .stages.extract.layouts import export_features as write
 
