@@ -1,5 +1,6 @@
 """Features as others publish them: told apart, brought in, handed out again unchanged."""
 
+import csv
 import json
 import pickle
 
@@ -253,6 +254,58 @@ def test_a_list_of_files_that_are_here_needs_no_folder(published, stored, tmp_pa
     assert outcome.done == ["b"]
     for k in range(5):  # in the order of the crops, not of the list
         assert np.array_equal(store.read("b", "visual/i3d")[:, k], files[f"b__{k}.npy"])
+
+
+VADCLIP = (  # rows of its lists, in the three data sets, with spaces and a comma in names
+    ("Abuse/Abuse 028_x264", "abuse", "Abuse"),
+    ("RoadAccidents/RoadAccidents, 001_x264", "roadaccidents", "RoadAccidents"),
+    ("Bad Boys__#1_label_G-B2-B6", "explosion+shooting+car accident", "G-B2-B6"),
+    ("My Film__#2_label_A", "normal", "A"),
+    ("Normal_Videos_003_x264", "normal", "Normal"),
+    ("01_001 4", "anomaly", "anomaly"),
+)
+
+
+def test_lists_of_vadclip_go_out_and_come_in_again(published, stored, tmp_path):
+    published({f"{video}__{k}.npy": (4, DIM) for video, _, _ in VADCLIP for k in range(10)})
+    _, store = stored(layout="vadclip")
+    rows = (f'"{v}",{int(kind != "normal")},{kind},train\n' for v, kind, _ in VADCLIP)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("video,label,category,split\n" + "".join(rows))
+    out, listed = tmp_path / "out", tmp_path / "clip_rgb.csv"
+    options = {"labels": labels, "listed": listed, "quiet": True}
+    written = export_features(store.path, "vadclip", out, **options)
+    with listed.open(newline="") as file:
+        header, *lines = list(csv.reader(file))
+    assert header == ["path", "label"]
+    assert [line[0] for line in lines] == [str(path) for path in written]  # ten a video
+    ordered = sorted(VADCLIP, key=lambda row: row[1] == "normal")  # abnormal ones first
+    assert [line[1] for line in lines[::10]] == [name for _, _, name in ordered]
+    again = tmp_path / "again.zarr"
+    outcome = import_features([f"@{listed}"], again, layout="vadclip", quiet=True)
+    assert sorted(outcome.done) == sorted(video.rpartition("/")[2] for video, _, _ in VADCLIP)
+    read, stored_again = store.read("01_001 4", "visual/clip"), FeatureStore.open(again)
+    assert np.array_equal(stored_again.read("01_001 4", "visual/clip"), read)
+    outcome = import_features([out, f"@{listed}"], tmp_path / "whole.zarr", quiet=True)
+    assert sorted(outcome.done) == sorted(video for video, _, _ in VADCLIP)
+
+    labels.write_text(labels.read_text().replace("train", "test"))
+    export_features(store.path, "vadclip", out, **options)
+    with listed.open(newline="") as file:
+        paths = [row[0] for row in csv.reader(file)][1:]
+    assert len(paths) == len(VADCLIP)
+    assert all(path.endswith("__0.npy") for path in paths)
+    with pytest.raises(UsageError, match="lists of vadclip name classes; give them: --labels"):
+        export_features(store.path, "vadclip", out, listed=listed, quiet=True)
+
+
+def test_a_test_list_of_one_crop_takes_that_crop_alone(published, stored, tmp_path):
+    files = published({f"{v} 1__{k}.npy": (4, DIM) for v in "ab" for k in range(10)})
+    listed = tmp_path / "ucf_CLIP_rgbtest.csv"
+    listed.write_text("path,label\n/home/x y/a 1__5.npy,Abuse\n/home/x y/b 1__5.npy,Normal\n")
+    outcome, store = stored(published.folder, f"@{listed}")
+    assert outcome.done == ["a 1", "b 1"]
+    assert np.array_equal(store.read("a 1", "visual/i3d")[:, 0], files["a 1__5.npy"])
 
 
 def test_a_list_without_its_files_says_what_is_missing(published, stored, tmp_path):

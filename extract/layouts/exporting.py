@@ -8,7 +8,7 @@ import numpy as np
 
 from vad.errors import UsageError
 from vad.files import write_text
-from vad.labels import match, read_labels
+from vad.labels import Label, match, read_labels
 from vad.store import FeatureStore
 from vad.terminal import meter
 
@@ -31,29 +31,32 @@ def export_features(
 
     name: of the array, if the store has several. labels: a labels file; only its videos are
     written, abnormal ones first, because some projects take the label from the position in the
-    list. split: of the labels file, only videos of this split. listed: a file to write the absolute
-    path of every written file to, one per line. Raises UsageError for wrong input.
+    list. split: of the labels file, only videos of this split. listed: a file to write a list of
+    the written files to, by their absolute paths, in the form of the layout. Raises UsageError for
+    wrong input.
     """
     chosen, opened = find_layout(layout), FeatureStore.open(store)
     array = opened.resolve(chosen.kind, name)
     videos = opened.having(array)
+    known: dict[str, Label] = {}
     if labels:
         named = match(read_labels(labels), videos, where=labels)
         named = [label for label in named if split is None or label.split == split]
-        videos = [label.video for label in sorted(named, key=lambda label: -label.label)]
+        known = {label.video: label for label in sorted(named, key=lambda label: -label.label)}
+        videos = list(known)
     elif split:
         raise UsageError(f"--split {split} is of a labels file", hint="name it with --labels")
     if not videos:
         raise UsageError(f"{labels} has no video of the split {split!r}")
     folder = Path(out)
-    files: list[Path] = []
+    files: list[tuple[Label | None, list[Path]]] = []
     with meter("export", len(videos), unit="videos", quiet=quiet) as progress:
         for video in videos:
             if not (folder / video).resolve().is_relative_to(folder.resolve()):
                 raise UsageError(f"{video!r} would be written outside {folder}")
             features = opened.read(video, array).astype(np.float32)
-            files += chosen.write(folder, video, features)
+            files.append((known.get(video), chosen.write(folder, video, features)))
             progress.advance()
     if listed:
-        write_text(Path(listed), "".join(f"{path.resolve()}\n" for path in files))
-    return files
+        write_text(Path(listed), chosen.listed(files))
+    return [path for _, paths in files for path in paths]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -87,12 +88,17 @@ def _all_files(inputs: list[str]) -> tuple[dict[str, Path], list[str]]:
     """Return the files by their path below the given folder, and the lines of the lists."""
     files: dict[str, Path] = {}
     lines: list[str] = []
-    for name in inputs:
+    for name in sorted(inputs, key=lambda name: name.startswith("@")):  # lists after folders
         path = Path(name)
         if name.startswith("@"):
             found = _lines(Path(name[1:]))
             lines += found
-            here = [(Path(line).name, Path(line)) for line in found if Path(line).is_file()]
+            known = set(map(os.path.realpath, files.values()))
+            here = [
+                (Path(line).name, Path(line))
+                for line in found
+                if Path(line).is_file() and os.path.realpath(line) not in known
+            ]
         elif path.is_dir():
             here = [(file.relative_to(path).as_posix(), file) for file in files_below(path)]
         elif path.is_file():
@@ -125,11 +131,20 @@ def _listed(layout: Layout, videos: dict[str, Crops], lines: list[str]) -> Found
             f"of the {len(lines)} files that the list names, such as {lines[0]}, none is here",
             hint="name the folder that holds them, too",
         )
-    return FoundFiles(layout, {v: c for v, c in wanted.items() if v not in missing}, missing)
+    wanted = {video: crops for video, crops in wanted.items() if video not in missing}
+    if (
+        not layout.joins_dims
+    ):  # a list can name some of the crops alone, such as the mirrored centre
+        numbers = sorted({crop for crops in wanted.values() for crop in crops})
+        wanted = {v: {numbers.index(k): path for k, path in c.items()} for v, c in wanted.items()}
+    return FoundFiles(layout, wanted, missing)
 
 
 def _lines(path: Path) -> list[str]:
-    found = [LINE.fullmatch(line) for _, line in read_lines(path)]
+    every = (line for _, line in read_lines(path))
+    # a path in quotes is the first value of a table
+    paths = (next(csv.reader([line]))[0] if line.startswith('"') else line for line in every)
+    found = [LINE.fullmatch(line) for line in paths]
     lines = [line[1] for line in found if line]
     if not lines:
         raise UsageError(f"{path} lists no file of features")

@@ -5,17 +5,22 @@ To add a layout, write one class here and add it to `LAYOUTS`.
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vad.datasets.ucf_crime import KIND
+from vad.datasets.xd_violence import CODES
 from vad.errors import UsageError
 from vad.files import committed, write_text
+from vad.labels import Label
 from vad.names import find_by_name
 
 from .arrays import open_npy, open_text, open_torch, save_npy, segment_means
@@ -68,6 +73,12 @@ class Layout(ABC):
 
         features: [snippets, crops, dim], or [snippets, dim] of text.
         """
+
+    def listed(self, files: Sequence[tuple[Label | None, Sequence[Path]]]) -> str:
+        """Return the text of a list of written files: for each video its label, if there are
+        labels, and its files.
+        """
+        return "".join(f"{path.resolve()}\n" for _, paths in files for path in paths)
 
 
 class OneFile(Layout):
@@ -135,6 +146,41 @@ class CropFiles(Layout):
     def write(self, folder: Path, video: str, features: NDArray[np.float32]) -> list[Path]:
         crops = range(features.shape[1])
         return [save_npy(folder / f"{video}__{k}.npy", features[:, k]) for k in crops]
+
+
+class VadClip(CropFiles):
+    """VadCLIP's files, which are those of `crop-files`, and its lists: a table `path,label`.
+
+    A line names a crop of a video and its class: the codes in names of XD-Violence, the class in
+    names of UCF-Crime, else the category, and `Normal`. Lists of test videos name the centre crop
+    alone. Source: github.com/nwpu-zxr/VadCLIP, its list/ and src/utils.
+    """
+
+    name = "vadclip"
+    says = "VadCLIP: VIDEO__0.npy, VIDEO__1.npy ... [snippets, 512]; lists are tables path,label"
+    array = "clip"
+
+    def listed(self, files: Sequence[tuple[Label | None, Sequence[Path]]]) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("path", "label"))
+        for label, paths in files:
+            if label is None:
+                raise UsageError("lists of vadclip name classes", hint="give them: --labels CSV")
+            shown = paths[:1] if label.split == "test" else paths
+            writer.writerows((path.resolve(), class_in_list(label)) for path in shown)
+        return text.getvalue()
+
+
+def class_in_list(label: Label) -> str:
+    """Return the class of a video as VadCLIP's lists name it."""
+    name = label.video.rpartition("/")[2]
+    if codes := CODES.search(name):
+        return codes[1]
+    if not label.label:
+        return "Normal"
+    kind = KIND.match(name)
+    return kind[0] if kind and kind[0].lower() == label.category else label.category
 
 
 class Numpy(OneFile):
@@ -233,6 +279,7 @@ LAYOUTS: dict[str, Layout] = {
         TevadText(),
         TwoStream(),
         CropFiles(),
+        VadClip(),
         Numpy(),
         Torch(),
         C3dText(),

@@ -23,7 +23,9 @@ def command(
     ] = None,
     layout: Annotated[
         str,
-        typer.Option("--layout", help="rtfm, tevad-text, crop-files, numpy, torch or c3d-text"),
+        typer.Option(
+            "--layout", help="rtfm, tevad-text, crop-files, vadclip, numpy, torch or c3d-text"
+        ),
     ] = "rtfm",
     name: Annotated[
         str | None, typer.Option("--name", help="array to export, if the store has several")

@@ -18,7 +18,8 @@ def command(
         str,
         typer.Option(
             "--layout",
-            help="auto, rtfm, tevad-text, two-stream, crop-files, numpy, torch or c3d-text",
+            help="auto, rtfm, tevad-text, two-stream, crop-files, vadclip, numpy, torch or "
+            "c3d-text",
         ),
     ] = "auto",
     store: Store = "features.zarr",
