@@ -296,6 +296,13 @@ SPREAD = [
             "video,caption,start_frame,end_frame\nv,one,0,16\nv,two,16,40\n",
             ["one", "two", "two", "two", "two", "two"],
         ),
+        (
+            "c.json",  # HIVAU-70k: clips of two events
+            '{"v": {"n_frames": 90, "fps": 30.0, "events": [[0, 1], [2.0, 2.4]],'
+            ' "clips": [[[0, 0.6], [0.5, 1.0]], [[2.0, 2.4]]],'
+            ' "clips_caption": [["a car stops", "a man gets out"], ["the car burns"]]}}',
+            SPREAD,
+        ),
         ("c.jsonl", '{"v": ["1", "2", "3", "4", "5", "6"]}', ["1", "2", "3", "4", "5", "6"]),
     ],
 )
@@ -313,6 +320,16 @@ def test_captions_on_the_grid(name, text, expected, tmp_path):
         ("c.csv", "video,caption,start_s,end_s\nv,x,2,1\n", "line 2: 2 to 1 is no interval"),
         ("c.csv", "video,caption,start_s,end_s\nv,x,now,1\n", "line 2: 'now' to '1' are no times"),
         ("c.json", '{"v": {"sentences": ["x"]}}', "'v' is neither a list of captions nor"),
+        (
+            "c.json",
+            '{"v": {"n_frames": 9, "fps": 0, "clips": [[0, 1]], "clips_caption": ["x"]}}',
+            "nor n_frames, fps, clips and clips_caption",
+        ),
+        (
+            "c.json",
+            '{"v": {"n_frames": 9, "fps": 1, "clips": [[0, 1]], "clips_caption": []}}',
+            "has 1 clips and 0 captions of clips",
+        ),
         ("c.json", '{"v": ["x"]}\n{"v": ["y"]}', "captions 'v' a second time"),
         ("c.json", "[1]", "objects"),
         ("c.json", "{", "cannot be read as captions"),

@@ -4,6 +4,8 @@
     JSON lines    {"Abuse028_x264": ["a man ...", ...]}, one caption per snippet: TEVAD's
     JSON          {"Abuse028_x264": {"duration": s, "timestamps": [[s, s], ...],
                   "sentences": [...]}}: that of UCA and other dense captioning sets
+    JSON          {"Abuse001_x264": {"n_frames": n, "fps": f, "clips": [[s, s], ...],
+                  "clips_caption": [...]}}: that of HIVAU-70k; events may group the clips
 
 Timed captions are assigned to snippets by one rule. The caption of a snippet joins the sentences
 that cover at least half of the snippet, in the order of their start. If there are none, it joins
@@ -133,6 +135,9 @@ def _from_json(where: str, value: Any) -> VideoCaptions:
         rows = [Sentence(i, i + 1, clean(text)) for i, text in enumerate(value)]
         return VideoCaptions("snippets", rows, one_each=True)
     try:
+        if "clips_caption" in value:
+            found = _of_clips(where, value["clips"], value["clips_caption"])
+            return VideoCaptions("seconds", found, int(value["n_frames"]) / float(value["fps"]))
         texts, times = value["sentences"], value["timestamps"]
         if len(texts) != len(times):
             raise UsageError(f"{where} has {len(texts)} sentences and {len(times)} timestamps")
@@ -141,10 +146,25 @@ def _from_json(where: str, value: Any) -> VideoCaptions:
         if not 0 <= duration_s < float("inf"):
             raise ValueError("duration")
         return VideoCaptions("seconds", found, duration_s)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
         raise UsageError(
-            f"{where} is neither a list of captions nor duration, timestamps and sentences"
+            f"{where} is neither a list of captions nor duration, timestamps and sentences, nor "
+            "n_frames, fps, clips and clips_caption"
         ) from None
+
+
+def _of_clips(where: str, clips: Any, captions: Any) -> list[Sentence]:
+    """Return the sentences of clips, which are pairs of seconds, or lists of such pairs."""
+    if len(clips) != len(captions):
+        raise UsageError(f"{where} has {len(clips)} clips and {len(captions)} captions of clips")
+    found: list[Sentence] = []
+    for clip, caption in zip(clips, captions, strict=True):
+        if isinstance(caption, str):
+            start, stop = clip
+            found.append(_sentence(where, start, stop, caption))
+        else:
+            found += _of_clips(where, clip, caption)
+    return found
 
 
 UNITS = {

@@ -10,14 +10,16 @@ import typer
 
 from ..options import Json
 
-NAMES = "ucf-crime|xd-violence|shanghaitech|ped2|folder|csv"
+NAMES = "ucf-crime|xd-violence|shanghaitech|ped2|msad|ubnormal|spans|hivau|folder|csv"
 
 
 def command(
     dataset: Annotated[str, typer.Argument(metavar=NAMES, help="data set")],
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[PATH]", help="folder of the data set; for csv, the file"),
+        typer.Argument(
+            metavar="[PATH]", help="folder of the data set; for csv, spans and hivau, the file"
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="folder for labels.csv and segments.csv")
@@ -43,6 +45,12 @@ def command(
     fps: Annotated[
         float | None, typer.Option("--fps", min=0.001, help="frame rate, for a csv in seconds")
     ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            "--frames", help="for spans, lengths of the videos: a CSV video,frames or a store"
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make labels.csv and segments.csv from the lists and annotations of a data set.
@@ -66,6 +74,7 @@ def command(
         annotations=annotations,
         interval=interval,
         fps=fps,
+        frames=frames,
     )
     write_labels(out / "labels.csv", found.labels)
     if found.segments:

@@ -14,7 +14,18 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..names import did_you_mean
-from . import folder, ped2, shanghaitech, table, ucf_crime, xd_violence
+from . import (
+    folder,
+    hivau,
+    msad,
+    ped2,
+    shanghaitech,
+    spans,
+    table,
+    ubnormal,
+    ucf_crime,
+    xd_violence,
+)
 from .annotated import Annotated as Annotated
 from .annotated import Given
 from .intervals import INTERVALS, Interval
@@ -59,6 +70,12 @@ DATASETS: dict[str, Row] = {
         annotations=("test_frame_masks.npz", "test_frame_mask", "testing/test_frame_mask"),
     ),
     "ped2": Row("UCSD Ped2, weakly supervised split; no file is needed", ped2.read, "one-based"),
+    "msad": Row("the lists of MSAD-I3D, whose folders and names label the videos", msad.read),
+    "ubnormal": Row(
+        "the six official lists, and the tracks beside videos", ubnormal.read, "inclusive"
+    ),
+    "spans": Row("a JSON file of LaGoVAD: events as shares of the length", spans.read),
+    "hivau": Row("the JSON files of HIVAU-70k: events of training videos, too", hivau.read),
     "folder": Row(
         "videos in folders: normal/ and one for every kind of anomaly",
         folder.read,
@@ -77,12 +94,14 @@ def read_dataset(
     annotations: str | Path | None = None,
     interval: str | None = None,
     fps: float | None = None,
+    frames: str | Path | None = None,
 ) -> Annotated:
     """Read a data set of `DATASETS`.
 
-    path: its folder (for `csv`, the file). train, test, annotations: files that are outside this
-    folder or have other names. Raises UsageError, with the line or video, if input is missing,
-    malformed or contradictory.
+    path: its folder (for `csv`, `spans` and `hivau`, the file). train, test, annotations: files
+    that are outside this folder or have other names. fps: frame rate of annotations in seconds.
+    frames: lengths of the videos, a table `video,frames` or a feature store. Raises UsageError,
+    with the line or video, if input is missing, malformed or contradictory.
     """
     if name not in DATASETS:
         raise UsageError(
@@ -101,7 +120,8 @@ def read_dataset(
         for part, given in parts.items()
     }
     chosen: Interval = next((i for i in INTERVALS if i == interval), row.interval)
-    return row.read(Given(folder=root, interval=chosen, fps=fps, **found))
+    lengths = None if frames is None else Path(frames)
+    return row.read(Given(folder=root, interval=chosen, fps=fps, frames=lengths, **found))
 
 
 def _first(folder: Path | None, names: tuple[str, ...]) -> Path | None:

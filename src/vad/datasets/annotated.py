@@ -8,6 +8,9 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..labels import Label, Segment
+from ..names import stem_of
+from ..store import FeatureStore
+from ..tables import read_rows
 from .intervals import Interval
 from .lists import Listed
 
@@ -22,6 +25,7 @@ class Given:
     annotations: Path | None = None  # of the anomalous frames
     interval: Interval = "half-open"  # how annotations count frames
     fps: float | None = None  # for annotations in seconds
+    frames: Path | None = None  # lengths of the videos: a table video,frames, or a feature store
 
     def require(self, part: str) -> Path:
         """Return the path of a part. Raises UsageError if it was not found or does not exist."""
@@ -33,6 +37,22 @@ class Given:
         if not path.exists():
             raise UsageError(f"no file {path}")
         return path
+
+    def lengths(self) -> dict[str, int]:
+        """Return the number of frames of videos, by the last part of their names; empty if none
+        are given. Raises UsageError if a length is no number.
+        """
+        if self.frames is None:
+            return {}
+        if FeatureStore.exists(self.frames):
+            store = FeatureStore.open(self.frames)
+            return {stem_of(video): store.record(video).n_frames for video in store.ids()}
+        found: dict[str, int] = {}
+        for where, row in read_rows(self.frames, ("video", "frames")):
+            if not (row["frames"].isdecimal() and int(row["frames"])):
+                raise UsageError(f"{where}: frames is {row['frames']!r}, not a whole number")
+            found[stem_of(row["video"])] = int(row["frames"])
+        return found
 
     def list_of(self, part: str, read: Callable[[Path], list[Listed]]) -> list[Listed]:
         """Return the videos of a list; for a training list that was not found, an empty list."""
