@@ -14,6 +14,7 @@ import zarr
 from vad.config import options
 from vad.errors import UsageError
 from vad.labels import read_labels
+from vad.stages.extract.layouts import import_features
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation.files import save
 from vad.stages.infer.evaluation.run import evaluate
@@ -208,6 +209,40 @@ def test_every_detector_trains_is_saved_and_scores(tmp_path, detector, streams):
     trained = train(store.path, labels, tmp_path / "run", quiet=True, **settings)
     assert trained.names == {kind: f"{kind}/{name}" for kind, name in STREAMS[streams].items()}
     scores_alike(store, trained, Run.open(tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Eight videos of CLIP features, imported from files as VadCLIP's: float16, five crops."""
+    folder = tmp_path_factory.mktemp("clip")
+    random = np.random.default_rng(0)
+    for index in range(8):
+        for crop in range(5):
+            rows = random.normal(size=(6, 512)).astype(np.float16)
+            np.save(folder / f"v{index}__{crop}.npy", rows)
+    labels = [f"v{index},{index % 2},{('normal', 'fight')[index % 2]}" for index in range(8)]
+    (folder / "labels.csv").write_text("\n".join(["video,label,category", *labels]))
+    import_features(folder, folder / "features.zarr", layout="vadclip", quiet=True)
+    return FeatureStore.open(folder / "features.zarr"), folder / "labels.csv"
+
+
+@pytest.mark.parametrize("detector", sorted(DETECTORS))
+def test_every_detector_reads_clip_features_unchanged(clip, tmp_path, detector):
+    store, labels = clip
+    own = {"width": 8} if "width" in options(DETECTORS[detector].settings) else {}
+    own |= ALONE["visual"] if DETECTORS[detector].text else {}
+    scale = {} if detector == "normality" else {"scale": "none"}  # it always standardises
+    settings = {"detector": detector, "visual": "clip", "epochs": 1, "segments": 8, **own, **scale}
+    trained = train(store.path, labels, tmp_path / "run", quiet=True, **settings)
+    assert trained.names == {"visual": "visual/clip"}
+    rows = store.read("v1", "visual/clip")
+    assert rows.dtype == np.float16
+    if scale:
+        seen, _ = trained.only.inputs.of_arrays({"visual": rows})
+        assert np.array_equal(seen[0].numpy(), rows.astype(np.float32).swapaxes(0, 1))
+    for scores in score_stored(store, Run.open(tmp_path / "run")):
+        assert ((scores.snippets >= 0) & (scores.snippets <= 1)).all()
+        assert len(scores.snippets) == 6
 
 
 @pytest.mark.parametrize(
