@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 N_ORDINARY = 3  # ordinary moments of a video, with which its events are compared
 WORD = re.compile(r"[^\W\d_]{3,}")  # shorter words tell nothing
-# words that no caption is told apart by
+# words too common to tell captions apart
 EMPTY = frozenset(("and", "are", "for", "from", "has", "the", "their", "there", "this", "with"))
 
 

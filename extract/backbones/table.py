@@ -61,7 +61,7 @@ class BackboneCard:
     recipes: tuple[str, ...]  # recipes that fit the backbone; the first is the default
     # recipe of the published features, which published detectors read; None: the default
     published: str | None = None
-    window: int = 16  # frames that it looks at, from the first of a snippet; 0: as its weights say
+    window: int = 16  # frames that it sees, from the first of a snippet; 0: the weights decide
 
     def known(self, name: str) -> KnownWeights | None:
         """Return the known weights of that name, or None."""

@@ -58,9 +58,9 @@ class Alert:
     score: float = 0.0  # the highest so far
     threshold: float = 0.0
     once_in_s: float | None = None  # seconds between two times that normal footage reaches it
-    kind: str = ""  # of anomaly, as far as the event is known; "" if the run tells none
-    kind_share: float | None = None  # of it among the kinds
-    first_kind: str = ""  # kind when the event began, by which it was first sent
+    kind: str = ""  # kind of anomaly of the event so far; "" if the run tells none
+    kind_share: float | None = None  # its share among the kinds
+    first_kind: str = ""  # kind when the event began, by which its first sinks were chosen
     box: tuple[int, ...] = ()  # left, top, right, bottom in pixels, if known
     snapshot: str | None = None  # paths of files
     clip: str | None = None

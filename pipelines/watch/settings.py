@@ -164,7 +164,7 @@ class Sink:
     cameras: frozenset[str] = frozenset()  # empty: all
     kinds: frozenset[str] = frozenset()  # of anomaly; empty: all
     command: tuple[str, ...] = ()  # of the type `command`
-    line: int = 1  # of its kinds in the file
+    line: int = 1  # line of its kinds in the file, or else of the sink
 
 
 @dataclass(frozen=True)

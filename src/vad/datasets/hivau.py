@@ -3,8 +3,8 @@
     {"Abuse001_x264": {"n_frames": 2729, "fps": 30.0, "label": ["Abuse"], "events": [[7.0, 11.5]],
                        "clips": ..., "clips_caption": ..., "events_summary": ...}, ...}
 
-Events are in seconds. Those of a video whose only label is Normal are scenes, and no segments. Its
-captions are read by `vad caption --captioner file:FILE`.
+Events are in seconds. In videos that are labelled Normal they are ordinary scenes, and give no
+segments. `vad caption --captioner file:FILE` reads the captions.
 """
 
 from __future__ import annotations

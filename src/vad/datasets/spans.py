@@ -19,7 +19,7 @@ from ..names import shortened, stem_of
 from .annotated import Annotated, Given
 from .lists import video_name
 
-ROUNDING = 1e-6  # of a frame: what decimals of shares may be off
+ROUNDING = 1e-6  # frames by which rounded shares may be off
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""UBnormal (Acsintoae et al., CVPR 2022): 543 rendered videos; its types of anomaly are not told.
+"""UBnormal (Acsintoae et al., CVPR 2022): 543 rendered videos. Their kinds of anomaly are not read.
 
 scripts/abnormal_test_video_names.txt       six lists: normal or abnormal; training, validation
                                             or test
