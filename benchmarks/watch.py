@@ -2,16 +2,17 @@
 
     python benchmarks/watch.py [--minutes 10] [--fps 10] [--run RUN] [--json OUT]
 
-Renders footage of the four scenes of `vad demo`, trains a run on ten short videos of them unless
+Renders footage of the four scenes of `vad demo`, trains a run on the videos of the demo unless
 `--run` names one, and calibrates it for each camera. `tests/rtsp_server.py` serves half a minute of
-each in a loop, with a planted event of three seconds: blinking stripes. `vad watch` runs as a
+each in a loop, with a planted event in it, of another kind at each camera. `vad watch` runs as a
 process of its own, and sends its alerts to a webhook and an MQTT broker in this process
 (`tests/alert_receiver.py`). After two fifths of the time a camera is pulled for five seconds; after
 three fifths `vad watch` is ended by kill -9 and started again.
 
 Printed are: clips scored and dropped, latency until a score is known, seconds from there until the
-webhook and the broker had the alert, planted events that were told, alerts that were sent again
-(with the same id), events that have no end, and the memory of the process tree per minute.
+webhook and the broker had the alert, planted events and how many of them an alert overlaps, by
+camera, other alerts, alerts that were sent again (with the same id), events that have no end, and
+the memory of the process tree per minute.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from itertools import count, islice
@@ -41,32 +42,56 @@ from stream import memory_bytes, memory_figures
 
 import vad
 from vad.stages.pipelines.demo.scenes import SCENES
-from vad.stages.pipelines.demo.videos import FPS, cast_video, encode, frames, render_demo
+from vad.stages.pipelines.demo.videos import (
+    EVENTS,
+    FPS,
+    cast_video,
+    encode,
+    frames,
+    render_demo,
+)
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 from alert_receiver import Receiver  # type: ignore[import-not-found]  # noqa: E402  # of the tests
 
 LOOP_S, ORDINARY_S = 30, 60  # length of what is watched and of what a camera is calibrated on
-PLANTED_S = (12, 15)  # of each loop
+PLANTED_FROM_S = 12  # the first video with an event begins then, or when the one before it ends
 SAMPLE_EVERY_S = 1.0
 
+Span = tuple[float, float]  # seconds
 
-def pictures(scene: int, fps: int, *, planted: bool) -> Iterator[NDArray[np.uint8]]:
-    """Yield the frames of ordinary footage of a scene, or of a loop of such with the event."""
 
-    def ordinary() -> Iterator[NDArray[np.uint8]]:
-        for clip in count():
-            rng = np.random.default_rng((scene, clip, planted))
-            video = cast_video("", SCENES[scene], "normal", "train", rng)
-            yield from frames(video, rng, every=round(FPS / fps))
+def ordinary(scene: int, fps: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of ordinary footage of a scene."""
+    for clip in count():
+        yield from clip_of(scene, "normal", fps, clip)[0]
 
-    length_s = LOOP_S if planted else ORDINARY_S
-    for index, picture in enumerate(islice(ordinary(), length_s * fps)):
-        if planted and PLANTED_S[0] * fps <= index < PLANTED_S[1] * fps:
-            stripes = (np.arange(120) // 10 + index) % 2 * 255
-            picture[60:180, 100:220] = stripes[:, None, None]
-        yield picture
+
+def looped(scene: int, fps: int) -> tuple[list[NDArray[np.uint8]], Span]:
+    """Return the frames of a loop, and from when to when the planted event is in it."""
+    category = list(EVENTS)[scene % len(EVENTS)]
+    pictures: list[NDArray[np.uint8]] = []
+    planted = None
+    for clip in count(1000):  # other clips than those of the ordinary footage
+        is_due = planted is None and len(pictures) >= PLANTED_FROM_S * fps
+        shown, event = clip_of(scene, category if is_due else "normal", fps, clip)
+        if event:
+            planted = tuple(len(pictures) / fps + frame / FPS for frame in event)
+        pictures += shown
+        if len(pictures) >= LOOP_S * fps:
+            assert planted
+            return pictures[: LOOP_S * fps], planted
+    raise AssertionError
+
+
+def clip_of(
+    scene: int, category: str, fps: int, number: int
+) -> tuple[list[NDArray[np.uint8]], tuple[int, int] | None]:
+    """Return the frames of one rendered video, and the interval of its event in frames."""
+    rng = np.random.default_rng((scene, number))
+    video = cast_video("", SCENES[scene], category, "train", rng)
+    return list(frames(video, rng, every=round(FPS / fps))), video.event
 
 
 class Cameras:
@@ -74,6 +99,7 @@ class Cameras:
 
     def __init__(self, videos: list[Path]) -> None:
         self._videos, self._ports, self._servers = videos, [0] * len(videos), []
+        self.plays: list[list[Span]] = [[] for _ in videos]  # Unix times of each viewer
         self.addresses = []
         for index in range(len(videos)):
             self._servers.append(self._start(index))
@@ -91,7 +117,9 @@ class Cameras:
 
     def pull(self, index: int) -> None:
         self._servers[index].kill()
-        self._servers[index].wait()
+        printed, _ = self._servers[index].communicate()
+        began = [float(line.split()[1]) for line in printed.splitlines()]
+        self.plays[index] += zip(began, [*began[1:], time.time()], strict=True)
 
     def return_(self, index: int) -> None:
         self._servers[index] = self._start(index)
@@ -119,38 +147,47 @@ def main() -> None:
 def measure(folder: Path, minutes: float, fps: int, run: Path | None) -> dict[str, Any]:
     """Make the cameras and watch them; return the figures."""
     if run is None:
-        data = render_demo(folder / "demo", n_videos=10, quiet=True)
+        data = render_demo(folder / "demo", quiet=True)
         vad.extract(data.videos, folder / "demo.zarr", quiet=True)
         run = vad.train(
             folder / "demo.zarr", data.labels, folder / "runs" / "default", quiet=True
         ).path
     names = [f"camera{index}" for index in range(len(SCENES))]
+    planted = {}
     for index, camera in enumerate(names):
-        for kind in ("ordinary", "looped"):
-            made = pictures(index, fps, planted=kind == "looped")
-            encode(folder / kind / f"{camera}.mp4", made, fps=fps)
-        vad.calibrate(run, folder / "ordinary" / f"{camera}.mp4", camera, quiet=True)
+        pictures, planted[camera] = looped(index, fps)
+        encode(folder / "looped" / f"{camera}.mp4", iter(pictures), fps=fps)
+        footage = folder / "ordinary" / f"{camera}.mp4"
+        encode(footage, islice(ordinary(index, fps), ORDINARY_S * fps), fps=fps)
+        vad.calibrate(run, footage, camera, quiet=True)
     cameras = Cameras([folder / "looped" / f"{camera}.mp4" for camera in names])
     receiver = Receiver()
     try:
-        return watched(folder, minutes, run, names, cameras, receiver)
+        return watched(folder, minutes, run, planted, cameras, receiver)
     finally:
-        cameras.close()
         receiver.close()
 
 
 def watched(
-    folder: Path, minutes: float, run: Path, names: list[str], cameras: Cameras, receiver: Any
+    folder: Path,
+    minutes: float,
+    run: Path,
+    planted: Mapping[str, Span],
+    cameras: Cameras,
+    receiver: Any,
 ) -> dict[str, Any]:
-    """Run `vad watch` with its two interruptions; return the figures."""
+    """Run `vad watch` with its two interruptions; return the figures.
+
+    planted: from when to when the planted event is in the loop of each camera.
+    """
     config = folder / "cameras.toml"
     tables = [
         f'[cameras.{name}]\naddress = "{address}"\ncamera = "{name}"\n'
-        for name, address in zip(names, cameras.addresses, strict=True)
+        for name, address in zip(planted, cameras.addresses, strict=True)
     ]
     config.write_text(
         f'folder = "{folder / "alerts"}"\nmetrics = "127.0.0.1:0"\n'
-        f'[defaults]\nrun = "{run}"\ncool_down = 10\nafter = 3\n{"".join(tables)}'
+        f'[defaults]\nrun = "{run}"\ncool_down = 0\nafter = 3\n{"".join(tables)}'
         f'[sinks.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:{receiver.http}/"\n'
         f'[sinks.home]\ntype = "mqtt"\nhost = "127.0.0.1"\nport = {receiver.mqtt}\n'
     )
@@ -181,6 +218,15 @@ def watched(
     scraped.append(figures_of(log))
     process.send_signal(signal.SIGTERM)
     process.wait(60)
+    cameras.close()
+    shown = {
+        camera: [
+            (began + n * LOOP_S + start, began + n * LOOP_S + stop)
+            for began, ended in plays
+            for n in range(int((ended - began - stop) // LOOP_S) + 1)
+        ]
+        for (camera, (start, stop)), plays in zip(planted.items(), cameras.plays, strict=True)
+    }
     posts = [(json.loads(body), at_s) for _, body, at_s in receiver.posts]
     messages = [
         (json.loads(payload), at_s)
@@ -190,16 +236,15 @@ def watched(
     warm = [at for at in memory if at[0] >= memory[0][0] + 0.2 * (total_s - memory[0][0])]
     return {
         "minutes": minutes,
-        "cameras": len(names),
+        "cameras": len(planted),
         "scored": total(scraped, "vad_snippets_total"),
         "dropped": total(scraped, "vad_dropped_total"),
         "latency_s": {
             q: max(v for f in scraped for k, v in f.items() if f'quantile="{q}"' in k)
             for q in ("0.5", "0.95", "1")
         },
-        "webhook": told(posts),
-        "mqtt": told(messages),
-        "planted_per_camera": round(total_s / LOOP_S, 1),
+        "webhook": told(posts, shown),
+        "mqtt": told(messages, shown),
         "health": Counter(p["health"] for p, _ in posts if p["state"] == "health"),
         "memory": memory_figures(*zip(*warm, strict=True)) if warm else None,
     }
@@ -234,8 +279,13 @@ def total(scraped: list[dict[str, float]], name: str) -> int:
     return int(sum(v for figures in scraped for k, v in figures.items() if k.startswith(name)))
 
 
-def told(alerts: list[tuple[dict[str, Any], float]]) -> dict[str, Any]:
-    """Return what reached a receiver: events by camera, repeats, and how soon."""
+def told(
+    alerts: list[tuple[dict[str, Any], float]], planted: Mapping[str, list[Span]]
+) -> dict[str, Any]:
+    """Return what reached a receiver: planted events and others, repeats, and how soon.
+
+    alerts: with the Unix time of arrival. planted: Unix times of the events of each camera.
+    """
     keys = Counter((a["id"], a["state"]) for a, _ in alerts if a["state"] != "health")
     opened = {i for i, state in keys if state == "open"}
     closed = {i for i, state in keys if state == "closed"}
@@ -244,8 +294,27 @@ def told(alerts: list[tuple[dict[str, Any], float]]) -> dict[str, Any]:
         for a, at_s in alerts
         if a["state"] == "open"
     ]
+    spans: dict[str, tuple[str, Span]] = {}  # by id; those of closed events replace open ones
+    for a, at_s in alerts:
+        if a["state"] != "health":
+            start, end = a["start"], a["end"]
+            start_s = datetime.fromisoformat(start).timestamp()
+            end_s = datetime.fromisoformat(end).timestamp() if end else at_s
+            spans[a["id"]] = a["camera"], (start_s, end_s)
+    met = {
+        camera: [
+            any(of == camera and overlap(span, one) for of, span in spans.values())
+            for one in events
+        ]
+        for camera, events in planted.items()
+    }
+    others = [
+        not any(overlap(span, one) for one in planted[camera]) for camera, span in spans.values()
+    ]
     return {
-        "events": dict(Counter(i.partition("-")[0] for i in opened)),
+        "planted": {camera: len(events) for camera, events in met.items()},
+        "planted_told": {camera: sum(events) for camera, events in met.items()},
+        "other_events": sum(others),
         "sent_again": sum(n - 1 for n in keys.values()),
         "without_end": len(opened - closed),
         "seconds_until_told": {
@@ -253,6 +322,10 @@ def told(alerts: list[tuple[dict[str, Any], float]]) -> dict[str, Any]:
             "most": round(max(delays), 3) if delays else None,
         },
     }
+
+
+def overlap(one: Span, other: Span) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 if __name__ == "__main__":

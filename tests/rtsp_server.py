@@ -4,7 +4,7 @@
 
 RTSP 1.0 (RFC 2326) with RTP inside the connection, H.264 payloads by RFC 6184. One file, as many
 viewers as come, each from the start. Stop the process and the camera is silent; end it and it is
-gone.
+gone. A line with the time tells when a viewer begins to watch.
 """
 
 import base64
@@ -60,6 +60,7 @@ class Camera(socketserver.StreamRequestHandler):
     def play(self):
         sequence, source = random.getrandbits(16), random.getrandbits(32)
         started = time.monotonic()
+        print(f"plays {time.time()}", flush=True)
         for seconds, units in access_units(self.server.video):
             time.sleep(max(0.0, started + seconds - time.monotonic()))
             packets = [part for unit in units for part in payloads(unit)]
