@@ -33,6 +33,7 @@ class Receiver:
     def __init__(self):
         self.posts, self.topics, self.connects = [], [], []
         self.refuse = 0  # answers that are errors, still to come
+        self.refuse_logins = False  # of MQTT
         self._loop, self._ends = asyncio.new_event_loop(), asyncio.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()])
@@ -84,7 +85,7 @@ class Receiver:
             body = await reader.readexactly(size)
             if kind >> 4 == 1:  # CONNECT
                 self.connects.append(body)
-                writer.write(b"\x20\x02\x00\x00")
+                writer.write(b"\x20\x02\x00\x05" if self.refuse_logins else b"\x20\x02\x00\x00")
             elif kind >> 4 == 3:  # PUBLISH
                 n = struct.unpack("!H", body[:2])[0]
                 qos = kind >> 1 & 3

@@ -541,7 +541,7 @@ def test_a_camera_that_fails_is_told_and_tried_again_while_others_are_watched(
 
 
 def test_a_test_alert_reaches_every_sink_or_says_which_not(
-    make_video, small_run, tmp_path, receiver, monkeypatch
+    make_video, small_run, tmp_path, receiver, monkeypatch, caplog
 ):
     from vad.stages.pipelines.watch import loop
 
@@ -553,6 +553,10 @@ def test_a_test_alert_reaches_every_sink_or_says_which_not(
     receiver.refuse = 99
     with pytest.raises(UsageError, match="not told in 0.5 s: hook"):
         vad.watch(path, test_alert=True)
+    receiver.refuse, receiver.refuse_logins = 0, True
+    with pytest.raises(UsageError, match="not told in 0.5 s: home"):
+        vad.watch(path, test_alert=True)
+    assert "refuses the connection: Not authorized" in caplog.text
 
 
 def test_check_tells_mistakes_and_two_processes_do_not_share_a_folder(

@@ -252,16 +252,19 @@ class _Mqtt(Sender):
             self._client.tls_set()
         self._client.will_set(f"{settings.prefix}/status", "offline", 1, retain=True)
         self._client.reconnect_delay_set(1, 60)
-        self._is_connected, self._was_connected = threading.Event(), False
+        self._is_answered, self._was_connected = threading.Event(), False
+        self._refusal = ""  # why the broker refuses connections
         self._client.on_connect = self._on_connect
-        self._client.on_disconnect = lambda *_: self._is_connected.clear()
+        self._client.on_disconnect = self._on_disconnect
         self._client.connect_async(settings.host, settings.port, keepalive=30)
         self._client.loop_start()
 
     def _on_connect(
         self, client: Client, _data: object, _flags: object, code: Any, _: object
     ) -> None:
-        if code.is_failure:
+        self._refusal = str(code) if code.is_failure else ""
+        if self._refusal:
+            self._is_answered.set()
             return
         prefix = self._settings.prefix
         client.publish(f"{prefix}/status", "online", 1, retain=True)
@@ -271,7 +274,11 @@ class _Mqtt(Sender):
             for topic, config in self._discovery(camera).items():
                 client.publish(topic, json.dumps(config), 1, retain=True)
         self._was_connected = True
-        self._is_connected.set()
+        self._is_answered.set()
+
+    def _on_disconnect(self, *_: object) -> None:
+        if not self._refusal:
+            self._is_answered.clear()
 
     def _discovery(self, camera: str) -> dict[str, dict[str, object]]:
         """Return the configuration messages by which Home Assistant finds a camera's entities."""
@@ -301,8 +308,11 @@ class _Mqtt(Sender):
         }
 
     def send(self, alert: Alert) -> None:
-        if not self._is_connected.wait(5):
-            raise NotSent(f"no connection to {self._settings.host}")
+        broker = f"{self._settings.host}:{self._settings.port}"
+        if not self._is_answered.wait(5):
+            raise NotSent(f"no connection to {broker}")
+        if self._refusal:
+            raise NotSent(f"{broker} refuses the connection: {self._refusal}")
         top = f"{self._settings.prefix}/{alert.camera}"
         if alert.snapshot and alert.state == "open":
             path = self._folder / alert.snapshot
@@ -321,7 +331,7 @@ class _Mqtt(Sender):
             raise NotSent(f"{self._settings.host} confirms no message")
 
     def close(self) -> None:
-        if self._is_connected.is_set():
+        if self._is_answered.is_set() and not self._refusal:
             status = self._client.publish(f"{self._settings.prefix}/status", "offline", 1, True)
             status.wait_for_publish(2)
         self._client.disconnect()
