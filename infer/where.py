@@ -14,8 +14,8 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last 
 BOX = ("left_px", "top_px", "right_px", "bottom_px")  # names of its sides in files
 View = tuple[float, float, float, float]  # the same, in parts of pixels
 
-HOT = 0.5  # of the hottest cell's share: neighbours from this on are in its box
-COLD = 0.3  # of the hottest cell's share: up to this, a cell is not tinted
+HOT = 0.5  # of the hottest cell's heat: neighbours from this on are in its box
+COLD = 0.3  # of the hottest cell's heat: up to this, a cell is not tinted
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,9 @@ class Where:
     """The share of each cell of the picture in what raises the score of a snippet.
 
     The cells divide `view`, a part of the picture of the video as shown, into equal rows and
-    columns. The shares of a snippet sum to 1, or are all 0 if nothing raises its score.
+    columns. The shares of a snippet sum to 1, or are all 0 if nothing raises its score. What is
+    seen seldom fills one cell alone, so a cell is as hot as its own share and the mean of the 3 x 3
+    cells around it.
     """
 
     shares: NDArray[np.floating]  # [snippets, rows, columns]
@@ -40,26 +42,23 @@ class Where:
         return [self._at(r + 0.5, c + 0.5) for r in range(rows) for c in range(columns)]
 
     def hottest(self, snippet: int) -> tuple[float, float] | None:
-        """Return the middle (x, y) of the cell with the largest share, in pixels; None if all
-        shares are 0.
-        """
-        shares = self.shares[snippet]
-        if not shares.any():
+        """Return the middle (x, y) of the hottest cell, in pixels; None if all shares are 0."""
+        if not self.shares[snippet].any():
             return None
-        return self.middles[int(shares.argmax())]
+        return self.middles[int(self._heat(snippet).argmax())]
 
     def box(self, snippet: int) -> Box | None:
         """Return the box around the hottest cell and the hot cells that it is connected with.
 
-        Hot cells have at least half of its share. Returns None if all shares are 0.
+        Hot cells have at least half of its heat. Returns None if all shares are 0.
         """
         from scipy.ndimage import label
 
-        shares = self.shares[snippet]
-        if not shares.any():
+        if not self.shares[snippet].any():
             return None
-        regions, _ = label(shares >= HOT * shares.max())
-        rows, columns = np.nonzero(regions == regions.flat[shares.argmax()])
+        heat = self._heat(snippet)
+        regions, _ = label(heat >= HOT * heat.max())
+        rows, columns = np.nonzero(regions == regions.flat[heat.argmax()])
         left, top = self._at(rows.min(), columns.min())
         right, bottom = self._at(rows.max() + 1, columns.max() + 1)
         return round(left), round(top), round(right), round(bottom)
@@ -68,9 +67,17 @@ class Where:
         """Return how strongly to tint each cell, [snippets, rows, columns]: 1 at the hottest one of
         a snippet, 0 at cells that are cold beside it.
         """
-        highest = self.shares.max((1, 2), keepdims=True)
-        shares = self.shares / np.where(highest > 0, highest, 1)
-        return ((shares - COLD) / (1 - COLD)).clip(0, 1).astype(np.float32)
+        heat = np.stack([self._heat(snippet) for snippet in range(len(self.shares))])
+        highest = heat.max((1, 2), keepdims=True)
+        parts = heat / np.where(highest > 0, highest, 1)
+        return ((parts - COLD) / (1 - COLD)).clip(0, 1).astype(np.float32)
+
+    def _heat(self, snippet: int) -> NDArray[np.floating]:
+        """Return how hot each cell of a snippet is, [rows, columns]."""
+        from scipy.ndimage import uniform_filter
+
+        shares = self.shares[snippet]
+        return shares + uniform_filter(shares, 3, mode="constant")
 
     def _at(self, row: float, column: float) -> tuple[float, float]:
         """Return the place (x, y) in pixels of a row and a column, in parts of cells."""

@@ -227,11 +227,23 @@ def test_a_box_holds_the_hottest_cell_and_the_hot_ones_connected_with_it():
     shares = np.array([[[0.3, 0.2, 0.0, 0.2], [0.0, 0.1, 0.0, 0.0], [0.2, 0.0, 0.0, 0.0]]])
     where = Where(np.concatenate([shares, 0 * shares]), (10.0, 20.0, 50.0, 80.0))
     assert where.hottest(0) == (15.0, 30.0)
-    assert where.box(0) == (10, 20, 30, 40)
+    assert where.box(0) == (10, 20, 30, 60)
     assert where.hottest(1) is None
     assert where.box(1) is None
     with pytest.raises(InternalError):
         Where(np.zeros((3, 0, 2)), (0.0, 0.0, 1.0, 1.0))
+
+
+def test_a_cell_with_hot_neighbours_is_hotter_than_a_lone_one_with_a_little_more():
+    shares = np.zeros((1, 4, 4))
+    shares[0, 0, 0] = 0.3
+    shares[0, 2:, 2:] = [[0.28, 0.14], [0.14, 0.14]]
+    where = Where(shares, (0.0, 0.0, 40.0, 40.0))
+    assert where.hottest(0) == (25.0, 25.0)
+    assert where.box(0) == (20, 20, 40, 40)
+    tints = where.tints()[0]
+    assert tints.argmax() == 10
+    assert 0 < tints[0, 0] < 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (240, 320), (1920, 1080), (224, 224)])
