@@ -62,11 +62,11 @@ def trained(tmp_path_factory):
     """A run trained on scenes other than the camera's, and a store of footage of the camera."""
     folder, random = tmp_path_factory.mktemp("cameras"), np.random.default_rng(0)
     scenes = FeatureStore.create(folder / "scenes.zarr")
-    rows = ["video,label"]
+    rows = ["video,label,category"]
     for i in range(16):
         planted = (5, 20) if i % 2 else ()
         add(scenes, f"v{i}", footage(random, 30, at=3 * random.normal(size=DIM), planted=planted))
-        rows.append(f"v{i},{i % 2}")
+        rows.append(f"v{i},{i % 2},{('normal', 'fall', 'normal', 'fire')[i % 4]}")
     (folder / "labels.csv").write_text("\n".join(rows))
     run = train(scenes.path, folder / "labels.csv", folder / "runs" / "default", quiet=True)
     store = FeatureStore.create(folder / "camera.zarr")
@@ -92,6 +92,7 @@ def test_a_rate_set_on_one_half_of_the_footage_holds_on_the_other(trained):
     assert 2 <= n_alarms <= 18  # in half an hour
     assert scores.camera == "half"
     assert scores.detector == "default, camera half"
+    assert scores.kinds.names == ("normal", "fall", "fire")  # as the run tells them
     assert scores.warning == ""
 
 

@@ -155,7 +155,7 @@ def calibrate_camera(
         camera=CameraRecord(name, run.card.created, footage.total_s, left_out),
         created=now(),
     )
-    _write(Run(folder, card, placed, reference))
+    _write(Run(folder, card, placed, reference, run.naming))
     for part in left_out:
         log.warning(
             "left out, as unlike the rest of the footage: %s, %.1f to %.1f s",
