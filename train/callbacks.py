@@ -36,7 +36,7 @@ class Training:
 class Callback:
     """Receives calls during a training. Override those methods that you need.
 
-    An exception of a method ends the training.
+    An exception that a method raises ends the training.
     """
 
     def start(self, training: Training) -> None:
@@ -97,7 +97,8 @@ class TensorBoard(Callback):
         self._writer = board.SummaryWriter
 
     def start(self, training: Training) -> None:
-        first = training.after_epoch + 1
+        # steps that an interrupted training logged after its last saved state are logged again
+        first = training.after_epoch + 1 if training.after_epoch else None
         self._board = self._writer(str(training.out / BOARD), purge_step=first)
 
     def epoch(self, part: str, epoch: int, figures: Mapping[str, float]) -> None:
