@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 from vad.config import options
@@ -21,7 +22,7 @@ from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.infer.scoring import score_stored
 from vad.stages.train.bags import segment_mean
 from vad.stages.train.detectors.table import DETECTORS
-from vad.stages.train.fit import balanced_batches, mixed
+from vad.stages.train.fit import balanced_batches, mixed, seed_random
 from vad.stages.train.run import Run, smooth
 from vad.stages.train.training import train
 from vad.store import FeatureStore, Provenance
@@ -119,6 +120,13 @@ def test_every_batch_is_balanced_and_every_video_of_the_larger_class_is_seen_onc
     assert [labels[b].tolist() for b in batches] == [[0] * 3 + [1] * 3] * 4
     normal = np.concatenate([b[:3] for b in batches])
     assert set(normal) == set(range(10))
+
+
+def test_seeding_gives_the_random_numbers_of_torch():
+    seed_random(5, torch.device("cpu"))
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
 
 
 def test_training_on_video_labels_finds_the_anomalous_frames(data, run):
