@@ -77,7 +77,8 @@ def looped(scene: int, fps: int) -> tuple[list[NDArray[np.uint8]], Span]:
         is_due = planted is None and len(pictures) >= PLANTED_FROM_S * fps
         shown, event = clip_of(scene, category if is_due else "normal", fps, clip)
         if event:
-            planted = tuple(len(pictures) / fps + frame / FPS for frame in event)
+            first, end = (len(pictures) / fps + frame / FPS for frame in event)
+            planted = first, end
         pictures += shown
         if len(pictures) >= LOOP_S * fps:
             assert planted

@@ -77,7 +77,7 @@ class Where:
         from scipy.ndimage import uniform_filter
 
         shares = self.shares[snippet]
-        return shares + uniform_filter(shares, 3, mode="constant")
+        return np.asarray(shares + uniform_filter(shares, 3, mode="constant"))
 
     def _at(self, row: float, column: float) -> tuple[float, float]:
         """Return the place (x, y) in pixels of a row and a column, in parts of cells."""
