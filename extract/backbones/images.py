@@ -74,9 +74,10 @@ RANDOM: dict[str, tuple[str, dict[str, Any]]] = {
 class FramesEncoder(nn.Module):
     """Normalised RGB [views, frames, height, width, 3] -> [views, dim + 49 width]."""
 
-    def __init__(self, model: nn.Module, family: Family, n_first: int) -> None:
+    def __init__(self, model: nn.Module, family: Family, n_first: int, side: int) -> None:
+        """n_first: tokens before those of the patches. side: rows and columns of patches."""
         super().__init__()
-        self.model, self.family, self.n_first = model, family, n_first
+        self.model, self.family, self.n_first, self.side = model, family, n_first, side
         self.has_places = True  # False: without the cells
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
@@ -89,9 +90,8 @@ class FramesEncoder(nn.Module):
             return visual
         tokens = output.last_hidden_state[:, self.n_first :]
         tokens = tokens.unflatten(0, (n_views, n_frames)).mean(1)
-        side = round(tokens.shape[1] ** 0.5)
         cells = F.adaptive_avg_pool2d(
-            tokens.transpose(1, 2).unflatten(2, (side, side)), (GRID, GRID)
+            tokens.transpose(1, 2).unflatten(2, (self.side, self.side)), (GRID, GRID)
         )
         return torch.cat([visual, cells.flatten(2).transpose(1, 2).flatten(1)], 1)
 
@@ -114,21 +114,22 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False, backbone: str =
     recipe = adapted(recipe, processor, family)
     config = model.config
     n_first = family.n_first + (getattr(config, "num_register_tokens", 0) or 0)
-    module = FramesEncoder(model, family, n_first).eval().requires_grad_(False)
-    side = recipe.crop_size
+    height, width_px = recipe.crop_size
     with torch.inference_mode():
-        probe = module.model(pixel_values=torch.zeros(1, 3, *side))
+        probe = model(pixel_values=torch.zeros(1, 3, height, width_px))
     embedded = getattr(probe, family.embedding, None)
     if embedded is None or embedded.ndim != 2:
         raise UsageError(f"{weights} is no encoder of images: it gives no embedding of a picture")
-    dim, width = embedded.shape[1], probe.last_hidden_state.shape[-1]
+    dim, (_, n_tokens, width) = embedded.shape[1], probe.last_hidden_state.shape
+    side = round((n_tokens - n_first) ** 0.5)
+    module = FramesEncoder(model, family, n_first, side).eval().requires_grad_(False)
     end = dim + GRID * GRID * width
     return Network(
         module,
         dim=end,
         recipe=recipe,
         weights={"name": Path(weights).name if Path(weights).is_dir() else weights, **record},
-        layout=f"{config.model_type} {dim}-d, {side[0]}x{side[1]} px",
+        layout=f"{config.model_type} {dim}-d, {height}x{width_px} px",
         cpu_views=1,
         gpu_views=16,
         arrays=(
