@@ -92,11 +92,10 @@ def test_features_of_pictures_are_those_of_transformers_own_pipeline(
     np.testing.assert_allclose(arrays["places/image"][0], cells, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip", "dinov2", "dinov3"])
 def test_image_encoders_are_compiled_for_a_cpu(
-    tmp_path: Path, clip: NDArray[np.uint8], kind: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clip: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = save(tmp_path / "tiny", *image_model(kind))
+    folder = save(tmp_path / "tiny", *image_model("clip"))
     expected = create_backbone(f"image:{folder}", pool="middle")(clip[None])
     monkeypatch.setenv("VAD_ENGINE", "openvino")
     monkeypatch.setenv("VAD_CACHE", str(tmp_path / "cache"))
