@@ -16,7 +16,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[offline,dev]'
 	touch $@
 
-setup: $(VENV)/.ready  ## make the environment (about 6 GB, a few minutes)
+setup: $(VENV)/.ready  ## make the environment (7.5 GB, some minutes)
 
 demo: setup  ## raw videos to frame scores, on videos rendered here
 	$(BIN)/vad demo

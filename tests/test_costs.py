@@ -34,6 +34,7 @@ def test_features_of_one_backbone_count_once(caplog):
     caplog.set_level(logging.INFO, "vad")
     costs.tell([A, C, ANYWHERE])
     assert caplog.messages == [
+        "what each member of the run costs on a live camera of 30 frames a second:",
         "topk:A: 0.122 CPU seconds a clip, 4.4 cameras a core",
         "topk:C: 0.122 CPU seconds a clip, 4.4 cameras a core",
         "normality:places: 0.132 CPU seconds a clip, 4 cameras a core",

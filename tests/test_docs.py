@@ -282,7 +282,8 @@ LEFT_OUT = {
     "watch cameras.toml --test-alert": "it calls an address of the example",
 }
 FAILING = {
-    "score new.mp4 --false-alarms 2/h --prior 0.05": "tell no rate below"
+    "score new.mp4 --false-alarms 2/h --prior 0.05": "tell no rate below",
+    "watch cameras.toml --check": "tell no rate below",  # the footage of the test is short
 }  # as the tutorial says
 
 

@@ -570,6 +570,11 @@ def test_check_tells_mistakes_and_two_processes_do_not_share_a_folder(
     path.write_text(path.read_text().replace("cool_donw", "cool_down"))
     code, out, err = vad_command("watch", path, "--check")
     assert (code, "no mistakes" in out) == (0, True), err
+    good = path.read_text()
+    path.write_text(good.replace("[cameras.gate]", '[cameras.gate]\ncamera = "never-calibrated"'))
+    code, _, err = vad_command("watch", path, "--check")
+    assert (code, "line 8: camera gate" in err, "never-calibrated" in err) == (2, True, True), err
+    path.write_text(good)
     stop = threading.Event()
     with running(lambda: vad.watch(path, stop=stop), stop):
         wait_for(lambda: (tmp_path / "alerts" / "journal.jsonl").exists())

@@ -95,7 +95,7 @@ def _expected(flagged: NDArray[np.bool_], labels: NDArray[np.int64]) -> str:
     return (
         f"on videos like these: finds {found.sum()} of {len(found)} abnormal ones and raises "
         f"{raised.sum()} of {len(raised)} normal ones, none of which the scoring member had seen; "
-        f"{len(found)} abnormal videos tell the share found to +-{margin:.2f}"
+        f"with {len(found)} abnormal videos, the share found is certain to +-{margin:.2f} only"
     )
 
 

@@ -74,6 +74,7 @@ def admit(candidates: Sequence[Candidate], *, are_named: bool) -> list[Candidate
 
 def tell(candidates: Sequence[Candidate]) -> None:
     """Log what each of the members costs in a stream, and all of them together."""
+    log.info("what each member of the run costs on a live camera of %d frames a second:", FPS)
     for candidate in candidates:
         log.info("%s: %s", candidate.name, _in_words([candidate]))
     if len(candidates) > 1:

@@ -259,7 +259,9 @@ class Run:
         card, counts = self.card, {part: len(v) for part, v in self.card.videos.items() if v}
         reads = (f"{s.name} ({s.dim} values a snippet)" for s in card.streams.values())
         members = (
-            f"{m.detector} on {' and '.join(s.shown for s in m.streams)}, weight {m.weight:.2g}"
+            f"{m.detector} on {' and '.join(s.shown for s in m.streams)}"
+            f"{', near the same place' if m.settings.get('reach') is not None else ''}"
+            f", weight {m.weight:.2g}"
             for m in card.members
         )
         figures = [f"{in_words(name)} {value:.4f}" for name, value in self.figures.items()]

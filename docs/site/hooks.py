@@ -25,8 +25,8 @@ TITLES = {
     "detectors.md": "Train a detector",
     "protocol.md": "Measure",
     "scores.md": "Score",
-    "cameras.md": "Fit to a camera",
-    "stream.md": "Watch a stream",
+    "cameras.md": "Cameras and alerts",
+    "stream.md": "Streams, ONNX",
     "distribution.md": "Use many machines",
     "reproduce.md": "Reproduce a published row",
 }

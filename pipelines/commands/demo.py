@@ -32,3 +32,5 @@ def command(
     typer.echo(metrics_table([demo.evaluation.metrics]))
     typer.echo(f"\nscore curves of the test videos, truth shaded: {demo.curves[0].parent}/")
     typer.echo(f"one video scored: {', '.join(map(str, demo.scored))}")
+    typer.echo(f"open in a browser: {folder / 'evaluation' / 'evaluation.html'}, {demo.scored[-1]}")
+    typer.echo("next, in a folder of your own: vad extract videos/")

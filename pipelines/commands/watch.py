@@ -13,7 +13,11 @@ def command(
         Path, typer.Argument(metavar="FILE", help="cameras, zones, hours and sinks")
     ] = Path("cameras.toml"),
     check: Annotated[
-        bool, typer.Option("--check", help="tell the mistakes in the file, and end")
+        bool,
+        typer.Option(
+            "--check",
+            help="tell the mistakes in the file and what keeps its runs from use, and end",
+        ),
     ] = False,
     test_alert: Annotated[
         bool, typer.Option("--test-alert", help="send a test alert to every sink, and end")

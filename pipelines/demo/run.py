@@ -51,5 +51,5 @@ def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
     abnormal = next(label.video for label in evaluation.labels if label.label)
     source = Path(FeatureStore.open(store).record(abnormal).source)
     scores = score_file(source, run.path)
-    scored = save_scores(scores, folder / "scores", ("csv", "json", "png"))
+    scored = save_scores(scores, folder / "scores", ("csv", "json", "png", "html"))
     return Demo(evaluation, [f for f in files if f.parent.name == "videos"], scored)

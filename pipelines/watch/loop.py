@@ -28,6 +28,7 @@ from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import utc
 from vad.stages.train.kinds import OTHER
+from vad.stages.train.run import Run
 
 from ..project import open_run
 from ..stream import backbones_of
@@ -35,7 +36,7 @@ from .camera import Watched
 from .events import Alert, Journal, alert_id, prune, to_jpeg, write_clip
 from .health import Figure, Metrics
 from .reading import read_watch_file
-from .settings import WatchFile
+from .settings import Camera, WatchFile
 from .sinks import Delivery, wants
 
 log = logging.getLogger("vad")
@@ -58,8 +59,8 @@ def watch(
     for mistake in file.mistakes:
         log.error("%s: %s; the camera %s is left out", file.path, mistake, mistake.camera)
     if check:
-        if file.mistakes:
-            raise UsageError(f"{file.path}: mistakes in {len(file.mistakes)} places")
+        if n_mistakes := len(file.mistakes) + _count_unusable_runs(file):
+            raise UsageError(f"{file.path}: mistakes in {n_mistakes} places")
         return
     folder = Path(file.settings.folder)
     if test_alert:
@@ -78,6 +79,25 @@ def watch(
         watcher.run(stop or threading.Event())
 
 
+def _run_of(camera: Camera, device: str) -> Run:
+    """Open the run of a camera. Raises UsageError if it cannot be used."""
+    settings = camera.settings
+    decision = Decision(camera=settings.camera, false_alarms=settings.false_alarms)
+    return open_run(settings.run, device, settings.threshold, decision)[0]
+
+
+def _count_unusable_runs(file: WatchFile) -> int:
+    """Log each camera whose run cannot be used, and return their number."""
+    n_unusable = 0
+    for camera in file.cameras:
+        try:
+            _run_of(camera, "cpu")
+        except UsageError as error:
+            log.error("%s: line %d: camera %s: %s", file.path, camera.line, camera.name, error)
+            n_unusable += 1
+    return n_unusable
+
+
 def _opened(file: WatchFile, device: str) -> list[Watched]:
     """Open the runs of all cameras; cameras with the same features share a backbone.
 
@@ -92,10 +112,8 @@ def _opened(file: WatchFile, device: str) -> list[Watched]:
 
     found, reasons = [], []
     for camera in file.cameras:
-        settings = camera.settings
-        decision = Decision(camera=settings.camera, false_alarms=settings.false_alarms)
         try:
-            run, _ = open_run(settings.run, device, settings.threshold, decision)
+            run = _run_of(camera, device)
             backbones = backbones_of(run, {"device": device}, load)
         except UsageError as error:
             reasons.append(f"{file.path}: line {camera.line}: camera {camera.name}: {error}")
@@ -290,6 +308,12 @@ class Watcher:
         self._tell(Alert(name, "health", watched.name, watched.run.name, start, health=state))
 
     def _tell(self, alert: Alert) -> None:
+        if alert.state in ("open", "closed"):
+            says = "begins" if alert.state == "open" else "has ended"
+            log.info(
+                "camera %s: an event %s, highest score %.3f (threshold %.3f)",
+                *(alert.camera, says, alert.score, alert.threshold),
+            )
         self._journal.add(alert, [s.name for s in self._file.sinks if wants(s, alert)])
 
     def _prune(self) -> None:

@@ -758,7 +758,7 @@ def watch(
 
     config: the file of cameras, zones, hours and sinks; docs/cameras.md shows one. stop: an event;
     without it, the function returns only when all sources are files that have ended. check: read
-    the file and return. test_alert: send a test alert to every sink and return.
+    the file, open the runs and return. test_alert: send a test alert to every sink and return.
 
     Mistakes that concern one camera are logged, and the others are watched. Raises UsageError for
     all other mistakes, and if no camera is left; with `check`, for any mistake.
