@@ -566,7 +566,7 @@ def test_check_tells_mistakes_and_two_processes_do_not_share_a_folder(
     code, _, err = vad_command("watch", path, "--check")
     assert code == 2
     assert "no key 'cool_donw', did you mean 'cool_down'" in err
-    assert "mistakes in 1 places" in err
+    assert "1 mistake" in err
     path.write_text(path.read_text().replace("cool_donw", "cool_down"))
     code, out, err = vad_command("watch", path, "--check")
     assert (code, "no mistakes" in out) == (0, True), err

@@ -60,7 +60,7 @@ def watch(
         log.error("%s: %s; the camera %s is left out", file.path, mistake, mistake.camera)
     if check:
         if n_mistakes := len(file.mistakes) + _count_unusable_runs(file):
-            raise UsageError(f"{file.path}: mistakes in {n_mistakes} places")
+            raise UsageError(f"{file.path}: {n_mistakes} mistake{'s' * (n_mistakes > 1)}")
         return
     folder = Path(file.settings.folder)
     if test_alert:
