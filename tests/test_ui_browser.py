@@ -155,6 +155,7 @@ def test_from_an_empty_folder_to_a_reviewed_event_by_the_page(
     person.go("Results")
     rows = person.page.locator(".events > li")
     rows.nth(0).get_by_role("button", name="Confirm").click()
+    person.reads("v0: confirmed")
     rows.nth(1).get_by_role("button", name="Dismiss").press("Enter")
     person.reads("v1: dismissed")
     assert [(r["video"], r["start_frame"], r["verdict"]) for r in reviews_of(folder)] == [
