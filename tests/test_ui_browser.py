@@ -339,6 +339,7 @@ def test_rendered_videos_are_added_labelled_trained_on_scored_and_reviewed(
     rows = person.page.locator(".events > li")
     assert rows.count() >= 2
     rows.nth(0).get_by_role("button", name="Confirm").click()
+    person.reads(": confirmed")
     rows.nth(rows.count() - 1).get_by_role("button", name="Dismiss").click()
     person.reads(": dismissed")
     assert sorted(r["verdict"] for r in reviews_of(folder)) == ["confirmed", "dismissed"]
