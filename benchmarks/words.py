@@ -1,7 +1,7 @@
 """How fast image-text features are: frames a second of each image backbone, with random weights,
 and the time to search 100 hours of stored rows.
 
-    python benchmarks/words.py [--backbones clip-b16 clip-b32] [--hours 100]
+    python benchmarks/words.py [--backbones clip-b16 clip-b32] [--hours 100] [--json OUT]
 
 Frames are 320x240 and come from memory, so decoding does not count. The rows are random and of the
 width of CLIP ViT-B/16; they are written to a temporary store first.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vad.files import write_json
 from vad.stages.extract.backbones import BACKBONES, create_backbone
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.words import search_rows, unit
@@ -57,17 +58,21 @@ def search_seconds(hours: int) -> tuple[float, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     images = [name for name, card in BACKBONES.items() if card.module == ".images" and card.weights]
     parser.add_argument("--backbones", nargs="*", default=images)
     parser.add_argument("--hours", type=int, default=100)
+    parser.add_argument("--json", type=Path, metavar="OUT")
     given = parser.parse_args()
     print("backbone        mean16   middle   frames of video a second; random weights")
+    rates: dict[str, list[float]] = {}
     for name in given.backbones:
-        rates = [frames_per_second(name, pool) for pool in ("mean16", "middle")]
-        print(f"{name:14}" + "".join(f"{rate:9.1f}" for rate in rates), flush=True)
+        rates[name] = [frames_per_second(name, pool) for pool in ("mean16", "middle")]
+        print(f"{name:14}" + "".join(f"{rate:9.1f}" for rate in rates[name]), flush=True)
     seconds, n_rows = search_seconds(given.hours)
     print(f"search of {given.hours} hours ({n_rows:,} rows of {DIM}): {seconds:.2f} s")
+    if given.json:
+        write_json(given.json, {"frames_a_second": rates, "search_s": seconds, "n_rows": n_rows})
 
 
 if __name__ == "__main__":
