@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -118,13 +119,14 @@ class Delivery:
             self._journal.confirm(alert, self.sink.name)
 
 
-class Sender:
-    """Sends alerts in one way. `send` raises an exception if the alert was not taken."""
+class Sender(ABC):
+    """Sends alerts in one way."""
 
+    @abstractmethod
     def send(self, alert: Alert) -> None:
-        raise NotImplementedError
+        """Send an alert. Raises an exception if it was not taken."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # many senders keep nothing open
         """Close connections."""
 
 
