@@ -14,8 +14,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import typer
@@ -116,13 +116,30 @@ def common(
 def main() -> None:
     """Run the command line. An error is printed as one line and determines the exit code."""
     _open_standard_streams()
-    log = logging.getLogger("vad")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter())
-    log.handlers[:] = [handler]
+    with _logged():
+        _run(sys.argv[1:])
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Run a command within another one, or within a program, and return its exit code.
+
+    It prints what it would print as a process of its own, and starts without loading anything
+    again. words: those after `vad`.
+    """
+    is_logged = bool(logging.getLogger("vad").handlers)  # by the outer command
+    with nullcontext() if is_logged else _logged():
+        try:
+            _run(words)
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+def _run(words: Sequence[str]) -> None:
+    """Run a command, and exit. An error is printed as one line and determines the exit code."""
     try:
         with _terminable():
-            app()
+            app(list(words))
     except VadError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
@@ -135,8 +152,20 @@ def main() -> None:
     except Exception as error:
         line = f"internal error, {type(error).__name__}: {error}; vad --debug COMMAND shows where"
         _fail(line, InternalError.exit_code)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Show what is logged on stderr."""
+    log = logging.getLogger("vad")
+    level, handler = log.level, logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter())
+    log.handlers[:] = [handler]
+    try:
+        yield
     finally:
         log.handlers.clear()
+        log.setLevel(level)
 
 
 @contextmanager

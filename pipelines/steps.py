@@ -10,8 +10,8 @@
     [score]
     videos = ["new/"]
 
-A stage is the command of that name, in a process of its own. What it read and what it was told are
-noted beside the pipeline file when it has finished; as long as both stay, it is skipped.
+A stage is the command of that name. What it read and what it was told are noted beside the pipeline
+file when it has finished; as long as both stay, it is skipped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -191,6 +189,7 @@ def run_pipeline(path: Path, *, dry_run: bool = False) -> int:
     done = (
         {str(name): str(state) for name, state in noted.items()} if isinstance(noted, dict) else {}
     )
+    cli = import_module(".cli", __package__)  # which imports this module
     code, is_fresh = 0, False
     for stage in stages:
         up_to_date = done.get(stage.name) == stage.state(folder) and _exists(folder, stage.writes)
@@ -202,11 +201,11 @@ def run_pipeline(path: Path, *, dry_run: bool = False) -> int:
             log.info("%s: would run %s", stage.name, stage.command)
             continue
         log.info("%s: %s", stage.name, stage.command)
-        command = [sys.executable, "-m", "vad", stage.name, *stage.arguments]
-        ended = subprocess.run(command, cwd=folder, env=os.environ, check=False)
-        if ended.returncode not in (0, VideoError.exit_code):
-            return ended.returncode
-        code = max(code, ended.returncode)
+        with chdir(folder):
+            ended = cli.run_command([stage.name, *stage.arguments])
+        if ended not in (0, VideoError.exit_code):
+            return int(ended)
+        code = max(code, ended)
         done[stage.name] = stage.state(folder)
         write_json(notes, done)
     return code

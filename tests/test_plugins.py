@@ -1,5 +1,6 @@
 """Plug-ins: the template package, built, installed and used; and detectors of a script."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -55,10 +56,18 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
-def run(installed, folder, *arguments):
+COMMANDS = """
+import json, sys
+from vad.stages.pipelines.cli import run_command
+sys.exit(max(run_command(words) for words in json.loads(sys.argv[1])))
+"""
+
+
+def run(installed, folder, *commands):
+    """Run commands in a new process that finds the installed plug-in."""
     path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-m", "vad", *map(str, arguments)],
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
@@ -70,19 +79,10 @@ def run(installed, folder, *arguments):
 
 
 def test_the_template_trains_and_scores_without_a_change_to_the_package(installed, project):
-    assert "soft-max  one linear layer" in run(installed, project, "models").stdout
-    run(
-        installed,
-        project,
-        *("train", "--detector", "soft-max", "--set", "sharpness=8"),
-        *("--validation", 0, "--epochs", 30, "--out", "runs/own"),
-    )
-    run(
-        installed,
-        project,
-        *("score", "--store", "features.zarr", "--detector", "runs/own"),
-        *("--format", "lines,npy", "--out", "scores"),
-    )
+    train = "train --detector soft-max --set sharpness=8 --validation 0 --epochs 30 --out runs/own"
+    score = "score --store features.zarr --detector runs/own --format lines,npy --out scores"
+    done = run(installed, project, ["models"], train.split(), score.split())
+    assert "soft-max  one linear layer" in done.stdout
     scores = np.load(project / "scores" / "v1.npy")
     assert scores[64:128].mean() > scores[:64].mean()
     assert (project / "scores" / "v1.lines.txt").read_text()
@@ -92,7 +92,7 @@ def test_a_plugin_that_does_not_import_costs_one_warning(installed, project, tmp
     broken = tmp_path / "site"
     shutil.copytree(installed, broken)
     (broken / "wsvad_example" / "__init__.py").write_text("import something_missing")
-    done = run(broken, project, "models")
+    done = run(broken, project, ["models"])
     assert "soft-max" not in done.stdout
     assert "topk" in done.stdout
     (line,) = [line for line in done.stderr.splitlines() if "plug-in" in line]

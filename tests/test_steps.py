@@ -1,5 +1,9 @@
 """`vad run pipeline.toml`: stages that are skipped when their inputs did not change."""
 
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +55,8 @@ def test_a_stage_runs_again_only_when_what_it_reads_has_changed(project, caplog)
     def said(**options):
         caplog.clear()
         assert run_pipeline(project / "pipeline.toml", **options) == 0
-        return [message.split(":", 1) for message in caplog.messages]
+        own = [record for record in caplog.records if record.module == "steps"]
+        return [record.getMessage().split(":", 1) for record in own]
 
     assert said(dry_run=True) == [
         [
@@ -108,6 +113,26 @@ def test_mistakes_in_the_file_are_told_before_anything_runs(tmp_path, text, said
     (tmp_path / "p.toml").write_text(text)
     with pytest.raises(UsageError, match=said):
         read_pipeline(tmp_path / "p.toml")
+
+
+def test_a_terminated_stage_ends_the_pipeline(vad, project):
+    long = PIPELINE.replace("epochs = 3", "epochs = 100000")
+    (project / "pipeline.toml").write_text(long)
+    history = project / "runs" / "own" / "history.csv"
+
+    def terminate():
+        while not history.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=terminate, daemon=True)
+    watcher.start()
+    code, _, err = vad("run", project / "pipeline.toml")
+    watcher.join()
+    assert code == 143
+    assert err.splitlines()[-1] == "vad: terminated"
+    assert "evaluate" not in err
+    assert not (project / "runs" / "own" / "card.json").exists()
 
 
 def test_the_command_says_what_it_would_do(vad, project):

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -175,4 +174,6 @@ def _faded(colour: Colour) -> Colour:
 
 @lru_cache(maxsize=8)
 def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    from matplotlib.font_manager import findfont  # on first use: it takes a third of a second
+
     return ImageFont.truetype(findfont("DejaVu Sans"), size_px)

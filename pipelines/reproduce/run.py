@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from vad.errors import UsageError, VadError
@@ -20,7 +21,6 @@ from .rows import FEATURES, FIGURES, PublishedRow, find_published
 log = logging.getLogger("vad")
 
 SCHEMA = "vad.reproduction/1"
-STDERR = 2  # file descriptor
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,12 @@ def reproduce(
 
 
 def _run(step: Step) -> None:
-    """Run a command in a new process, with its output on stderr. Raises VadError if it fails."""
-    done = subprocess.run([sys.executable, "-m", "vad", *step.argv], stdout=STDERR, check=False)
-    if done.returncode:
-        raise VadError(f"{step} ended with exit code {done.returncode}")
+    """Run a command, with its output on stderr. Raises VadError if it fails."""
+    cli = import_module("vad.stages.pipelines.cli")  # which imports this module
+    with redirect_stdout(sys.stderr):
+        code = cli.run_command(step.argv)
+    if code:
+        raise VadError(f"{step} ended with exit code {code}")
 
 
 def _compare(name: str, row: PublishedRow, plan: Plan, settings: Sequence[str]) -> Result:

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import logging as transformers_logging
-
 from .checkpoints import first_line
 from .errors import UsageError
 from .files import sha256_of
@@ -71,6 +69,8 @@ def _without_tokenizer(model: str) -> UsageError:
 @contextmanager
 def loading(model: str) -> Iterator[None]:
     """Silence the libraries while a model is loaded, and turn their errors into a UsageError."""
+    from transformers.utils import logging as transformers_logging  # a second; many runs need none
+
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
