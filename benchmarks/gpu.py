@@ -45,6 +45,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import vad
 from vad.device import choose_device
 from vad.errors import VadError
 from vad.files import write_json
@@ -359,13 +360,10 @@ def score(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
         rows = "".join(f"t{index},{index % 2},train\n" for index in range(4))
         (folder / "labels.csv").write_text(f"video,label,split\n{rows}")
         common = ["--device", str(device)]
-        store, run_ = str(folder / "features.zarr"), str(folder / "run")
-        weights = ["--backbone", "efficientnet-lite0", "--weights", "random:0"]
-        command("extract", str(folder), "--store", store, *weights, *common)
-        labels = ["--labels", str(folder / "labels.csv"), "--set", "allow_random=true"]
-        command(
-            "train", store, *labels, "--detector", "rtfm", "--out", run_, "--epochs", "2", *common
-        )
+        store, labels, run_ = folder / "features.zarr", folder / "labels.csv", str(folder / "run")
+        given: dict[str, Any] = {"device": str(device), "quiet": True}
+        vad.extract(folder, store, backbone="efficientnet-lite0", weights="random:0", **given)
+        vad.train(store, labels, run_, detector="rtfm", epochs=2, allow_random=True, **given)
         video = str(min(videos.glob("*.mp4")))
         began = time.perf_counter()
         command("score", video, "--detector", run_, "--out", str(folder / "scores"), *common)

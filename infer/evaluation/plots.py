@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import (
@@ -316,8 +317,9 @@ def _figure(title: str, *, height_px: int, rows: int = 1) -> tuple[Figure, Axes]
 
 
 def _save(figure: Figure, path: Path) -> None:
+    canvas = FigureCanvasAgg(figure)  # `figure.savefig` would draw everything twice
     with committed(path) as part:
-        figure.savefig(part, format="png", metadata={"Software": None})
+        canvas.print_png(part, metadata={"Software": None})
 
 
 def _plain(text: str, longest: int) -> str:
