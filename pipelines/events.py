@@ -10,7 +10,8 @@ from typing import Any
 
 from vad.config import build
 from vad.errors import UsageError
-from vad.stages.infer.scores import VideoScores, read_scores
+from vad.stages.infer.scores import VideoScores
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.infer.settings import EventRule, Propagation, ScoreSettings
 
 from .video_source import video_source_of

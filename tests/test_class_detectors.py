@@ -20,7 +20,7 @@ from vad.labels import Label
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.infer.evaluation.tables import metrics_table
-from vad.stages.infer.scores import read_scores
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.train.blocks.clip import TextTower, openai_names, tower_names
 from vad.stages.train.data import _classes_of
 from vad.stages.train.detectors import Output, create_detector

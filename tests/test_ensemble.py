@@ -16,7 +16,7 @@ from vad.labels import Label, read_labels
 from vad.stages.extract.records import unseen_record
 from vad.stages.infer.evaluation.run import evaluate, pool
 from vad.stages.infer.onnx import export_detector
-from vad.stages.infer.scores import read_scores
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.infer.scoring import score_stored
 from vad.stages.train.calibration import calibrate, fit_map
 from vad.stages.train.card import Calibration

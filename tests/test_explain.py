@@ -22,7 +22,7 @@ from vad.stages.infer.explained import (
     ordinary_windows,
     why_unusual,
 )
-from vad.stages.infer.scores import read_scores
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.pipelines.explain import _Looking
 
 SMALL: dict[str, Any] = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vad.stages.infer.novelty import MEANING, novelty_of
-from vad.stages.infer.scores import read_scores
+from vad.stages.infer.scores_file import read_scores
 
 
 def rows_of(n, n_cells=9, seed=0):

@@ -26,7 +26,7 @@ from vad.stages.extract.recipes import RECIPES
 from vad.stages.extract.records import FileState
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.extract.sources import find_sources
-from vad.stages.infer.scores import read_scores
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.pipelines.stream import stream
 from vad.store import FeatureStore, VideoRecord
 from vad.store.metadata import Provenance

@@ -10,7 +10,7 @@ import vad as library
 from vad import caption, extract
 from vad.errors import UsageError
 from vad.stages.extract.decoders.pool import Decoded, DecoderPool
-from vad.stages.infer.scores import read_scores
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.pipelines.score import score_files, score_store
 
 

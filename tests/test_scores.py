@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vad.errors import InternalError, UsageError
-from vad.stages.infer.scores import EVENT_COLUMNS, exact, read_scores
+from vad.stages.infer.scores import EVENT_COLUMNS, exact
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.infer.settings import EventRule, Propagation
 from vad.stages.infer.times import timecode
 from vad.stages.infer.where import Where

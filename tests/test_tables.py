@@ -12,7 +12,7 @@ from vad.errors import UsageError
 from vad.labels import read_labels, read_segments
 from vad.stages.extract.layouts.checks import read_frames
 from vad.stages.extract.sources import find_sources
-from vad.stages.infer.scores import read_scores
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.train.card import read_card_file
 from vad.store import FeatureStore
 from vad.tables import read_lines, read_rows

@@ -12,7 +12,8 @@ import vad
 from vad.errors import InternalError, UsageError
 from vad.stages.extract.crops import crop_boxes, resized_size
 from vad.stages.extract.recipes import RECIPES
-from vad.stages.infer.scores import event_dict, read_scores
+from vad.stages.infer.scores import event_dict
+from vad.stages.infer.scores_file import read_scores
 from vad.stages.infer.where import Where, box_dict, view_of
 from vad.stages.pipelines.stream import stream
 from vad.stages.train.card import Card, Member, Selection, Stream
