@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -126,29 +127,31 @@ def test_closed_standard_streams_change_no_byte_of_a_store(small_run, tmp_path, 
     assert (report.n_videos, report.faults) == (4, [])
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
     """No file of this process may become larger than 20 kB."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_training_on_a_full_disk_names_the_folder_and_leaves_no_run(
-    small_run, tmp_path, vad, full_disk
-):
+def test_training_on_a_full_disk_names_the_folder_and_leaves_no_run(small_run, tmp_path, vad):
     train = ("train", small_run / "features.zarr", "--labels", small_run / "labels.csv")
-    code, _, err = vad(*train, "--detector", "rtfm", "--out", tmp_path / "run", "--epochs", "1")
+    with full_disk():
+        code, _, err = vad(*train, "--detector", "rtfm", "--out", tmp_path / "run", "--epochs", "1")
     assert code == 70
     assert "Traceback" not in err
     assert str(tmp_path / "run") in err.splitlines()[-1]
     assert not (tmp_path / "run" / "card.json").exists()
 
 
-def test_scoring_on_a_full_disk_names_the_folder(small_run, tmp_path, vad, full_disk):
+def test_scoring_on_a_full_disk_names_the_folder(small_run, tmp_path, vad):
     score = ("score", "--store", small_run / "features.zarr", "--detector", small_run / "run")
-    code, _, err = vad(*score, "--out", tmp_path / "scores")
+    with full_disk():
+        code, _, err = vad(*score, "--out", tmp_path / "scores")
     assert code == 70
     assert "Traceback" not in err
     assert str(tmp_path / "scores") in err.splitlines()[-1]
