@@ -272,7 +272,9 @@ class Run:
             "detector": f"{card.detector}, {card.n_parameters:,} parameters",
             "members": "; ".join(members) if len(card.members) > 1 else "",
             "reads": " and ".join(reads),
-            "videos": ", ".join(f"{n} {part}" for part, n in counts.items()),
+            "videos": ", ".join(
+                f"{n} {'without labels' if card.camera else part}" for part, n in counts.items()
+            ),
             "reviews": ", ".join(f"{n} {verdict}" for verdict, n in card.reviews.items()),
             "chosen": f"{epoch}on {card.selection.on}",
             "figures": ", ".join(figures),

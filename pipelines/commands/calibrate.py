@@ -94,5 +94,8 @@ def command(
     if normal := found.normal_footage:
         typer.echo(f"{normal.in_words(found.threshold)}, the threshold")
     typer.echo(f"written to {found.path}")
-    tell_next(f"vad score VIDEO --detector {run} --camera {camera}")
+    tell_next(
+        f"vad score VIDEO --detector {run} --camera {camera}; in cameras.toml for vad watch: "
+        f'run = "{run}", camera = "{camera}"'
+    )
     raise typer.Exit(VideoError.exit_code if failed else 0)

@@ -253,7 +253,11 @@ class _Studio:
             "n_videos": len(videos),
             "n_reviews": len(reviews),
             "runs": [
-                (path.name, card.created, card.selection.expected or card.selection.doubt)
+                (
+                    self._project.name_of(path),
+                    card.created,
+                    card.selection.expected or card.selection.doubt,
+                )
                 for path, card in self._project.runs()
             ],
         }
@@ -299,7 +303,7 @@ class _Studio:
             "quiet": quiet,
             "unscored": [video.id for video in self._project.unscored(videos)],
             "n_videos": len(videos),
-            "run": run.resolve().name if run else "",
+            "run": self._project.name_of(run) if run else "",
             "meanings": sorted({v.scored.meaning for v in scored if v.scored and v.scored.meaning}),
             "warned": [video for video in scored if video.scored and video.scored.warning],
             "stills": self._stills(),
@@ -320,7 +324,7 @@ class _Studio:
         runs, page = (self._project / RUNS).resolve(), path.resolve() / PAGE
         is_served = page.is_file() and page.is_relative_to(runs)
         return {
-            "run": run.name,
+            "run": self._project.name_of(path),
             "card": f"/runs/{quote(page.relative_to(runs).as_posix())}" if is_served else "",
             "facts": run.facts(),
             "expected": run.card.selection.expected,

@@ -302,6 +302,11 @@ class ProjectFolder:
             return self.detector
         return next(iter(reversed(finished_runs(self / RUNS))), None)
 
+    def name_of(self, run: Path) -> str:
+        """Return the name that the page gives a run: its path in runs/, as `topk/seed-1`."""
+        folder, runs = run.resolve(), (self / RUNS).resolve()
+        return folder.relative_to(runs).as_posix() if folder.is_relative_to(runs) else folder.name
+
     def unscored(self, videos: Sequence[Video]) -> list[Video]:
         """Return the videos that have no scores of the present run, or older ones than the file."""
         run = self.run()

@@ -99,6 +99,8 @@ def _prepare(settings: Settings) -> str:
     outcome = extraction.extract([VIDEOS], STORE, **{**project_settings("extract"), **settings})
     words = ", ".join(f"{video}: {error}" for video, error in list(outcome.failed.items())[:3])
     n = len(outcome.done)
+    if not n and not outcome.failed:
+        return "all videos have their features"
     return f"features made of {n} video{'s' * (n != 1)}" + (
         f"; {len(outcome.failed)} failed: {words}" if outcome.failed else ""
     )
