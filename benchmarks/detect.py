@@ -34,6 +34,7 @@ from vad.files import write_json
 from vad.labels import read_labels
 from vad.stages.infer.evaluation.result import Evaluation
 from vad.stages.infer.evaluation.run import evaluate
+from vad.stages.infer.scores import VideoScores
 from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.metrics import evaluate as figures_of
 from vad.stages.train.streams import choose_streams
@@ -47,8 +48,8 @@ FIGURES = {
     "abnormal_ap": "abnormal_only/ap",
     "oracle_auc": "oracle/auc",
 }
-# abnormal and normal test videos flagged; of the frames: calibration error, Brier score, F1 at the
-# threshold of each fold, and the best F1 that one threshold for all could have
+# abnormal and normal test videos flagged; of the frames: calibration error, Brier score, F1 of
+# those in events, and the best F1 that one threshold for all could have
 DECISIONS = ("found", "raised", "ece", "brier", "f1", "best_f1")
 
 
@@ -135,16 +136,24 @@ def measure_seed(
     )
     truth = np.concatenate([t for e in evaluations for t in e.truth])
     chances = np.concatenate([s.frames for e in evaluations for s in e.scores])
-    at_threshold = np.concatenate([s.frames >= s.threshold for e in evaluations for s in e.scores])
+    in_events = np.concatenate([frames_in_events(s) for e in evaluations for s in e.scores])
     return {name: figures.value(path) or 0.0 for name, path in FIGURES.items()} | {
         "train_s": train_s / len(folds),
         "found": sum(raised for label, raised in flagged if label),
         "raised": sum(raised for label, raised in flagged if not label),
         "ece": calibration_error(truth, chances),
         "brier": float(np.mean((chances - truth) ** 2)),
-        "f1": float(f1_score(truth, at_threshold)),
+        "f1": float(f1_score(truth, in_events)),
         "best_f1": best_f1(truth, chances),
     }
+
+
+def frames_in_events(scores: VideoScores) -> NDArray[np.bool_]:
+    """Return which frames [frames] of a video belong to an event."""
+    inside = np.zeros(len(scores.frames), bool)
+    for event in scores.events:
+        inside[event.start_frame : event.end_frame] = True
+    return inside
 
 
 def best_f1(truth: NDArray[np.generic], scores: NDArray[np.float32]) -> float:

@@ -14,6 +14,10 @@ An event is a time interval in which something anomalous happened, with the scor
 
 Events shorter than `min_event` are dropped before padding. Events that meet after padding are
 joined. All rules are in seconds, so that they mean the same at every frame rate.
+
+Unless `low` is given, it is a third of the way from the assumed share of anomalous footage to the
+threshold, in log odds (`level_of_rest`): beside frames that reach the threshold, others need less
+evidence. Where scores are no chances, `low` is the threshold.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ from .where import Box
 Floats = NDArray[np.floating]
 Scores = NDArray[np.float32]
 Span = tuple[int, int]  # frames [start, end)
+
+REST = 1 / 3  # of the threshold's evidence, which the other frames of an event need
 
 # the kernel is cut at this many standard deviations, where it is below 0.04 % of its peak
 REACH = 4
@@ -107,16 +113,18 @@ def find_events(
     duration_s: float,
     *,
     threshold: float,
+    prior: float | None = None,
     rule: EventRule | None = None,
 ) -> list[Event]:
     """Find the events of a video and return them in order of time.
 
     scores [frames] are in [0, 1]; times [frames] are presentation times in seconds. A frame lasts
-    until the time of the next one, the last frame until `duration_s`. Raises UsageError if `low` is
-    above the threshold.
+    until the time of the next one, the last frame until `duration_s`. prior: the assumed share of
+    anomalous footage; None if scores are no chances. Raises UsageError if `low` is above the
+    threshold.
     """
     rule = rule or EventRule()
-    low = threshold if rule.low is None else rule.low
+    low = level_of_rest(threshold, prior) if rule.low is None else rule.low
     if low > threshold:
         raise UsageError(
             f"--low {low:g} is above the threshold {threshold:g}", hint="give a lower one"
@@ -129,6 +137,20 @@ def find_events(
     long = [(a, b) for a, b in merged if _span_s((a, b), edges) >= rule.min_event]
     padded = [_padded(span, edges, rule) for span in long]
     return [_event(span, scores, edges) for span in _merged(padded, edges, 0)]
+
+
+def level_of_rest(threshold: float, prior: float | None) -> float:
+    """Return the level that the rest of an event reaches: between prior and threshold, both in
+    [0, 1].
+
+    The log odds of a chance, less those of the prior, are the evidence for an anomaly. The level
+    has a third (`REST`) of the evidence of the threshold. It is the threshold itself if that is not
+    above the prior, or if scores are no chances (prior None).
+    """
+    if prior is None or not prior < threshold < 1:
+        return threshold
+    odds: float = (prior / (1 - prior)) ** (1 - REST) * (threshold / (1 - threshold)) ** REST
+    return min(threshold, odds / (1 + odds))  # rounding must not lift it above
 
 
 def edges_us(times: Floats, duration_s: float) -> NDArray[np.int64]:

@@ -111,6 +111,7 @@ class VideoScores:
             self.times,
             self.record.duration_s,
             threshold=self.threshold,
+            prior=self.prior,
             rule=self.rule,
         )
         return [

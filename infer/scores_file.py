@@ -120,6 +120,8 @@ class _Document:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}, expected 0 to 1")
+        if self.prior is not None and not 0 < self.prior < 1:
+            raise ValueError(f"prior is {self.prior}, expected more than 0 and less than 1")
         if not self.frames:
             raise ValueError("frames is empty, expected at least one")
         for index, (one, following) in enumerate(pairwise(self.frames)):

@@ -42,7 +42,10 @@ class EventRule:
     """Settings that turn frame scores into events, apart from the threshold."""
 
     low: float | None = _event(
-        None, "an event lasts until scores fall below this; by default the threshold", minimum=0
+        None,
+        "an event lasts until scores fall below this; by default a level between the prior and the "
+        "threshold",
+        minimum=0,
     )
     min_event: float = _event(0.5, "leave out shorter events, in seconds", minimum=0)
     merge_gap: float = _event(

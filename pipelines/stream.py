@@ -34,6 +34,7 @@ from vad.stages.extract.features import (
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.records import notes_on_frames
 from vad.stages.extract.settings import ExtractSettings
+from vad.stages.infer.events import level_of_rest
 from vad.stages.infer.scoring import where_of
 from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
@@ -136,7 +137,8 @@ class _Watch:
             lambda arrays: run.judge(**arrays), settings.window, settings.lookahead, run.reach
         )
         self._kinds = RecentKinds(run.naming, settings.window)
-        self._event = KindOfEvent()
+        self._low = level_of_rest(run.threshold, run.prior)
+        self._event: KindOfEvent | None = None  # under way
         self._tally = Tally(source.is_live)
 
     def lines(self, stop: threading.Event, *, quiet: bool) -> Iterator[Line]:
@@ -236,18 +238,20 @@ class _Watch:
         """Yield the lines of the snippets not scored yet, when the source ends or is lost."""
         yield from self._scores(self._window.flush())
         self._kinds.clear()
-        self._event = KindOfEvent()
+        self._event = None
 
     def _scores(self, due: list[Scored[_Tag]]) -> Iterator[Line]:
         for scored in due:
             (moment, rows), score = scored.tag, scored.score
             self._kinds.add(rows, score)
-            if score >= self._run.threshold:
+            threshold = self._run.threshold
+            if score >= (self._low if self._event else threshold):
+                self._event = self._event or KindOfEvent()
                 self._event.add(self._kinds.newest() or scored.kinds)
             else:
-                self._event = KindOfEvent()
+                self._event = None
             once_in_s = self._normal.once_in_s(score) if self._normal else None
-            threshold, kind = self._run.threshold, self._event.told
+            kind = self._event.told if self._event else ("", None)
             yield self._tally.score(moment, score, scored.n_seen, threshold, once_in_s, kind)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.grid import ClipGrid
-from vad.stages.infer.events import edges_us, find_events, propagate
+from vad.stages.infer.events import edges_us, find_events, level_of_rest, propagate
 from vad.stages.infer.pages import resource
 from vad.stages.infer.settings import EventRule, Propagation
 
@@ -95,6 +95,24 @@ def test_by_default_half_a_second_is_the_least_and_a_second_joins():
     )
 
 
+def test_chances_below_the_threshold_belong_to_an_event_if_they_have_a_third_of_its_evidence():
+    threshold = 8 / 9  # odds of 8; a third of the evidence are odds of 2
+    assert level_of_rest(threshold, 0.5) == pytest.approx(2 / 3)
+    scores, times = np.array([0.6, 0.7, 0.9, 0.7, 0.6], np.float32), np.arange(5) / 2
+    (event,) = find_events(scores, times, 2.5, threshold=threshold, prior=0.5, rule=NO_RULES)
+    assert (event.start_frame, event.end_frame) == (1, 4)
+    # with another prior all chances move, and the event stays
+    odds = scores / (1 - scores) / 99
+    rare = {"threshold": 8 / 107, "prior": 0.01}
+    (same,) = find_events(odds / (1 + odds), times, 2.5, **rare, rule=NO_RULES)
+    assert (same.start_frame, same.end_frame) == (1, 4)
+
+
+@pytest.mark.parametrize(("threshold", "prior"), [(0.5, None), (0.4, 0.5), (0.5, 0.5), (1.0, 0.5)])
+def test_no_frame_below_the_threshold_counts_where_its_evidence_is_not_known(threshold, prior):
+    assert level_of_rest(threshold, prior) == threshold
+
+
 def test_a_low_above_the_threshold_is_refused():
     with pytest.raises(UsageError, match=r"--low 0.8 is above the threshold 0.5"):
         events("0070", low=0.8)
@@ -156,8 +174,8 @@ def test_every_rule_takes_the_shortest_videos(propagation, n_frames, n_snippets)
 ASK_NODE = """
 const findEvents = new Function(process.argv[1] + "; return findEvents;")();
 const cases = JSON.parse(require("fs").readFileSync(0, "utf-8"));
-console.log(JSON.stringify(cases.map(({ scores, edges, threshold, rule }) =>
-  findEvents(Float32Array.from(scores), Float64Array.from(edges), threshold, rule))));
+console.log(JSON.stringify(cases.map(({ scores, edges, threshold, prior, rule }) =>
+  findEvents(Float32Array.from(scores), Float64Array.from(edges), threshold, prior, rule))));
 """
 
 
@@ -195,7 +213,8 @@ def drawn_case(random):
     )
     if random.random() < 0.4:
         rule = dataclasses.replace(rule, low=float(threshold * random.random()))
-    return scores, times, float(times[-1] + random.choice([0, 0.04])), threshold, rule
+    prior = random.choice([None, 0.5, 0.05, float(random.uniform(0.001, 0.999))])
+    return scores, times, float(times[-1] + random.choice([0, 0.04])), threshold, prior, rule
 
 
 def test_the_script_of_the_report_finds_the_same_events():
@@ -206,9 +225,10 @@ def test_the_script_of_the_report_finds_the_same_events():
             "scores": [float(str(score)) for score in scores],  # as the page has them
             "edges": edges_us(times, duration_s).tolist(),
             "threshold": threshold,
+            "prior": prior,
             "rule": dataclasses.asdict(rule),
         }
-        for scores, times, duration_s, threshold, rule in cases
+        for scores, times, duration_s, threshold, prior, rule in cases
     ]
     answer = subprocess.run(
         [node(), "-e", ASK_NODE, str(resource("events.js"))],
@@ -219,8 +239,10 @@ def test_the_script_of_the_report_finds_the_same_events():
     )
     n_events = []
     for case, found in zip(cases, json.loads(answer.stdout), strict=True):
-        scores, times, duration_s, threshold, rule = case
-        expected = find_events(scores, times, duration_s, threshold=threshold, rule=rule)
+        scores, times, duration_s, threshold, prior, rule = case
+        expected = find_events(
+            scores, times, duration_s, threshold=threshold, prior=prior, rule=rule
+        )
         n_events.append(len(expected))
         assert [
             (e["startFrame"], e["endFrame"], e["start"], e["end"], e["peakFrame"], e["peakTime"])

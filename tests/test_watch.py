@@ -212,7 +212,7 @@ def heard(second, score):
 
 def test_an_event_is_told_when_it_begins_and_when_it_has_ended():
     settings = CameraSettings(after=2, cool_down=10)
-    events = Events("gate", "run", 0.5, settings, per_hour=30)
+    events = Events("gate", "run", 0.5, 0.4, settings, per_hour=30)
     scores = [0.1, 0.6, 0.9, 0.2, 0.7, 0.1, 0.1, 0.1]
     told = [alert for second, s in enumerate(scores) for alert in events.hear(heard(second, s))]
     first, last = told
@@ -229,10 +229,17 @@ def test_an_event_is_told_when_it_begins_and_when_it_has_ended():
     assert len(events.hear(heard(30, 0.9))) == 1
 
 
+def test_an_event_lasts_while_scores_reach_its_lower_level():
+    events = Events("gate", "run", 0.5, 0.4, CameraSettings(after=1, cool_down=0), per_hour=30)
+    scores = [0.45, 0.6, 0.45, 0.45, 0.3]
+    told = [[a.state for a in events.hear(heard(n, s))] for n, s in enumerate(scores)]
+    assert told == [[], ["open"], [], [], ["closed"]]
+
+
 def test_the_kind_of_an_event_is_told_from_its_first_snippet_to_its_end():
     names = ("normal", "fight", "fire")
     shares = [[0.2, 0.8, 0.0], [0.1, 0.0, 0.9], [0.1, 0.0, 0.9]]
-    events = Events("gate", "run", 0.5, CameraSettings(after=1, cool_down=0), per_hour=30)
+    events = Events("gate", "run", 0.5, 0.4, CameraSettings(after=1, cool_down=0), per_hour=30)
     told = []
     for second, row in enumerate(shares):
         kinds = Kinds(names, np.array([row], np.float32))
@@ -250,7 +257,7 @@ def test_the_kind_of_an_event_is_told_from_its_first_snippet_to_its_end():
 
 def test_alerts_have_a_budget_and_events_a_longest_time():
     settings = CameraSettings(after=1, cool_down=0, longest=5)
-    events = Events("gate", "run", 0.5, settings, per_hour=3)
+    events = Events("gate", "run", 0.5, 0.4, settings, per_hour=3)
     told = [a for second in range(60) for a in events.hear(heard(second, 0.9))]
     assert [alert.state for alert in told] == ["open", "closed"] * 3
     assert {alert.ended_by for alert in told if alert.state == "closed"} == {"longest"}

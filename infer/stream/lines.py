@@ -5,7 +5,7 @@
              a retry
     score    one snippet: its frames, stream time, wall-clock time, latency and score, and the box
              of what raises it, in pixels, told from the snippet alone; null if not known. `kind`
-             is that of the event under way: of the anomalous snippets in a row up to this one
+             is that of the event under way, from its first snippet up to this one
     gap      a part that is not scored: "behind" for clips dropped because this machine is too
              slow, "lost" for the time without a source
     end      the last line: why the stream ended, and the statistics of the whole stream

@@ -7,16 +7,24 @@
 // Return the events of a video in order of time.
 //
 // scores: Float32Array [frames]; edges: times in microseconds [frames + 1] at which frames begin and
-// the last one ends; rule: the settings of `EventRule`. Python refuses a `low` above the threshold;
-// here it counts as the threshold, since the reader moves it.
-function findEvents(scores, edges, threshold, rule) {
-  const low = rule.low === null ? threshold : Math.min(rule.low, threshold);
+// the last one ends; prior: the assumed share of anomalous footage, or null; rule: the settings of
+// `EventRule`. Python refuses a `low` above the threshold; here it counts as the threshold, since the
+// reader moves it.
+function findEvents(scores, edges, threshold, prior, rule) {
+  const low = rule.low === null ? levelOfRest(threshold, prior) : Math.min(rule.low, threshold);
   const found = spansFrom(scores, low)
     .filter(([start, end]) => scores.subarray(start, end).some((score) => score >= Math.fround(threshold)));
   const long = joined(found, edges, rule.merge_gap)
     .filter(([start, end]) => seconds(edges, start, end) >= rule.min_event);
   return joined(long.map((span) => padded(span, edges, rule)), edges, 0)
     .map((span) => described(span, scores, edges));
+}
+
+// Return the level that the rest of an event reaches: that with a third of the threshold's evidence.
+function levelOfRest(threshold, prior) {
+  if (prior === null || !(prior < threshold && threshold < 1)) return threshold;
+  const odds = (prior / (1 - prior)) ** (2 / 3) * (threshold / (1 - threshold)) ** (1 / 3);
+  return Math.min(threshold, odds / (1 + odds));  // rounding must not lift it above
 }
 
 // Return the spans [start, end) of frames whose scores reach a limit.

@@ -109,7 +109,7 @@ class Video {
   get threshold() { return page.threshold ?? this.data.threshold; }
 
   redo() {
-    this.events = findEvents(this.scores, this.edges, this.threshold, this.data.rule);
+    this.events = findEvents(this.scores, this.edges, this.threshold, this.data.prior, this.data.rule);
     for (const event of this.events) event.caption = this.captionAt(event.peakFrame);
     for (const panel of this.panels) panel.redraw?.();
     this.show(this.time);

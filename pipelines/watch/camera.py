@@ -18,6 +18,7 @@ from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.features import grid_of, limits_of
 from vad.stages.extract.live import Clip, Feed, Gap, Lost, Opened
 from vad.stages.extract.settings import ExtractSettings
+from vad.stages.infer.events import level_of_rest
 from vad.stages.infer.scoring import where_of
 from vad.stages.infer.stream.window import RecentKinds, Window
 from vad.stages.infer.where import Where, view_of
@@ -95,7 +96,8 @@ class Watched:
     ) -> None:
         self.camera, self.run, self.backbones = camera, run, backbones
         self.name, settings = camera.name, camera.settings
-        self.events = Events(self.name, run.name, run.threshold, settings, per_hour)
+        self._low = level_of_rest(run.threshold, run.prior)
+        self.events = Events(self.name, run.name, run.threshold, self._low, settings, per_hour)
         self.recorder = Recorder(settings.before, settings.longest)
         self.health = Health(run.familiarity)
         self.n_snippets = self.n_dropped = self.n_lost = 0
@@ -238,7 +240,7 @@ class Watched:
             box = replace(where, shares=shares).box(0)
         self._kinds.add(self._rows(arrays), score)
         kinds = None
-        if score >= self.run.threshold:
+        if score >= self._low:
             kinds = self._kinds.newest() or scored.kinds
         known_s = time.time()
         self.n_snippets += 1

@@ -86,7 +86,7 @@ class _Open:
 
     alert: Alert
     start_s: float  # Unix time
-    last_s: float  # end of the last snippet that reached the threshold
+    last_s: float  # end of the last snippet that belongs to it
     is_told: bool  # False: suppressed by cool-down or budget
     kind: KindOfEvent
 
@@ -101,20 +101,28 @@ class Heard:
     score: float
     once_in_s: float | None
     box: Box | None
-    kinds: Kinds | None = None  # of a snippet at the threshold or above, if they are known
+    kinds: Kinds | None = None  # of a snippet that reaches `low`, if they are known
 
 
 class Events:
     """The events of one camera: hears scores and says which alerts are due.
+
+    An event begins at the threshold and lasts while scores reach `low`; see `infer/events.py`.
 
     After an event, the next one within the cool-down is not told, nor are events beyond the budget
     of alerts in an hour; they are counted in `suppressed`.
     """
 
     def __init__(
-        self, camera: str, run: str, threshold: float, settings: CameraSettings, per_hour: int
+        self,
+        camera: str,
+        run: str,
+        threshold: float,
+        low: float,
+        settings: CameraSettings,
+        per_hour: int,
     ) -> None:
-        self._camera, self._run, self._threshold = camera, run, threshold
+        self._camera, self._run, self._threshold, self._low = camera, run, threshold, low
         self._settings, self._per_hour = settings, per_hour
         self._open: _Open | None = None
         self._closed_s = -np.inf
@@ -129,11 +137,10 @@ class Events:
 
     def hear(self, heard: Heard) -> list[Alert]:
         """Return the alerts that are due when a snippet is scored: none, or one."""
-        reached = heard.score >= self._threshold
         if self._open is None:
-            return self._begin(heard) if reached else []
+            return self._begin(heard) if heard.score >= self._threshold else []
         event = self._open
-        if reached:
+        if heard.score >= self._low:
             event.last_s = heard.end_s
             event.kind.add(heard.kinds)
             kind, share = event.kind.told
