@@ -391,7 +391,8 @@ def _of_normality(task: Task, candidate: Candidate, held: Collection[str]) -> Tr
         for i, bag in enumerate(normal)
     ]
     rows, cells = (np.concatenate(part) for part in zip(*drawn, strict=True))
-    return _with_bank(task, candidate, rows, cells, Scaling.standardise(rows))
+    scaling = Scaling.standardise(rows).with_motion(stream.motion)
+    return _with_bank(task, candidate, rows, cells, scaling)
 
 
 def _with_bank(

@@ -110,7 +110,7 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         gpu_views=16,
         arrays=ARRAYS,
         blocks={"A": (0, DIM_A), "C": (DIM_A, VISUAL)},
-        cells=Cells((GRID, GRID), _pooled()),
+        cells=Cells((GRID, GRID), _pooled(), motion=WIDTH),
         libraries=("torch", "opencv-python-headless"),
         for_cpu=_compiled,
     )
