@@ -10,15 +10,16 @@ from vad.stages.extract.backbones.flow import CELLS, DIRECTIONS, WIDTH, flow_of_
 MEAN_SPEED, FASTEST = 2 * DIRECTIONS, 2 * DIRECTIONS + 3  # columns of a cell
 
 
-def moving(n_frames, pixels_a_frame, size=224):
-    """Frames of a textured square, 32 pixels wide, that moves to the right in the top row."""
+def moving(n_frames, pixels_a_frame, size=224, side=32):
+    """Frames of a textured square, `side` pixels wide, that moves to the right in the top row."""
     random = np.random.default_rng(0)
     ground = random.integers(90, 110, (size, size, 3), np.uint8)
-    square = random.integers(0, 256, (8, 8, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    grain = side // 4
+    square = random.integers(0, 256, (grain, grain, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     frames = np.stack([ground] * n_frames)
     for i, frame in enumerate(frames):
         left = round(40 + i * pixels_a_frame)
-        frame[0:32, left : left + 32] = square
+        frame[0:side, left : left + side] = square
     return frames
 
 
@@ -42,6 +43,13 @@ def test_flow_tells_speed_direction_and_place():
     directed = flow[cell, :DIRECTIONS]
     assert directed[[0, DIRECTIONS - 1]].sum() > 0.8 * directed.sum()  # to the right
     assert flow[35:, MEAN_SPEED].max() < 0.1 * flow[cell, MEAN_SPEED]  # nothing below
+
+
+def test_what_is_a_few_pixels_high_is_seen_to_move():
+    flow = flow_of_cells(grey_frames(moving(8, 4, side=16)))  # 8 pixels of 112
+    cell = int(flow[:, FASTEST].argmax())
+    assert cell in (1, 2)
+    assert flow[cell, FASTEST] == pytest.approx(2, rel=0.5)
 
 
 def test_motion_is_stored_a_second_so_that_frame_rates_agree(backbone):

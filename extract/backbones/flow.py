@@ -1,9 +1,10 @@
 """How each place of the picture moves: optical flow, summed up over a 7 x 7 grid of cells.
 
 The flow is that of OpenCV's DIS (Kroeger et al., ECCV 2016) between successive frames of 112 x 112
-pixels, down to their finest scale: people far away are a few pixels high, and the usual finest scale,
-a quarter of the side, does not see them move. Every value is proportional to the speed, so values a frame become values a second by one
-factor, and videos of different frame rates agree.
+pixels, down to their finest scale: people far away are a few pixels high, and the scale at which
+DIS stops by default, a quarter of the side, does not show how they move. Every value is
+proportional to the speed, so values a frame become values a second by one factor, and videos of
+different frame rates agree.
 """
 
 from __future__ import annotations
