@@ -275,19 +275,22 @@ class _Reader:
                 continue
             try:
                 values[name] = known[name].check(self._filled(name, value))
+            except KeyError as error:
+                missing = f"{error.args[0]} is neither in the environment nor in {SECRETS}"
+                self._wrong((*path, name), f"{name}: {missing}", camera)
             except ValueError as error:
                 shown = "its value does not fit" if name in SECRET else str(error)
                 self._wrong((*path, name), f"{name}: {shown}", camera)
         return cls(**values) if len(self.mistakes) == n_before else None
 
     def _filled(self, name: str, value: object) -> object:
-        """Return a value with its secrets. Raises ValueError if one is not known."""
+        """Return a value with its secrets. Raises KeyError with the name of one that is not
+        known.
+        """
         if name not in SECRET or not isinstance(value, str):
             return value
 
         def secret(match: re.Match[str]) -> str:
-            if match[1] not in self._secrets:
-                raise ValueError(match[1])
             text = self._secrets[match[1]]
             return quote(text, safe="") if name in ("address", "url") else text
 
