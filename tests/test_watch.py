@@ -122,7 +122,10 @@ address = "gone.mp4"
             "line 5: kinds: 7 is no name of a kind",
         ),
         ("fodler = 'x'\n[cameras.a]\naddress = '0'", "line 1: no key 'fodler', did you mean"),
-        ("[cameras.a]\naddress = 'rtsp://${NO_SUCH}@h/x'", "line 2: address: NO_SUCH is neither in the env"),
+        (
+            "[cameras.a]\naddress = 'rtsp://${NO_SUCH}@h/x'",
+            "line 2: address: NO_SUCH is neither in the env",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, text, said):
