@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import roc_auc_score
 
 from vad.errors import UsageError
@@ -23,7 +22,6 @@ from vad.stages.train.calibration import calibrate, fit_map
 from vad.stages.train.card import Calibration
 from vad.stages.train.folds import make_folds
 from vad.stages.train.run import Run
-from vad.stages.train.streams import Scaling
 from vad.stages.train.training import train
 from vad.store import FeatureStore, Provenance
 
@@ -108,18 +106,6 @@ def test_normality_is_left_out_where_every_video_is_another_scene(tmp_path):
     run = train(store.path, tmp_path / "labels.csv", tmp_path / "run", quiet=True)
     assert {member.detector for member in run.card.members} == {"topk"}
     assert run.names == {"visual": "visual/parts"}
-
-
-def test_how_places_move_counts_as_much_in_a_distance_as_how_they_look():
-    random = np.random.default_rng(0)
-    rows = random.normal(3, 2, (4000, 10)).astype(np.float32)  # the last two are of motion
-    scaling = Scaling.standardise(rows).with_motion(2)
-    one, other = scaling(torch.from_numpy(rows[:2000])), scaling(torch.from_numpy(rows[2000:]))
-    squares = (one - other).square().mean(0)
-    assert float(squares[8:].sum()) == pytest.approx(float(squares[:8].sum()), rel=0.1)
-    # all features of motion, or none: nothing to weigh
-    for n in (0, 10):
-        assert Scaling.standardise(rows).with_motion(n).basis is None
 
 
 def test_members_that_are_named_stay_whatever_the_footage(tmp_path):

@@ -333,7 +333,7 @@ class _Bank:
             drawn.append((rows, order % n_cells, span.start + order // n_cells))
         rows, cells, snippets = (np.concatenate(part) for part in zip(*drawn, strict=True))
         order = np.random.default_rng(0).permutation(len(rows))
-        scaling = Scaling.standardise(rows).with_motion(candidate.stream.motion)
+        scaling = Scaling.standardise(rows)
         return cls(candidate, scaling, rows[order], cells[order], snippets[order])
 
     def member(self, chosen: Flags) -> TrainedMember:

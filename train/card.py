@@ -80,12 +80,6 @@ class Stream:
         return next(kind for kind in KINDS if self.name.startswith(f"{kind}/"))
 
     @property
-    def motion(self) -> int:
-        """Return the number of last features that tell how a cell of the picture moves."""
-        cells = self.provenance.cells if self.provenance else None
-        return cells.motion if cells and self.kind == "places" else 0
-
-    @property
     def input(self) -> Literal["visual", "text"]:
         """Return the input of the detector that the features enter."""
         return "text" if self.kind == "text" else "visual"

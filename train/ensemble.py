@@ -379,17 +379,6 @@ def _bags(task: Task, candidate: Candidate, held: Collection[str]) -> Bags:
 
 def _of_normality(task: Task, candidate: Candidate, held: Collection[str]) -> TrainedMember:
     """Fill the bank with rows of the normal bags."""
-    rows, cells = _rows_of_normal(task, candidate, held)
-    scaling = Scaling.standardise(rows).with_motion(candidate.stream.motion)
-    return _with_bank(task, candidate, rows, cells, scaling)
-
-
-def _rows_of_normal(
-    task: Task, candidate: Candidate, held: Collection[str]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Draw rows of the normal bags, but for those of the videos `held`: float32 [rows, dim], and
-    their cells [rows, 1].
-    """
     normal = [bag for bag in task.bags if bag.label == 0 and bag.video not in held]
     if not normal:
         raise UsageError("normality needs normal training videos", hint="label some 0")
@@ -402,7 +391,7 @@ def _rows_of_normal(
         for i, bag in enumerate(normal)
     ]
     rows, cells = (np.concatenate(part) for part in zip(*drawn, strict=True))
-    return rows, cells
+    return _with_bank(task, candidate, rows, cells, Scaling.standardise(rows))
 
 
 def _with_bank(
@@ -471,8 +460,7 @@ def excess(task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]]) -
     themselves.
 
     For the second half of each normal video: the mean log distance to a bank of the other folds'
-    normal videos, less that to a bank of the video's own first half. Infinite without folds. Motion
-    has no weight of its own here: it is alike in scenes that look different.
+    normal videos, less that to a bank of the video's own first half. Infinite without folds.
     """
     found = []
     for fold in folds:
@@ -480,9 +468,7 @@ def excess(task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]]) -
         normal = [label for label in fold if label.label == 0]
         if not (normal and any(x.label == 0 and x.video not in held for x in task.bags)):
             continue
-        rows_of_others = _rows_of_normal(task, candidate, held)
-        scaling = Scaling.standardise(rows_of_others[0])
-        bank = _with_bank(task, candidate, *rows_of_others, scaling)
+        bank = _of_normality(task, candidate, held)
         for label in normal:
             features = read_arrays(task.store, bank.card.streams, label.video)
             rows = candidate.stream.of(features[candidate.stream.name])
@@ -490,7 +476,9 @@ def excess(task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]]) -
             if half == 0:
                 continue
             first_half = sample_rows(rows[:half], int(str(candidate.own["rows"])), seed=0)
-            own = _with_bank(task, candidate, *first_half, scaling)
+            own = _with_bank(
+                task, candidate, *first_half, bank.inputs.scalings[candidate.stream.input]
+            )
             far, near = (_log_distance(member, rows[half:]) for member in (bank, own))
             found.append(far - near)
     return float(np.mean(found)) if found else math.inf

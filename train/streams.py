@@ -8,7 +8,6 @@ repeated for every crop.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -159,17 +158,6 @@ class Scaling:
         _, values, axes = torch.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
         size = values[:n].square().sum().div(n * len(rows)).sqrt().clamp_min(1e-6)
         return Scaling(self.shift, self.scale, (axes[:n].T / size).float())
-
-    def with_motion(self, n: int) -> Scaling:
-        """Return this scaling with its last n features, those of motion, so weighted that they add
-        as much to a distance as all others together.
-        """
-        dim = self.features_dim or 0
-        if not 0 < n < dim:
-            return self
-        weights = torch.ones(dim)
-        weights[-n:] = math.sqrt((dim - n) / n)
-        return Scaling(self.shift, self.scale, torch.diag(weights))
 
     @property
     def dim(self) -> int | None:

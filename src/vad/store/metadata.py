@@ -148,11 +148,8 @@ class Cells:
 
     grid: tuple[int, ...]  # rows, columns
     pooled: tuple[Pooled, ...] = ()
-    motion: int = 0  # number of last columns of the array `places` that tell how a cell moves
 
     def __post_init__(self) -> None:
-        if self.motion < 0:
-            raise ValueError(f"motion is {self.motion}, expected 0 or more")
         if len(self.grid) != 2 or not all(1 <= n <= MOST_CELLS for n in self.grid):
             raise ValueError(f"grid is {list(self.grid)}, expected rows and columns")
 
