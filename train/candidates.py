@@ -37,7 +37,7 @@ class Candidate:
     detector: str
     stream: Stream
     own: Mapping[str, object]  # settings of the detector, complete
-    training: Mapping[str, object] = field(default_factory=dict)  # settings of its training
+    training: Mapping[str, object] = field(default_factory=dict)  # settings for small sets
     components_a_video: int = OF_BLOCKS  # principal components, if the settings name none
 
 

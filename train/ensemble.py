@@ -78,6 +78,11 @@ class Task:
     def labels(self) -> list[Label]:
         return self.split.train
 
+    @property
+    def is_large(self) -> bool:
+        """Return True if one fold is held out once, and members are not trained on it."""
+        return len(self.labels) > MOST_CROSS_FITTED
+
 
 def train_ensemble(
     store_path: str | Path,
@@ -111,8 +116,7 @@ def train_ensemble(
         candidates = costs.admit(candidates, are_named=bool(members))
     costs.tell(candidates)
     every_fold = make_folds(task.labels, task.settings.seed)
-    is_large = len(task.labels) > MOST_CROSS_FITTED
-    folds = every_fold[:1] if is_large else every_fold
+    folds = every_fold[:1] if task.is_large else every_fold
     weights = weights_of(task, candidates, folds, are_named=bool(members))
     kept = [(c, weight) for c, weight in zip(candidates, weights, strict=True) if weight > 0]
     unfinished = Unfinished.begin(out, _what_decides(task, kept, folds), resume=resume)
@@ -145,9 +149,8 @@ def _fit_and_decide(
     It is not saved yet. Of a large set, one fold is kept back for the decisions, and members are
     not trained on it.
     """
-    is_large = len(task.labels) > MOST_CROSS_FITTED
-    folds = every_fold[:1] if is_large else every_fold
-    apart = frozenset(label.video for label in folds[0]) if is_large and folds else frozenset()
+    folds = every_fold[:1] if task.is_large else every_fold
+    apart = frozenset(label.video for label in folds[0]) if task.is_large and folds else frozenset()
     judged = folds[0] if apart else task.labels
     chosen: list[TrainedMember] = []
     logits: list[Scores] = []
@@ -346,7 +349,8 @@ def logits_of(task: Task, member: TrainedMember, labels: Sequence[Label]) -> Sco
 
 def _of_bags(task: Task, candidate: Candidate, held: Collection[str], part: str) -> TrainedMember:
     """Train a detector on bags of segments, to the last epoch."""
-    settings = build(TrainSettings, candidate.training, task.given, where="train")
+    of_small_sets = {} if task.is_large else candidate.training
+    settings = build(TrainSettings, of_small_sets, task.given, where="train")
     stream = candidate.stream
     bags = _bags(task, candidate, held)
     n_videos = len({label.video for label in task.labels} - set(held))
