@@ -3,7 +3,8 @@
 Costs are CPU seconds for one clip of 320x240 on one thread of an AVX-512 machine beside other work:
 
     decoding    `benchmarks/extract.py`
-    features    `benchmarks/backbones.py`, of one view of the picture; i3d: a tenth of the ten crops
+    features    `benchmarks/backbones.py`, of one view of the picture (of the default 0.11, and 0.02
+                for flow at the scale of pixels); i3d: a tenth of the ten crops
                 that `benchmarks/extract.py` measures
     detectors   `benchmarks/cameras.py`, for the score of the newest of 64 clips
 
@@ -27,7 +28,7 @@ CAMERAS = 3  # that a core shall carry
 FPS = 30  # of a camera
 DECODING_S = 0.012
 VIEW_S = {
-    "efficientnet-lite0-parts": 0.11,
+    "efficientnet-lite0-parts": 0.13,
     "efficientnet-lite0": 0.16,
     "i3d-inception": 0.55,
     "i3d": 0.285,
