@@ -15,9 +15,8 @@ An event is a time interval in which something anomalous happened, with the scor
 Events shorter than `min_event` are dropped before padding. Events that meet after padding are
 joined. All rules are in seconds, so that they mean the same at every frame rate.
 
-Unless `low` is given, it is a third of the way from the assumed share of anomalous footage to the
-threshold, in log odds (`level_of_rest`): beside frames that reach the threshold, others need less
-evidence. Where scores are no chances, `low` is the threshold.
+If `low` is not given, it lies between the assumed share of anomalous footage and the threshold; see
+`lower_level`.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Floats = NDArray[np.floating]
 Scores = NDArray[np.float32]
 Span = tuple[int, int]  # frames [start, end)
 
-REST = 1 / 3  # of the threshold's evidence, which the other frames of an event need
+LOWER = 1 / 3  # share of the threshold's evidence with which an event goes on
 
 # the kernel is cut at this many standard deviations, where it is below 0.04 % of its peak
 REACH = 4
@@ -124,7 +123,7 @@ def find_events(
     threshold.
     """
     rule = rule or EventRule()
-    low = level_of_rest(threshold, prior) if rule.low is None else rule.low
+    low = low_of(rule, threshold, prior)
     if low > threshold:
         raise UsageError(
             f"--low {low:g} is above the threshold {threshold:g}", hint="give a lower one"
@@ -139,17 +138,22 @@ def find_events(
     return [_event(span, scores, edges) for span in _merged(padded, edges, 0)]
 
 
-def level_of_rest(threshold: float, prior: float | None) -> float:
-    """Return the level that the rest of an event reaches: between prior and threshold, both in
-    [0, 1].
+def low_of(rule: EventRule, threshold: float, prior: float | None) -> float:
+    """Return the score down to which an event lasts: that of the rule, or else `lower_level`."""
+    return lower_level(threshold, prior) if rule.low is None else rule.low
 
-    The log odds of a chance, less those of the prior, are the evidence for an anomaly. The level
-    has a third (`REST`) of the evidence of the threshold. It is the threshold itself if that is not
-    above the prior, or if scores are no chances (prior None).
+
+def lower_level(threshold: float, prior: float | None) -> float:
+    """Return the score down to which an event lasts if no other is given.
+
+    threshold is in [0, 1]; prior is the assumed share of anomalous footage. The evidence for an
+    anomaly is how far the log odds of a score lie above those of the prior. The level has a third
+    (`LOWER`) of the evidence of the threshold, so that another prior changes no event. It is the
+    threshold itself if that is not above the prior, or if scores are no chances (prior None).
     """
     if prior is None or not prior < threshold < 1:
         return threshold
-    odds: float = (prior / (1 - prior)) ** (1 - REST) * (threshold / (1 - threshold)) ** REST
+    odds: float = (prior / (1 - prior)) ** (1 - LOWER) * (threshold / (1 - threshold)) ** LOWER
     return min(threshold, odds / (1 + odds))  # rounding must not lift it above
 
 

@@ -30,7 +30,7 @@ from vad.terminal import Meter
 from vad.version import VERSION
 
 from .curves import step_path, steps
-from .events import Event, edges_us, level_of_rest
+from .events import Event, edges_us, low_of
 from .pages import hash_of, render, resource, write_page
 from .scores import VideoScores, exact, kinds_dict
 from .settings import EventRule
@@ -227,7 +227,7 @@ class Section(Row):
         """Return how the scores were computed, by name; nested settings are nested mappings."""
         scores, record = self.scores, self.scores.record
         rule, how = scores.rule, scores.propagation
-        low = level_of_rest(scores.threshold, scores.prior) if rule.low is None else rule.low
+        low = low_of(rule, scores.threshold, scores.prior)
         return {
             "video": f"{record.source} ({record.source_bytes:,} bytes)",
             "sha256": record.source_sha256,
@@ -238,8 +238,8 @@ class Section(Row):
             + ("that of the run" if scores.threshold_from == "run" else scores.threshold_from),
             "assumed": f"{scores.prior:.3g} of the footage is anomalous" if scores.prior else "",
             "events": f"at least {rule.min_event:g} s, joined over {rule.merge_gap:g} s, padded "
-            f"{rule.pad_before:g} s before and {rule.pad_after:g} s after; frames beside the "
-            f"threshold reach {low:.3g}",
+            f"{rule.pad_before:g} s before and {rule.pad_after:g} s after; each lasts "
+            f"while scores reach {low:.3g}",
             "explained": f"by sentences that {scores.explained.captioner} generated; they can be "
             "wrong"
             if scores.explained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,9 +140,49 @@ class _ByRun:
             )
 
 
+class _WithoutRun(ABC):
+    """Scores videos one by one, from the features that the settings name."""
+
+    def make_features(
+        self,
+        sources: list[Source],
+        store: str | Path,
+        given: Mapping[str, object],
+        *,
+        quiet: bool,
+        on_stored: Callable[[str], None],
+    ) -> Outcome:
+        where, rest = split(given, where="score")
+        settings = build(ExtractSettings, rest, where="score")
+        backbone = backbone_for_plan(settings, where)
+        plan = make_plan(sources, store, backbone, settings)
+        opened = FeatureStore.create(store)
+        return run_plan_on(
+            plan, opened, backbone, settings, where, quiet=quiet, on_stored=on_stored
+        )
+
+    def score(
+        self,
+        store: FeatureStore,
+        ids: Iterable[str],
+        on_failed: Callable[[str, VideoError], None] | None,
+    ) -> Iterator[VideoScores]:
+        for video in ids:
+            try:
+                yield self.score_one(store, video)
+            except VideoError as error:
+                if on_failed is None:
+                    raise
+                on_failed(video, error)
+
+    @abstractmethod
+    def score_one(self, store: FeatureStore, video: str) -> VideoScores:
+        """Return the scores of a stored video."""
+
+
 @dataclass(frozen=True)
-class _ByWords:
-    """Scores by sentences, without a run."""
+class _ByWords(_WithoutRun):
+    """Scores by sentences."""
 
     said: Sentences
     array: str
@@ -151,82 +192,19 @@ class _ByWords:
     def names(self) -> Sequence[str]:
         return [self.array]
 
-    def make_features(
-        self,
-        sources: list[Source],
-        store: str | Path,
-        given: Mapping[str, object],
-        *,
-        quiet: bool,
-        on_stored: Callable[[str], None],
-    ) -> Outcome:
-        return _extracted(sources, store, given, quiet=quiet, on_stored=on_stored)
-
-    def score(
-        self,
-        store: FeatureStore,
-        ids: Iterable[str],
-        on_failed: Callable[[str, VideoError], None] | None,
-    ) -> Iterator[VideoScores]:
-        for video in ids:
-            try:
-                yield score_by_words(store, video, self.array, self.said, self.threshold)
-            except VideoError as error:
-                if on_failed is None:
-                    raise
-                on_failed(video, error)
+    def score_one(self, store: FeatureStore, video: str) -> VideoScores:
+        return score_by_words(store, video, self.array, self.said, self.threshold)
 
 
 @dataclass(frozen=True)
-class _ByNovelty:
-    """Scores the novelty of moments within their video, without a run."""
+class _ByNovelty(_WithoutRun):
+    """Scores the novelty of moments within their video."""
 
     threshold: float | None
     names: Sequence[str] = ()
 
-    def make_features(
-        self,
-        sources: list[Source],
-        store: str | Path,
-        given: Mapping[str, object],
-        *,
-        quiet: bool,
-        on_stored: Callable[[str], None],
-    ) -> Outcome:
-        if given.get("encoder"):
-            raise UsageError("novelty reads no text", hint="leave --encoder out")
-        return _extracted(sources, store, given, quiet=quiet, on_stored=on_stored)
-
-    def score(
-        self,
-        store: FeatureStore,
-        ids: Iterable[str],
-        on_failed: Callable[[str, VideoError], None] | None,
-    ) -> Iterator[VideoScores]:
-        for video in ids:
-            try:
-                yield score_novelty(store, video, self.threshold)
-            except VideoError as error:
-                if on_failed is None:
-                    raise
-                on_failed(video, error)
-
-
-def _extracted(
-    sources: list[Source],
-    store: str | Path,
-    given: Mapping[str, object],
-    *,
-    quiet: bool,
-    on_stored: Callable[[str], None],
-) -> Outcome:
-    """Extract the features that the settings name, for scores without a run."""
-    where, rest = split(given, where="score")
-    settings = build(ExtractSettings, rest, where="score")
-    backbone = backbone_for_plan(settings, where)
-    plan = make_plan(sources, store, backbone, settings)
-    opened = FeatureStore.create(store)
-    return run_plan_on(plan, opened, backbone, settings, where, quiet=quiet, on_stored=on_stored)
+    def score_one(self, store: FeatureStore, video: str) -> VideoScores:
+        return score_novelty(store, video, self.threshold)
 
 
 def scorer_of(
@@ -259,13 +237,19 @@ def scorer_of(
         run, threshold_from = open_run(detector, given["device"], threshold, decision)
         namer = _namer_of(run, asked.kinds, given) if asked.kinds else None
         return _ByRun(run, threshold_from, namer)
-    unknown = [name for name, value in asdict(decision).items() if value is not None]
-    if unknown:
+    _refuse(decision, "novelty within a video knows")
+    if given.get("encoder"):
+        raise UsageError("novelty reads no text", hint="leave --encoder out")
+    return _ByNovelty(threshold)
+
+
+def _refuse(decision: Decision, who_knows: str) -> None:
+    """Raise UsageError if a setting is given that only a run can answer."""
+    if given := [name for name, value in asdict(decision).items() if value is not None]:
         raise UsageError(
-            f"novelty within a video knows no {unknown[0].replace('_', ' ')}",
+            f"{who_knows} no {given[0].replace('_', ' ')}",
             hint="train a run, which does: vad train; or give --threshold",
         )
-    return _ByNovelty(threshold)
 
 
 def _by_words(
@@ -282,12 +266,7 @@ def _by_words(
         raise UsageError("--ordinary goes with --look-for", hint='say what: --look-for "a fire"')
     if detector is not None:
         raise UsageError("--look-for scores without a run", hint="leave --detector out")
-    unknown = [name for name, value in asdict(decision).items() if value is not None]
-    if unknown:
-        raise UsageError(
-            f"words alone know no {unknown[0].replace('_', ' ')}",
-            hint="train a run, which does: vad train; or give --threshold",
-        )
+    _refuse(decision, "words alone know")
     given.setdefault("backbone", WORDS_BACKBONE)
     given["device"] = str(choose_device(given.get("device", "auto")))
     offline = bool(given.get("offline", False))

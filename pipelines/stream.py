@@ -34,7 +34,7 @@ from vad.stages.extract.features import (
 from vad.stages.extract.live import Clip, Event, Feed, Gap, LiveSource, Lost, Opened, find_source
 from vad.stages.extract.records import notes_on_frames
 from vad.stages.extract.settings import ExtractSettings
-from vad.stages.infer.events import level_of_rest
+from vad.stages.infer.events import lower_level
 from vad.stages.infer.scoring import where_of
 from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import SCHEMA, Line, Moment, Tally, opened, utc
@@ -137,7 +137,7 @@ class _Watch:
             lambda arrays: run.judge(**arrays), settings.window, settings.lookahead, run.reach
         )
         self._kinds = RecentKinds(run.naming, settings.window)
-        self._low = level_of_rest(run.threshold, run.prior)
+        self._low = lower_level(run.threshold, run.prior)
         self._event: KindOfEvent | None = None  # under way
         self._tally = Tally(source.is_live)
 

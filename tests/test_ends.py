@@ -112,10 +112,7 @@ def test_closed_standard_streams_change_no_byte_of_a_store(small_run, tmp_path, 
 
     store = tmp_path / "f.zarr"
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "vad", "extract", small_run / "videos", "--store", store),
-            *("--backbone", "efficientnet-lite0"),
-        ],
+        [sys.executable, "-m", "vad", "extract", small_run / "videos", "--store", store],
         preexec_fn=close,
         check=False,
         stdin=subprocess.DEVNULL,

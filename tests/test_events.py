@@ -14,7 +14,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.grid import ClipGrid
-from vad.stages.infer.events import edges_us, find_events, level_of_rest, propagate
+from vad.stages.infer.events import edges_us, find_events, lower_level, propagate
 from vad.stages.infer.pages import resource
 from vad.stages.infer.settings import EventRule, Propagation
 
@@ -97,7 +97,7 @@ def test_by_default_half_a_second_is_the_least_and_a_second_joins():
 
 def test_chances_below_the_threshold_belong_to_an_event_if_they_have_a_third_of_its_evidence():
     threshold = 8 / 9  # odds of 8; a third of the evidence are odds of 2
-    assert level_of_rest(threshold, 0.5) == pytest.approx(2 / 3)
+    assert lower_level(threshold, 0.5) == pytest.approx(2 / 3)
     scores, times = np.array([0.6, 0.7, 0.9, 0.7, 0.6], np.float32), np.arange(5) / 2
     (event,) = find_events(scores, times, 2.5, threshold=threshold, prior=0.5, rule=NO_RULES)
     assert (event.start_frame, event.end_frame) == (1, 4)
@@ -110,7 +110,7 @@ def test_chances_below_the_threshold_belong_to_an_event_if_they_have_a_third_of_
 
 @pytest.mark.parametrize(("threshold", "prior"), [(0.5, None), (0.4, 0.5), (0.5, 0.5), (1.0, 0.5)])
 def test_no_frame_below_the_threshold_counts_where_its_evidence_is_not_known(threshold, prior):
-    assert level_of_rest(threshold, prior) == threshold
+    assert lower_level(threshold, prior) == threshold
 
 
 def test_a_low_above_the_threshold_is_refused():

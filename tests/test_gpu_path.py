@@ -130,9 +130,8 @@ def test_several_devices_give_the_same_store_as_one(tmp_path, make_video, vad):
         make_video(f"videos/v{index}.mp4", 17 + index)
     (tmp_path / "videos" / "text.mp4").write_text("no video")
     one, several = (str(tmp_path / name) for name in ("one.zarr", "several.zarr"))
-    name = "efficientnet-lite0"
-    extract(tmp_path / "videos", one, backbone=name, device="cpu", quiet=True)
-    given = ("--store", several, "--backbone", name, "--device", "cpu,cpu", "--quiet")
+    extract(tmp_path / "videos", one, device="cpu", quiet=True)
+    given = ("--store", several, "--device", "cpu,cpu", "--quiet")
     code, out, _ = vad("extract", tmp_path / "videos", *given)
     assert code == 3
     assert out.startswith("4 done, 0 skipped, 1 failed")

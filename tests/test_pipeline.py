@@ -110,7 +110,7 @@ def fight(tmp_path_factory, data):
         shutil.copy(data / "fight" / "videos" / f"{row['video']}.mp4", folder / "videos")
     lines = [f"{r['video']},{r['label']}" for r in chosen]
     (folder / "labels.csv").write_text("\n".join(["video,label", *lines]) + "\n")
-    extract(folder / "videos", folder / "features.zarr", quiet=True, backbone="efficientnet-lite0")
+    extract(folder / "videos", folder / "features.zarr", quiet=True)
     library.train(
         folder / "features.zarr",
         folder / "labels.csv",

@@ -11,7 +11,7 @@
 // `EventRule`. Python refuses a `low` above the threshold; here it counts as the threshold, since the
 // reader moves it.
 function findEvents(scores, edges, threshold, prior, rule) {
-  const low = rule.low === null ? levelOfRest(threshold, prior) : Math.min(rule.low, threshold);
+  const low = rule.low === null ? lowerLevel(threshold, prior) : Math.min(rule.low, threshold);
   const found = spansFrom(scores, low)
     .filter(([start, end]) => scores.subarray(start, end).some((score) => score >= Math.fround(threshold)));
   const long = joined(found, edges, rule.merge_gap)
@@ -20,8 +20,8 @@ function findEvents(scores, edges, threshold, prior, rule) {
     .map((span) => described(span, scores, edges));
 }
 
-// Return the level that the rest of an event reaches: that with a third of the threshold's evidence.
-function levelOfRest(threshold, prior) {
+// Return the score down to which an event lasts: it has a third of the threshold's evidence.
+function lowerLevel(threshold, prior) {
   if (prior === null || !(prior < threshold && threshold < 1)) return threshold;
   const odds = (prior / (1 - prior)) ** (2 / 3) * (threshold / (1 - threshold)) ** (1 / 3);
   return Math.min(threshold, odds / (1 + odds));  // rounding must not lift it above

@@ -18,7 +18,7 @@ from vad.stages.extract.backbones.backbone import Backbone
 from vad.stages.extract.features import grid_of, limits_of
 from vad.stages.extract.live import Clip, Feed, Gap, Lost, Opened
 from vad.stages.extract.settings import ExtractSettings
-from vad.stages.infer.events import level_of_rest
+from vad.stages.infer.events import lower_level
 from vad.stages.infer.scoring import where_of
 from vad.stages.infer.stream.window import RecentKinds, Window
 from vad.stages.infer.where import Where, view_of
@@ -96,7 +96,7 @@ class Watched:
     ) -> None:
         self.camera, self.run, self.backbones = camera, run, backbones
         self.name, settings = camera.name, camera.settings
-        self._low = level_of_rest(run.threshold, run.prior)
+        self._low = lower_level(run.threshold, run.prior)
         self.events = Events(self.name, run.name, run.threshold, self._low, settings, per_hour)
         self.recorder = Recorder(settings.before, settings.longest)
         self.health = Health(run.familiarity)

@@ -107,7 +107,7 @@ class Heard:
 class Events:
     """The events of one camera: hears scores and says which alerts are due.
 
-    An event begins at the threshold and lasts while scores reach `low`; see `infer/events.py`.
+    An event begins at the threshold and lasts while scores reach `low`, as `infer/events.py` says.
 
     After an event, the next one within the cool-down is not told, nor are events beyond the budget
     of alerts in an hour; they are counted in `suppressed`.

@@ -274,10 +274,13 @@ class _Reader:
             if name not in known:
                 continue
             try:
-                values[name] = known[name].check(self._filled(name, value))
+                filled = self._filled(name, value)
             except KeyError as error:
                 missing = f"{error.args[0]} is neither in the environment nor in {SECRETS}"
                 self._wrong((*path, name), f"{name}: {missing}", camera)
+                continue
+            try:
+                values[name] = known[name].check(filled)
             except ValueError as error:
                 shown = "its value does not fit" if name in SECRET else str(error)
                 self._wrong((*path, name), f"{name}: {shown}", camera)
