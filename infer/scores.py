@@ -18,6 +18,7 @@ from vad.errors import InternalError, UsageError, VideoError
 from vad.grid import CLIP_FRAMES
 from vad.stages.train.heldout import NormalFootage
 from vad.stages.train.kinds import Kinds
+from vad.stages.train.rates import GUESS, FrameRates, known_rate, known_videos
 from vad.store import VideoRecord, key_of
 from vad.terminal import plain
 from vad.version import VERSION
@@ -65,6 +66,7 @@ class VideoScores:
     # share of the training videos that are at least as far from the others as this video: 0 if it
     # is farther than all; None: not known
     familiarity: float | None = None
+    training_fps: FrameRates | None = None  # frame rates of the training videos; None: not known
     camera: str = ""  # camera that the run is calibrated for, whose footage then is what is normal
     propagation: Propagation = field(default_factory=Propagation)
     rule: EventRule = field(default_factory=EventRule)
@@ -171,12 +173,19 @@ class VideoScores:
         """
         if self.doubt:
             return self.doubt
-        if self.familiarity is None or self.familiarity > UNFAMILIAR:
+        is_unlike = self.familiarity is not None and self.familiarity <= UNFAMILIAR
+        unlike = f"unlike {known_videos(self.camera)}" if is_unlike else ""
+        said = " and ".join(filter(None, [unlike, self.other_rate]))
+        return f"{said}: {GUESS}" if said else ""
+
+    @property
+    def other_rate(self) -> str:
+        """Say that the frame rate of this video is far from that of the training videos; "" if it
+        is not, or if one of them is not known.
+        """
+        if self.training_fps is None:
             return ""
-        known = (
-            f"other footage of the camera {self.camera}" if self.camera else "the training videos"
-        )
-        return f"unlike {known}: read scores as a guess"
+        return self.training_fps.differing(known_rate(self.record), self.camera)
 
     @property
     def peak(self) -> float:
@@ -275,6 +284,7 @@ class VideoScores:
             "prior": self.prior,
             "normal_footage": self.normal_footage and asdict(self.normal_footage),
             "familiarity": self.familiarity,
+            "training_fps": self.training_fps and asdict(self.training_fps),
             "camera": self.camera,
             "warning": self.warning,
             "meaning": self.meaning,

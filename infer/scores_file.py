@@ -13,6 +13,7 @@ from vad.documents import parse, read_json
 from vad.errors import InternalError, UsageError
 from vad.stages.train.heldout import NormalFootage
 from vad.stages.train.kinds import Kinds
+from vad.stages.train.rates import FrameRates
 from vad.store import VideoRecord
 
 from .explained import Explained
@@ -113,6 +114,7 @@ class _Document:
     prior: float | None = None
     normal_footage: NormalFootage | None = None
     familiarity: float | None = None
+    training_fps: FrameRates | None = None
     meaning: str = ""
     doubt: str = ""
     camera: str = ""
@@ -153,6 +155,7 @@ class _Document:
             prior=self.prior,
             normal_footage=self.normal_footage,
             familiarity=self.familiarity,
+            training_fps=self.training_fps,
             meaning=self.meaning,
             doubt=self.doubt,
             camera=self.camera,

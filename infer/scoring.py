@@ -81,6 +81,7 @@ def score_stored(
             prior=run.prior,
             normal_footage=run.normal_footage,
             familiarity=_familiarity(run, arrays),
+            training_fps=run.card.training_fps,
             camera=run.card.camera.name if run.card.camera else "",
         )
 

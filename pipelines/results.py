@@ -16,6 +16,7 @@ from vad.stages.infer.scores import VideoScores, event_dict, exact
 from vad.stages.infer.settings import FORMATS
 from vad.stages.infer.times import timecode
 from vad.stages.infer.writers import ScoreFiles, path_of
+from vad.stages.train.rates import tell_other_rates
 from vad.terminal import meter, plain
 
 FAILURES = "failures.jsonl"
@@ -45,7 +46,8 @@ class Results:
             check_writable(folder)
         self._folder, self._quiet, self._tell = folder, quiet, tell
         self._files = ScoreFiles(folder, formats, clips=clips, quiet=quiet)
-        self._n_clips = 0
+        self._n_clips = self._n_videos = 0
+        self._other_rates: dict[str, str] = {}  # what is said of each video with another frame rate
         self._writes = bool(formats or clips)
 
     def __enter__(self) -> Results:
@@ -55,7 +57,10 @@ class Results:
         self, kind: type[BaseException] | None, _: object, __: TracebackType | None
     ) -> None:
         files = self._files
-        if kind is not None or not files.videos:
+        if kind is not None:
+            return
+        tell_other_rates(self._other_rates, self._n_videos)
+        if not files.videos:
             return
         with meter("report", files.n_to_watch, unit="videos", quiet=self._quiet) as progress:
             joint = files.finish(progress)
@@ -77,6 +82,9 @@ class Results:
         paths = self._files.add(scores)
         if first:
             write_text(self._folder / RUN, _run_of(scores))
+        self._n_videos += 1
+        if scores.other_rate:
+            self._other_rates[scores.video] = scores.other_rate
         self._n_clips += len(paths) - len(self._files.single)
         if self._tell:
             typer.echo(self._tell(scores, paths))

@@ -43,6 +43,7 @@ from vad.stages.infer.stream.window import Features, RecentKinds, Scored, Window
 from vad.stages.infer.times import timecode
 from vad.stages.infer.where import Box
 from vad.stages.train.kinds import KindOfEvent
+from vad.stages.train.rates import GUESS, REMEDY_OF_CAMERA
 from vad.stages.train.run import Run
 from vad.version import VERSION
 
@@ -118,6 +119,17 @@ def backbones_of(
     return backbones
 
 
+def rate_warning(run: Run, fps: float, *, fps_assumed: bool) -> str:
+    """Return a warning that the frame rate of a source is far from that of the training videos; ""
+    if it is not, or if one of them is not known.
+    """
+    card = run.card
+    if card.training_fps is None or fps_assumed:
+        return ""
+    words = card.training_fps.differing(fps, card.camera.name if card.camera else "")
+    return f"{words}: {GUESS}" if words else ""
+
+
 class _Watch:
     """The scoring of one live source by one trained run."""
 
@@ -132,6 +144,7 @@ class _Watch:
         self._settings, self._normal = settings, run.normal_footage
         self._grid = grid_of(*backbones[0])
         self._fps = 0.0  # known when the source is open
+        self._has_warned = False  # of its frame rate
         self._keys = {name: key for key, name in run.names.items()}
         self._window: Window[_Tag] = Window(
             lambda arrays: run.judge(**arrays), settings.window, settings.lookahead, run.reach
@@ -200,7 +213,11 @@ class _Watch:
         match event:
             case Opened():
                 self._fps = float(event.fps)
-                yield opened(**asdict(event))
+                warning = rate_warning(self._run, self._fps, fps_assumed=event.fps_assumed)
+                if warning and not self._has_warned:
+                    log.warning("%s: %s, or %s", self._source.shown, warning, REMEDY_OF_CAMERA)
+                    self._has_warned = True
+                yield opened(**asdict(event), warning=warning)
             case Clip():
                 yield from self._scores(self._scored(event))
             case Gap(reason, n_clips, n_frames, start_s, end_s):

@@ -18,6 +18,7 @@ from vad.stages.infer.scoring import score_stored
 from vad.stages.pipelines.demo.scenes import SCENES
 from vad.stages.pipelines.demo.videos import cast_video, encode, frames, render_demo
 from vad.stages.train.cameras import calibrate_camera, cameras_of, find_camera
+from vad.stages.train.rates import FrameRates
 from vad.stages.train.run import Run
 from vad.stages.train.training import train
 from vad.store import FeatureStore, Provenance
@@ -47,7 +48,7 @@ def add(store, video, arrays):
     n_frames = SNIPPET_FRAMES * len(arrays["visual/parts"])
     record = unseen_record(Path(video), n_frames, FPS, "repeat-last", decoder="none")
     made = Provenance.of(PLACES)
-    record = replace(record, width=320, height=240)
+    record = replace(record, source_sha256=video, width=320, height=240)
     draft.commit(record, np.arange(n_frames) / FPS, dict.fromkeys(arrays, made))
 
 
@@ -87,6 +88,9 @@ def alarms(run, store, video):
 
 def test_a_rate_set_on_one_half_of_the_footage_holds_on_the_other(trained):
     run, store = trained
+    run = Run.open(run.path)
+    run.card = replace(run.card, training_fps=FrameRates(25.0, 25.0, 25.0))  # the camera has 5
+    assert "recorded at 5 frames per second" in alarms(run, store, "two")[1].warning
     camera = calibrate_camera(run, store, ["one"], "half", false_alarms_per_s=12 / 3600)
     n_alarms, scores = alarms(camera, store, "two")
     assert 2 <= n_alarms <= 18  # in half an hour

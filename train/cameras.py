@@ -43,6 +43,7 @@ from .detectors import create_detector
 from .ensemble import NORMALITY_WEIGHT
 from .familiarity import Familiarity, array_for, describe, learn_from
 from .heldout import HeldOut, normal_footage, stretches_of
+from .rates import FrameRates
 from .run import Run, TrainedMember, logit
 from .settings import TrainSettings
 from .streams import Inputs, Scaling, read_arrays
@@ -152,6 +153,7 @@ def calibrate_camera(
         calibration=calibration,
         held_out=HeldOut(normal),
         familiarity=reference.array if reference else None,
+        training_fps=FrameRates.of(map(store.record, videos)),
         camera=CameraRecord(name, run.card.created, footage.total_s, left_out),
         created=now(),
     )

@@ -29,6 +29,7 @@ from vad.version import VERSION
 
 from .detectors.table import find_row
 from .heldout import HeldOut
+from .rates import FrameRates
 from .settings import MAX_SMOOTHING, SmoothingRule, TrainSettings
 
 SCHEMA, SCHEMA_1 = "vad.run/2", "vad.run/1"
@@ -231,6 +232,7 @@ class Card:
     held_out: HeldOut | None = None  # None: the run was trained without cross-fitting
     kinds: tuple[str, ...] = ()  # kinds of anomaly that the run tells beside its members
     familiarity: str | None = None  # array by which videos are compared with the training videos
+    training_fps: FrameRates | None = None  # of the training videos; None if not known
     labels: str | None = None  # file with the labels of the videos
     # number of reviewed events that were trained on, by verdict: confirmed, dismissed
     reviews: Mapping[str, int] = field(default_factory=dict)

@@ -45,6 +45,7 @@ from .fit import Fit, fit_epoch
 from .folds import make_folds
 from .heldout import held_out
 from .naming import learn_names
+from .rates import FrameRates
 from .reviewed import count_verdicts, relabelled, reviewed_bags, reviews_for
 from .run import BOARD, PLAN, STATE, Run, TrainedMember, logit, store_hint, tell_others
 from .settings import TrainSettings
@@ -186,6 +187,9 @@ def _fit_and_decide(
         store=store_hint(out, str(task.store.backend)),
         calibration=decided.calibration,
         held_out=held_out(combined, judged, seconds) if folds else None,
+        training_fps=FrameRates.of(
+            task.store.map(task.store.record, [x.video for x in task.labels])
+        ),
         labels=str(labels) if isinstance(labels, str | Path) else None,
         reviews=task.verdicts,
         n_parameters=sum(p.numel() for m in chosen for p in m.detector.parameters()),

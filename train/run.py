@@ -275,6 +275,7 @@ class Run:
             "videos": ", ".join(
                 f"{n} {'without labels' if card.camera else part}" for part, n in counts.items()
             ),
+            "frame rate": f"{card.training_fps} frames per second" if card.training_fps else "",
             "reviews": ", ".join(f"{n} {verdict}" for verdict, n in card.reviews.items()),
             "chosen": f"{epoch}on {card.selection.on}",
             "figures": ", ".join(figures),

@@ -22,6 +22,7 @@ from .fit import Fit, fit
 from .history import History
 from .metrics import best_threshold
 from .presets import split_settings
+from .rates import FrameRates
 from .run import BOARD, PLAN, STATE, Run, TrainedMember, store_hint, tell_others
 from .settings import TrainSettings
 from .streams import read_each
@@ -256,6 +257,9 @@ def _finish(run: Run, data: TrainingData, chosen: Mapping[str, float]) -> Run:
         run.card,
         selection=selection,
         threshold=threshold,
+        training_fps=FrameRates.of(
+            data.store.map(data.store.record, [label.video for label in split.train])
+        ),
         n_parameters=sum(p.numel() for p in run.only.detector.parameters()),
         created=now(),
     )

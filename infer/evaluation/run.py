@@ -18,6 +18,7 @@ from vad.errors import UsageError
 from vad.labels import Label, Labels, match, name_of, read_labels, read_segments
 from vad.stages.train.card import Card, Member
 from vad.stages.train.fit import heldout_loss
+from vad.stages.train.rates import tell_other_rates
 from vad.stages.train.run import Run
 from vad.stages.train.settings import TrainSettings
 from vad.store import FeatureStore, VideoRecord
@@ -66,6 +67,7 @@ def evaluate(
     else:
         frames = truth_of_segments(chosen, records, marked or [], str(segments))
     scores = list(score_stored(opened, run, [label.video for label in chosen]))
+    tell_other_rates({s.video: s.other_rate for s in scores if s.other_rate}, len(scores))
     loss = heldout_loss(run, opened, chosen)
     told = tuple(marked or ())
     abnormal = [label.category for label in chosen if label.label]

@@ -164,10 +164,17 @@ class Tally:
         }
 
 
-def opened(width: int, height: int, fps: float, codec: str, fps_assumed: bool) -> Line:
-    """Return a `source` line for a source that was opened."""
+def opened(
+    width: int, height: int, fps: float, codec: str, fps_assumed: bool, warning: str = ""
+) -> Line:
+    """Return a `source` line for a source that was opened.
+
+    warning: why its scores deserve little belief, such as another frame rate than the training
+    videos have.
+    """
     size = {"width": width, "height": height, "fps": round(fps, 3), "codec": codec}
-    return {"type": "source", "state": "open", **size, "fps_assumed": fps_assumed}
+    rate = {"fps_assumed": fps_assumed, "warning": warning}
+    return {"type": "source", "state": "open", **size, **rate}
 
 
 def utc(unix_s: float) -> str:

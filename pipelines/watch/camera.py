@@ -23,9 +23,11 @@ from vad.stages.infer.scoring import where_of
 from vad.stages.infer.stream.window import RecentKinds, Window
 from vad.stages.infer.where import Where, view_of
 from vad.stages.train.detectors.normality import Normality
+from vad.stages.train.rates import REMEDY_OF_CAMERA
 from vad.stages.train.run import Run
 from vad.stages.train.where import made_of_cells
 
+from ..stream import rate_warning
 from .events import Events, Heard, Recorder
 from .health import Health
 from .settings import Camera, Zone
@@ -143,8 +145,9 @@ class Watched:
         except VideoError as error:
             return None, self._lose(str(error))
         match event:
-            case Opened(width, height, fps):
-                self.open(width, height, float(fps))
+            case Opened():
+                self._tell_rate(event)
+                self.open(event.width, event.height, event.fps)
             case Clip():
                 self._pause_s = 1.0
                 return event, None
@@ -169,6 +172,14 @@ class Watched:
         for member in self.run.members:
             if isinstance(member.detector, Normality) and self._cells is not None:
                 member.detector.ignored = torch.from_numpy(self._cells.ravel())
+
+    def _tell_rate(self, opened: Opened) -> None:
+        """Log a warning if the source has a frame rate far from that of the training videos, unless
+        it had the same rate before it was lost.
+        """
+        warning = rate_warning(self.run, opened.fps, fps_assumed=opened.fps_assumed)
+        if warning and opened.fps != self._fps:
+            log.warning("camera %s: %s, or %s", self.name, warning, REMEDY_OF_CAMERA)
 
     def _ignored_cells(self, masks: Masks) -> NDArray[np.bool_] | None:
         """Return which cells of the run's features are ignored, or None if all count."""

@@ -22,16 +22,18 @@ from vad.errors import UsageError, VideoError
 from vad.files import check_writable, committed
 from vad.names import did_you_mean
 from vad.stages.extract.backbones.backbone import Backbone
+from vad.stages.extract.decoders.video import probe
 from vad.stages.extract.features import load_backbone
 from vad.stages.extract.live import Clip
 from vad.stages.extract.settings import ExtractSettings
 from vad.stages.infer.settings import Decision
 from vad.stages.infer.stream.lines import utc
 from vad.stages.train.kinds import OTHER
+from vad.stages.train.rates import REMEDY_OF_CAMERA
 from vad.stages.train.run import Run
 
 from ..project import open_run
-from ..stream import backbones_of
+from ..stream import backbones_of, rate_warning
 from .camera import Watched
 from .events import Alert, Journal, alert_id, prune, to_jpeg, write_clip
 from .health import Figure, Metrics
@@ -87,15 +89,34 @@ def _run_of(camera: Camera, device: str) -> Run:
 
 
 def _count_unusable_runs(file: WatchFile) -> int:
-    """Log each camera whose run cannot be used, and return their number."""
+    """Log each camera whose run cannot be used, and return their number.
+
+    Also logs a warning for each file with another frame rate than the training videos.
+    """
     n_unusable = 0
     for camera in file.cameras:
         try:
-            _run_of(camera, "cpu")
+            run = _run_of(camera, "cpu")
         except UsageError as error:
             log.error("%s: line %d: camera %s: %s", file.path, camera.line, camera.name, error)
             n_unusable += 1
+            continue
+        if warning := _rate_warning_of_file(camera, run):
+            log.warning("camera %s: %s, or %s", camera.name, warning, REMEDY_OF_CAMERA)
     return n_unusable
+
+
+def _rate_warning_of_file(camera: Camera, run: Run) -> str:
+    """Return the warning of `rate_warning` for a camera that is a file; "" for others, whose frame
+    rate is known when they are opened, and if the file cannot be read.
+    """
+    if camera.source.kind != "file":
+        return ""
+    try:
+        info = probe(Path(camera.source.address))
+    except VideoError:
+        return ""
+    return rate_warning(run, float(info.fps), fps_assumed=info.fps_assumed)
 
 
 def _opened(file: WatchFile, device: str) -> list[Watched]:
