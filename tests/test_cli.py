@@ -3,8 +3,12 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -177,7 +181,8 @@ def test_models_lists_backbones_with_licences_and_detectors(vad):
 
 
 def test_the_version(vad):
-    assert vad("--version")[:2] == (0, "vad 0.1.0\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert vad("--version")[:2] == (0, f"vad {project['version']}\n")
 
 
 def test_python_m_vad_is_the_command():

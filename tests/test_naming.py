@@ -124,6 +124,7 @@ def test_without_two_kinds_nothing_is_learnt_and_rare_ones_are_told(
     with caplog.at_level("INFO", logger="vad"):
         assert learn_names(store, "places/x", labels, scores, [labels[:6], labels[6:]]) is None
     assert "kinds with fewer than 3 videos are not told: flood" in caplog.text
+    assert "events are told no kind: no two categories have 3 videos" in caplog.text
 
 
 def test_kinds_that_a_run_does_not_know_are_told(

@@ -196,6 +196,7 @@ def test_features_of_random_weights_are_marked_and_not_trained_on(tmp_path, make
 def test_doctor_finds_everything_in_order(vad):
     code, out, _ = vad("doctor")
     assert "everything works" in out
+    assert "ok    efficientnet-lite0-parts, the default backbone: features [1, 1, " in out
     assert code == 0
     assert "warn" not in out
 

@@ -1,6 +1,7 @@
 """Frame rates of the training videos: what a run knows of them, and what is said of other rates."""
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 
@@ -92,12 +93,15 @@ def test_evaluation_says_once_that_test_videos_have_another_rate(
     vad.extract(videos, tmp_path / "f.zarr", quiet=True, backbone="efficientnet-lite0")
     (tmp_path / "labels.csv").write_text("video,label\nnear,0\nfar,1\n")
     (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\nfar,0,16\n")
+    caplog.set_level(logging.INFO, "vad")
     evaluate(
         small_run / "run",
         tmp_path / "segments.csv",
         store=tmp_path / "f.zarr",
         labels=tmp_path / "labels.csv",
     )
+    said = f"{tmp_path / 'labels.csv'} has no split column: all its videos are measured, 1 abnormal"
+    assert said in caplog.text
     assert caplog.text.count(f"1 of 2 videos with another frame rate, such as far, {SAID}") == 1
 
 

@@ -152,6 +152,8 @@ def learn_names(
     if rare := sorted(set(every).difference(names)):
         log.info("kinds with fewer than %d videos are not told: %s", LEAST_VIDEOS, ", ".join(rare))
     if len(names) < 2:
+        if any(label.label for label in labels):
+            log.info("events are told no kind: no two categories have %d videos", LEAST_VIDEOS)
         return None
     rows = {x.video: store.read(x.video, array) for x in labels if x.video in scores}
     sample = np.concatenate([r.reshape(-1, r.shape[-1])[::7] for r in rows.values()])

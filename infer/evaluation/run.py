@@ -152,6 +152,12 @@ def _labels(run: Run, store: FeatureStore, labels: Labels | None, split: str) ->
         every, where = read_labels(labels), name_of(labels)
         if any(label.split for label in every):
             every = [label for label in every if label.split == split]
+        else:
+            n_abnormal = sum(label.label for label in every)
+            log.info(
+                "%s has no split column: all its videos are measured, %d abnormal, %d normal",
+                *(where, n_abnormal, len(every) - n_abnormal),
+            )
         if not every:
             raise UsageError(f"{where} has no video of the split {split!r}")
     found = match(every, store.ids(), where=where, missing="refuse")

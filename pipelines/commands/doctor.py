@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from vad.stages.extract.settings import ExtractSettings
+
 if TYPE_CHECKING:
     from vad.stages.extract.decoders import DecoderName
 
-LIBRARIES = ("torch", "torchvision", "pytorchvideo", "decord", "av", "transformers", "zarr")
+LIBRARIES = (
+    *("torch", "torchvision", "openvino", "pytorchvideo", "decord", "av", "transformers", "zarr"),
+)
+DEFAULT = ExtractSettings().backbone
 CHECKS: dict[str, Callable[[], str]] = {}  # filled below, in the order they run
 
 
@@ -95,12 +100,12 @@ def _decode(decoder: DecoderName) -> str:
     return f"{n_clips} clip of 16 frames"
 
 
-def _forward(backbone: str, weights: str | None) -> str:
+def _forward(backbone: str, weights: str | None, crops: str | None) -> str:
     import numpy as np
 
     from vad.stages.extract.backbones import create_backbone
 
-    made = create_backbone(backbone, weights=weights, crops="center")
+    made = create_backbone(backbone, weights=weights, crops=crops)
     features = made(np.zeros((1, 16, 64, 64, 3), np.uint8))
     return f"features {list(features.shape)}"
 
@@ -112,6 +117,6 @@ CHECKS |= {
     "temporary files": _temporary_folder,
     "decode with PyAV": lambda: _decode("pyav"),
     "decode with decord": lambda: _decode("decord"),
-    "efficientnet-lite0": lambda: _forward("efficientnet-lite0", None),
-    "i3d (random weights)": lambda: _forward("i3d", "random:0"),
+    f"{DEFAULT}, the default backbone": lambda: _forward(DEFAULT, None, None),
+    "i3d (random weights)": lambda: _forward("i3d", "random:0", "center"),
 }

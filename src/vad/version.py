@@ -1,3 +1,3 @@
 """The version of this package, in a module of its own so that it can be imported without others."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0.dev0"
