@@ -12,13 +12,19 @@ help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.ready: pyproject.toml
+	@echo "installing vad, torch and other libraries into $(VENV): 7.5 GB, some minutes without output"
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[offline]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.ready
+	@echo "installing what tests and checks need into $(VENV)"
 	$(BIN)/python -m pip install --quiet --editable '.[offline,dev]'
 	touch $@
 
-setup: $(VENV)/.ready  ## make the environment (7.5 GB, some minutes)
+setup: $(VENV)/.dev  ## make the environment of developers (7.5 GB, some minutes)
 
-demo: setup  ## raw videos to frame scores, on videos rendered here
+demo: $(VENV)/.ready  ## raw videos to frame scores, on videos rendered here
 	$(BIN)/vad demo
 
 docs: setup  ## the site of the documents, into build/site: open its index.html

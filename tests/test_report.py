@@ -319,6 +319,10 @@ def test_in_a_browser_the_threshold_moves_and_events_are_judged_and_saved(scored
     made = dataclasses.replace(made, snippets=made.snippets[[0, 3, 2, 1]])
     opened = visit(page(made)[0], viewport={"width": 1280, "height": 900})
     assert events_shown(opened) == ["0:01.6-0:03.2", "0:04.8-0:06.4"]
+    ends = "[...document.querySelectorAll('.axis, .axis span')].map(e => e.getBoundingClientRect())"
+    axis, *labels = opened.evaluate(f"{ends}.map(box => [box.left, box.right])")
+    assert len(labels) > 2
+    assert all(axis[0] <= left < right <= axis[1] for left, right in labels)  # none is cut off
     opened.locator(".order select").select_option("score")
     assert events_shown(opened) == ["0:04.8-0:06.4", "0:01.6-0:03.2"]
     opened.locator(".slider").fill("0.2")

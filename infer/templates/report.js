@@ -351,6 +351,8 @@ function curvePanel(video) {
         const mark = document.createElement("span");
         mark.textContent = words(index * step, step);
         place(mark, index * step);
+        const half = `${mark.textContent.length / 2}ch`; // labels at the ends stay inside
+        mark.style.left = `clamp(${half}, ${mark.style.left}, 100% - ${half})`;
         marks.push(mark);
       }
       axis.replaceChildren(...marks);
