@@ -35,16 +35,18 @@ def videos(write_video, tmp_path_factory):
     return folder
 
 
-def test_a_rate_is_far_beyond_one_and_a_half_times_the_range():
+def test_a_rate_is_far_if_it_is_one_and_a_third_times_out_of_the_range():
     rates = FrameRates(24.0, 25.0, 30000 / 1001)
     assert str(rates) == "24 to 30"
-    assert [rates.differing(fps) for fps in (16.0, 24.0, 30.0, 44.9, None)] == [""] * 5
+    assert [rates.differing(fps) for fps in (18.5, 24.0, 30.0, 38.9, None)] == [""] * 5
+    assert FrameRates(30.0, 30.0, 30.0).differing(24000 / 1001) == ""
     words = "recorded at 15 frames per second, the training videos at 24 to 30"
     assert rates.differing(15.0) == words
     assert FrameRates(5.0, 5.0, 5.0).differing(7.52, "gate") == (
         "recorded at 7.5 frames per second, other footage of the camera gate at 5"
     )
-    assert rates.differing(45.0)
+    assert rates.differing(39.0)
+    assert rates.differing(18.4)
     with pytest.raises(ValueError, match="expected rates above 0 that ascend"):
         FrameRates(25.0, 24.0, 30.0)
 

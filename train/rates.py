@@ -17,9 +17,9 @@ from vad.store.metadata import VideoRecord
 log = logging.getLogger("vad")
 
 # A rate is far from the training videos' if it is more than this factor outside of their range.
-# Data sets mix 24 to 30 frames per second, a factor of 1.25; docs/limits.md has what scores do
-# beyond.
-FAR = 1.5
+# Data sets mix 24 to 30 frames per second, a factor of 1.25; docs/limits.md has how many normal
+# videos are flagged at which rate.
+FAR = 1.3
 GUESS = "read scores as a guess"
 REMEDY = (
     "leave frames out of the faster videos, ffmpeg -i IN -r RATE OUT; if these are the training "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LIBRARIES = (
     *("torch", "torchvision", "openvino", "pytorchvideo", "decord", "av", "transformers", "zarr"),
 )
-DEFAULT = ExtractSettings().backbone
+DEFAULT = ExtractSettings.backbone
 CHECKS: dict[str, Callable[[], str]] = {}  # filled below, in the order they run
 
 

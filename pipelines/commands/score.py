@@ -131,7 +131,7 @@ def command(
 
     vad score video.mp4 --look-for "two people fighting" --look-for "a fire"
 
-    vad score videos/ --false-alarms 2/h --prior 0.05 --format json,mp4 --store features.zarr
+    vad score videos/ --false-alarms 2/h --prior 0.05 --format json,mp4
     """
     from vad import verbs
     from vad.errors import UsageError, VideoError
