@@ -39,7 +39,7 @@ from .candidates import Candidate, default_candidates, find_candidates
 from .card import CARD, Card, Member, Selection, now
 from .data import refuse_random, scaling_of
 from .detectors import DETECTORS, create_detector
-from .detectors.normality import sample_rows
+from .detectors.normality import Normality, sample_rows
 from .familiarity import array_for, learn
 from .fit import Fit, fit_epoch
 from .folds import make_folds
@@ -386,7 +386,17 @@ def _bags(task: Task, candidate: Candidate, held: Collection[str]) -> Bags:
 
 
 def _of_normality(task: Task, candidate: Candidate, held: Collection[str]) -> TrainedMember:
-    """Fill the bank with rows of the normal bags."""
+    """Fill the bank with rows of the normal bags, and weigh the distances to them."""
+    rows, cells, sources = _rows_of_normal(task, candidate, held)
+    return _with_bank(task, candidate, rows, cells, Scaling.standardise(rows), sources)
+
+
+def _rows_of_normal(
+    task: Task, candidate: Candidate, held: Collection[str]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Draw rows of the normal bags; return them [rows, dim], the cell of each [rows, 1], and the
+    bag of each [rows].
+    """
     normal = [bag for bag in task.bags if bag.label == 0 and bag.video not in held]
     if not normal:
         raise UsageError("normality needs normal training videos", hint="label some 0")
@@ -399,7 +409,7 @@ def _of_normality(task: Task, candidate: Candidate, held: Collection[str]) -> Tr
         for i, bag in enumerate(normal)
     ]
     rows, cells = (np.concatenate(part) for part in zip(*drawn, strict=True))
-    return _with_bank(task, candidate, rows, cells, Scaling.standardise(rows))
+    return rows, cells, np.repeat(np.arange(len(drawn)), [len(part) for part, _ in drawn])
 
 
 def _with_bank(
@@ -408,17 +418,16 @@ def _with_bank(
     rows: NDArray[np.float32],
     cells: NDArray[np.float32],
     scaling: Scaling,
+    sources: NDArray[np.int64] | None = None,
 ) -> TrainedMember:
-    """Return a normality with these rows [rows, dim] of normal footage, of the cells [rows, 1]."""
-    stream = candidate.stream
-    detector = create_detector(
-        candidate.detector,
-        visual_dim=stream.width,
-        settings=candidate.own,
-        arrays={"bank": scaling(torch.from_numpy(rows)).numpy(), "cells": cells},
-    )
-    inputs = Inputs({stream.input: scaling}).to(task.device)
-    card = _card(task, candidate, stream.width)
+    """Return a normality with these rows [rows, dim] of normal footage, of the cells [rows, 1].
+
+    sources: the bag of each row, [rows]; without it, distances to all rows weigh the same.
+    """
+    scaled = scaling(torch.from_numpy(rows))
+    detector = Normality.of_rows(scaled, cells, sources, candidate.stream.crops or 1, candidate.own)
+    inputs = Inputs({candidate.stream.input: scaling}).to(task.device)
+    card = _card(task, candidate, candidate.stream.width)
     return TrainedMember(card, detector.eval().to(task.device), inputs)
 
 
@@ -476,7 +485,8 @@ def excess(task: Task, candidate: Candidate, folds: Sequence[Sequence[Label]]) -
         normal = [label for label in fold if label.label == 0]
         if not (normal and any(x.label == 0 and x.video not in held for x in task.bags)):
             continue
-        bank = _of_normality(task, candidate, held)
+        drawn, cells, _ = _rows_of_normal(task, candidate, held)
+        bank = _with_bank(task, candidate, drawn, cells, Scaling.standardise(drawn))
         for label in normal:
             features = read_arrays(task.store, bank.card.streams, label.video)
             rows = candidate.stream.of(features[candidate.stream.name])

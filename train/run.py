@@ -70,7 +70,7 @@ WRITTEN = {
 # prefixes of the tensor names of a feature scaling, by kind
 PREFIXES = {"visual": "scaling.", "text": "text_scaling."}
 EDGE = 1e-6  # scores nearer to 0 or 1 have no larger logit
-ARRAYS = ("dictionary", "prompts", "bank", "cells")  # tensors with any number of rows
+ARRAYS = ("dictionary", "prompts", "bank", "cells", "weights")  # tensors with any number of rows
 # longer videos are scored crop by crop, as attention memory grows with the square of the length
 LONG_SNIPPETS = 1024
 

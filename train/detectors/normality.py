@@ -4,18 +4,21 @@ The bank holds features of normal training videos. A snippet's distance is that 
 places (crops) to the nearest rows of the bank. For cells of the picture (`places/...`) `reach`
 restricts the comparison to the same cell and its neighbours, which suits a camera that stands
 still. (Nearest-neighbour anomaly detection with a memory of normal patches: PatchCore, Roth et al.,
-CVPR 2022.)
+CVPR 2022.) Distances count less where rows of normal footage lie far from one another, such as
+those of people near the camera (the idea of local outlier factors, Breunig et al., SIGMOD 2000).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from vad.config import build
 from vad.errors import UsageError
 
 from ..selection import vector_norm
@@ -23,6 +26,8 @@ from .interface import Batch, Detector, Form, Output
 from .settings import NormalitySettings
 
 QUERIES = 4096  # rows compared at once, to bound the memory
+FAR = 0.95  # share of the rows of a bank that are nearer to others than its far ones
+DAMPING = 2.0  # of the distances of far rows: the larger, the less the distances of rows matter
 
 
 class Normality(Detector):
@@ -34,6 +39,7 @@ class Normality(Detector):
     looks_around = False
     bank: Tensor | None
     cells: Tensor | None
+    weights: Tensor | None
 
     def __init__(
         self,
@@ -42,15 +48,39 @@ class Normality(Detector):
         settings: NormalitySettings,
         bank: ArrayLike | None = None,
         cells: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         """bank: features [rows, dim], scaled as the input will be; cells: the cell of each row,
-        [rows, 1].
+        [rows, 1]; weights: of the distances to each row, [rows, 1], see `weights_of_rows`; by
+        default 1.
         """
         super().__init__(visual_dim, text_dim, settings)
         self.hold("bank", bank, visual_dim)
         self.hold("cells", cells, 1)
+        self.hold("weights", weights, 1)
         self._rows_near: list[Tensor] | None = None
         self.ignored: Tensor | None = None  # bool [crops], places that never are unusual
+
+    @classmethod
+    def of_rows(
+        cls,
+        rows: Tensor,
+        cells: NDArray[np.float32],
+        sources: NDArray[np.int64] | None,
+        n_cells: int,
+        settings: Mapping[str, object],
+    ) -> Normality:
+        """Return a detector whose bank is rows [rows, dim] of normal footage, scaled.
+
+        cells: the cell of each row, [rows, 1], out of n_cells; sources: the video of each row,
+        [rows], or its part of the footage: distances are weighed by them, see `weights_of_rows`.
+        """
+        chosen = build(NormalitySettings, settings, where="normality")
+        weights = None
+        if sources is not None:
+            places = torch.from_numpy(cells[:, 0])
+            weights = weights_of_rows(rows, places, torch.from_numpy(sources), chosen, n_cells)
+        return cls(rows.shape[1], None, chosen, rows, cells, weights)
 
     def run(self, batch: Batch) -> Output:
         """Score every snippet by d / (1 + d), where d is its distance; so `logit` gives log d."""
@@ -78,10 +108,11 @@ class Normality(Detector):
         if self.bank is None or self.cells is None:
             raise UsageError("normality needs its bank of normal features")
         if self.settings.reach is None:
-            return self._nearest(video.flatten(0, 1), self.bank).view(video.shape[:2])
+            every = torch.arange(len(self.bank), device=video.device)
+            return self._nearest(video.flatten(0, 1), every).view(video.shape[:2])
         return torch.stack(
             [
-                self._nearest(features, self.bank[near])
+                self._nearest(features, near)
                 for features, near in zip(video, self._near(len(video)), strict=True)
             ]
         )
@@ -92,25 +123,72 @@ class Normality(Detector):
         assert self.settings.reach is not None
         if self._rows_near is None:
             side = math.isqrt(n_cells)
-            rows, columns = self.cells[:, 0] // side, self.cells[:, 0] % side
-            apart = (
-                torch.maximum((rows - cell // side).abs(), (columns - cell % side).abs())
+            self._rows_near = [
+                (apart(self.cells[:, 0], cell, side) <= self.settings.reach).nonzero()[:, 0]
                 for cell in range(n_cells)
-            )
-            self._rows_near = [(a <= self.settings.reach).nonzero()[:, 0] for a in apart]
+            ]
         return self._rows_near
 
-    def _nearest(self, rows: Tensor, bank: Tensor) -> Tensor:
-        """Return the mean distance of rows [rows, dim] to their nearest neighbours: [rows]."""
+    def _nearest(self, rows: Tensor, among: Tensor) -> Tensor:
+        """Return the mean distance of rows [rows, dim] to their nearest neighbours `among` rows of
+        the bank [n]: [rows].
+        """
         at_once = (rows,) if torch.compiler.is_exporting() else rows.split(QUERIES)
-        return torch.cat([self._nearest_of(part, bank) for part in at_once])
+        return torch.cat([self._nearest_of(part, among) for part in at_once])
 
-    def _nearest_of(self, rows: Tensor, bank: Tensor) -> Tensor:
-        # squared distances, but for a summand that all rows of the bank share
-        order = bank.square().sum(1) - 2 * rows @ bank.T
-        k = min(self.settings.neighbours, len(bank))
-        nearest = bank[order.topk(k, dim=1, largest=False).indices]
-        return vector_norm(nearest - rows[:, None]).mean(1)
+    def _nearest_of(self, rows: Tensor, among: Tensor) -> Tensor:
+        assert self.bank is not None
+        order = _order(rows, self.bank[among])
+        nearest = among[order.topk(min(self.settings.neighbours, len(among)), 1, False).indices]
+        distances = vector_norm(self.bank[nearest] - rows[:, None])
+        if self.weights is not None:
+            distances = distances * self.weights[nearest, 0]
+        return distances.mean(1)
+
+
+def _order(rows: Tensor, bank: Tensor) -> Tensor:
+    """Return the squared distances of rows to those of a bank, but for a summand that all rows of
+    the bank share: [rows, rows of the bank].
+    """
+    return bank.square().sum(1) - 2 * rows @ bank.T
+
+
+def apart(cells: Tensor, cell: Tensor | int, side: int) -> Tensor:
+    """Return how many rows or columns of the picture lie between cells, the greater number.
+
+    Cells are counted row by row, `side` to a row.
+    """
+    rows, columns = cells // side, cells % side
+    return torch.maximum((rows - cell // side).abs(), (columns - cell % side).abs())
+
+
+def weights_of_rows(
+    rows: Tensor, cells: Tensor, sources: Tensor, settings: NormalitySettings, n_cells: int
+) -> Tensor | None:
+    """Return the weights of the distances to the rows of a bank, [rows, 1]; None if no row has
+    others of another source within reach.
+
+    rows: [rows, dim], scaled; cells: [rows], out of n_cells; sources: [rows], the video of each row
+    or its part of the footage. A row's own distance s is that to its nearest rows of other sources:
+    those of its source show the same people. Its weight is (s0 + m) / (s0 + s), where m is the
+    median of s, and s0 is `DAMPING` times the distance of far rows. So the usual weight is 1.
+    """
+    side = math.isqrt(n_cells)
+    found = []
+    for part in torch.arange(len(rows)).split(QUERIES // 4):
+        refused = sources[part, None] == sources
+        if settings.reach is not None:
+            refused |= apart(cells, cells[part, None], side) > settings.reach
+        order = _order(rows[part], rows).masked_fill(refused, torch.inf)
+        nearest = order.topk(min(settings.neighbours, len(rows)), 1, largest=False)
+        distances = vector_norm(rows[nearest.indices] - rows[part, None])
+        found.append(distances.masked_fill(nearest.values.isinf(), torch.nan).mean(1))
+    own = torch.cat(found)
+    if own.isnan().all():
+        return None
+    middle = own.nanmedian()
+    damping = DAMPING * own.nanquantile(FAR) + 1e-6
+    return ((damping + middle) / (damping + own.where(~own.isnan(), middle)))[:, None]
 
 
 def sample_rows(

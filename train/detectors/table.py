@@ -115,7 +115,7 @@ DETECTORS: dict[str, DetectorRow] = {
         NormalitySettings,
         "distance to normal footage: needs no abnormal video",
         "PatchCore, Roth et al., CVPR 2022, on cells of the picture",
-        arrays=("bank", "cells"),
+        arrays=("bank", "cells", "weights"),
     ),
     "mil": DetectorRow(
         ".mil:MIL",
