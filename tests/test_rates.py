@@ -35,7 +35,7 @@ def videos(write_video, tmp_path_factory):
     return folder
 
 
-def test_a_rate_is_far_if_it_is_one_and_a_third_times_out_of_the_range():
+def test_a_rate_is_far_if_it_is_more_than_1_3_times_out_of_the_range():
     rates = FrameRates(24.0, 25.0, 30000 / 1001)
     assert str(rates) == "24 to 30"
     assert [rates.differing(fps) for fps in (18.5, 24.0, 30.0, 38.9, None)] == [""] * 5
