@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -139,7 +140,7 @@ def _run(words: Sequence[str]) -> None:
     """Run a command, and exit. An error is printed as one line and determines the exit code."""
     try:
         with _terminable():
-            app(list(words))
+            _program()(list(words))
     except VadError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
@@ -152,6 +153,13 @@ def _run(words: Sequence[str]) -> None:
     except Exception as error:
         line = f"internal error, {type(error).__name__}: {error}; vad --debug COMMAND shows where"
         _fail(line, InternalError.exit_code)
+
+
+@cache
+def _program() -> Callable[[list[str]], object]:
+    """Return the commands in the form that parses words; `app` itself would make it each time."""
+    program: Callable[[list[str]], object] = typer.main.get_command(app)
+    return program
 
 
 @contextmanager
