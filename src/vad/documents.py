@@ -55,7 +55,7 @@ def parse(cls: type[Document], value: object, where: str = "") -> Document:
         raise ValueError(f"{where or 'the document'} {_expected('an object', value)}")
     hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     values = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass
+    for field in _fields(cls):  # type: ignore[arg-type]  # a class is hashable
         if field.name == WHOLE:
             values[WHOLE] = _finite(value, where)
         elif field.name in value:
@@ -71,8 +71,20 @@ def parse(cls: type[Document], value: object, where: str = "") -> Document:
         raise ValueError(_join(where, str(error))) from None
 
 
+# What is found out about a type is kept, because it takes longer than a check.
 _hints = functools.cache(get_type_hints)
 _options = functools.cache(options)
+
+
+@functools.cache
+def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)
+
+
+@functools.cache
+def _form(hint: Any) -> tuple[bool, Any, tuple[Any, ...]]:
+    """Return whether a type is a dataclass, and its origin and arguments as `typing` has them."""
+    return dataclasses.is_dataclass(hint), get_origin(hint), get_args(hint)
 
 
 def _join(where: str, name: str) -> str:
@@ -88,15 +100,16 @@ def _check_range(cls: type, name: str, value: object, path: str) -> None:
 
 def _check(hint: Any, value: object, path: str) -> Any:
     """Return the value converted to the type `hint`. Raises ValueError, with the path."""
-    if get_origin(hint) in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
-        if value is None and len(kinds) < len(get_args(hint)):
+    is_dataclass, origin, arguments = _form(hint)
+    if origin in (Union, types.UnionType):
+        kinds = [kind for kind in arguments if kind is not type(None)]
+        if value is None and len(kinds) < len(arguments):
             return None
         is_list = isinstance(value, list)
-        hint = next((k for k in kinds if (get_origin(k) is tuple) == is_list), kinds[0])
-    origin, arguments = get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return parse(hint, value, path)  # type: ignore[arg-type]  # a type, not an instance
+        hint = next((k for k in kinds if (_form(k)[1] is tuple) == is_list), kinds[0])
+        is_dataclass, origin, arguments = _form(hint)
+    if is_dataclass:
+        return parse(hint, value, path)
     if origin is Literal:
         if not any(type(value) is type(known) and value == known for known in arguments):
             known = ", ".join(map(repr, arguments))

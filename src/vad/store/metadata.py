@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -24,6 +25,9 @@ from ..names import key_of
 # `precision` is one: half precision is used only if its features agree with full precision's.
 INFORMATION = {"vad", "versions", "precision", "engine", "assumed", "cells"}
 
+# `zarr.json` files, by their bytes, whose checked content is kept in memory, at a few kB each.
+# A training reads those of each video many times.
+REMEMBERED = 2**13
 MOST_FRAMES = 10**9  # more than a year at 30 frames per second
 MOST_VALUES = 10**7  # in one row of an array, crops times dim
 MOST_CELLS = 1000  # rows or columns of cells
@@ -304,11 +308,18 @@ def check_document(document: Document) -> None:
         raise Damage("metadata", "its zarr.json is damaged: it does not match its checksum (seal)")
 
 
+@lru_cache(REMEMBERED)
+def check_group(content: bytes) -> None:
+    """Raise Damage if the `zarr.json` of a group of arrays does not match its checksum."""
+    check_document(parse_document(content))
+
+
 @dataclass(frozen=True)
 class _VideoId:
     id: str
 
 
+@lru_cache(REMEMBERED)
 def parse_record(content: bytes, key: str) -> tuple[str, VideoRecord]:
     """Return the id and the record in the `zarr.json` of the video in the folder `key`.
 
@@ -393,6 +404,7 @@ def _check_sizes(name: str, sizes: tuple[int, ...], least: int) -> None:
         raise ValueError(f"{name} is {sizes}, expected {wanted}")
 
 
+@lru_cache(REMEMBERED)
 def parse_array(content: bytes) -> ArrayInfo:
     """Return the metadata in the `zarr.json` of an array.
 

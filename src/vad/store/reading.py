@@ -23,9 +23,8 @@ from .metadata import (
     ArrayInfo,
     Damage,
     VideoRecord,
-    check_document,
+    check_group,
     parse_array,
-    parse_document,
     parse_record,
     rows_fit,
 )
@@ -82,7 +81,7 @@ class StoredVideo:
     def _check_group(self, kind: str) -> None:
         """Compare the metadata of an array group, such as `visual`, with its checksum."""
         try:
-            check_document(parse_document(self._metadata(f"{kind}/zarr.json")))
+            check_group(self._metadata(f"{kind}/zarr.json"))
         except FileNotFoundError:
             raise Damage("metadata", f"{kind}/zarr.json is missing") from None
 
