@@ -1,5 +1,6 @@
 """Fixtures of several test files: the real data, and small videos that tests make themselves."""
 
+import gc
 import os
 import shutil
 import signal
@@ -16,10 +17,19 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("VAD_ENGINE", "pytorch")
 # Tests run side by side, one a core; threads of theirs would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that tests start load our code compiled, and do not each compile it again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 N_BITS = 10  # numbers up to 1023
 
 # Tests that are run in the background of a script ignore Ctrl-C, and so would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Take what is loaded by now, which stays, out of the garbage collector's rounds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -152,7 +162,19 @@ def draw():
     return _picture
 
 
-def _write(
+_encoded: dict[str, bytes] = {}  # videos that `_write` has made, by what they are made of
+
+
+def _write(path, n_frames, **settings):
+    """Write a video; see `_encode`. The same one is encoded once, and then copied."""
+    made_of = repr((path.suffix, n_frames, sorted(settings.items())))
+    if made_of not in _encoded:
+        _encode(path, n_frames, **settings)
+        _encoded[made_of] = path.read_bytes()
+    path.write_bytes(_encoded[made_of])
+
+
+def _encode(
     path,
     n_frames,
     *,
