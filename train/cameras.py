@@ -341,8 +341,9 @@ class _Bank:
     def member(self, chosen: Flags) -> TrainedMember:
         """Return a `normality` whose bank is rows of chosen snippets [snippets].
 
-        All banks have about the same size, because distances to a larger bank are smaller. Distances
-        to all rows weigh the same: the footage may hold anomalies, whose rows lie far from others.
+        All banks have about the same size, because distances to a larger bank are smaller.
+        Distances to all rows weigh the same: the footage may hold anomalies, whose rows lie far
+        from others.
         """
         stream, settings = self.candidate.stream, dict(self.candidate.own)
         n_rows = len(self.rows) * (N_PARTS - 1) // N_PARTS
