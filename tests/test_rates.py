@@ -35,6 +35,13 @@ def videos(write_video, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def store(videos):
+    """The path of a store with the features of the two videos."""
+    vad.extract(videos, videos / "f.zarr", quiet=True, backbone="efficientnet-lite0")
+    return videos / "f.zarr"
+
+
 def test_a_rate_is_far_if_it_is_more_than_1_3_times_out_of_the_range():
     rates = FrameRates(24.0, 25.0, 30000 / 1001)
     assert str(rates) == "24 to 30"
@@ -61,11 +68,12 @@ def test_rates_that_were_assumed_are_not_known(small_run):
 
 
 def test_scores_of_a_video_of_another_rate_carry_a_warning_and_one_line_says_what_to_do(
-    vad_command, small_run, videos, tmp_path
+    vad_command, small_run, store, tmp_path
 ):
     assert read_card(small_run / "run").training_fps == FrameRates(10.0, 17.5, 25.0)
     code, out, err = vad_command(
-        "score", videos, "--detector", small_run / "run", "--out", tmp_path / "scores"
+        *("score", "--store", store, "--detector", small_run / "run"),
+        *("--out", tmp_path / "scores"),
     )
     assert code == 0, err
     far, near = out.splitlines()
@@ -90,16 +98,15 @@ def test_a_video_can_be_unlike_the_training_videos_and_of_another_rate(make_scor
 
 
 def test_evaluation_says_once_that_test_videos_have_another_rate(
-    small_run, videos, tmp_path, caplog
+    small_run, store, tmp_path, caplog
 ):
-    vad.extract(videos, tmp_path / "f.zarr", quiet=True, backbone="efficientnet-lite0")
     (tmp_path / "labels.csv").write_text("video,label\nnear,0\nfar,1\n")
     (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\nfar,0,16\n")
     caplog.set_level(logging.INFO, "vad")
     evaluate(
         small_run / "run",
         tmp_path / "segments.csv",
-        store=tmp_path / "f.zarr",
+        store=store,
         labels=tmp_path / "labels.csv",
     )
     said = f"{tmp_path / 'labels.csv'} has no split column: all its videos are measured, 1 abnormal"
@@ -107,14 +114,14 @@ def test_evaluation_says_once_that_test_videos_have_another_rate(
     assert caplog.text.count(f"1 of 2 videos with another frame rate, such as far, {SAID}") == 1
 
 
-def test_a_card_without_rates_opens_and_warns_of_nothing(small_run, videos, tmp_path):
+def test_a_card_without_rates_opens_and_warns_of_nothing(small_run, store, tmp_path):
     shutil.copytree(small_run / "run", tmp_path / "run")
     path = tmp_path / "run" / "card.json"
     card = json.loads(path.read_text())
     del card["training_fps"]
     path.write_text(json.dumps(card))
     assert Run.open(tmp_path / "run").card.training_fps is None
-    assert vad.score(videos / "far.mp4", tmp_path / "run").warning == ""
+    assert [scores.warning for scores in vad.score_store(store, tmp_path / "run")] == [""] * 2
     card["training_fps"] = {"lowest": 0.0, "median": 5.0, "highest": 5.0}
     path.write_text(json.dumps(card))
     with pytest.raises(UsageError, match="training_fps.lowest is 0.0"):
