@@ -80,13 +80,18 @@ def test_a_clip_becomes_three_arrays_whose_blocks_are_named(backbone):
 
 
 @pytest.mark.parametrize(
-    ("places", "shapes", "pooled"),
+    ("places", "shapes", "pooled", "directions"),
     [
-        ("flow", [(1, 1, 1774), (1, 49, 23), (1, 1280)], ["peaks", "mean", "maximum"]),
-        ("none", [(1, 1, 1774), (1, 1280)], ["peaks"]),
+        (
+            "flow",
+            [(1, 1, 1774), (1, 49, 23), (1, 1280)],
+            ["peaks", "mean", "maximum"],
+            [[0, 8], [8, 16]],
+        ),
+        ("none", [(1, 1, 1774), (1, 1280)], ["peaks"], []),
     ],
 )
-def test_less_of_each_cell_can_be_stored(backbone, monkeypatch, places, shapes, pooled):
+def test_less_of_each_cell_can_be_stored(backbone, monkeypatch, places, shapes, pooled, directions):
     monkeypatch.setenv("VAD_ENGINE", "openvino")
     less = create_backbone("efficientnet-lite0-parts", weights="random:0", places=places)
     clip = moving(16, 4)[None]
@@ -98,6 +103,8 @@ def test_less_of_each_cell_can_be_stored(backbone, monkeypatch, places, shapes, 
         np.testing.assert_array_equal(array, whole[name][..., -array.shape[-1] :])
     cells = less.provenance["cells"]["pooled"]
     assert [part["by"] for part in cells] == pooled
+    assert less.provenance["cells"]["directions"] == directions
+    assert backbone.provenance["cells"]["directions"] == [[224, 232], [232, 240]]
     assert all(part["of"] == [0, 23] for part in cells[1:])
     assert (less.provenance["places"], "places" in backbone.provenance) == (places, False)
 

@@ -200,7 +200,8 @@ def _fit_and_decide(
     known = learn(task.store, array, task.labels, every_fold) if array else None
     naming = None
     if array and folds and not any(member.detector.classes for member in chosen):
-        naming = learn_names(task.store, array, judged, combined, folds)
+        chances = {video: decided.calibration.chances(z) for video, z in combined.items()}
+        naming = learn_names(task.store, array, judged, chances, folds)
     card = replace(
         card,
         familiarity=known.array if known else None,

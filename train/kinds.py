@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_NORMAL = 0.02  # share of the normal class below which a snippet counts no more
+
 NORMAL = "normal"  # name of the class of normal videos
 OTHER = "other"  # the kind of an event that no class fits well enough
 
@@ -23,10 +25,10 @@ class Kinds:
     def of(self, first: int, stop: int) -> tuple[str, float]:
         """Return the kind of the snippets [first, stop), and its share among the kinds of anomaly.
 
-        Snippets count by how anomalous they are. The kind is "other" if none has a share of at
-        least `least`.
+        Snippets count by the odds that they are anomalous, so that the clear ones decide. The kind
+        is "other" if none has a share of at least `least`.
         """
-        return name_of(self.shares[first:stop].sum(0, dtype=np.float64), self.names, self.least)
+        return name_of(odds_of(self.shares[first:stop]).sum(0), self.names, self.least)
 
     def at(self, snippet: int) -> Kinds:
         """Return the kinds of one snippet alone; its shares are [1, names]."""
@@ -38,13 +40,13 @@ class KindOfEvent:
     """The kind of an event under way. It keeps sums, so that long events take no more memory."""
 
     kinds: Kinds | None = None  # of the newest snippet that told them
-    sums: NDArray[np.float64] | None = None  # shares of the snippets so far, summed [names]
+    sums: NDArray[np.float64] | None = None  # `odds_of` the snippets so far, summed
 
     def add(self, kinds: Kinds | None) -> None:
         """Count the next snippet of the event, whose shares are [1, names]; None: not known."""
         if kinds is not None:
             before = 0.0 if self.sums is None else self.sums
-            self.kinds, self.sums = kinds, before + kinds.shares[0].astype(np.float64)
+            self.kinds, self.sums = kinds, before + odds_of(kinds.shares)[0]
 
     @property
     def told(self) -> tuple[str, float | None]:
@@ -55,11 +57,19 @@ class KindOfEvent:
         return kind, round(share, 4)
 
 
+def odds_of(shares: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the odds of each kind of anomaly against the normal class, [snippets, names - 1].
+
+    shares: [snippets, names], the normal class first.
+    """
+    each = shares.astype(np.float64)
+    return np.asarray(each[:, 1:] / np.maximum(each[:, :1], LEAST_NORMAL))
+
+
 def name_of(sums: NDArray[np.float64], names: Sequence[str], least: float) -> tuple[str, float]:
-    """Return the kind of summed shares [names], and its share among the kinds of anomaly."""
-    own = sums[1:]
-    best = int(own.argmax())
-    share = float(own[best] / max(own.sum(), 1e-12))
+    """Return the kind of summed odds [names - 1], and its share among the kinds of anomaly."""
+    best = int(sums.argmax())
+    share = float(sums[best] / max(sums.sum(), 1e-12))
     return (names[1 + best] if share >= least else OTHER), share
 
 

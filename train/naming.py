@@ -2,7 +2,8 @@
 
 Detectors without classes tell when something happens; this tells what. A moment is described by
 the cells of the picture that differ most from the video's own ordinary state (the median over the
-half of its snippets with the lowest scores): by their features and by the difference. A linear
+half of its snippets with the lowest scores): by their features and by the difference. Motion by
+direction is sorted first, as a kind of event does not depend on the way people go. A linear
 classifier is trained on the highest-scored snippets of abnormal videos, whose scores come from
 members that have not seen the video. Held-out predictions choose the share below which a kind is
 called "other".
@@ -11,6 +12,7 @@ called "other".
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +29,7 @@ from vad.files import committed
 from vad.labels import Label
 from vad.store import FeatureStore
 
-from .kinds import NORMAL, Kinds
+from .kinds import NORMAL, Kinds, name_of, odds_of
 
 log = logging.getLogger("vad")
 
@@ -37,7 +39,7 @@ SHARE = 0.3  # of a video's snippets, the highest-scored, that stand for its cat
 ORDINARY_SHARE = 0.5  # of a video's snippets, the lowest-scored, that are its ordinary state
 CELLS = 2  # the most unusual cells of a snippet, which describe it
 CLIP = 8.0  # deviations at which features are cut
-STRENGTH = 0.01  # inverse weight of the squared coefficients; few videos allow little
+STRENGTH = 0.03  # inverse weight of the squared coefficients; few videos allow little
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +53,7 @@ class Naming:
     mean: Floats  # [dim]
     spread: Floats  # [dim]
     weights: Floats  # [categories, 2 dim + 1], the last column added
+    directions: tuple[tuple[int, ...], ...] = ()  # columns with a value a direction of motion
     least: float = 0.0
     n_right: int = 0  # held-out abnormal videos that were rightly named
     n_named: int = 0  # held-out abnormal videos that were named at all, not "other"
@@ -67,6 +70,7 @@ class Naming:
                 f"{self.array} has another width than in the training videos",
                 hint="extract the videos as the training videos were",
             )
+        rows = undirected(rows, self.directions)
         described = describe(rows, scores, self.mean, self.spread)
         shares = self.shares(described)
         each = np.concatenate([1 - scores[:, None], scores[:, None] * shares], 1)
@@ -83,6 +87,7 @@ class Naming:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         counts = (self.least, self.n_right, self.n_named, self.n_videos)
         tensors["counts"] = torch.tensor(counts, dtype=torch.float64)
+        tensors["directions"] = torch.tensor(self.directions, dtype=torch.int64)
         named = "\0".join((self.array, *self.names)).encode()
         tensors["named"] = torch.tensor(list(named), dtype=torch.uint8)
         with committed(folder / FILE) as part:
@@ -98,14 +103,26 @@ class Naming:
                 tensors[n].double().numpy() for n in ("mean", "spread", "weights")
             )
             least, right, named, videos = tensors["counts"].tolist()
-        except (KeyError, ValueError) as error:
+            directions = tuple((int(a), int(b)) for a, b in tensors["directions"].tolist())
+        except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{folder / FILE} is damaged: {error}") from None
         fits = weights.shape == (len(names), 2 * len(mean) + 1) and mean.shape == spread.shape
         finite = np.isfinite(weights).all() and np.isfinite(mean).all() and (spread > 0).all()
-        if not (fits and finite and len(names) > 1):
+        inside = all(0 <= first < stop <= len(mean) for first, stop in directions)
+        if not (fits and finite and inside and len(names) > 1):
             raise UsageError(f"{folder / FILE} is damaged", hint="train the run again")
         counts = (int(right), int(named), int(videos))
-        return cls(array, tuple(names), mean, spread, weights, least, *counts)
+        return cls(array, tuple(names), mean, spread, weights, directions, least, *counts)
+
+
+def undirected(
+    rows: NDArray[np.generic], directions: Sequence[Sequence[int]]
+) -> NDArray[np.generic]:
+    """Return rows [..., dim] whose columns of motion by direction descend, group by group."""
+    rows = rows.copy()
+    for first, stop in directions:
+        rows[..., first:stop] = np.sort(rows[..., first:stop], axis=-1)[..., ::-1]
+    return rows
 
 
 def describe(
@@ -143,8 +160,8 @@ def learn_names(
 ) -> Naming | None:
     """Learn to name kinds from the categories of abnormal videos, cross-fitted over folds.
 
-    scores: of held-out videos, [snippets], by video. Returns None if fewer than two categories
-    have `LEAST_VIDEOS` videos.
+    scores: chances of held-out videos, [snippets] in [0, 1], by video. Returns None if fewer than
+    two categories have `LEAST_VIDEOS` videos.
     """
     abnormal = [x for x in labels if x.label and x.category and x.video in scores]
     every = [name for x in abnormal for name in x.category.split("+") if name]
@@ -155,7 +172,12 @@ def learn_names(
         if any(label.label for label in labels):
             log.info("events are told no kind: no two categories have %d videos", LEAST_VIDEOS)
         return None
-    rows = {x.video: store.read(x.video, array) for x in labels if x.video in scores}
+    directions = _directions_of(store, array)
+    rows = {
+        x.video: undirected(store.read(x.video, array), directions)
+        for x in labels
+        if x.video in scores
+    }
     sample = np.concatenate([r.reshape(-1, r.shape[-1])[::7] for r in rows.values()])
     mean, spread = sample.mean(0, dtype=np.float64), sample.std(0, dtype=np.float64)
     spread = spread + 0.1 * spread.mean() + 1e-9
@@ -164,7 +186,7 @@ def learn_names(
         for x in abnormal
     }
     blank = np.zeros((len(names), 2 * len(mean) + 1))
-    naming = Naming(array, names, mean, spread, blank)
+    naming = Naming(array, names, mean, spread, blank, directions)
     said: list[tuple[float, bool]] = []  # share and whether it is right, of held-out videos
     for fold in folds:
         held = {label.video for label in fold}
@@ -172,9 +194,11 @@ def learn_names(
         weights = _fitted(naming, seen, found)
         for label in abnormal:
             if weights is not None and label.video in held:
-                shares = replace(naming, weights=weights).shares(found[label.video]).mean(0)
-                best = int(shares.argmax())
-                said.append((float(shares[best]), names[best] in label.category.split("+")))
+                own = scores[label.video]
+                kinds = replace(naming, weights=weights).of(rows[label.video], own)
+                odds = odds_of(kinds.shares[highest(own)])
+                kind, share = name_of(odds.sum(0), kinds.names, least=0.0)
+                said.append((share, kind in label.category.split("+")))
     weights = _fitted(naming, abnormal, found)
     if weights is None:
         return None
@@ -188,6 +212,12 @@ def learn_names(
         n_named=len(named),
         n_videos=len(said),
     )
+
+
+def _directions_of(store: FeatureStore, array: str) -> tuple[tuple[int, ...], ...]:
+    """Return the groups of columns of an array that have a value for each direction of motion."""
+    made = store.provenance(array)
+    return made.cells.directions if array.startswith("places/") and made and made.cells else ()
 
 
 def _fitted(naming: Naming, labels: Sequence[Label], found: Mapping[str, Floats]) -> Floats | None:
@@ -213,11 +243,24 @@ def _fitted(naming: Naming, labels: Sequence[Label], found: Mapping[str, Floats]
 
 
 def _least(said: Sequence[tuple[float, bool]]) -> float:
-    """Return the share from which on a kind is named: that with the most right names beyond wrong
-    ones.
+    """Return the share from which on a kind is named, given the shares of held-out videos and
+    whether these are rightly named.
+
+    The best share has the most right names beyond wrong ones. With few videos it is best by chance:
+    the lowest share is taken that is worse by at most the root of the number of further videos that
+    it names, one standard error.
     """
 
     def gain(least: float) -> int:
         return sum(1 if right else -1 for share, right in said if share >= least)
 
-    return max([0.0, *(share for share, _ in said)], key=lambda least: (gain(least), -least))
+    def n_named(least: float) -> int:
+        return sum(share >= least for share, _ in said)
+
+    levels = sorted({0.0, *(share for share, _ in said)})
+    best = max(levels, key=lambda least: (gain(least), -least))
+    return next(
+        least
+        for least in levels
+        if gain(best) - gain(least) <= math.sqrt(n_named(least) - n_named(best))
+    )

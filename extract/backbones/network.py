@@ -91,10 +91,15 @@ def with_places(network: Network, places: Places) -> Network:
         for part in network.cells.pooled
         if part.by == "peaks" or part.of[0] >= first
     ]
+    directions = [
+        tuple(column - first for column in group)
+        for group in network.cells.directions
+        if group[0] >= first
+    ]
     return replace(
         network,
         arrays=(*others[:1], *kept, *others[1:]),
-        cells=replace(network.cells, pooled=tuple(pooled)),
+        cells=replace(network.cells, pooled=tuple(pooled), directions=tuple(directions)),
         places=places,
     )
 

@@ -20,7 +20,7 @@ from vad.store.metadata import Cells, Pooled
 
 from ..recipes import EVERY_SECOND_FRAME, Recipe
 from .efficientnet import MIDDLE_DIM, POOLED_DIM, EfficientNetLite0, load_network
-from .flow import CELLS, GRID, WIDTH, flow_of_cells, grey_frames
+from .flow import CELLS, DIRECTED, GRID, WIDTH, flow_of_cells, grey_frames
 from .network import Columns, Compile, Network
 
 DIM_A, DIM_C = POOLED_DIM, 2 * (2 * MIDDLE_DIM + WIDTH)
@@ -34,6 +34,10 @@ ARRAYS = (
     Columns("peaks", PLACES, PLACES + DIM_A, (DIM_A,), dtype="uint8"),
 )
 CHANGES, FLOW = (MIDDLE_DIM, 2 * MIDDLE_DIM), (2 * MIDDLE_DIM, WIDTH_OF_CELL)  # in `places`
+
+
+def _directions() -> tuple[tuple[int, int], ...]:
+    return tuple((FLOW[0] + start, FLOW[0] + stop) for start, stop in DIRECTED)
 
 
 def _pooled() -> tuple[Pooled, ...]:
@@ -110,7 +114,7 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
         gpu_views=16,
         arrays=ARRAYS,
         blocks={"A": (0, DIM_A), "C": (DIM_A, VISUAL)},
-        cells=Cells((GRID, GRID), _pooled()),
+        cells=Cells((GRID, GRID), _pooled(), _directions()),
         libraries=("torch", "opencv-python-headless"),
         for_cpu=_compiled,
     )

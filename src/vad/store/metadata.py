@@ -148,14 +148,22 @@ class Pooled:
 
 @dataclass(frozen=True)
 class Cells:
-    """How arrays of a backbone divide the picture into cells, which are counted row by row."""
+    """How arrays of a backbone divide the picture into cells, which are counted row by row.
+
+    directions: groups of columns of `places/<name>`, [first, last + 1]; the columns of a group have
+    one value for each direction of motion.
+    """
 
     grid: tuple[int, ...]  # rows, columns
     pooled: tuple[Pooled, ...] = ()
+    directions: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.grid) != 2 or not all(1 <= n <= MOST_CELLS for n in self.grid):
             raise ValueError(f"grid is {list(self.grid)}, expected rows and columns")
+        for group in self.directions:
+            if len(group) != 2 or not 0 <= group[0] < group[1]:
+                raise ValueError(f"directions has {list(group)}, expected [first, last + 1]")
 
 
 @dataclass(frozen=True)
