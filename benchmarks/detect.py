@@ -8,7 +8,8 @@ fold is held out once, and the test scores of all folds are pooled. TEVAD and E-
 kind of features in the store, unless `--set` says otherwise. Epoch and threshold are chosen on a
 validation share of the training videos; frame truth is used only for the test. `oracle_auc` is the
 AUC of a score that knows only the labels of the test videos. `found` and `raised` are the abnormal
-and the normal test videos that the run's own threshold flags; `ece` (ten bins) and `brier` tell how
+and the normal test videos that the run's own threshold flags; `named` are the found ones whose
+highest event is of the video's category; `ece` (ten bins) and `brier` tell how
 far frame scores are from chances. The detector `default` is what `vad train` does without a name;
 members joined by `+`, such as `topk:A+topk:C`, are trained as `vad train --member` does. For each
 data set in turn, `--arrays` first adds the features of other backbones to its store.
@@ -48,9 +49,9 @@ FIGURES = {
     "abnormal_ap": "abnormal_only/ap",
     "oracle_auc": "oracle/auc",
 }
-# abnormal and normal test videos flagged; of the frames: calibration error, Brier score, F1 of
+# abnormal and normal test videos flagged, those rightly named; of the frames: calibration error, Brier score, F1 of
 # those in events, and the best F1 that one threshold for all could have
-DECISIONS = ("found", "raised", "ece", "brier", "f1", "best_f1")
+DECISIONS = ("found", "raised", "named", "ece", "brier", "f1", "best_f1")
 
 
 def main() -> None:
@@ -110,6 +111,7 @@ def measure_seed(
     evaluations: list[Evaluation] = []
     train_s = 0.0
     flagged: list[tuple[int, bool]] = []  # label of every test video, and whether it was flagged
+    n_named = 0
     for fold in folds:
         chosen: dict[str, Any] = {"seed": seed, **data.settings, **settings}
         if ":" in detector:
@@ -129,6 +131,8 @@ def measure_seed(
         evaluations.append(done := evaluate(run, data.segments, store=data.store))
         for label, scores in zip(done.labels, done.scores, strict=True):
             flagged.append((label.label, scores.peak >= scores.threshold))
+            highest = max(scores.events, key=lambda event: event.peak, default=None)
+            n_named += highest is not None and highest.kind in label.category.split("+")
     figures = figures_of(
         [t for e in evaluations for t in e.truth],
         [s.frames for e in evaluations for s in e.scores],
@@ -141,6 +145,7 @@ def measure_seed(
         "train_s": train_s / len(folds),
         "found": sum(raised for label, raised in flagged if label),
         "raised": sum(raised for label, raised in flagged if not label),
+        "named": n_named,
         "ece": calibration_error(truth, chances),
         "brier": float(np.mean((chances - truth) ** 2)),
         "f1": float(f1_score(truth, in_events)),

@@ -56,12 +56,15 @@ def main() -> None:
 
 
 def score(demo: Path, work: Path) -> Path:
-    """Write reports: of four test videos, and of a found, a missed and a normal one alone."""
+    """Write the card of the run, and reports: of four test videos, of a fight, a fire and a normal
+    one alone.
+    """
+    vad("card", demo / "runs" / "default")
     videos = demo / "data" / "videos"
     for name, chosen in (
         ("several", ["street-14", "car-park-04", "car-park-08", "corridor-10"]),
-        ("found", ["car-park-04"]),
-        ("missed", ["car-park-08"]),
+        ("fight", ["car-park-04"]),
+        ("fire", ["car-park-08"]),
         ("normal", ["car-park-03"]),
     ):
         files = [next(videos.rglob(f"{video}.*")) for video in chosen]
@@ -72,12 +75,12 @@ def score(demo: Path, work: Path) -> Path:
 def shots(demo: Path, work: Path) -> Iterator[Shot]:
     """Yield the pictures of pages."""
     several = work / "several" / "report.html"
-    single = {name: next((work / name).glob("*.html")) for name in ("found", "missed", "normal")}
+    single = {name: next((work / name).glob("*.html")) for name in ("fight", "fire", "normal")}
     card = demo / "runs" / "default" / "model-card.html"
     for scheme in ("light", "dark"):
         yield Shot(f"several-{scheme}", several, scheme, DESKTOP)
-    yield Shot("found-light", single["found"], "light", DESKTOP, ".controls")
-    yield Shot("missed-dark", single["missed"], "dark", DESKTOP, ".controls")
+    yield Shot("fight-light", single["fight"], "light", DESKTOP, ".controls")
+    yield Shot("fire-dark", single["fire"], "dark", DESKTOP, ".controls")
     yield Shot("phone-light", several, "light", PHONE, "section.video", 1)
     yield Shot("phone-dark", single["normal"], "dark", PHONE, "section.video", 1)
     yield Shot("evaluation-dark", demo / "evaluation" / "evaluation.html", "dark", DESKTOP)
