@@ -49,8 +49,8 @@ FIGURES = {
     "abnormal_ap": "abnormal_only/ap",
     "oracle_auc": "oracle/auc",
 }
-# abnormal and normal test videos flagged, those rightly named; of the frames: calibration error, Brier score, F1 of
-# those in events, and the best F1 that one threshold for all could have
+# abnormal and normal test videos flagged, those rightly named; of the frames: calibration error,
+# Brier score, F1 of those in events, and the best F1 that one threshold for all could have
 DECISIONS = ("found", "raised", "named", "ece", "brier", "f1", "best_f1")
 
 
