@@ -47,7 +47,8 @@ def serve(parent: Parent) -> None:
     """Work on the jobs of the parent process until it ends. It sends, for each, messages with the
     fields `share` and `words` (progress), `log` (a line), and finally `state` and `says`.
     """
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if "OMP_NUM_THREADS" not in os.environ:  # with which a person limits the cores
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
     handler = _Sender(parent)
     handler.setFormatter(PlainFormatter())
     log.addHandler(handler)
