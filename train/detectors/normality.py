@@ -11,7 +11,7 @@ those of people near the camera (the idea of local outlier factors, Breunig et a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -173,22 +173,29 @@ def weights_of_rows(
     those of its source show the same people. Its weight is (s0 + m) / (s0 + s), where m is the
     median of s, and s0 is `DAMPING` times the distance of far rows. So the usual weight is 1.
     """
-    side = math.isqrt(n_cells)
-    found = []
-    for part in torch.arange(len(rows)).split(QUERIES // 4):
-        refused = sources[part, None] == sources
-        if settings.reach is not None:
-            refused |= apart(cells, cells[part, None], side) > settings.reach
-        order = _order(rows[part], rows).masked_fill(refused, torch.inf)
-        nearest = order.topk(min(settings.neighbours, len(rows)), 1, largest=False)
-        distances = vector_norm(rows[nearest.indices] - rows[part, None])
-        found.append(distances.masked_fill(nearest.values.isinf(), torch.nan).mean(1))
-    own = torch.cat(found)
+    own = torch.full((len(rows),), torch.nan)
+    for part, among in _compared(cells, settings.reach, n_cells):
+        same = sources[part, None] == sources[among]
+        order = _order(rows[part], rows[among]).masked_fill(same, torch.inf)
+        nearest = order.topk(min(settings.neighbours, len(among)), 1, largest=False)
+        distances = vector_norm(rows[among[nearest.indices]] - rows[part, None])
+        own[part] = distances.masked_fill(nearest.values.isinf(), torch.nan).mean(1)
     if own.isnan().all():
         return None
     middle = own.nanmedian()
     damping = DAMPING * own.nanquantile(FAR) + 1e-6
     return ((damping + middle) / (damping + own.where(~own.isnan(), middle)))[:, None]
+
+
+def _compared(cells: Tensor, reach: int | None, n_cells: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield indices of rows of a bank, and those of the rows within their reach: [n], [m]."""
+    if reach is None:
+        every = torch.arange(len(cells))
+        yield from ((part, every) for part in every.split(QUERIES // 4))
+    else:
+        for cell in cells.unique():
+            within = apart(cells, cell, math.isqrt(n_cells)) <= reach
+            yield (cells == cell).nonzero()[:, 0], within.nonzero()[:, 0]
 
 
 def sample_rows(
