@@ -108,11 +108,11 @@ class Normality(Detector):
         if self.bank is None or self.cells is None:
             raise UsageError("normality needs its bank of normal features")
         if self.settings.reach is None:
-            every = torch.arange(len(self.bank), device=video.device)
-            return self._nearest(video.flatten(0, 1), every).view(video.shape[:2])
+            found = self._nearest(video.flatten(0, 1), self.bank, self.weights)
+            return found.view(video.shape[:2])
         return torch.stack(
             [
-                self._nearest(features, near)
+                self._nearest(features, self.bank[near], _rows(self.weights, near))
                 for features, near in zip(video, self._near(len(video)), strict=True)
             ]
         )
@@ -129,21 +129,23 @@ class Normality(Detector):
             ]
         return self._rows_near
 
-    def _nearest(self, rows: Tensor, among: Tensor) -> Tensor:
-        """Return the mean distance of rows [rows, dim] to their nearest neighbours `among` rows of
-        the bank [n]: [rows].
+    def _nearest(self, rows: Tensor, bank: Tensor, weights: Tensor | None) -> Tensor:
+        """Return the mean weighed distance of rows [rows, dim] to their nearest neighbours: [rows].
+
+        bank: the rows that are compared; weights: of the distances to them, [rows of the bank, 1].
         """
         at_once = (rows,) if torch.compiler.is_exporting() else rows.split(QUERIES)
-        return torch.cat([self._nearest_of(part, among) for part in at_once])
+        return torch.cat([self._nearest_of(part, bank, weights) for part in at_once])
 
-    def _nearest_of(self, rows: Tensor, among: Tensor) -> Tensor:
-        assert self.bank is not None
-        order = _order(rows, self.bank[among])
-        nearest = among[order.topk(min(self.settings.neighbours, len(among)), 1, False).indices]
-        distances = vector_norm(self.bank[nearest] - rows[:, None])
-        if self.weights is not None:
-            distances = distances * self.weights[nearest, 0]
-        return distances.mean(1)
+    def _nearest_of(self, rows: Tensor, bank: Tensor, weights: Tensor | None) -> Tensor:
+        k = min(self.settings.neighbours, len(bank))
+        nearest = _order(rows, bank).topk(k, dim=1, largest=False).indices
+        distances = vector_norm(bank[nearest] - rows[:, None])
+        return (distances if weights is None else distances * weights[nearest, 0]).mean(1)
+
+
+def _rows(array: Tensor | None, chosen: Tensor) -> Tensor | None:
+    return None if array is None else array[chosen]
 
 
 def _order(rows: Tensor, bank: Tensor) -> Tensor:
