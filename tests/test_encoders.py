@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import vad
 from vad.errors import UsageError
 from vad.stages.extract.backbones import BACKBONES, create_backbone
+from vad.stages.extract.backbones.images import FAMILIES, RANDOM
 from vad.stages.extract.decoders.pool import Clips, DecoderPool
 from vad.stages.extract.settings import ExtractSettings
 from vad.store import FeatureStore
@@ -250,6 +251,18 @@ def test_missing_files_are_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names its weights, and so does --weights b"):
         ExtractSettings(backbone="image:a", weights="b")
     assert ExtractSettings(backbone="image:a/b") == ExtractSettings(backbone="image", weights="a/b")
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_random_networks_have_no_empty_tensor_which_no_engine_compiles(name: str) -> None:
+    family, sizes = RANDOM[name]
+    row = FAMILIES[family]
+    with torch.device("meta"):
+        model = getattr(hf, row.model)(getattr(hf, row.config)(**sizes))
+    assert all(tensor.numel() for tensor in model.state_dict().values())
+    if name == "dinov3-base":  # of the others a part is left out, or has another size of picture
+        (published,) = BACKBONES[name].weights
+        assert sum(p.numel() for p in model.parameters()) == published.n_parameters
 
 
 def test_random_weights_are_marked(clip: NDArray[np.uint8]) -> None:

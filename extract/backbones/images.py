@@ -66,7 +66,8 @@ RANDOM: dict[str, tuple[str, dict[str, Any]]] = {
     "dinov2-base": ("dinov2", {"image_size": 224}),
     "dinov3-base": (
         "dinov3_vit",
-        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
+        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+        | {"num_register_tokens": 4},
     ),
 }
 
