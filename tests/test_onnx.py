@@ -60,8 +60,12 @@ def test_every_detector_can_be_written(name, tmp_path):
     row, rng = DETECTORS[name], np.random.default_rng(0)
     torch.manual_seed(0)
     text_dim = 32 if row.text else None
-    atoms = {"dictionary": rng.normal(size=(20, 64))} if "dictionary" in row.arrays else {}
-    detector = create_detector(name, visual_dim=64, text_dim=text_dim, arrays=atoms)
+    known = {
+        **{name: rng.normal(size=(20, 64)) for name in ("dictionary", "bank")},
+        **{name: np.ones((20, 1)) for name in ("cells", "weights")},
+    }
+    arrays = {name: known[name] for name in row.arrays if name in known}
+    detector = create_detector(name, visual_dim=64, text_dim=text_dim, arrays=arrays)
     widths = {"visual": (2, 64)} | ({"text": (1, 32)} if row.text else {})
     inputs = Inputs({kind: Scaling() for kind in widths}, apart=row.text)
     streams = [Stream(f"{kind}/x", width) for kind, (_, width) in widths.items()]
