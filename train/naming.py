@@ -2,8 +2,9 @@
 
 Detectors without classes tell when something happens; this tells what. A moment is described by
 the cells of the picture that differ most from the video's own ordinary state (the median over the
-half of its snippets with the lowest scores): by their features and by the difference. Motion by
-direction is sorted first, as a kind of event does not depend on the way people go. A linear
+half of its snippets with the lowest scores): by their features and by the difference. The
+speeds in several directions are sorted first, since the kind of an event does not depend on the
+direction in which people go. A linear
 classifier is trained on the highest-scored snippets of abnormal videos, whose scores come from
 members that have not seen the video. Held-out predictions choose the share below which a kind is
 called "other".
@@ -53,7 +54,7 @@ class Naming:
     mean: Floats  # [dim]
     spread: Floats  # [dim]
     weights: Floats  # [categories, 2 dim + 1], the last column added
-    directions: tuple[tuple[int, ...], ...] = ()  # columns with a value a direction of motion
+    directions: tuple[tuple[int, ...], ...] = ()  # groups of columns, one a direction of motion
     least: float = 0.0
     n_right: int = 0  # held-out abnormal videos that were rightly named
     n_named: int = 0  # held-out abnormal videos that were named at all, not "other"
@@ -118,7 +119,10 @@ class Naming:
 def undirected(
     rows: NDArray[np.generic], directions: Sequence[Sequence[int]]
 ) -> NDArray[np.generic]:
-    """Return rows [..., dim] whose columns of motion by direction descend, group by group."""
+    """Return rows [..., dim] in which the values of each group of columns descend.
+
+    directions: the groups, [first, last + 1]; each has one column for every direction of motion.
+    """
     rows = rows.copy()
     for first, stop in directions:
         rows[..., first:stop] = np.sort(rows[..., first:stop], axis=-1)[..., ::-1]
@@ -246,9 +250,9 @@ def _least(said: Sequence[tuple[float, bool]]) -> float:
     """Return the share from which on a kind is named, given the shares of held-out videos and
     whether these are rightly named.
 
-    The best share has the most right names beyond wrong ones. With few videos it is best by chance:
-    the lowest share is taken that is worse by at most the root of the number of further videos that
-    it names, one standard error.
+    From the best share on, right names outnumber wrong ones by the most. With few videos that is
+    partly chance, so the lowest share is taken that is at most one standard error worse: the root
+    of the number of further videos that it names.
     """
 
     def gain(least: float) -> int:

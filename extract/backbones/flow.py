@@ -20,7 +20,7 @@ GRID = 7
 CELLS = GRID * GRID
 DIRECTIONS = 8
 WIDTH = 2 * DIRECTIONS + 7  # values of a cell
-DIRECTED = ((0, DIRECTIONS), (DIRECTIONS, 2 * DIRECTIONS))  # columns with a value a direction
+DIRECTED = ((0, DIRECTIONS), (DIRECTIONS, 2 * DIRECTIONS))  # groups of columns, one a direction
 
 cv2.setNumThreads(1)  # clips are computed on all cores side by side
 

@@ -26,8 +26,8 @@ from .interface import Batch, Detector, Form, Output
 from .settings import NormalitySettings
 
 QUERIES = 4096  # rows compared at once, to bound the memory
-FAR = 0.95  # share of the rows of a bank that are nearer to others than its far ones
-DAMPING = 2.0  # of the distances of far rows: the larger, the less the distances of rows matter
+FAR = 0.95  # quantile of the distances between rows of different videos that counts as far
+DAMPING = 2.0  # times that distance: the larger, the more alike are the weights of all rows
 
 
 class Normality(Detector):
@@ -173,7 +173,7 @@ def weights_of_rows(
     rows: [rows, dim], scaled; cells: [rows], out of n_cells; sources: [rows], the video of each row
     or its part of the footage. A row's own distance s is that to its nearest rows of other sources:
     those of its source show the same people. Its weight is (s0 + m) / (s0 + s), where m is the
-    median of s, and s0 is `DAMPING` times the distance of far rows. So the usual weight is 1.
+    median of s, and s0 is `DAMPING` times its quantile `FAR`. So the usual weight is 1.
     """
     own = torch.full((len(rows),), torch.nan)
     for part, among in _compared(cells, settings.reach, n_cells):
