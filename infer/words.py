@@ -48,8 +48,7 @@ class Sentences:
     def meaning(self) -> str:
         """Return what the scores are, in words."""
         words = ", ".join(f'"{sentence}"' for sentence in self.looked_for)
-        said = f"words alone: more like {words} than ordinary; nothing was trained"
-        return f"{said}; {RANDOM}" if self.is_random else said
+        return f"words alone: more like {words} than ordinary; nothing was trained"
 
     def kinds_of(self, rows: NDArray[np.generic]) -> Kinds:
         """Return the share of what is ordinary, and of each sentence, for every snippet.
