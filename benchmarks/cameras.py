@@ -10,7 +10,7 @@ thread.
 cameras
     CPU seconds that `vad stream` takes for a second of video, decoding and detector included. Their
     inverse is the number of cameras that a core carries. `parts`: the default features with the
-    members topk:A and topk:C, networks compiled. `former`: the former default, efficientnet-lite0
+    members topk:A and topk:C, networks compiled; `default`: with all members. `former`: the former default, efficientnet-lite0
     by eager PyTorch with rtfm. Then as many streams run on one core at the speed of cameras, fewer
     until none drops a clip (`live`).
 hours
@@ -78,6 +78,7 @@ class Way:
 
 WAYS = {
     "parts": Way(PARTS, {"member": ("topk:A", "topk:C")}, "openvino"),
+    "default": Way(PARTS, {"purpose": "streams"}, "openvino"),
     "former": Way(RECIPES["efficientnet-lite0"], {"detector": "rtfm", "epochs": 1}, "pytorch"),
 }
 

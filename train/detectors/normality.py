@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from ..selection import vector_norm
 from .interface import Batch, Detector, Form, Output
 from .settings import NormalitySettings
 
-QUERIES = 4096  # rows compared at once, to bound the memory
+QUERIES = 4096  # places compared at once, to bound the memory
 FAR = 0.95  # quantile of the distances between rows of different videos that counts as far
 DAMPING = 2.0  # times that distance: the larger, the more alike are the weights of all rows
 
@@ -58,7 +59,7 @@ class Normality(Detector):
         self.hold("bank", bank, visual_dim)
         self.hold("cells", cells, 1)
         self.hold("weights", weights, 1)
-        self._rows_near: list[Tensor] | None = None
+        self._parts: list[_Rows] | None = None
         self.ignored: Tensor | None = None  # bool [crops], places that never are unusual
 
     @classmethod
@@ -105,47 +106,61 @@ class Normality(Detector):
         return found if self.ignored is None else found.masked_fill(self.ignored[:, None], 0.0)
 
     def _distances(self, video: Tensor) -> Tensor:
+        if self._parts is None:
+            self._parts = self._parts_of_bank(len(video))
+        parts = video.split(math.ceil(len(video) / len(self._parts)))
+        k = self.settings.neighbours
+        found = [rows.distances(part, k) for part, rows in zip(parts, self._parts, strict=True)]
+        return torch.cat(found)
+
+    def _parts_of_bank(self, n_cells: int) -> list[_Rows]:
+        """Return the rows that cells are compared with: all rows for all cells, or with `reach` a
+        part of them for each row of cells.
+        """
         if self.bank is None or self.cells is None:
             raise UsageError("normality needs its bank of normal features")
         if self.settings.reach is None:
-            found = self._nearest(video.flatten(0, 1), self.bank, self.weights)
-            return found.view(video.shape[:2])
-        return torch.stack(
-            [
-                self._nearest(features, self.bank[near], _rows(self.weights, near))
-                for features, near in zip(video, self._near(len(video)), strict=True)
-            ]
-        )
+            return [_Rows(self.bank, self.bank.square().sum(1), self.weights, None)]
+        order = self.cells[:, 0].argsort(stable=True)  # so that every part is a slice
+        bank, cells = self.bank[order], self.cells[order, 0]
+        weights = None if self.weights is None else self.weights[order]
+        squares, side, parts = bank.square().sum(1), math.isqrt(n_cells), []
+        for some in torch.arange(n_cells, device=cells.device).split(side):
+            beyond = apart(cells, some[:, None], side) > self.settings.reach
+            within = (~beyond).any(0).nonzero()[:, 0].tolist() or [-1]
+            part = slice(max(within[0], 0), within[-1] + 1)
+            own = None if weights is None else weights[part]
+            parts.append(_Rows(bank[part], squares[part], own, beyond[:, None, part]))
+        return parts
 
-    def _near(self, n_cells: int) -> list[Tensor]:
-        """Return for every cell the rows of the bank that lie within reach: [cells] of [rows]."""
-        assert self.cells is not None
-        assert self.settings.reach is not None
-        if self._rows_near is None:
-            side = math.isqrt(n_cells)
-            self._rows_near = [
-                (apart(self.cells[:, 0], cell, side) <= self.settings.reach).nonzero()[:, 0]
-                for cell in range(n_cells)
-            ]
-        return self._rows_near
 
-    def _nearest(self, rows: Tensor, bank: Tensor, weights: Tensor | None) -> Tensor:
-        """Return the mean weighed distance of rows [rows, dim] to their nearest neighbours: [rows].
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a bank that some places of the picture are compared with."""
 
-        bank: the rows that are compared; weights: of the distances to them, [rows of the bank, 1].
+    rows: Tensor  # [rows, dim]
+    squares: Tensor  # [rows], their squared lengths
+    weights: Tensor | None  # [rows, 1], of the distances to them
+    beyond: Tensor | None  # bool [places, 1, rows]: a row that is out of a place's reach
+
+    def distances(self, places: Tensor, k: int) -> Tensor:
+        """Return the mean weighed distance to the k nearest rows within reach, 0 if there is none:
+        [places, snippets, dim] -> [places, snippets].
         """
-        at_once = (rows,) if torch.compiler.is_exporting() else rows.split(QUERIES)
-        return torch.cat([self._nearest_of(part, bank, weights) for part in at_once])
+        at_once = max(1, QUERIES // len(places))
+        parts = (places,) if torch.compiler.is_exporting() else places.split(at_once, dim=1)
+        return torch.cat([self._distances(part, k) for part in parts], dim=1)
 
-    def _nearest_of(self, rows: Tensor, bank: Tensor, weights: Tensor | None) -> Tensor:
-        k = min(self.settings.neighbours, len(bank))
-        nearest = _order(rows, bank).topk(k, dim=1, largest=False).indices
-        distances = vector_norm(bank[nearest] - rows[:, None])
-        return (distances if weights is None else distances * weights[nearest, 0]).mean(1)
-
-
-def _rows(array: Tensor | None, chosen: Tensor) -> Tensor | None:
-    return None if array is None else array[chosen]
+    def _distances(self, places: Tensor, k: int) -> Tensor:
+        order = self.squares - 2 * places @ self.rows.T
+        if self.beyond is not None:
+            order = order.masked_fill(self.beyond, torch.inf)
+        nearest = order.topk(min(k, len(self.rows)), dim=2, largest=False)
+        distances = vector_norm(self.rows[nearest.indices] - places[:, :, None])
+        if self.weights is not None:
+            distances = distances * self.weights[nearest.indices, 0]
+        within = ~nearest.values.isinf()
+        return distances.where(within, 0.0).sum(2) / within.sum(2).clamp(min=1)
 
 
 def _order(rows: Tensor, bank: Tensor) -> Tensor:
