@@ -29,7 +29,7 @@ POOLED_DIM = 1280
 MIDDLE = 11  # blocks before the middle feature map, which has stride 16
 MIDDLE_DIM = 112
 NORM_EPS = 1e-3
-IMAGES_ON_CPU = 4  # images per forward pass on a CPU: more would not fit the cache
+IMAGES_ON_CPU = 2  # images per forward pass on a CPU: more would not fit the cache
 
 #          expand kernel stride out  blocks
 _STAGES = (
@@ -134,6 +134,12 @@ class EfficientNetLite0(nn.Module):
         Normalised RGB [images, 3, height, width] -> [images, 1280, rows, columns], [images, 112,
         rows, columns]
         """
+        at_once = IMAGES_ON_CPU if images.device.type == "cpu" else len(images)
+        maps = [self._maps(some) for some in torch.split(images, at_once)]
+        head, middle = (torch.cat(part) for part in zip(*maps, strict=True))
+        return head, middle
+
+    def _maps(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         middle = self._blocks[:MIDDLE](_relu6(self._bn0(self._conv_stem(images))))
         return _relu6(self._bn1(self._conv_head(self._blocks[MIDDLE:](middle)))), middle
 
@@ -141,10 +147,7 @@ class EfficientNetLite0(nn.Module):
         """Return clip features: normalised RGB [views, frames, height, width, 3] -> [views,
         1504].
         """
-        images = views.flatten(0, 1).permute(0, 3, 1, 2)
-        at_once = IMAGES_ON_CPU if images.device.type == "cpu" else len(images)
-        maps = [self.maps(some) for some in torch.split(images, at_once)]
-        head, middle = (torch.cat(part) for part in zip(*maps, strict=True))
+        head, middle = self.maps(views.flatten(0, 1).permute(0, 3, 1, 2))
         shape = views.shape[:2]
         return clip_feature(head.mean((2, 3)).unflatten(0, shape), middle.unflatten(0, shape))
 

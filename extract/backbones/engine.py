@@ -2,8 +2,9 @@
 
 A network is converted and compiled once for a processor and one input shape. The compiled network
 is kept in the user's cache, as its next start then takes a second. A file of the cache is made
-again if its checksum is wrong, or if the network, the processor or OpenVINO is another one. Where
-OpenVINO has no wheels or refuses a network, and if $VAD_ENGINE is "pytorch", PyTorch runs it.
+again if its checksum is wrong, or if the network, the processor, OpenVINO or this package is
+another one. Where OpenVINO has no wheels or refuses a network, and if $VAD_ENGINE is "pytorch",
+PyTorch runs it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import nn
 
 from vad.files import cache_folder, committed, matches_checksum, note_checksum
+from vad.version import VERSION
 
 if TYPE_CHECKING:
     from openvino import CompiledModel
@@ -81,7 +83,8 @@ def compiled(module: nn.Module, shape: Sequence[int], n_lanes: int) -> nn.Module
     }
     core = openvino.Core()
     processor = core.get_property("CPU", "FULL_DEVICE_NAME")
-    key = _key(module, shape, config, openvino.__version__, processor, platform.machine())
+    versions = VERSION, openvino.__version__
+    key = _key(module, shape, config, versions, processor, platform.machine())
     path = cache_folder() / "engine" / f"{key}.blob"
     try:
         if matches_checksum(path):

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vad.store.metadata import Cells, Pooled
 
-from ..recipes import EVERY_SECOND_FRAME, Recipe
+from ..recipes import Recipe
 from .efficientnet import MIDDLE_DIM, POOLED_DIM, EfficientNetLite0, load_network
 from .flow import CELLS, DIRECTED, GRID, WIDTH, flow_of_cells, grey_frames
 from .network import Columns, Compile, Network
@@ -85,7 +85,7 @@ class Parts(nn.Module):
         change, where = head.diff(dim=0).abs().mean(0).flatten(1).max(1)
         pixels = (frames.float() * self.std + self.mean).round().clamp(0, 255).byte()
         flow = torch.from_numpy(flow_of_cells(grey_frames(pixels.cpu().numpy()))).to(head)
-        deviation = _cells(middle.std(0, correction=0))
+        deviation = _cells((middle - middle.mean(0)).square().mean(0).sqrt())
         changes = _cells(middle.diff(dim=0).abs().mean(0))
         block_c = [f(part, 0) for part in (deviation, changes, flow) for f in (torch.mean, _most)]
         places = torch.cat([_cells(middle.mean(0)), changes, flow], 1)
@@ -122,5 +122,6 @@ def load(weights: str, recipe: Recipe, *, offline: bool = False) -> Network:
 
 def _compiled(module: nn.Module, compile_: Compile) -> nn.Module:
     assert isinstance(module, Parts)
-    module.maps = compile_(module.maps, (len(EVERY_SECOND_FRAME), CROP, CROP, 3))
+    one_image = (1, CROP, CROP, 3)  # more at once would not fit the cache
+    module.maps = compile_(module.maps, one_image)
     return module
