@@ -10,9 +10,9 @@ thread.
 cameras
     CPU seconds that `vad stream` takes for a second of video, decoding and detector included. Their
     inverse is the number of cameras that a core carries. `parts`: the default features with the
-    members topk:A and topk:C, networks compiled; `default`: with all members. `former`: the former default, efficientnet-lite0
-    by eager PyTorch with rtfm. Then as many streams run on one core at the speed of cameras, fewer
-    until none drops a clip (`live`).
+    members topk:A and topk:C, networks compiled; `default`: with all members. `former`: the former
+    default, efficientnet-lite0 by eager PyTorch with rtfm. Then as many streams run on one core at
+    the speed of cameras, fewer until none drops a clip (`live`).
 hours
     CPU seconds and disk of an hour of video, extracted by each recipe. Half precision of random
     weights is packed about as well as that of others.

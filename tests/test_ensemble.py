@@ -244,6 +244,18 @@ def test_members_are_named_on_the_command_line(vad, still, tmp_path):
     code, _, err = vad(*args, "--overwrite", "--validation", "0.3")
     assert code == 2
     assert "validation is a setting of a training of one detector" in err
+    for wrong, words in (
+        (("--member", "topk:A", "--member", "topk:A"), "--member topk:A is given twice"),
+        (("--member", "topk:A", "--detector", "rtfm"), "leave one or the other out"),
+        (("--set", "epohcs=1"), "no setting 'epohcs', did you mean 'epochs'?"),
+    ):
+        code, _, err = vad(*args, "--overwrite", *wrong)
+        assert code == 2
+        assert words in err
+    code, _, err = vad(*args, "--overwrite", "--member", "normality:places near")
+    assert code == 0, err
+    run = json.loads((tmp_path / "run/card.json").read_text())
+    assert [m["settings"]["reach"] for m in run["members"]] == [1]
 
 
 def test_the_members_go_into_one_onnx_file(still, tmp_path):

@@ -1,8 +1,11 @@
 """`vad watch`: the file of cameras, events, the journal, sinks, health, and all of it together."""
 
+import errno
 import hashlib
 import hmac
 import json
+import logging
+import os
 import runpy
 import sys
 import threading
@@ -287,8 +290,6 @@ def test_a_clip_holds_the_seconds_before_and_after(tmp_path):
 
 
 def test_the_oldest_clips_go_by_room_and_by_age(tmp_path):
-    import os
-
     for age in range(5):
         file = tmp_path / f"{age}.mp4"
         file.write_bytes(b"x" * 100)
@@ -334,6 +335,30 @@ def test_the_journal_stays_small_and_forgets_what_was_told(tmp_path, monkeypatch
     again = Journal(tmp_path)
     assert again.next_for("a", 0) is None
     assert again.next_for("b", 0) == waits
+    again.close()
+
+
+def test_sinks_are_told_from_memory_while_the_disk_takes_nothing(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "vad")
+    one, two = (Alert(f"gate-{n}", "open", "gate", "run", f"2026-01-0{n}") for n in (1, 2))
+    journal = Journal(tmp_path)
+    journal.add(one, ["a"])
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        journal.confirm(one, "a")
+        journal.add(two, ["a", "b"])
+        assert journal.next_for("a", 0) == journal.next_for("b", 0) == two
+        journal.confirm(two, "b")
+    assert [m.partition("journal.jsonl ")[2][:17] for m in caplog.messages] == ["cannot be written"]
+    journal.add(one, ["b"])  # the disk has room again
+    assert "is written again" in caplog.messages[1]
+    journal.close()
+    again = Journal(tmp_path)
+    assert (again.next_for("a", 0), again.next_for("b", 0)) == (two, one)
     again.close()
 
 

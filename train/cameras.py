@@ -238,14 +238,22 @@ class _Footage:
         array = array_for(card, self.store.names(next(iter(self.spans))))
         if array is None:
             return None
-        length = max(PIECE_SNIPPETS, self.n_snippets // N_PIECES)
+        of_a_file = int(np.median([span.stop - span.start for span in self.spans.values()]))
+        length = max(PIECE_SNIPPETS, min(self.n_snippets // N_PIECES, of_a_file // 2))
         found = {}
         for video, span in self.spans.items():
             rows = self.store.read(video, array)[kept[span]]
             for start in range(0, len(rows) - length + 1, length):
                 found[f"{video} {start}"] = describe(rows[start : start + length])
         names = list(found)
-        return learn_from(array, found, [names[k::N_PARTS] for k in range(N_PARTS)])
+        learned = learn_from(array, found, [names[k::N_PARTS] for k in range(N_PARTS)])
+        if learned is None:
+            log.warning(
+                "%d pieces of %d snippets are too few to know what the camera shows: that it shows "
+                "something else will not be told; give more footage, in longer files",
+                *(len(found), length),
+            )
+        return learned
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ A candidate is named as the option `--member` takes it:
     topk:A              a detector on a block of columns that the provenance of an array names
     rtfm:i3d            ... on the array visual/i3d
     normality:places    ... on the only array of a kind
+    normality:places near   ... compared with the same cell and its neighbours alone
 """
 
 from __future__ import annotations
@@ -62,12 +63,17 @@ def default_candidates(store: FeatureStore, video: str) -> list[Candidate]:
 
 
 def find_candidates(store: FeatureStore, video: str, names: Sequence[str]) -> list[Candidate]:
-    """Return the candidates of these names. Raises UsageError for an unknown name."""
+    """Return the candidates of these names. Raises UsageError for an unknown or repeated name."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--member {name} is given twice", hint="give each member once")
     return [_find(store, video, name) for name in names]
 
 
 def _find(store: FeatureStore, video: str, name: str) -> Candidate:
     detector, _, reads = name.partition(":")
+    is_near = detector == "normality" and reads.endswith(" near")
+    reads = reads.removesuffix(" near") if is_near else reads
     row = find_row(detector)
     if row.text or "dictionary" in row.arrays:
         raise UsageError(
@@ -84,7 +90,7 @@ def _find(store: FeatureStore, video: str, name: str) -> Candidate:
             f"--member {name}: nothing stored is called {reads!r}",
             hint=f"write DETECTOR:WHAT, WHAT one of {', '.join(sorted(known))}",
         )
-    return _candidate(name, detector, known[reads], {})
+    return _candidate(name, detector, known[reads], NEAR if is_near else {})
 
 
 def _candidate(name: str, detector: str, stream: Stream, own: Mapping[str, object]) -> Candidate:

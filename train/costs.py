@@ -66,7 +66,9 @@ def admit(candidates: Sequence[Candidate], *, are_named: bool) -> list[Candidate
     if left and (are_named or not kept):
         raise UsageError(
             f"not for streams of {CAMERAS} cameras a core: {'; '.join(left)}",
-            hint="extract with --backbone efficientnet-lite0-parts, or leave --for out",
+            hint="name other members, or leave --for out"
+            if are_named
+            else "extract with --backbone efficientnet-lite0-parts, or leave --for out",
         )
     for words in left:
         log.info("not for streams of %d cameras a core: %s", CAMERAS, words)

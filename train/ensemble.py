@@ -213,7 +213,7 @@ def _fit_and_decide(
 def _refuse_settings_of_one(given: Mapping[str, object]) -> None:
     """Raise UsageError if a setting is given that only a training of one detector has."""
     own = {name for row in DETECTORS.values() for name in options(row.settings)}
-    usual = asdict(TrainSettings())
+    usual = {**given, **asdict(TrainSettings())}  # of names that nothing has `build` tells
     changed = {name for name, value in given.items() if name in own or value != usual[name]}
     if of_one := sorted(changed & (OF_ONE | own)):
         raise UsageError(
@@ -238,6 +238,11 @@ def _candidates(task: Task, members: Sequence[str]) -> list[Candidate]:
             candidates = [c for c in candidates if c.stream.name in arrays]
     if not any(label.label for label in task.labels):
         candidates = [c for c in candidates if c.detector == "normality"]
+    if not candidates and members:
+        raise UsageError(
+            "no training video is abnormal, and no named member is a normality",
+            hint="label some abnormal videos, or add --member normality:places",
+        )
     if not candidates:
         raise UsageError(
             f"no training video is abnormal, and {task.store.backend} has no places/... array, "

@@ -100,7 +100,12 @@ class HeldOut:
         promised.
         """
         n = len(self.peaks)
-        if n == 0 or recall > n / (n + 1):
+        if n == 0:
+            raise UsageError(
+                "no abnormal video was held out, as for a camera, so no recall can be promised",
+                hint="leave --recall out, or score without --camera",
+            )
+        if recall > n / (n + 1):
             raise UsageError(
                 f"{n} held-out abnormal videos promise no recall above {n / (n + 1):.2f}",
                 hint="ask for less, or train with more abnormal videos",

@@ -60,6 +60,11 @@ def train(
         settings = {n: v for n, v in settings.items() if n != "detector"}
         reads = settings.pop("visual", None) or settings.pop("text", None) or "places"
         member = (f"normality:{reads}", *member)
+    if member and not _names_none(settings):
+        raise UsageError(
+            "--member names members of a run, --detector, --preset and --weights one detector",
+            hint="leave one or the other out",
+        )
     if member or _names_none(settings):
         from .ensemble import train_ensemble
 

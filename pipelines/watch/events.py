@@ -14,9 +14,10 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 import cv2
 import numpy as np
@@ -319,13 +320,15 @@ class Journal:
         self.n_given_up = 0
         for entry in self._read():
             self._apply(entry)
-        self._n_entries = 0
-        self._rewrite()
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file: TextIO | None = None
+        self._n_entries, self._is_behind = 0, False  # is_behind: the last write failed
+        self._keep(None)
 
     def close(self) -> None:
         """Close the file; nothing may be added afterwards."""
-        self._file.close()
+        if self._file:
+            with suppress(OSError):  # what a full disk did not take was told
+                self._file.close()
 
     def add(self, alert: Alert, sinks: Iterable[str]) -> None:
         """Write an alert and the names of the sinks that shall be told, and wake these."""
@@ -360,15 +363,34 @@ class Journal:
                 del self._pending[name]
 
     def _append(self, entry: _Entry) -> None:
-        self._file.write(_line(entry))
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._apply(entry)
-        self._n_entries += 1
-        if self._n_entries > MOST_ENTRIES:
-            self._file.close()
-            self._rewrite()
-            self._file = self._path.open("a", encoding="utf-8")
+        self._keep(entry)
+
+    def _keep(self, entry: _Entry | None) -> None:
+        """Write an entry to the disk, or with None all that is known. While the disk takes nothing,
+        sinks are told from memory, and the next write writes all.
+        """
+        try:
+            full = self._n_entries >= MOST_ENTRIES
+            if entry is None or self._file is None or self._is_behind or full:
+                self._rewrite()
+            else:
+                self._file.write(_line(entry))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._n_entries += 1
+        except OSError as error:
+            if not self._is_behind:
+                log.warning(
+                    "%s cannot be written (%s): alerts are sent all the same, but a restart now "
+                    "would lose those that wait, or send some twice",
+                    *(self._path, error.strerror),
+                )
+            self._is_behind = True
+        else:
+            if self._is_behind:
+                log.info("%s is written again", self._path)
+            self._is_behind = False
 
     def _apply(self, entry: _Entry) -> None:
         if entry.alert is None:
@@ -395,7 +417,11 @@ class Journal:
             for key, alert in waiting.items():
                 kept.setdefault(key, (alert, []))[1].append(sink)
         lines = [_line(_Entry(alert, tuple(sinks))) for alert, sinks in kept.values()]
+        if self._file:
+            with suppress(OSError):  # of lines that a full disk did not take; they are in `lines`
+                self._file.close()
         write_text(self._path, "".join(lines))
+        self._file = self._path.open("a", encoding="utf-8")
         self._n_entries = 0
 
     def _read(self) -> Iterable[_Entry]:

@@ -238,6 +238,9 @@ class _Reader:
         for name_of_kind in kinds:
             if not (isinstance(name_of_kind, str) and name_of_kind):
                 self._wrong((*path, "kinds"), f"kinds: {name_of_kind!r} is no name of a kind")
+        for key in ("secret", "password"):
+            if table.get(key) and not NAMED.search(str(table[key])):
+                self._wrong((*path, key), f"write ${{NAME}} here, and set NAME in {SECRETS}")
         command = self._list(table, "command", path) if kind == "command" else []
         if isinstance(settings, WebhookSettings) and settings.url:
             parts = urlsplit(settings.url)
