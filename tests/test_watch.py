@@ -609,6 +609,12 @@ def test_check_tells_mistakes_and_two_processes_do_not_share_a_folder(
     path.write_text(good.replace("[cameras.gate]", '[cameras.gate]\ncamera = "never-calibrated"'))
     code, _, err = vad_command("watch", path, "--check")
     assert (code, "line 8: camera gate" in err, "never-calibrated" in err) == (2, True, True), err
+    path.write_text(f'device = "gpu"\nmetrics = "nonsense"\n{good}')
+    code, _, err = vad_command("watch", path, "--check")
+    assert (code, "2 mistakes" in err, "'nonsense' is no address" in err) == (2, True, True), err
+    path.write_text(good.replace("${KEY}", "plain"))
+    code, _, err = vad_command("watch", path, "--check")
+    assert (code, "write ${NAME} here" in err) == (2, True), err
     path.write_text(good)
     stop = threading.Event()
     with running(lambda: vad.watch(path, stop=stop), stop):

@@ -117,12 +117,22 @@ class Health:
 Figure = tuple[str, str, Mapping[str, str], float]  # name, help, labels, value
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """Split the address that figures are served at, such as 127.0.0.1:9100 or :9100.
+
+    Raises UsageError if it is none.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65_535:
+        raise UsageError(f"metrics: {address!r} is no address such as 127.0.0.1:9100")
+    return host or "127.0.0.1", int(port)
+
+
 class Metrics:
     """A server that answers GET /metrics in the text format of Prometheus."""
 
     def __init__(self, address: str, figures: Callable[[], Iterable[Figure]]) -> None:
-        host, _, port = address.rpartition(":")
-        host = host or "127.0.0.1"
+        host, port = host_and_port(address)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -140,8 +150,8 @@ class Metrics:
                 """Log nothing."""
 
         try:
-            self._server = ThreadingHTTPServer((host, int(port)), Handler)
-        except (OSError, ValueError, OverflowError) as error:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
             raise UsageError(f"metrics: {address!r} cannot be served: {error}") from None
         self._server.daemon_threads = True
         self.address = f"{host}:{self._server.server_port}"

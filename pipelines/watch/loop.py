@@ -36,7 +36,7 @@ from ..project import open_run
 from ..stream import backbones_of, rate_warning
 from .camera import Watched
 from .events import Alert, Journal, alert_id, prune, to_jpeg, write_clip
-from .health import Figure, Metrics
+from .health import Figure, Metrics, host_and_port
 from .reading import read_watch_file
 from .settings import Camera, WatchFile
 from .sinks import Delivery, wants
@@ -61,7 +61,8 @@ def watch(
     for mistake in file.mistakes:
         log.error("%s: %s; the camera %s is left out", file.path, mistake, mistake.camera)
     if check:
-        if n_mistakes := len(file.mistakes) + _count_unusable_runs(file):
+        n_unusable = _count_unusable_settings(file) + _count_unusable_runs(file)
+        if n_mistakes := len(file.mistakes) + n_unusable:
             raise UsageError(f"{file.path}: {n_mistakes} mistake{'s' * (n_mistakes > 1)}")
         return
     folder = Path(file.settings.folder)
@@ -86,6 +87,22 @@ def _run_of(camera: Camera, device: str) -> Run:
     settings = camera.settings
     decision = Decision(camera=settings.camera, false_alarms=settings.false_alarms)
     return open_run(settings.run, device, settings.threshold, decision)[0]
+
+
+def _count_unusable_settings(file: WatchFile) -> int:
+    """Log each setting of all cameras that the start would refuse, and return their number."""
+    n_unusable = 0
+    for refuse, setting in (
+        (choose_device, file.settings.device),
+        (host_and_port, file.settings.metrics),
+    ):
+        try:
+            if setting:
+                refuse(setting)
+        except UsageError as error:
+            log.error("%s: %s", file.path, error)
+            n_unusable += 1
+    return n_unusable
 
 
 def _count_unusable_runs(file: WatchFile) -> int:
