@@ -195,6 +195,30 @@ def test_training_on_text_finds_the_anomalous_frames(data, tmp_path, streams):
     assert figures.abnormal_only.auc > 0.9
 
 
+def test_a_run_that_knows_test_videos_is_no_start(data, tmp_path):
+    """Nor is a run that was trained from one."""
+    store, labels = data / "features.zarr", data / "labels.csv"
+    swap = {"train": "test", "test": "train"}
+    rows = [line.split(",") for line in labels.read_text().splitlines()[1:]]
+    for name, lines in (
+        ("swapped", [f"{video},{label},{swap[part]}" for video, label, part in rows]),
+        ("untested", [f"{video},{label},{part}" for video, label, part in rows if part == "train"]),
+    ):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["video,label,split", *lines]))
+    settings = {"detector": "topk", "epochs": 1, "validation": 0, "visual": "test", "quiet": True}
+    train(store, tmp_path / "swapped.csv", tmp_path / "leak", **settings)
+    train(
+        store,
+        tmp_path / "untested.csv",
+        tmp_path / "next",
+        weights=str(tmp_path / "leak"),
+        **settings,
+    )
+    for start in ("leak", "next"):
+        with pytest.raises(UsageError, match=f"{start} was trained or chosen on 8 of the test vid"):
+            train(store, labels, tmp_path / "run", weights=str(tmp_path / start), **settings)
+
+
 def store_of(folder, kinds):
     store = FeatureStore.create(folder / "features.zarr")
     for index, anomalous in enumerate([slice(0, 0), slice(0, 2)] * 4):

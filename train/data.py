@@ -29,7 +29,7 @@ from .reviewed import count_verdicts, relabelled, reviewed_bags, reviews_for
 from .settings import TrainSettings
 from .split import Split, split_videos
 from .streams import KINDS, Inputs, Scaling, choose_streams, stored_streams
-from .weights import read_scalings, read_weights, recognised
+from .weights import read_scalings, read_weights, recognised, videos_of_run
 
 log = logging.getLogger("vad")
 
@@ -90,10 +90,20 @@ class TrainingData:
                     f"{visual_dim}{f' and {text_dim}' if text_dim else ''}",
                     hint="start from weights that were trained on such features, with --scale none",
                 )
+            self._refuse_test_videos_of(settings.weights)
             fill(detector, settings.detector, read_weights(settings.weights))
         if own.get("tower"):
             _attach_tower(detector, str(own["tower"]))
         return detector
+
+    def _refuse_test_videos_of(self, weights: str) -> None:
+        """Raise UsageError if a run that training starts from knows test videos."""
+        if leaked := sorted({x.video for x in self.split.test} & videos_of_run(weights)):
+            raise UsageError(
+                f"{weights} was trained or chosen on {len(leaked)} of the test videos, such as "
+                f"{leaked[0]}",
+                hint="start from other weights, or leave these videos out of the test",
+            )
 
     def completed(self, own: Mapping[str, object]) -> dict[str, object]:
         """Return the detector's settings `own` with those that the data or a text tower tells.

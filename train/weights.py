@@ -99,11 +99,31 @@ def _file(path: str | Path) -> Path:
     return path
 
 
-def _own_member(file: Path) -> Member | None:
-    """Return the card entry of the run member whose weights are in `file`; None for other files."""
+def videos_of_run(path: str | Path) -> set[str]:
+    """Return the videos that the run of some weights was trained or chosen on, and those of the run
+    that its own training started from; none for files of others.
+    """
+    run = _run_of(_file(path))
+    if run is None:
+        return set()
+    card = read_card(run)
+    videos = {
+        label.video for part in ("train", "validation") for label in card.videos.get(part, ())
+    }
+    before = card.training.weights if card.training else None
+    return videos | (videos_of_run(before) if before and Path(before).exists() else set())
+
+
+def _run_of(file: Path) -> Path | None:
+    """Return the run that a weights file lies in, or None."""
     # where the card is for a run of vad 0.1.0, and for members/N/
     above = [file.parent, *file.parents[2:3]]
-    run = next((folder for folder in above if (folder / CARD).is_file()), None)
+    return next((folder for folder in above if (folder / CARD).is_file()), None)
+
+
+def _own_member(file: Path) -> Member | None:
+    """Return the card entry of the run member whose weights are in `file`; None for other files."""
+    run = _run_of(file)
     if run is None or file.name != WEIGHTS:
         return None
     index = int(file.parent.name) if file.parent.name.isdecimal() else 0
