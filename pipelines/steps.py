@@ -33,6 +33,7 @@ from vad.documents import read_json
 from vad.errors import UsageError, VideoError
 from vad.files import write_json
 from vad.stages.train.card import CARD
+from vad.stages.train.seeds import runs_of
 from vad.store import FeatureStore
 from vad.tables import read_text
 from vad.version import VERSION
@@ -181,7 +182,8 @@ def run_pipeline(path: Path, *, dry_run: bool = False) -> int:
     """Run the stages of a pipeline file that are not up to date, and return the exit code.
 
     Paths in the file are relative to its folder. A stage that fails ends the pipeline, apart from
-    videos that fail. With `dry_run`, only says what would be done.
+    videos that fail. With `dry_run`, only says what would be done. Raises UsageError if training
+    would replace a run that the pipeline did not make.
     """
     stages, folder = read_pipeline(path), path.resolve().parent
     notes = path.with_name(f".{path.name}.done")
@@ -196,6 +198,11 @@ def run_pipeline(path: Path, *, dry_run: bool = False) -> int:
         if up_to_date and not is_fresh:
             log.info("%s: up to date", stage.name)
             continue
+        if stage.name == "train" and "train" not in done and _holds_runs(folder / stage.writes):
+            raise UsageError(
+                f"{stage.writes} holds a run that {path} did not make",
+                hint="name another folder under [train], such as out = 'runs/mine'",
+            )
         if dry_run:
             is_fresh = True  # what the later stages read will have changed
             log.info("%s: would run %s", stage.name, stage.command)
@@ -209,6 +216,10 @@ def run_pipeline(path: Path, *, dry_run: bool = False) -> int:
         done[stage.name] = stage.state(folder)
         write_json(notes, done)
     return code
+
+
+def _holds_runs(folder: Path) -> bool:
+    return (folder / CARD).exists() or bool(runs_of(folder))
 
 
 def _exists(folder: Path, path: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
+from vad.stages.infer.model_card import card_page
 from vad.stages.pipelines.features_for_run import caption_settings_of, extracted, settings_of
 from vad.stages.train.card import read_card
 from vad.stages.train.run import Run
@@ -30,6 +31,9 @@ EDITS = {
     "true": True,
     "missing": ...,
 }
+
+
+SELECTED = ("selection", "figures")
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,25 @@ def test_no_edited_card_ends_in_an_internal_error(project, vad, edit):
                 assert code == 0 or said.strip().count("vad: ") == 1
     finally:
         path.write_text(written)
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ({"validation/video_auc": 0.8}, "only on the validation videos that chose its epoch"),
+        ({"train/video_auc": 0.8}, "Nothing is known of how it does"),
+    ],
+)
+def test_the_page_of_a_run_without_held_out_videos_promises_no_chance(
+    project, tmp_path, figures, says
+):
+    shutil.copytree(project / "runs" / "both", tmp_path / "run")
+    path = tmp_path / "run" / "card.json"
+    path.write_text(json.dumps(edited(json.loads(path.read_text()), SELECTED, figures)))
+    page = card_page(Run.open(path.parent))
+    assert says in page
+    assert "it is no chance" in page
+    assert "how likely" not in page
 
 
 @pytest.mark.parametrize("name", ["rtfm", "both", "imported"])

@@ -213,6 +213,20 @@ def test_folders_of_videos_are_labelled_by_their_names(tmp_path):
         read_dataset("folder", tmp_path)
 
 
+def test_lists_of_features_of_xd_violence_are_found_by_their_names(tmp_path):
+    (tmp_path / "list").mkdir()
+    train = ["v=a__#1_label_A__0.npy", "v=a__#1_label_A__1.npy", "v=b__#1_label_B1-0-0__0.npy"]
+    (tmp_path / "list" / "rgb.list").write_text("\n".join(f"/data/RGB/{name}" for name in train))
+    (tmp_path / "list" / "rgbtest.list").write_text("/data/RGBTest/v=c__#1_label_G-0-0__0.npy")
+    (tmp_path / "annotations.txt").write_text("v=c__#1_label_G-0-0 3 9")
+    found = read_dataset("xd-violence", tmp_path)
+    assert [(label.video, label.category, label.split) for label in found.labels] == [
+        ("v=a__#1_label_A", "normal", "train"),
+        ("v=b__#1_label_B1-0-0", "fighting", "train"),
+        ("v=c__#1_label_G-0-0", "explosion", "test"),
+    ]
+
+
 def test_a_table_of_events_in_seconds(tmp_path):
     path = tmp_path / "events.csv"
     path.write_text(

@@ -231,7 +231,7 @@ def test_a_video_that_lacks_a_crop_fails(published, stored):
     published({f"{v}__{k}.npy": (4, DIM) for v in "ab" for k in range(5) if (v, k) != ("b", 3)})
     outcome, _ = stored()
     assert outcome.done == ["a"]
-    assert str(outcome.failed["b"]) == "it lacks crop 3 of 5"
+    assert str(outcome.failed["b"]).startswith("it lacks crop 3 of 5; if a list names")
 
 
 # --- lists
@@ -339,6 +339,28 @@ def test_frames_come_from_the_csv_or_are_16_a_snippet(
     assert record.grid.n_snippets(record.n_frames) == n_rows
     assert store.times("sub/a") == pytest.approx(np.arange(n_frames) / 25)
     assert store.info("sub/a", "visual/i3d").provenance.assumed == tuple(assumed)
+
+
+def test_another_import_keeps_the_length_and_rate_that_the_first_was_told(
+    published, stored, tmp_path, caplog
+):
+    published({"a.npy": (4, DIM)})
+    frames = tmp_path / "frames.csv"
+    frames.write_text("video,frames\na,50\n")
+    stored(frames=frames, fps=25.0)
+    assert stored()[0].skipped == ["a"]
+    published({"a.npy": (4, DIM)})  # other values
+    outcome, store = stored()
+    record = store.record("a")
+    assert (outcome.done, record.n_frames, record.fps) == (["a"], 50, 25.0)
+    assert store.info("a", "visual/features").provenance.assumed == ("fps",)
+    stored(name="other", fps=10.0)
+    assert "1 videos keep the frame rate that the store has, such as a: 25, not 10" in caplog.text
+    frames.write_text("video,frames\na,64\n")
+    outcome, store = stored(name="other", frames=frames, overwrite=True)
+    assert "64 frames in the CSV, 50 in the store" in str(outcome.failed["a"])
+    published({"a.npy": (6, DIM)})
+    assert "6 snippets here, 4 in the store" in str(stored()[0].failed["a"])
 
 
 def test_frames_that_do_not_fit_are_told(published, stored, tmp_path):

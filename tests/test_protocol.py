@@ -179,6 +179,13 @@ def test_folds_are_pooled_into_one_result(made, vad, tmp_path):
         check_comparable(folds)
 
 
+def test_runs_on_stores_of_other_lengths_are_not_compared(made):
+    one = evaluate(made / "fold0", made / "segments.csv")
+    longer = replace(one, truth=[np.pad(truth, (0, 8)) for truth in one.truth])
+    with pytest.raises(UsageError, match="has 80 frames in the store .*, 88 in that .*--frames"):
+        check_comparable([one, longer])
+
+
 def test_a_fold_twice_or_of_other_settings_is_not_pooled(made, tmp_path):
     fold = evaluate(made / "fold0", made / "segments.csv")
     train(made / "features.zarr", made / "labels.csv", tmp_path / "again", fold="0", **QUICK)

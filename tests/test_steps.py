@@ -78,6 +78,15 @@ def test_a_stage_runs_again_only_when_what_it_reads_has_changed(project, caplog)
     assert ["train", " up to date"] not in said(dry_run=True)
 
 
+def test_a_run_that_the_pipeline_did_not_make_is_not_replaced(project):
+    card = project / "runs" / "own" / "card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text("{}")
+    with pytest.raises(UsageError, match="runs/own holds a run that .*toml did not make.*out ="):
+        run_pipeline(project / "pipeline.toml")
+    assert card.read_text() == "{}"
+
+
 def test_a_stage_that_fails_ends_the_pipeline_with_its_exit_code(project):
     (project / "labels.csv").write_text("video,label\nv0,0\n")
     assert run_pipeline(project / "pipeline.toml") == 2

@@ -34,6 +34,7 @@ from .layout import STREAMS, Layout
 
 log = logging.getLogger("vad")
 
+USUAL_FPS = 30.0  # of new videos whose rate nothing tells
 BLOCK_ROWS = 512  # snippets per block: 42 MB of ten-crop 2048-d float32
 
 
@@ -70,7 +71,7 @@ def import_features(
     name: str | None = None,
     labels: str | Path | None = None,
     frames: str | Path | None = None,
-    fps: float = 30.0,
+    fps: float | None = None,
     axes: str = "auto",
     dtype: str | None = None,
     origin: str = "",
@@ -82,12 +83,12 @@ def import_features(
 
     layout: one of `LAYOUTS`, or auto. name: of the array, by default the layout's. labels: a labels
     file, checked against the labels in video names. frames: a CSV `video,frames`. fps: assumed for
-    the times. axes: order of the first two axes, if shapes are ambiguous. dtype: float16 or
-    float32, by default as in the files. origin: free text for the provenance. stream: of files
-    NAME_rgb.npy and NAME_flow.npy, take rgb, flow or both side by side. Raises UsageError for wrong
-    input; a file that cannot be used fails only its video.
+    the times, by default 30 for new videos. axes: order of the first two axes, if shapes are
+    ambiguous. dtype: float16 or float32, by default as in the files. origin: free text for the
+    provenance. stream: of files NAME_rgb.npy and NAME_flow.npy, take rgb, flow or both side by
+    side. Raises UsageError for wrong input; a file that cannot be used fails only its video.
     """
-    if not fps > 0:
+    if fps is not None and not fps > 0:
         raise UsageError(f"a frame rate is more than 0, not {fps}")
     found = find_files([paths] if isinstance(paths, str | Path) else paths, layout)
     found = _of_stream(found, stream)
@@ -162,11 +163,12 @@ class _Task:
     array: str
     provenance: Provenance
     crop_axis: int | None
-    fps: float  # assumed for videos of unknown rate
+    fps: float | None  # of videos whose files do not tell it; None if the user gave none
     timings: Mapping[str, Timing]  # by video, from files beside the features
     short: list[str] = field(default_factory=list)  # videos that lack their last snippet
     stacks: dict[str, int] = field(default_factory=dict)  # frames per row, if they are not 16
     unread: dict[str, str] = field(default_factory=dict)  # videos whose times are not used, and why
+    kept: dict[str, float] = field(default_factory=dict)  # stored rates that differ from `fps`
 
     def take(self, video: str, crops: Crops, n_frames: int | None) -> bool:
         """Store one video and return True; return False if it is stored already with the same
@@ -213,14 +215,24 @@ class _Task:
         """Return the video's record, the row of each snippet, and the names of the assumed
         values.
         """
-        if video in self.store and set(self.store.names(video)) - {self.array}:
-            record = self.store.record(video)
-            n_snippets = record.grid.n_snippets(record.n_frames)
-            return record, fit(n_rows, n_snippets, self.layout), self._assumed(video)
+        stored = self.store.record(video) if video in self.store else None
+        if stored and set(self.store.names(video)) - {self.array}:
+            if n_frames not in (None, stored.n_frames):
+                raise VideoError(
+                    "mismatch",
+                    f"it has {n_frames} frames in the CSV, {stored.n_frames} in the store",
+                    hint="correct the CSV, or import all arrays of the video into another --store",
+                )
+            if self.fps not in (None, stored.fps):
+                self.kept[video] = stored.fps
+            n_snippets = stored.grid.n_snippets(stored.n_frames)
+            return stored, fit(n_rows, n_snippets, self.layout), self._assumed(video)
         fps = timing.frames_fps
         assumed = [] if fps else ["fps"]
+        n_frames = n_frames or self._known_length(video, n_rows)
         assumed += [] if n_frames else ["frames"]
         n_frames = n_frames or n_rows * CLIP_FRAMES
+        fps = fps or self.fps or (stored.fps if stored else USUAL_FPS)
         tail, index = tail_of(n_rows, n_frames, self.layout)
         if len(index) > n_rows:
             self.short.append(video)
@@ -229,7 +241,7 @@ class _Task:
         if timing.frames_per_row != CLIP_FRAMES:
             self.stacks[video] = timing.frames_per_row
         path = crops[min(crops)]
-        record = unseen_record(path, n_frames, fps or self.fps, tail, decoder="imported")
+        record = unseen_record(path, n_frames, fps, tail, decoder="imported")
         if (times := timing.times_s(n_frames)) is not None:
             record = replace(record, duration_s=float(times[-1]) + 1 / record.fps)
         return record, index, assumed
@@ -252,6 +264,27 @@ class _Task:
                 "seconds are right, its frames are counted 16 a row",
                 *(len(self.stacks), video, n_frames),
             )
+
+        for video, fps in list(self.kept.items())[:1]:
+            log.warning(
+                "%d videos keep the frame rate that the store has, such as %s: %g, not %g",
+                *(len(self.kept), video, fps, self.fps),
+            )
+
+    def _known_length(self, video: str, n_rows: int) -> int | None:
+        """Return the number of frames that an earlier import of the array was told for a video;
+        None if there was none, or if it does not fit the rows.
+        """
+        if video not in self.store:
+            return None
+        if "frames" in (self.store.info(video, self.array).provenance.assumed or ()):
+            return None
+        n_frames = self.store.record(video).n_frames
+        try:
+            tail_of(n_rows, n_frames, self.layout)
+        except VideoError:
+            return None
+        return n_frames
 
     def _assumed(self, video: str) -> list[str]:
         """Return the assumptions that other arrays of a stored video record in their provenance."""
@@ -315,7 +348,11 @@ def _n_crops(found: FoundFiles, outcome: Outcome) -> int:
         absent = sorted(set(range(usual)) - set(crops))
         if absent and video not in outcome.failed:
             listed = ", ".join(map(str, absent))
-            error = VideoError("unreadable", f"it lacks crop {listed} of {usual}")
+            error = VideoError(
+                "unreadable",
+                f"it lacks crop {listed} of {usual}",
+                hint="if a list names some crops of it alone, name the folder without the list",
+            )
             if found.layout.joins_dims:
                 what, other = (STREAMS[k] for k in (absent[0], 1 - absent[0]))
                 hint = f"--stream {other} takes the other one of all videos"

@@ -128,6 +128,12 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
                 hint="evaluate them one by one, or, if they are the folds of one set, with --pool",
             )
         for video, truth in known.items():
+            if len(truth) != len(theirs[video]):
+                raise UsageError(
+                    f"{video!r} has {len(truth)} frames in the store of {first.path}, "
+                    f"{len(theirs[video])} in that of {other.path}",
+                    hint="vad import features FILES --frames CSV gives both stores its real length",
+                )
             if not np.array_equal(truth, theirs[video]):
                 raise UsageError(
                     f"{first.path} and {other.path} have different truth for {video!r}"

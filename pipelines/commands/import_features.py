@@ -42,7 +42,9 @@ def command(
             help="video,frames: lengths; by default 16 frames per snippet",
         ),
     ] = None,
-    fps: Annotated[float, typer.Option("--fps", min=0.01, help="assumed frame rate")] = 30.0,
+    fps: Annotated[
+        float | None, typer.Option("--fps", min=0.01, help="assumed frame rate; by default 30")
+    ] = None,
     axes: Annotated[
         str,
         typer.Option(

@@ -830,7 +830,7 @@ def import_features(
     name: str | None = None,
     labels: Place | None = None,
     frames: Place | None = None,
-    fps: float = 30.0,
+    fps: float | None = None,
     axes: str = "auto",
     dtype: str | None = None,
     origin: str = "",
@@ -843,10 +843,10 @@ def import_features(
     paths: files, folders or lists. layout: rtfm, tevad-text, two-stream, crop-files, vadclip,
     numpy, torch, c3d-text or auto. name: of the array; by default that of the layout. labels: a
     labels file that is compared with the labels in the names of the videos. frames: the CSV file
-    `video,frames`; by default 16 frames per snippet. fps: frames per second. axes: order of the
-    first two axes, if the shapes are ambiguous. dtype: float16 or float32; by default as in the
-    files. origin: where the features come from, noted in the store. stream: which of the files
-    NAME_rgb.npy and NAME_flow.npy to use: rgb, flow or both, side by side. overwrite: replace
+    `video,frames`; by default 16 frames per snippet. fps: frames per second; by default 30. axes:
+    order of the first two axes, if the shapes are ambiguous. dtype: float16 or float32; by default
+    as in the files. origin: where the features come from, noted in the store. stream: which of the
+    files NAME_rgb.npy and NAME_flow.npy to use: rgb, flow or both, side by side. overwrite: replace
     features made with other settings. quiet: show no progress.
 
     Raises UsageError for wrong input; a file that cannot be used fails only its video.

@@ -58,8 +58,11 @@ DATASETS: dict[str, Row] = {
     "xd-violence": Row(
         "lists or folders of the videos, whose names label them, and annotations.txt",
         xd_violence.read,
-        train=("train", "1-1004", "xd_train.txt"),
-        test=("test", "test_videos", "xd_test.txt", "test_frames.csv"),
+        train=("train", "1-1004", "xd_train.txt", "rgb.list", "xd_CLIP_rgb.csv"),
+        test=(
+            *("test", "test_videos", "xd_test.txt", "test_frames.csv"),
+            *("rgbtest.list", "xd_CLIP_rgbtest.csv"),
+        ),
         annotations=("annotations.txt",),
     ),
     "shanghaitech": Row(
