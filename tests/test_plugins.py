@@ -88,6 +88,25 @@ def test_the_template_trains_and_scores_without_a_change_to_the_package(installe
     assert (project / "scores" / "v1.lines.txt").read_text()
 
 
+def test_the_template_s_backbone_extracts_trains_and_scores_a_new_video(
+    installed, make_video, tmp_path
+):
+    (tmp_path / "videos").mkdir()
+    for i in range(4):
+        make_video(f"videos/v{i}.mp4", n_frames=40)
+    rows = [f"v{i},{i % 2}" for i in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(["video,label", *rows]))
+    extract = "extract videos --backbone changes --device cpu --workers 1"
+    train = "train --detector soft-max --validation 0 --epochs 2 --out runs/own"
+    score = "score videos/v1.mp4 --detector runs/own --format json --out scores"
+    done = run(installed, tmp_path, ["models"], *(c.split() for c in (extract, train, score)))
+    assert "changes" in done.stdout
+    store = FeatureStore.open(tmp_path / "features.zarr")
+    assert store.read("v0", "visual/changes").shape == (3, 1, 128)
+    assert store.provenance("visual/changes").weights.name == "none"
+    assert len(json.loads((tmp_path / "scores" / "v1.json").read_text())["snippets"]) == 3
+
+
 def test_a_plugin_that_does_not_import_costs_one_warning(installed, project, tmp_path):
     broken = tmp_path / "site"
     shutil.copytree(installed, broken)
@@ -96,7 +115,7 @@ def test_a_plugin_that_does_not_import_costs_one_warning(installed, project, tmp
     assert "soft-max" not in done.stdout
     assert "topk" in done.stdout
     (line,) = [line for line in done.stderr.splitlines() if "plug-in" in line]
-    assert "the plug-in soft-max of wsvad-example is left out" in line
+    assert "the plug-ins in wsvad_example of wsvad-example are left out" in line
     assert "something_missing" in line
 
 

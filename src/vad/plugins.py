@@ -33,11 +33,13 @@ def add_plugins(kind: str, table: MutableMapping[str, Entry]) -> None:
     """
     row = type(next(iter(table.values())))
     for point, found in _plugins(f"vad.{kind}s"):
-        if not isinstance(found, row):
-            said = repr(found) if isinstance(found, Exception) else f"it is no {row.__name__}"
-            _warn(point, said)
+        package = point.dist.name if point.dist else "an unknown package"
+        if isinstance(found, Exception):
+            _warn(f"the plug-ins in {point.module} of {package} are left out: {found!r}")
+        elif not isinstance(found, row):
+            _warn(f"the plug-in {point.name} of {package} is left out: it is no {row.__name__}")
         elif table.setdefault(point.name, found) is not found:
-            _warn(point, f"there is another {kind} of that name")
+            _warn(f"the plug-in {point.name} of {package} is left out: its name is taken")
 
 
 @cache
@@ -53,9 +55,8 @@ def _plugins(group: str) -> list[tuple[EntryPoint, object]]:
 
 
 @cache
-def _warn(point: EntryPoint, said: str) -> None:
-    package = point.dist.name if point.dist else "an unknown package"
-    log.warning("the plug-in %s of %s is left out: %s", point.name, package, said)
+def _warn(text: str) -> None:
+    log.warning("%s", text)
 
 
 def load_object(path: str, package: str | None) -> Any:
