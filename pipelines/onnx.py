@@ -62,6 +62,9 @@ def export_onnx(
     check_packages()
     opened = Run.open(run)
     streams = extracted(opened) if backbone else []
+    if any(stream.provenance and stream.provenance.imported for stream in streams):
+        log.info("the features were imported, so their network is not known: no backbone.onnx")
+        streams = []
     made = settings_of(streams[0], opened, settings) if len(streams) == 1 else None
     network = _network(made) if made else None
     if made and network and (network.arrays or network.recipe.window > CLIP_FRAMES):

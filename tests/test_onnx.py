@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import vad
 from vad.errors import InternalError, UsageError
 from vad.stages.extract.decoders.pool import Clips, DecoderPool
 from vad.stages.infer import onnx as writing
@@ -102,6 +103,20 @@ def test_a_file_that_disagrees_is_not_left(small_run, tmp_path):
     with pytest.raises(InternalError, match="differ by 0.001 on real input: no detector.onnx left"):
         export(Scorer(run), [wrong], path, output="scores", is_dynamic=True, metadata={})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_run_on_imported_features_the_detector_alone_is_written(tmp_path):
+    rows = ["video,label"]
+    for i in range(4):
+        features = np.random.default_rng(i).normal(size=(6, 4)).astype(np.float32)
+        np.save(tmp_path / f"v{i}.npy", features)
+        rows.append(f"v{i},{i % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    store = tmp_path / "features.zarr"
+    vad.import_features(tmp_path, store, quiet=True)
+    settings = {"detector": "topk", "epochs": 1, "validation": 0, "quiet": True}
+    run = vad.train(store, tmp_path / "labels.csv", tmp_path / "run", **settings)
+    assert [exported.path.name for exported in export_onnx(run.path)] == ["detector.onnx"]
 
 
 def test_what_is_missing_is_told(small_run, tmp_path, monkeypatch):

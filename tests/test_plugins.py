@@ -17,6 +17,7 @@ from vad.errors import UsageError
 from vad.stages.extract.records import unseen_record
 from vad.stages.train.detectors.table import DETECTORS
 from vad.stages.train.detectors.topk import TopK
+from vad.stages.train.run import Run
 from vad.store import FeatureStore, Provenance
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "examples" / "plugin"
@@ -153,5 +154,8 @@ def test_a_detector_of_a_script_is_trained_by_its_settings(project, tmp_path, mo
     )
     assert type(run.only.detector) is Own
     assert run.card.members[0].settings == {"share": 0.25, "k": 1}
+    del DETECTORS["own"]  # as in a process that does not run the script
+    with pytest.raises(UsageError, match="no detector named 'own'.*known once that is imported"):
+        Run.open(run.path)
     with pytest.raises(UsageError, match="there is a detector named 'topk'"):
         front.detectors.add_detector("topk", row)

@@ -128,7 +128,8 @@ class Member:
         try:
             row = find_row(self.detector)
         except UsageError as error:
-            raise ValueError(f"detector: {error}") from None
+            where = "one of a script or package is known once that is imported or installed"
+            raise ValueError(f"detector: {error}; {where}") from None
         try:
             build(row.settings, self.settings, where="settings")
         except UsageError as error:

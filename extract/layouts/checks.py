@@ -44,7 +44,8 @@ def common_shape(shapes: Mapping[str, Shape], axes: str = "auto") -> tuple[int |
     if axes not in ("auto", *CROP_AXIS):
         raise UsageError(f"axes are auto, {' or '.join(CROP_AXIS)}, not {axes!r}")
     n_axes = _same("number of axes", {name: len(shape) for name, shape in shapes.items()})
-    dim = _same("width", {name: shape[-1] for name, shape in shapes.items()})
+    widths = {name: shape[-1] for name, shape in shapes.items()}
+    dim = _same("width", widths, "; if it is the first axis, save the arrays with it as the last")
     if n_axes == 2:
         return None, 1, dim
     tried = list(CROP_AXIS.values()) if axes == "auto" else [CROP_AXIS[axes]]
@@ -72,9 +73,9 @@ def _crops(shapes: Mapping[str, Shape], axis: int) -> int | None:
     return next(iter(counts)) if len(counts) == 1 and counts <= set(CROP_COUNTS) else None
 
 
-def _same(what: str, values: Mapping[str, int]) -> int:
+def _same(what: str, values: Mapping[str, int], hint: str = "") -> int:
     """Return the value that all files share. Raises UsageError that names the first file which
-    differs.
+    differs; hint: what else one can do.
     """
     (usual, n), *others = Counter(values.values()).most_common()
     if others:
@@ -83,7 +84,7 @@ def _same(what: str, values: Mapping[str, int]) -> int:
         raise UsageError(
             f"the {what} of {odd} is {values[odd]}, that of {n} of {len(values)} files, such as "
             f"{like}, is {usual}",
-            hint="import the two sets into stores of their own",
+            hint=f"import the two sets into stores of their own{hint}",
         )
     return usual
 

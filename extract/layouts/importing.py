@@ -195,8 +195,8 @@ class _Task:
                     raise VideoError(
                         "not-finite",
                         f"{crops[min(crops)]} holds values that are not finite",
-                        hint="np.isfinite finds them; where the values are only too large for "
-                        "--dtype float16, take --dtype float32",
+                        hint="np.isfinite finds them; if there are none, they are too large for "
+                        f"{dtype}",
                     )
                 draft.append(self.array, block)
             times = timing.times_s(record.n_frames)
