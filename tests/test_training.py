@@ -195,8 +195,8 @@ def test_training_on_text_finds_the_anomalous_frames(data, tmp_path, streams):
     assert figures.abnormal_only.auc > 0.9
 
 
-def test_a_run_that_knows_test_videos_is_no_start(data, tmp_path):
-    """Nor is a run that was trained from one."""
+def test_a_run_that_knows_test_videos_is_no_start(data, tmp_path, caplog):
+    """Nor is a run that was trained from one. That it knows validation videos is told."""
     store, labels = data / "features.zarr", data / "labels.csv"
     swap = {"train": "test", "test": "train"}
     rows = [line.split(",") for line in labels.read_text().splitlines()[1:]]
@@ -217,6 +217,10 @@ def test_a_run_that_knows_test_videos_is_no_start(data, tmp_path):
     for start in ("leak", "next"):
         with pytest.raises(UsageError, match=f"{start} was trained or chosen on 8 of the test vid"):
             train(store, labels, tmp_path / "run", weights=str(tmp_path / start), **settings)
+    caplog.clear()
+    settings |= {"validation": 0.25, "weights": str(tmp_path / "next")}
+    train(store, tmp_path / "untested.csv", tmp_path / "again", **settings)
+    assert "next was trained or chosen on 6 of the 6 validation videos" in caplog.text
 
 
 def store_of(folder, kinds):

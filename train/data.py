@@ -90,19 +90,28 @@ class TrainingData:
                     f"{visual_dim}{f' and {text_dim}' if text_dim else ''}",
                     hint="start from weights that were trained on such features, with --scale none",
                 )
-            self._refuse_test_videos_of(settings.weights)
+            self._check_videos_of(settings.weights)
             fill(detector, settings.detector, read_weights(settings.weights))
         if own.get("tower"):
             _attach_tower(detector, str(own["tower"]))
         return detector
 
-    def _refuse_test_videos_of(self, weights: str) -> None:
-        """Raise UsageError if a run that training starts from knows test videos."""
-        if leaked := sorted({x.video for x in self.split.test} & videos_of_run(weights)):
+    def _check_videos_of(self, weights: str) -> None:
+        """Warn if a run that training starts from knows validation videos. Raises UsageError if it
+        knows test videos.
+        """
+        known = videos_of_run(weights)
+        if leaked := sorted({x.video for x in self.split.test} & known):
             raise UsageError(
                 f"{weights} was trained or chosen on {len(leaked)} of the test videos, such as "
                 f"{leaked[0]}",
                 hint="start from other weights, or leave these videos out of the test",
+            )
+        if n_seen := len({x.video for x in self.split.validation} & known):
+            log.warning(
+                "%s was trained or chosen on %d of the %d validation videos, so their figures are "
+                "too good",
+                *(weights, n_seen, len(self.split.validation)),
             )
 
     def completed(self, own: Mapping[str, object]) -> dict[str, object]:
