@@ -20,6 +20,7 @@ from vad.stages.train.streams import Inputs, Scaling
 from vad.store import FeatureStore
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs wsvad[onnx]")
+onnx = pytest.importorskip("onnx", reason="ONNX needs wsvad[onnx]")
 pytest.importorskip("onnxscript", reason="ONNX needs wsvad[onnx]")
 
 
@@ -53,6 +54,8 @@ def test_pixels_and_features_through_onnx_give_the_scores_of_the_run(small_run, 
     _, features = run_onnx(tmp_path / "backbone.onnx", pixels=pixels)
     stored = visual[0]  # in half precision
     np.testing.assert_allclose(features, stored, rtol=1e-3, atol=1e-3 * np.abs(stored).max())
+    graph = onnx.load(tmp_path / "backbone.onnx").graph  # one network, not one for every frame
+    assert sum(node.op_type == "Conv" for node in graph.node) < 60
 
 
 @pytest.mark.slow

@@ -134,7 +134,9 @@ class EfficientNetLite0(nn.Module):
         Normalised RGB [images, 3, height, width] -> [images, 1280, rows, columns], [images, 112,
         rows, columns]
         """
-        at_once = IMAGES_ON_CPU if images.device.type == "cpu" else len(images)
+        # an exported graph would hold the network once for every part
+        is_split = images.device.type == "cpu" and not torch.compiler.is_exporting()
+        at_once = IMAGES_ON_CPU if is_split else len(images)
         maps = [self._maps(some) for some in torch.split(images, at_once)]
         head, middle = (torch.cat(part) for part in zip(*maps, strict=True))
         return head, middle
