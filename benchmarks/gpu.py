@@ -282,7 +282,7 @@ def load(name: str, device: torch.device, precision: str) -> Backbone:
 def network_alone(backbone: Backbone, device: torch.device) -> float:
     """Return the clips per second of the network on prepared input, in its usual batches."""
     network, recipe, n_crops = backbone.network, backbone.recipe, len(backbone.crops)
-    dtype = next(network.parameters()).dtype
+    dtype = next((weights.dtype for weights in network.parameters()), torch.float32)  # compiled
     if isinstance(network, Gathers):
         shape = network.room(backbone.n_clips, n_crops, recipe)
         shape = (shape[0] * shape[1], *shape[2:])
