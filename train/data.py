@@ -223,7 +223,13 @@ def load_training_data(
     names = choose_streams(store, given, needed=find_row(settings.detector).kinds(own))
     stored = store.having(*names.values())
     split = split_videos(
-        match(read_labels(labels), stored, where=name_of(labels), missing="keep"),
+        match(
+            read_labels(labels),
+            stored,
+            where=name_of(labels),
+            missing="keep",
+            stored_as=f"stored with {' and '.join(names.values())}",
+        ),
         validation=settings.validation,
         seed=settings.seed,
         fold=settings.fold,

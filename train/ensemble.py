@@ -27,6 +27,7 @@ from vad.config import build, options
 from vad.device import choose_device
 from vad.errors import UsageError
 from vad.labels import Label, Labels, match, name_of, read_labels
+from vad.names import shortened
 from vad.store import FeatureStore
 from vad.terminal import Meter, meter
 from vad.version import VERSION
@@ -249,7 +250,33 @@ def _candidates(task: Task, members: Sequence[str]) -> list[Candidate]:
             "which a detector of normal footage reads",
             hint="label some abnormal videos, or extract with --backbone efficientnet-lite0-parts",
         )
-    return candidates
+    return _stored_for_all(task, candidates, are_named=bool(members))
+
+
+def _stored_for_all(
+    task: Task, candidates: Sequence[Candidate], *, are_named: bool
+) -> list[Candidate]:
+    """Return the candidates whose array every training video has, and tell which array is left out.
+
+    Raises UsageError if that is an array of a named member, or if no candidate remains.
+    """
+    videos = {label.video for label in task.labels}
+    whole = set[str]()
+    for name in dict.fromkeys(candidate.stream.name for candidate in candidates):
+        lacking = sorted(videos - set(task.store.having(name)))
+        if not lacking:
+            whole.add(name)
+            continue
+        told = f"{len(lacking)} of {len(videos)} training videos lack {name}: {shortened(lacking)}"
+        if are_named:
+            raise UsageError(told, hint="make it for them, or take them out of the labels")
+        log.warning("%s; no member reads it", told)
+    if not whole:
+        raise UsageError(
+            f"{task.store.backend} has no array of all {len(videos)} training videos",
+            hint="make one for those that lack it, or take them out of the labels",
+        )
+    return [candidate for candidate in candidates if candidate.stream.name in whole]
 
 
 def _decided_on(folds: Sequence[Sequence[Label]], *, is_share: bool) -> str:

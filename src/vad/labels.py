@@ -185,12 +185,14 @@ def match(
     *,
     where: str | Path,
     missing: Literal["drop", "keep", "refuse"] = "drop",
+    stored_as: str = "in the store",
 ) -> list[Named]:
     """Return labels, segments or reviews, in the same order, renamed to the ids of the store.
 
     missing: whether those of videos that the store lacks are dropped with a warning, kept
     unchanged, or refused by UsageError. Raises UsageError also if a name fits several stored
     videos, if two labels are of one video, or if no name fits. where: the file that messages name.
+    stored_as: what messages say that videos are not.
     """
     named, ids = list(named), list(ids)
     stored = VideoNames(ids)
@@ -223,7 +225,7 @@ def match(
         )
     if lacking:
         unique = list(dict.fromkeys(lacking))
-        text = f"{where}: {len(unique)} videos are not in the store: {shortened(unique)}"
+        text = f"{where}: {len(unique)} videos are not {stored_as}: {shortened(unique)}"
         if missing == "refuse":
             raise UsageError(text, hint="extract them, or give a list without them: --labels CSV")
         log.warning("%s", text)
