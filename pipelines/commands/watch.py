@@ -46,9 +46,11 @@ def command(
         stop.set()
         signal.signal(number, signal.default_int_handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    watch(config, stop=stop, check=check, test_alert=test_alert)
+    def begin() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+
+    watch(config, stop=stop, on_start=begin, check=check, test_alert=test_alert)
     if check:
         typer.echo(f"{config}: no mistakes")
     if stop.is_set():

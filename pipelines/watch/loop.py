@@ -7,7 +7,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -53,6 +53,7 @@ def watch(
     config: str | Path = "cameras.toml",
     *,
     stop: threading.Event | None = None,
+    on_start: Callable[[], None] | None = None,
     check: bool = False,
     test_alert: bool = False,
 ) -> None:
@@ -79,6 +80,8 @@ def watch(
         cameras = _opened(file, device)
         _tell_unknown_kinds(file, cameras)
         watcher = Watcher(file, cameras, journal, folder, stack)
+        if on_start:
+            on_start()
         watcher.run(stop or threading.Event())
 
 
