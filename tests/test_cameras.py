@@ -172,7 +172,7 @@ def test_score_takes_a_camera_and_tells_those_that_exist(vad_command, trained, t
     assert code == 2
     assert f"{run.path} has no camera 'gat', there are: " in err
     assert "gate" in err.splitlines()[-1]
-    for odd in ("../gate", "", ".scratch"):
+    for odd in ("../gate", "", ".scratch", "-x"):
         code, _, err = vad_command(*ask, odd)
         assert code == 2
         assert "no folder can be called like the camera" in err.splitlines()[-1]

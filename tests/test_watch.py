@@ -137,6 +137,22 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, text, said):
     assert said in str(refused.value)
 
 
+def test_a_mistake_in_the_defaults_is_told_once(tmp_path):
+    cameras = "".join(f"[cameras.c{i}]\naddress = '0'\n" for i in range(3))
+    wrong = "[defaults]\ncool_donw = 3\nafter = 99\nhours = ['Mon-Foo 18:00-06:00']\n"
+    with pytest.raises(UsageError) as refused:
+        read_watch_file(file_of(tmp_path, wrong + cameras))
+    told = str(refused.value)
+    assert [told.count(f"line {line}: ") for line in (2, 3, 4)] == [1, 1, 1]
+    assert told.count("; ") == 2
+
+
+def test_a_rate_of_false_alarms_of_a_camera_replaces_a_default_threshold(tmp_path):
+    text = "[defaults]\nthreshold = 0.8\n[cameras.a]\naddress = '0'\nfalse_alarms = '2/h'\n"
+    (camera,) = read_watch_file(file_of(tmp_path, text)).cameras
+    assert (camera.settings.threshold, camera.settings.false_alarms) == (None, "2/h")
+
+
 def test_secrets_come_from_the_environment_or_a_file_for_its_owner_alone(tmp_path, monkeypatch):
     text = '[cameras.a]\naddress = "rtsp://${USER_A}:${PASS_A}@10.0.0.1/live"\n'
     path = file_of(tmp_path, text, "USER_A = 'me'\nPASS_A = 'p/w@x'\n")

@@ -67,10 +67,14 @@ Flags = NDArray[np.bool_]
 
 
 def camera_folder(run: Path, name: str) -> Path:
-    """Return the folder of a camera of a run. Raises UsageError if no folder can have the name."""
-    if not name or name[0] == "." or not all(c.isalnum() or c in "-_." for c in name):
+    """Return the folder of a camera of a run.
+
+    Raises UsageError if no folder can have the name, or if it looks like an option.
+    """
+    if not name or name[0] in ".-" or not all(c.isalnum() or c in "-_." for c in name):
         raise UsageError(
-            f"no folder can be called like the camera {name!r}", hint="use letters, digits, - and _"
+            f"no folder can be called like the camera {name!r}",
+            hint="use letters, digits, - and _, and begin with a letter or digit",
         )
     return run / FOLDER / name
 
