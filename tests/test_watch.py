@@ -560,13 +560,18 @@ def test_after_a_kill_events_are_told_again_with_the_same_id(
     before.add(alert, ["hook", "home"])
     before.confirm(alert, "home")
     before.close()
+    seen = datetime.fromisoformat("2026-01-01T00:00:07.000+00:00")
+    lock = tmp_path / "alerts" / ".lock"
+    lock.touch()
+    os.utime(lock, (seen.timestamp(),) * 2)
     path = cameras_toml(tmp_path, small_run / "run", make_video(n_frames=16), receiver)
     vad.watch(path)
     hooked = [json.loads(body) for _, body, _ in receiver.posts]
-    told = [(post["state"], post["ended_by"]) for post in hooked if post["id"] == alert.id]
-    assert told == [("open", ""), ("closed", "restart")]
+    told = [(p["state"], p["ended_by"], p["end"]) for p in hooked if p["id"] == alert.id]
+    assert told == [("open", "", None), ("closed", "restart", seen.isoformat("T", "milliseconds"))]
     events = [json.loads(p) for topic, p, _, _ in receiver.topics if topic == "vad/gate/event"]
     assert [e["state"] for e in events if e["id"] == alert.id] == ["closed"]
+    assert time.time() - lock.stat().st_mtime < 60  # new events were seen
 
 
 def test_a_camera_that_fails_is_told_and_tried_again_while_others_are_watched(

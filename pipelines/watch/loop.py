@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -45,8 +46,10 @@ log = logging.getLogger("vad")
 
 IDLE_S = 0.02  # pause if no camera has a clip
 PRUNE_EVERY_S = 60.0
+SEEN_EVERY_S = 1.0  # between two notes that an event is still seen
 TEST_S = 30.0  # longest time to wait for the sinks to confirm a test alert
 MEDIA = "events"  # folder of snapshots and clips
+LOCK = ".lock"  # changed whenever an event is seen, so that its end is known after a kill
 
 
 def watch(
@@ -73,7 +76,7 @@ def watch(
     check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(_claimed(folder))
+        seen_s = stack.enter_context(_claimed(folder))
         journal = Journal(folder)
         stack.callback(journal.close)
         device = str(choose_device(file.settings.device))
@@ -82,6 +85,7 @@ def watch(
         watcher = Watcher(file, cameras, journal, folder, stack)
         if on_start:
             on_start()
+        watcher.end_left_open(seen_s)
         watcher.run(stop or threading.Event())
 
 
@@ -180,16 +184,18 @@ def _tell_unknown_kinds(file: WatchFile, cameras: Sequence[Watched]) -> None:
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into the same folder. Raises UsageError if one does."""
-    with (folder / ".lock").open("a") as file:
+def _claimed(folder: Path) -> Iterator[float]:
+    """Keep other processes from writing into the same folder; yield the Unix time at which one
+    before last saw an event. Raises UsageError if another process writes into it.
+    """
+    with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
                 f"another process watches into {folder}", hint="end it, or name another folder"
             ) from None
-        yield
+        yield os.fstat(file.fileno()).st_mtime
 
 
 def _deliveries(
@@ -243,7 +249,8 @@ class Watcher:
     ) -> None:
         self._file, self._cameras = file, cameras
         self._journal, self._folder = journal, folder
-        self._started_s, self._media_bytes, self._pruned_s = time.time(), 0, 0.0
+        self._started_s, self._media_bytes = time.time(), 0
+        self._pruned_s = self._seen_s = 0.0  # when that was last done, by the monotonic clock
         self._deliveries = _deliveries(file, journal, folder, stack)
         self._writer = ThreadPoolExecutor(1, "clips")  # writes clips, then tells their events
         stack.callback(self._writer.shutdown)
@@ -254,10 +261,16 @@ class Watcher:
         for camera in cameras:
             stack.callback(camera.close)
 
+    def end_left_open(self, seen_s: float) -> None:
+        """Tell the end of the events that a killed process left open, and last saw at a Unix
+        time.
+        """
+        for alert in self._journal.left_open():
+            end = max(alert.start, utc(seen_s))
+            self._tell(replace(alert, state="closed", end=end, ended_by="restart"))
+
     def run(self, stop: threading.Event) -> None:
         """Watch until `stop` is set, or all sources are files that have ended."""
-        for alert in self._journal.left_open():  # by a process that was killed
-            self._tell(replace(alert, state="closed", end=utc(time.time()), ended_by="restart"))
         while not stop.is_set() and not all(camera.has_ended for camera in self._cameras):
             batch = [(c, clip) for c in self._cameras if (clip := self._next(c)) is not None]
             if batch:
@@ -311,6 +324,10 @@ class Watcher:
                     self._begin(watched, clip, alert)
                 else:
                     self._end(watched, [alert])
+            if watched.events.open_id and time.monotonic() - self._seen_s > SEEN_EVERY_S:
+                self._seen_s = time.monotonic()
+                with suppress(OSError):  # of a disk that takes nothing
+                    os.utime(self._folder / LOCK)
 
     # --- alerts
 
