@@ -92,13 +92,17 @@ polygon = [[0, 0], [1, 1], [2, 0]]
 address = "rtsp://user:secret@10.0.0.4/live"
 [cameras.gone]
 address = "gone.mp4"
+[cameras.blind]
+address = "rtsp://10.0.0.5/live"
+[[cameras.blind.zones]]
+polygon = [[0, 0], [1, 0], [1, 1], [0, 1]]
 """,
     )
     found = read_watch_file(path)
     assert [camera.name for camera in found.cameras] == ["good"]
     assert found.cameras[0].settings.cool_down == 5
     told = {mistake.line: mistake.what for mistake in found.mistakes if mistake.line != 7}
-    assert told.keys() == {8, 11, 12, 14, 16, 18, 20}
+    assert told.keys() == {8, 11, 12, 14, 16, 18, 20, 23}
     assert "no key 'adress', did you mean 'address'" in told[8]
     assert "2 is above 1" in told[11] or "2.0 is above 1" in told[11]
     assert "Mon-Foo" in told[12]
@@ -106,6 +110,7 @@ address = "gone.mp4"
     assert "[2, 0] is no point" in told[16]
     assert "holds a password" in told[18]
     assert "there is no such file" in told[20]
+    assert "its zones ignore the whole picture" in told[23]
     assert not any("secret@" in mistake.what for mistake in found.mistakes)
 
 
@@ -528,7 +533,7 @@ def test_sinks_are_sent_the_kinds_that_they_name_and_unknown_ones_are_told(
     make_video, naming_run, tmp_path, caplog
 ):
     sinks = "".join(
-        f'[sinks.{kind}]\ntype = "jsonl"\nkinds = ["{kind}"]\npath = "{tmp_path / kind}"\n'
+        f'[sinks.{kind}]\ntype = "jsonl"\nkinds = ["{kind}"]\npath = "{tmp_path / "told" / kind}"\n'
         for kind in ("fire", "fight", "fier")
     )
     text = f"""folder = "{tmp_path / "alerts"}"
@@ -538,15 +543,47 @@ threshold = 0.0
 address = "{make_video(n_frames=36)}"
 {sinks}"""
     vad.watch(file_of(tmp_path, text))
-    told = [json.loads(line) for line in (tmp_path / "fire").read_text().splitlines()]
+    told = [json.loads(line) for line in (tmp_path / "told" / "fire").read_text().splitlines()]
     assert [(a["state"], a["kind"], a["kind_share"]) for a in told] == [
         ("open", "fire", 0.7311),
         ("closed", "fire", 0.7311),
     ]
-    assert not (tmp_path / "fight").exists()
+    assert not (tmp_path / "told" / "fight").exists()
     line = 1 + text.splitlines().index('kinds = ["fier"]')
     said = f"line {line}: sink fier: no run of its cameras tells the kind 'fier', did you mean"
     assert said in caplog.text
+
+
+def test_check_tells_sinks_that_would_fail(make_video, naming_run, tmp_path, caplog):
+    (file := tmp_path / "file").touch()
+    text = f"""folder = "{file / "alerts"}"
+[cameras.gate]
+run = "{naming_run}"
+address = "{make_video(n_frames=16)}"
+[sinks.new]
+type = "jsonl"
+path = "{tmp_path / "new" / "alerts.jsonl"}"
+kinds = ["fire", "fier"]
+[sinks.lines]
+type = "jsonl"
+path = "{tmp_path}"
+[sinks.archive]
+type = "folder"
+path = "{file / "archive"}"
+[sinks.siren]
+type = "command"
+command = ["no-such-program"]
+"""
+    with pytest.raises(UsageError, match="5 mistakes"):
+        vad.watch(path := file_of(tmp_path, text), check=True)
+    assert [message.removeprefix(f"{path}: ") for message in caplog.messages] == [
+        f"{file / 'alerts'} cannot be written: Not a directory; name another folder",
+        f"sink lines: {tmp_path} cannot be written",
+        f"sink archive: {file / 'archive'} cannot be written: Not a directory; name another folder",
+        "sink siren: there is no program 'no-such-program'",
+        "line 8: sink new: no run of its cameras tells the kind 'fier', did you mean 'fire'?",
+    ]
+    assert not (tmp_path / "new").exists()
 
 
 def test_after_a_kill_events_are_told_again_with_the_same_id(

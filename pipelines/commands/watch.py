@@ -16,7 +16,7 @@ def command(
         bool,
         typer.Option(
             "--check",
-            help="tell the mistakes in the file and what keeps its runs from use, and end",
+            help="tell the mistakes in the file and what keeps runs and sinks from use, and end",
         ),
     ] = False,
     test_alert: Annotated[

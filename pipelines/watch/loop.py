@@ -8,12 +8,14 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +42,7 @@ from .events import Alert, Journal, alert_id, prune, to_jpeg, write_clip
 from .health import Figure, Metrics, host_and_port
 from .reading import read_watch_file
 from .settings import Camera, WatchFile
-from .sinks import Delivery, wants
+from .sinks import Delivery, check_sink, wants
 
 log = logging.getLogger("vad")
 
@@ -81,7 +83,7 @@ def watch(
         stack.callback(journal.close)
         device = str(choose_device(file.settings.device))
         cameras = _opened(file, device)
-        _tell_unknown_kinds(file, cameras)
+        _count_unknown_kinds(file, {camera.name: camera.run.kinds for camera in cameras})
         watcher = Watcher(file, cameras, journal, folder, stack)
         if on_start:
             on_start()
@@ -97,27 +99,33 @@ def _run_of(camera: Camera, device: str) -> Run:
 
 
 def _count_unusable_settings(file: WatchFile) -> int:
-    """Log each setting of all cameras that the start would refuse, and return their number."""
+    """Log each setting of all cameras that the start would refuse, and each sink that would fail,
+    and return their number.
+    """
+    checks: list[tuple[str, Callable[[Any], object], Any]] = [
+        ("", choose_device, file.settings.device),
+        ("", check_writable, Path(file.settings.folder)),
+        ("", host_and_port, file.settings.metrics),
+        *((f"sink {sink.name}: ", check_sink, sink) for sink in file.sinks),
+    ]
     n_unusable = 0
-    for refuse, setting in (
-        (choose_device, file.settings.device),
-        (host_and_port, file.settings.metrics),
-    ):
+    for where, check, setting in checks:
         try:
             if setting:
-                refuse(setting)
+                check(setting)
         except UsageError as error:
-            log.error("%s: %s", file.path, error)
+            log.error("%s: %s%s", file.path, where, error)
             n_unusable += 1
     return n_unusable
 
 
 def _count_unusable_runs(file: WatchFile) -> int:
-    """Log each camera whose run cannot be used, and return their number.
+    """Log each camera whose run cannot be used, and each kind that no run tells, and return their
+    number.
 
     Also logs a warning for each file with another frame rate than the training videos.
     """
-    n_unusable = 0
+    n_unusable, kinds = 0, {}
     for camera in file.cameras:
         try:
             run = _run_of(camera, "cpu")
@@ -125,9 +133,10 @@ def _count_unusable_runs(file: WatchFile) -> int:
             log.error("%s: line %d: camera %s: %s", file.path, camera.line, camera.name, error)
             n_unusable += 1
             continue
+        kinds[camera.name] = run.kinds
         if warning := _rate_warning_of_file(camera, run):
             log.warning("camera %s: %s, or %s", camera.name, warning, REMEDY_OF_CAMERA)
-    return n_unusable
+    return n_unusable + _count_unknown_kinds(file, kinds)
 
 
 def _rate_warning_of_file(camera: Camera, run: Run) -> str:
@@ -170,17 +179,26 @@ def _opened(file: WatchFile, device: str) -> list[Watched]:
     return found
 
 
-def _tell_unknown_kinds(file: WatchFile, cameras: Sequence[Watched]) -> None:
-    """Log the kinds of sinks that no run of their cameras tells, with their lines."""
+def _count_unknown_kinds(file: WatchFile, kinds: Mapping[str, Sequence[str]]) -> int:
+    """Log the kinds of sinks that no run of their cameras tells, with their lines, and return their
+    number.
+
+    kinds: those that the run of each usable camera tells, by the name of the camera.
+    """
+    n_unknown = 0
     for sink in file.sinks:
-        runs = [c.run for c in cameras if not sink.cameras or c.name in sink.cameras]
-        known = sorted({OTHER, *(kind for run in runs for kind in run.kinds)})
+        told = [kinds[name] for name in sink.cameras or kinds if name in kinds]
+        if not told:
+            continue
+        known = sorted({OTHER, *chain(*told)})
         for kind in sorted(sink.kinds.difference(known)):
             rest = did_you_mean(kind, known) or f"they tell: {', '.join(known)}"
             log.error(
                 "%s: line %d: sink %s: no run of its cameras tells the kind %r, %s",
                 *(file.path, sink.line, sink.name, kind, rest),
             )
+            n_unknown += 1
+    return n_unknown
 
 
 @contextmanager

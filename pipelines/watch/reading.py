@@ -19,6 +19,7 @@ from vad.stages.extract.live import LiveSource, find_source
 from vad.stages.infer.settings import parse_rate
 from vad.tables import read_text
 
+from .camera import Masks
 from .settings import (
     SINKS,
     Camera,
@@ -40,6 +41,7 @@ NAME = re.compile(r"[\w][\w.-]*$")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 HOURS = re.compile(r"(?:(\w{3})(?:-(\w{3}))?|daily)\s+(\d\d?):(\d\d)-(\d\d?):(\d\d)$")
 INSTEAD = {"threshold": "false_alarms", "false_alarms": "threshold"}  # only one is given
+ZONE_CELLS = 100  # rows and columns in which zones are looked at
 REQUIRED = {"folder": "path", "webhook": "url", "mqtt": "host", "command": "command"}
 SECRET = {"address", "url", "secret", "user", "password"}  # keys that ${NAME} may stand in
 
@@ -139,10 +141,13 @@ class _Reader:
         own = {n: v for n, v in defaults.items() if INSTEAD.get(n) not in table} | table
         given = {n: v for n, v in own.items() if n not in ("zones", "hours")}
         settings = self._settings(CameraSettings, given, path, camera=name, also={"zones", "hours"})
-        zones = [
+        read = [
             self._zone(zone, (*path, "zones", str(i)), name)
             for i, zone in enumerate(self._list(own, "zones", path, name))
         ]
+        zones = tuple(zone for zone in read if zone)
+        if Masks.of(zones, ZONE_CELLS, ZONE_CELLS).ignored.all():
+            self._wrong((*path, "zones", "0"), "its zones ignore the whole picture", name)
         hours = [
             self._hours(w, (*path, "hours"), name) for w in self._list(own, "hours", path, name)
         ]
@@ -163,7 +168,7 @@ class _Reader:
             settings,
             source,
             self._line((*path, "address")),
-            tuple(z for z in zones if z),
+            zones,
             tuple(h for h in hours if h),
         )
 
