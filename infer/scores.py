@@ -159,12 +159,21 @@ class VideoScores:
         n = len(self.events)
         prior = "" if self.prior is None else f", prior {self.prior:g}"
         reading = self.reading_of(self.peak)
+        said = filter(None, [self.too_short, reading, self.warning, self.meaning])
         return (
             f"{plain(self.video)}: {n or 'no'} event{'s' * (n != 1)}, "
             f"highest {self.peak:.3f} at {timecode(self.peak_s)} "
-            f"(threshold {self.threshold:.3f}{prior})"
-            + "".join(f"; {words}" for words in (reading, self.warning, self.meaning) if words)
+            f"(threshold {self.threshold:.3f}{prior})" + "".join(f"; {words}" for words in said)
         )
+
+    @property
+    def too_short(self) -> str:
+        """Say why no event results although the threshold is reached; "" if it is not, or if one
+        does.
+        """
+        if self.events or self.peak < self.threshold:
+            return ""
+        return f"reaches the threshold, but never for {self.rule.min_event:g} s (--min-event)"
 
     @property
     def warning(self) -> str:

@@ -30,7 +30,8 @@ class Results:
 
     Files that cover all videos, such as the report, are written when the block ends. tell: makes
     the line that is printed for a video, from its scores and its files; by default nothing is
-    printed. Raises UsageError at once if the folder cannot be written.
+    printed. n_videos: videos that were added. Raises UsageError at once if the folder cannot be
+    written.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Results:
             check_writable(folder)
         self._folder, self._quiet, self._tell = folder, quiet, tell
         self._files = ScoreFiles(folder, formats, clips=clips, quiet=quiet)
-        self._n_clips = self._n_videos = 0
+        self._n_clips = self.n_videos = 0
         self._other_rates: dict[str, str] = {}  # what is said of each video with another frame rate
         self._writes = bool(formats or clips)
 
@@ -59,7 +60,7 @@ class Results:
         files = self._files
         if kind is not None:
             return
-        tell_other_rates(self._other_rates, self._n_videos)
+        tell_other_rates(self._other_rates, self.n_videos)
         if not files.videos:
             return
         with meter("report", files.n_to_watch, unit="videos", quiet=self._quiet) as progress:
@@ -82,7 +83,7 @@ class Results:
         paths = self._files.add(scores)
         if first:
             write_text(self._folder / RUN, _run_of(scores))
-        self._n_videos += 1
+        self.n_videos += 1
         if scores.other_rate:
             self._other_rates[scores.video] = scores.other_rate
         self._n_clips += len(paths) - len(self._files.single)

@@ -128,6 +128,19 @@ def test_a_few_planted_anomalies_do_little_harm(trained, caplog):
         assert sum(found) >= 4
 
 
+def test_footage_in_which_nothing_changes_is_told(trained, caplog):
+    run, store = trained
+    still = footage(np.random.default_rng(2), 100)
+    add(store, "dark", {name: np.repeat(rows[:1], 100, axis=0) for name, rows in still.items()})
+    calibrate_camera(run, store, ["one"], "lively")
+    assert "nothing changes" not in caplog.text
+    calibrate_camera(run, store, ["dark"], "dark")
+    told = (
+        "in 99 % of the footage nothing changes, as if the camera were dark or frozen: look at it"
+    )
+    assert told in caplog.text
+
+
 def test_footage_of_another_camera_is_told(trained):
     run, store = trained
     camera = calibrate_camera(run, store, ["one"], "gate")
@@ -172,7 +185,7 @@ def test_score_takes_a_camera_and_tells_those_that_exist(vad_command, trained, t
     assert code == 2
     assert f"{run.path} has no camera 'gat', there are: " in err
     assert "gate" in err.splitlines()[-1]
-    for odd in ("../gate", "", ".scratch"):
+    for odd in ("../gate", "", ".scratch", "-x"):
         code, _, err = vad_command(*ask, odd)
         assert code == 2
         assert "no folder can be called like the camera" in err.splitlines()[-1]

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from vad.files import write_text
+from vad.stages.pipelines.watch.events import Alert, Journal
 from vad.store import FeatureStore
 from vad.store.verify import verify
 
@@ -83,6 +84,27 @@ def test_a_terminated_stream_ends_with_its_last_line(small_run, make_video):
     assert process.returncode == 143
     assert "Traceback" not in err
     assert json.loads(out.splitlines()[-1])["type"] == "end"
+
+
+@pytest.mark.parametrize("command", ["stream", "watch"])
+def test_ctrl_c_while_a_live_command_loads_ends_it_at_once(
+    small_run, make_video, tmp_path, command
+):
+    video, run = make_video("v.mp4", 16), small_run / "run"
+    config = tmp_path / "cameras.toml"
+    text = f'[cameras.gate]\naddress = "{video}"\nrun = "{run}"\n[sinks.lines]\ntype = "jsonl"\n'
+    config.write_text(text)
+    (tmp_path / "alerts").mkdir()
+    journal = Journal(tmp_path / "alerts")
+    left_open = Alert("gate-1", "open", "gate", "run", "2026-01-01")  # is told when a watch begins
+    journal.add(left_open, ())
+    journal.close()
+    given = (config,) if command == "watch" else (video, "--detector", run)
+    process = start(command, *given, cwd=tmp_path)
+    assert any("device cpu" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
 
 
 def test_a_training_cannot_be_started_twice_and_keeps_its_state_when_it_is_terminated(

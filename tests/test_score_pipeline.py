@@ -101,8 +101,11 @@ def test_the_command_writes_a_report_of_the_folder_and_events_redoes_it(vad, fol
         assert [(e["start_frame"], e["end_frame"]) for e in found[video]] == [
             (0, scores.record.n_frames)
         ]
-    code, text, _ = vad("events", out, "--threshold", "1")
+    code, text, err = vad("events", out, "--threshold", "1")
+    assert (text, "--min-event" in err) == ("no events\n", False)
+    code, text, err = vad("events", out, "--threshold", "0", "--min-event", "60")
     assert text == "no events\n"
+    assert "4 of 4 videos reach the threshold, but never for as long as --min-event: 'v0'," in err
 
 
 @pytest.mark.parametrize("formats", ["html,mp4", "html", "csv,mp4"])
@@ -146,6 +149,9 @@ def test_a_bad_video_is_listed_with_its_reason_and_the_others_are_scored(vad, sm
     assert (failure["video"], failure["reason"]) == ("broken", "not-a-video")
     assert f"1 video failed; reasons in {out}/failures.jsonl" in err
     assert err.count("device cpu") <= 1
+
+    code, text, err = vad("score", videos / "broken.mp4", *command[2:])
+    assert (code, text, "next: " in err) == (3, "", False)
 
     (videos / "broken.mp4").unlink()
     code, text, err = vad(*command)

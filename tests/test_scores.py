@@ -35,6 +35,14 @@ def test_another_threshold_is_another_reading_of_the_same_scores(make_scores):
     assert scores.events[0].end_frame == 32
 
 
+def test_scores_that_are_high_for_too_short_a_time_are_told(make_scores):
+    scores = make_scores(SNIPPETS, rule=EventRule(min_event=1.7))
+    told = "; reaches the threshold, but never for 1.7 s (--min-event)"
+    assert told in scores.summary
+    for other in ({"rule": EventRule(min_event=1.6)}, {"threshold": 0.71}):
+        assert "--min-event" not in dataclasses.replace(scores, **other).summary
+
+
 def test_an_event_has_the_caption_of_its_peak(make_scores):
     captions = ["a street", "two men are fighting", "a street again"]
     scores = make_scores(SNIPPETS, n_frames=40, captions=captions)

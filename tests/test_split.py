@@ -87,8 +87,13 @@ def test_a_fold_is_held_out():
 def test_one_class_alone_is_refused():
     with pytest.raises(UsageError, match="training has no abnormal video among 20; label more"):
         split_videos(FORTY[:20], validation=0, seed=0)
-    with pytest.raises(UsageError, match="the labels have a split 'dev'"):
-        split_videos([Label("a", 1, split="dev")], validation=0, seed=0)
+
+
+def test_an_unknown_split_is_told_with_its_video_and_file():
+    labels = [Label("a", 1, split="train"), Label("b", 0, split="Train")]
+    told = "^labels.csv: the split of 'b' is 'Train'; write train, validation or test"
+    with pytest.raises(UsageError, match=told):
+        split_videos(labels, validation=0, seed=0, where="labels.csv")
 
 
 def test_ucf_crime_at_ten_percent_is_split_as_in_the_comparison_report(data):

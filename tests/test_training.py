@@ -476,7 +476,7 @@ def test_features_of_other_settings_are_refused(data, run, tmp_path):
             "neither vad train nor rtfm has a setting 'colour'; rtfm has: .*margin",
         ),
         ({"visual": "i3d"}, "holds no visual array 'i3d'; it has: test"),
-        ({"fold": "2"}, "no fold '2' in the labels"),
+        ({"fold": "2"}, "no fold '2' in .*labels.csv; there are"),
     ],
 )
 def test_wrong_settings_are_refused(data, tmp_path, settings, message):

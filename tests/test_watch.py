@@ -92,13 +92,17 @@ polygon = [[0, 0], [1, 1], [2, 0]]
 address = "rtsp://user:secret@10.0.0.4/live"
 [cameras.gone]
 address = "gone.mp4"
+[cameras.blind]
+address = "rtsp://10.0.0.5/live"
+[[cameras.blind.zones]]
+polygon = [[0, 0], [1, 0], [1, 1], [0, 1]]
 """,
     )
     found = read_watch_file(path)
     assert [camera.name for camera in found.cameras] == ["good"]
     assert found.cameras[0].settings.cool_down == 5
     told = {mistake.line: mistake.what for mistake in found.mistakes if mistake.line != 7}
-    assert told.keys() == {8, 11, 12, 14, 16, 18, 20}
+    assert told.keys() == {8, 11, 12, 14, 16, 18, 20, 23}
     assert "no key 'adress', did you mean 'address'" in told[8]
     assert "2 is above 1" in told[11] or "2.0 is above 1" in told[11]
     assert "Mon-Foo" in told[12]
@@ -106,6 +110,7 @@ address = "gone.mp4"
     assert "[2, 0] is no point" in told[16]
     assert "holds a password" in told[18]
     assert "there is no such file" in told[20]
+    assert "its zones ignore the whole picture" in told[23]
     assert not any("secret@" in mistake.what for mistake in found.mistakes)
 
 
@@ -135,6 +140,22 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, text, said):
     with pytest.raises(UsageError) as refused:
         read_watch_file(file_of(tmp_path, text))
     assert said in str(refused.value)
+
+
+def test_a_mistake_in_the_defaults_is_told_once(tmp_path):
+    cameras = "".join(f"[cameras.c{i}]\naddress = '0'\n" for i in range(3))
+    wrong = "[defaults]\ncool_donw = 3\nafter = 99\nhours = ['Mon-Foo 18:00-06:00']\n"
+    with pytest.raises(UsageError) as refused:
+        read_watch_file(file_of(tmp_path, wrong + cameras))
+    told = str(refused.value)
+    assert [told.count(f"line {line}: ") for line in (2, 3, 4)] == [1, 1, 1]
+    assert told.count("; ") == 2
+
+
+def test_a_rate_of_false_alarms_of_a_camera_replaces_a_default_threshold(tmp_path):
+    text = "[defaults]\nthreshold = 0.8\n[cameras.a]\naddress = '0'\nfalse_alarms = '2/h'\n"
+    (camera,) = read_watch_file(file_of(tmp_path, text)).cameras
+    assert (camera.settings.threshold, camera.settings.false_alarms) == (None, "2/h")
 
 
 def test_secrets_come_from_the_environment_or_a_file_for_its_owner_alone(tmp_path, monkeypatch):
@@ -512,7 +533,7 @@ def test_sinks_are_sent_the_kinds_that_they_name_and_unknown_ones_are_told(
     make_video, naming_run, tmp_path, caplog
 ):
     sinks = "".join(
-        f'[sinks.{kind}]\ntype = "jsonl"\nkinds = ["{kind}"]\npath = "{tmp_path / kind}"\n'
+        f'[sinks.{kind}]\ntype = "jsonl"\nkinds = ["{kind}"]\npath = "{tmp_path / "told" / kind}"\n'
         for kind in ("fire", "fight", "fier")
     )
     text = f"""folder = "{tmp_path / "alerts"}"
@@ -522,15 +543,47 @@ threshold = 0.0
 address = "{make_video(n_frames=36)}"
 {sinks}"""
     vad.watch(file_of(tmp_path, text))
-    told = [json.loads(line) for line in (tmp_path / "fire").read_text().splitlines()]
+    told = [json.loads(line) for line in (tmp_path / "told" / "fire").read_text().splitlines()]
     assert [(a["state"], a["kind"], a["kind_share"]) for a in told] == [
         ("open", "fire", 0.7311),
         ("closed", "fire", 0.7311),
     ]
-    assert not (tmp_path / "fight").exists()
+    assert not (tmp_path / "told" / "fight").exists()
     line = 1 + text.splitlines().index('kinds = ["fier"]')
     said = f"line {line}: sink fier: no run of its cameras tells the kind 'fier', did you mean"
     assert said in caplog.text
+
+
+def test_check_tells_sinks_that_would_fail(make_video, naming_run, tmp_path, caplog):
+    (file := tmp_path / "file").touch()
+    text = f"""folder = "{file / "alerts"}"
+[cameras.gate]
+run = "{naming_run}"
+address = "{make_video(n_frames=16)}"
+[sinks.new]
+type = "jsonl"
+path = "{tmp_path / "new" / "alerts.jsonl"}"
+kinds = ["fire", "fier"]
+[sinks.lines]
+type = "jsonl"
+path = "{tmp_path}"
+[sinks.archive]
+type = "folder"
+path = "{file / "archive"}"
+[sinks.siren]
+type = "command"
+command = ["no-such-program"]
+"""
+    with pytest.raises(UsageError, match="5 mistakes"):
+        vad.watch(path := file_of(tmp_path, text), check=True)
+    assert [message.removeprefix(f"{path}: ") for message in caplog.messages] == [
+        f"{file / 'alerts'} cannot be written: Not a directory; name another folder",
+        f"sink lines: {tmp_path} cannot be written",
+        f"sink archive: {file / 'archive'} cannot be written: Not a directory; name another folder",
+        "sink siren: there is no program 'no-such-program'",
+        "line 8: sink new: no run of its cameras tells the kind 'fier', did you mean 'fire'?",
+    ]
+    assert not (tmp_path / "new").exists()
 
 
 def test_after_a_kill_events_are_told_again_with_the_same_id(
@@ -544,13 +597,18 @@ def test_after_a_kill_events_are_told_again_with_the_same_id(
     before.add(alert, ["hook", "home"])
     before.confirm(alert, "home")
     before.close()
+    seen = datetime.fromisoformat("2026-01-01T00:00:07.000+00:00")
+    lock = tmp_path / "alerts" / ".lock"
+    lock.touch()
+    os.utime(lock, (seen.timestamp(),) * 2)
     path = cameras_toml(tmp_path, small_run / "run", make_video(n_frames=16), receiver)
     vad.watch(path)
     hooked = [json.loads(body) for _, body, _ in receiver.posts]
-    told = [(post["state"], post["ended_by"]) for post in hooked if post["id"] == alert.id]
-    assert told == [("open", ""), ("closed", "restart")]
+    told = [(p["state"], p["ended_by"], p["end"]) for p in hooked if p["id"] == alert.id]
+    assert told == [("open", "", None), ("closed", "restart", seen.isoformat("T", "milliseconds"))]
     events = [json.loads(p) for topic, p, _, _ in receiver.topics if topic == "vad/gate/event"]
     assert [e["state"] for e in events if e["id"] == alert.id] == ["closed"]
+    assert time.time() - lock.stat().st_mtime < 60  # new events were seen
 
 
 def test_a_camera_that_fails_is_told_and_tried_again_while_others_are_watched(

@@ -57,6 +57,8 @@ LEAST_SPREAD = 0.05  # least spread of the log distances of `normality`
 HIGH = 0.9  # quantile of the scores: stretches above it are compared with each other
 DOUBT = 0.1  # a stretch whose peak has a smaller chance in ordinary footage is left out
 MOST_LEFT_OUT = 0.02  # of the footage
+STILL = 0.01  # least change of features from snippet to snippet, as a share of their size
+MOST_STILL = 0.1  # of the footage; more means that the camera was dark or frozen
 HALF = 0.99  # quantile of the scores that becomes the score 0.5
 USUAL_PER_S = 1 / 3600  # false alarms that the threshold allows by default
 PIECE_SNIPPETS = 8  # least snippets of a piece of footage that the reference describes
@@ -67,10 +69,14 @@ Flags = NDArray[np.bool_]
 
 
 def camera_folder(run: Path, name: str) -> Path:
-    """Return the folder of a camera of a run. Raises UsageError if no folder can have the name."""
-    if not name or name[0] == "." or not all(c.isalnum() or c in "-_." for c in name):
+    """Return the folder of a camera of a run.
+
+    Raises UsageError if no folder can have the name, or if it looks like an option.
+    """
+    if not name or name[0] in ".-" or not all(c.isalnum() or c in "-_." for c in name):
         raise UsageError(
-            f"no folder can be called like the camera {name!r}", hint="use letters, digits, - and _"
+            f"no folder can be called like the camera {name!r}",
+            hint="use letters, digits, - and _, and begin with a letter or digit",
         )
     return run / FOLDER / name
 
@@ -158,6 +164,12 @@ def calibrate_camera(
         created=now(),
     )
     _write(Run(folder, card, placed, reference, run.naming))
+    if (still := footage.still_share(run.card)) > MOST_STILL:
+        log.warning(
+            "in %.0f %% of the footage nothing changes, as if the camera were dark or frozen: look "
+            "at it, and calibrate with footage of ordinary days",
+            100 * still,
+        )
     for part in left_out:
         log.warning(
             "left out, as unlike the rest of the footage: %s, %.1f to %.1f s",
@@ -232,6 +244,18 @@ class _Footage:
         """Return the mean length of a snippet of a video, in seconds."""
         span = self.spans[video]
         return self.seconds[video] / int(span.stop - span.start)
+
+    def still_share(self, card: Card) -> float:
+        """Return the share of snippets whose features hardly differ from those before."""
+        array = next((s.name for s in (*card.of_kind("visual"), *card.of_kind("places"))), None)
+        if array is None:
+            return 0.0
+        n_still = 0
+        for video in self.spans:
+            rows = self.store.read(video, array).astype(np.float32)
+            changes = np.abs(np.diff(rows, axis=0)).mean((1, 2))
+            n_still += int((changes <= STILL * np.abs(rows).mean()).sum())
+        return n_still / self.n_snippets
 
     def reference(self, card: Card, kept: Flags) -> Familiarity | None:
         """Learn what pieces of the footage look like; None if they are too few."""

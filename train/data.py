@@ -235,6 +235,7 @@ def load_training_data(
         fold=settings.fold,
         select=settings.select,
         stored=set(stored),
+        where=name_of(labels),
     )
     if not settings.allow_random:
         refuse_random(store, names.values())

@@ -320,6 +320,7 @@ def make_task(
         fold=settings.fold,
         stored=set(stored),
         one_class=True,
+        where=name_of(labels),
     )
     # videos that a labels file sets apart for validation are trained on: folds choose here
     split = replace(split, train=split.train + split.validation, validation=[])

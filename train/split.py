@@ -73,6 +73,7 @@ def split_videos(
     select: Literal["validation", "test"] = "validation",
     stored: Container[str] | None = None,
     one_class: bool = False,
+    where: str = "the labels",
 ) -> Split:
     """Split labelled videos by their `split` column, or hold out one fold as the test set.
 
@@ -81,7 +82,7 @@ def split_videos(
     those videos are taken instead. Without a `split` column and a fold there are no test videos. If
     `select` is "test", no validation videos are drawn. Videos that are not in `stored` are left out
     of training and validation, but not of the test set, so that a missing test video is noticed
-    later. With `one_class` training videos may all be normal.
+    later. With `one_class` training videos may all be normal. where: the file that messages name.
 
     Raises UsageError if a split or fold is unknown, or if training videos, validation videos or
     (with `select` "test") test videos lack one of the two labels.
@@ -89,15 +90,16 @@ def split_videos(
     if fold is not None:
         folds = sorted({label.fold for label in labels})
         if fold not in folds or folds == [""]:
-            raise UsageError(f"no fold {fold!r} in the labels; there are: {', '.join(folds)}")
+            raise UsageError(f"no fold {fold!r} in {where}; there are: {', '.join(folds)}")
         test = [label for label in labels if label.fold == fold]
         rest = [label for label in labels if label.fold != fold]
         chosen: list[Label] = []
     else:
-        parts = {label.split for label in labels}
-        if wrong := parts - {"", "train", "val", "validation", "test"}:
+        known = ("", "train", "val", "validation", "test")
+        if wrong := [label for label in labels if label.split not in known]:
             raise UsageError(
-                f"the labels have a split {min(wrong)!r}", hint="write train, validation or test"
+                f"{where}: the split of {wrong[0].video!r} is {wrong[0].split!r}",
+                hint="write train, validation or test",
             )
         test = [label for label in labels if label.split == "test"]
         rest = [label for label in labels if label.split in ("", "train")]

@@ -154,6 +154,8 @@ class Feed:
     def _run(self) -> None:
         try:
             self._read_on()
+        except VideoError as error:
+            self._put(VideoError(error.reason, f"{self.source.shown}: {error}"))
         except Exception as error:  # `events` raises it in the consumer's thread
             self._put(error)
         else:

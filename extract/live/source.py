@@ -136,9 +136,7 @@ def open_source(source: LiveSource, limits: Limits) -> Iterator[tuple[InputConta
     try:
         container = _open_live(source, {"max_pixels": str(limits.max_pixels)})
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(
-            "unreadable", f"{source.shown}: {_reason(error)}", hint=_hint(source, error)
-        ) from None
+        raise VideoError("unreadable", _reason(error), hint=_hint(source, error)) from None
     with container:
         yield container, video_stream(container, limits)
 

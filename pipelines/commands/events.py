@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ import typer
 from vad.stages.infer.settings import FORMATS, ScoreSettings, parse_formats, parse_threshold
 
 from ..options import COMMON, Json, Threshold, takes
+
+log = logging.getLogger("vad")
 
 
 @takes(ScoreSettings, "events", built=False)
@@ -47,6 +50,7 @@ def command(
 
     vad events scores/video.json --merge-gap 3 --format srt
     """
+    from vad.names import shortened
     from vad.stages.infer.scores import event_dict
     from vad.stages.pipelines.results import Results, events_table
     from vad.verbs import events
@@ -58,6 +62,11 @@ def command(
         typer.echo(json.dumps(found, allow_nan=False))
     else:
         typer.echo(events_table(videos))
+    if short := [scores.video for scores in videos if scores.too_short]:
+        log.info(
+            "%d of %d videos reach the threshold, but never for as long as --min-event: %s",
+            *(len(short), len(videos), shortened(short)),
+        )
     with Results(out, wanted) as results:
         for video in videos:
             results.add(video)

@@ -189,6 +189,6 @@ def command(
                 results.add(scores)
             results.fail(failed)
             exit_code = VideoError.exit_code if failed else 0
-    if "json" in wanted:
+    if "json" in wanted and results.n_videos:
         tell_next(f"vad events {out} --threshold T, for other events without scoring again")
     raise typer.Exit(exit_code)

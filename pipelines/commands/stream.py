@@ -62,8 +62,6 @@ def command(
         stop.set()
         signal.signal(number, signal.default_int_handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
     lines = stream(
         source,
         detector,
@@ -76,6 +74,8 @@ def command(
         offline=offline,
         **asdict(settings),
     )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     try:
         for line in lines:
             print(json.dumps(line, ensure_ascii=False, allow_nan=False), flush=True)

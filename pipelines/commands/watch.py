@@ -16,7 +16,7 @@ def command(
         bool,
         typer.Option(
             "--check",
-            help="tell the mistakes in the file and what keeps its runs from use, and end",
+            help="tell the mistakes in the file and what keeps runs and sinks from use, and end",
         ),
     ] = False,
     test_alert: Annotated[
@@ -46,9 +46,11 @@ def command(
         stop.set()
         signal.signal(number, signal.default_int_handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    watch(config, stop=stop, check=check, test_alert=test_alert)
+    def begin() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+
+    watch(config, stop=stop, on_start=begin, check=check, test_alert=test_alert)
     if check:
         typer.echo(f"{config}: no mistakes")
     if stop.is_set():

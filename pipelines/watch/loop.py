@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,20 +42,23 @@ from .events import Alert, Journal, alert_id, prune, to_jpeg, write_clip
 from .health import Figure, Metrics, host_and_port
 from .reading import read_watch_file
 from .settings import Camera, WatchFile
-from .sinks import Delivery, wants
+from .sinks import Delivery, check_sink, wants
 
 log = logging.getLogger("vad")
 
 IDLE_S = 0.02  # pause if no camera has a clip
 PRUNE_EVERY_S = 60.0
+SEEN_EVERY_S = 1.0  # between two notes that an event is still seen
 TEST_S = 30.0  # longest time to wait for the sinks to confirm a test alert
 MEDIA = "events"  # folder of snapshots and clips
+LOCK = ".lock"  # changed whenever an event is seen, so that its end is known after a kill
 
 
 def watch(
     config: str | Path = "cameras.toml",
     *,
     stop: threading.Event | None = None,
+    on_start: Callable[[], None] | None = None,
     check: bool = False,
     test_alert: bool = False,
 ) -> None:
@@ -72,13 +78,16 @@ def watch(
     check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(_claimed(folder))
+        seen_s = stack.enter_context(_claimed(folder))
         journal = Journal(folder)
         stack.callback(journal.close)
         device = str(choose_device(file.settings.device))
         cameras = _opened(file, device)
-        _tell_unknown_kinds(file, cameras)
+        _count_unknown_kinds(file, {camera.name: camera.run.kinds for camera in cameras})
         watcher = Watcher(file, cameras, journal, folder, stack)
+        if on_start:
+            on_start()
+        watcher.end_left_open(seen_s)
         watcher.run(stop or threading.Event())
 
 
@@ -90,27 +99,33 @@ def _run_of(camera: Camera, device: str) -> Run:
 
 
 def _count_unusable_settings(file: WatchFile) -> int:
-    """Log each setting of all cameras that the start would refuse, and return their number."""
+    """Log each setting of all cameras that the start would refuse, and each sink that would fail,
+    and return their number.
+    """
+    checks: list[tuple[str, Callable[[Any], object], Any]] = [
+        ("", choose_device, file.settings.device),
+        ("", check_writable, Path(file.settings.folder)),
+        ("", host_and_port, file.settings.metrics),
+        *((f"sink {sink.name}: ", check_sink, sink) for sink in file.sinks),
+    ]
     n_unusable = 0
-    for refuse, setting in (
-        (choose_device, file.settings.device),
-        (host_and_port, file.settings.metrics),
-    ):
+    for where, check, setting in checks:
         try:
             if setting:
-                refuse(setting)
+                check(setting)
         except UsageError as error:
-            log.error("%s: %s", file.path, error)
+            log.error("%s: %s%s", file.path, where, error)
             n_unusable += 1
     return n_unusable
 
 
 def _count_unusable_runs(file: WatchFile) -> int:
-    """Log each camera whose run cannot be used, and return their number.
+    """Log each camera whose run cannot be used, and each kind that no run tells, and return their
+    number.
 
     Also logs a warning for each file with another frame rate than the training videos.
     """
-    n_unusable = 0
+    n_unusable, kinds = 0, {}
     for camera in file.cameras:
         try:
             run = _run_of(camera, "cpu")
@@ -118,9 +133,10 @@ def _count_unusable_runs(file: WatchFile) -> int:
             log.error("%s: line %d: camera %s: %s", file.path, camera.line, camera.name, error)
             n_unusable += 1
             continue
+        kinds[camera.name] = run.kinds
         if warning := _rate_warning_of_file(camera, run):
             log.warning("camera %s: %s, or %s", camera.name, warning, REMEDY_OF_CAMERA)
-    return n_unusable
+    return n_unusable + _count_unknown_kinds(file, kinds)
 
 
 def _rate_warning_of_file(camera: Camera, run: Run) -> str:
@@ -163,30 +179,41 @@ def _opened(file: WatchFile, device: str) -> list[Watched]:
     return found
 
 
-def _tell_unknown_kinds(file: WatchFile, cameras: Sequence[Watched]) -> None:
-    """Log the kinds of sinks that no run of their cameras tells, with their lines."""
+def _count_unknown_kinds(file: WatchFile, kinds: Mapping[str, Sequence[str]]) -> int:
+    """Log the kinds of sinks that no run of their cameras tells, with their lines, and return their
+    number.
+
+    kinds: those that the run of each usable camera tells, by the name of the camera.
+    """
+    n_unknown = 0
     for sink in file.sinks:
-        runs = [c.run for c in cameras if not sink.cameras or c.name in sink.cameras]
-        known = sorted({OTHER, *(kind for run in runs for kind in run.kinds)})
+        told = [kinds[name] for name in sink.cameras or kinds if name in kinds]
+        if not told:
+            continue
+        known = sorted({OTHER, *chain(*told)})
         for kind in sorted(sink.kinds.difference(known)):
             rest = did_you_mean(kind, known) or f"they tell: {', '.join(known)}"
             log.error(
                 "%s: line %d: sink %s: no run of its cameras tells the kind %r, %s",
                 *(file.path, sink.line, sink.name, kind, rest),
             )
+            n_unknown += 1
+    return n_unknown
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into the same folder. Raises UsageError if one does."""
-    with (folder / ".lock").open("a") as file:
+def _claimed(folder: Path) -> Iterator[float]:
+    """Keep other processes from writing into the same folder; yield the Unix time at which one
+    before last saw an event. Raises UsageError if another process writes into it.
+    """
+    with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
                 f"another process watches into {folder}", hint="end it, or name another folder"
             ) from None
-        yield
+        yield os.fstat(file.fileno()).st_mtime
 
 
 def _deliveries(
@@ -240,7 +267,8 @@ class Watcher:
     ) -> None:
         self._file, self._cameras = file, cameras
         self._journal, self._folder = journal, folder
-        self._started_s, self._media_bytes, self._pruned_s = time.time(), 0, 0.0
+        self._started_s, self._media_bytes = time.time(), 0
+        self._pruned_s = self._seen_s = 0.0  # when that was last done, by the monotonic clock
         self._deliveries = _deliveries(file, journal, folder, stack)
         self._writer = ThreadPoolExecutor(1, "clips")  # writes clips, then tells their events
         stack.callback(self._writer.shutdown)
@@ -251,10 +279,16 @@ class Watcher:
         for camera in cameras:
             stack.callback(camera.close)
 
+    def end_left_open(self, seen_s: float) -> None:
+        """Tell the end of the events that a killed process left open, and last saw at a Unix
+        time.
+        """
+        for alert in self._journal.left_open():
+            end = max(alert.start, utc(seen_s))
+            self._tell(replace(alert, state="closed", end=end, ended_by="restart"))
+
     def run(self, stop: threading.Event) -> None:
         """Watch until `stop` is set, or all sources are files that have ended."""
-        for alert in self._journal.left_open():  # by a process that was killed
-            self._tell(replace(alert, state="closed", end=utc(time.time()), ended_by="restart"))
         while not stop.is_set() and not all(camera.has_ended for camera in self._cameras):
             batch = [(c, clip) for c in self._cameras if (clip := self._next(c)) is not None]
             if batch:
@@ -308,6 +342,10 @@ class Watcher:
                     self._begin(watched, clip, alert)
                 else:
                     self._end(watched, [alert])
+            if watched.events.open_id and time.monotonic() - self._seen_s > SEEN_EVERY_S:
+                self._seen_s = time.monotonic()
+                with suppress(OSError):  # of a disk that takes nothing
+                    os.utime(self._folder / LOCK)
 
     # --- alerts
 

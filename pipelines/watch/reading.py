@@ -19,6 +19,7 @@ from vad.stages.extract.live import LiveSource, find_source
 from vad.stages.infer.settings import parse_rate
 from vad.tables import read_text
 
+from .camera import Masks
 from .settings import (
     SINKS,
     Camera,
@@ -39,6 +40,8 @@ KEY = re.compile(r"""\s*("[^"]*"|'[^']*'|[\w-]+)\s*=""")
 NAME = re.compile(r"[\w][\w.-]*$")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 HOURS = re.compile(r"(?:(\w{3})(?:-(\w{3}))?|daily)\s+(\d\d?):(\d\d)-(\d\d?):(\d\d)$")
+INSTEAD = {"threshold": "false_alarms", "false_alarms": "threshold"}  # only one is given
+ZONE_CELLS = 100  # rows and columns in which zones are looked at
 REQUIRED = {"folder": "path", "webhook": "url", "mqtt": "host", "command": "command"}
 SECRET = {"address", "url", "secret", "user", "password"}  # keys that ${NAME} may stand in
 
@@ -105,6 +108,7 @@ class _Reader:
 
     def __init__(self, lines: Mapping[tuple[str, ...], int], secrets: Mapping[str, str]) -> None:
         self._lines, self._secrets = lines, secrets
+        self._default_lines = {line for path, line in lines.items() if path[0] == "defaults"}
         self.mistakes: list[Mistake] = []
 
     def file(self, path: Path, document: Mapping[str, object]) -> WatchFile:
@@ -113,7 +117,9 @@ class _Reader:
         settings = self._settings(WatchSettings, top, (), also=tables)
         defaults = self._table(document, "defaults")
         allowed = {f.name for f in fields(CameraSettings)} | {"hours"}
-        self._unknown(defaults, allowed - {"address"}, ("defaults",))
+        allowed -= {"address"}
+        self._unknown(defaults, allowed, ("defaults",))
+        defaults = {name: value for name, value in defaults.items() if name in allowed}
         cameras = self._table(document, "cameras")
         sinks = self._table(document, "sinks")
         read = [self._camera(name, value, defaults) for name, value in cameras.items()]
@@ -132,13 +138,16 @@ class _Reader:
         if not NAME.match(name) or not isinstance(table, dict):
             self._wrong(path, f"{name!r} is no name of a camera", name)
             return None
-        own = {**defaults, **table}
+        own = {n: v for n, v in defaults.items() if INSTEAD.get(n) not in table} | table
         given = {n: v for n, v in own.items() if n not in ("zones", "hours")}
         settings = self._settings(CameraSettings, given, path, camera=name, also={"zones", "hours"})
-        zones = [
+        read = [
             self._zone(zone, (*path, "zones", str(i)), name)
             for i, zone in enumerate(self._list(own, "zones", path, name))
         ]
+        zones = tuple(zone for zone in read if zone)
+        if Masks.of(zones, ZONE_CELLS, ZONE_CELLS).ignored.all():
+            self._wrong((*path, "zones", "0"), "its zones ignore the whole picture", name)
         hours = [
             self._hours(w, (*path, "hours"), name) for w in self._list(own, "hours", path, name)
         ]
@@ -159,7 +168,7 @@ class _Reader:
             settings,
             source,
             self._line((*path, "address")),
-            tuple(z for z in zones if z),
+            zones,
             tuple(h for h in hours if h),
         )
 
@@ -336,7 +345,11 @@ class _Reader:
         return []
 
     def _wrong(self, path: tuple[str, ...], what: str, camera: str | None = None) -> None:
-        self.mistakes.append(Mistake(self._line(path), what, camera))
+        """Note a mistake; one under [defaults] once for all cameras: the file cannot be used."""
+        line = self._line(path)
+        mistake = Mistake(line, what, None if line in self._default_lines else camera)
+        if mistake not in self.mistakes:
+            self.mistakes.append(mistake)
 
     def _line(self, path: tuple[str, ...]) -> int:
         """Return the line of a key, or of what it is in; a default stands under [defaults]."""

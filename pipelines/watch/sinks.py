@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from vad.errors import UsageError
-from vad.files import committed, write_json
+from vad.files import check_writable, committed, write_json
 
 from .events import Alert, Journal
 from .settings import (
@@ -64,6 +65,20 @@ def wants(sink: Sink, alert: Alert) -> bool:
     if sink.kinds and sink.kinds.isdisjoint((alert.kind, alert.first_kind)):
         return False
     return alert.score >= settings.min_score and (alert.state == "open" or settings.closed)
+
+
+def check_sink(sink: Sink) -> None:
+    """Raise UsageError if the program of a sink is not there, or its path cannot be written."""
+    match sink.settings:
+        case CommandSettings() if shutil.which(sink.command[0]) is None:
+            raise UsageError(f"there is no program {sink.command[0]!r}")
+        case FolderSettings(path=path):
+            check_writable(Path(path))
+        case LinesSettings(path=path) if path != "-":
+            if not Path(path).exists():
+                check_writable(Path(path).parent)
+            elif Path(path).is_dir() or not os.access(path, os.W_OK):
+                raise UsageError(f"{path} cannot be written")
 
 
 class Delivery:
@@ -165,6 +180,7 @@ class _Lines(Sender):
             sys.stdout.write(line)
             sys.stdout.flush()
             return
+        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
         with Path(self._path).open("a", encoding="utf-8") as file:
             file.write(line)
 

@@ -751,21 +751,23 @@ def watch(
     config: Place = "cameras.toml",
     *,
     stop: threading.Event | None = None,
+    on_start: Callable[[], None] | None = None,
     check: bool = False,
     test_alert: bool = False,
 ) -> None:
     """Watch several cameras and tell events, until `stop` is set.
 
     config: the file of cameras, zones, hours and sinks; docs/cameras.md shows one. stop: an event;
-    without it, the function returns only when all sources are files that have ended. check: read
-    the file, open the runs and return. test_alert: send a test alert to every sink and return.
+    without it, the function returns only when all sources are files that have ended. on_start is
+    called when everything is loaded and the watch begins. check: read the file, open the runs and
+    return. test_alert: send a test alert to every sink and return.
 
     Mistakes that concern one camera are logged, and the others are watched. Raises UsageError for
     all other mistakes, and if no camera is left; with `check`, for any mistake.
     """
     from .stages.pipelines.watch.loop import watch as run_watch
 
-    run_watch(config, stop=stop, check=check, test_alert=test_alert)
+    run_watch(config, stop=stop, on_start=on_start, check=check, test_alert=test_alert)
 
 
 def reproduce(
