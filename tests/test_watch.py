@@ -359,6 +359,22 @@ def test_the_journal_stays_small_and_forgets_what_was_told(tmp_path, monkeypatch
     again.close()
 
 
+def test_an_event_that_ended_is_not_left_open_while_a_sink_waits_for_its_beginning(tmp_path):
+    journal = Journal(tmp_path)
+    began = Alert("gate-1", "open", "gate", "run", "2026-01-01")
+    ended = replace(began, state="closed")
+    journal.add(began, ["down", "up"])
+    journal.confirm(began, "up")
+    journal.add(ended, ["up"])  # `down` is not told of ends
+    journal.confirm(ended, "up")
+    journal.close()
+    for _ in range(2):  # each opening writes the journal anew
+        again = Journal(tmp_path)
+        assert again.left_open() == []
+        assert (again.next_for("down", 0), again.next_for("up", 0)) == (began, None)
+        again.close()
+
+
 def test_sinks_are_told_from_memory_while_the_disk_takes_nothing(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "vad")
     one, two = (Alert(f"gate-{n}", "open", "gate", "run", f"2026-01-0{n}") for n in (1, 2))

@@ -58,6 +58,7 @@ HIGH = 0.9  # quantile of the scores: stretches above it are compared with each 
 DOUBT = 0.1  # a stretch whose peak has a smaller chance in ordinary footage is left out
 MOST_LEFT_OUT = 0.02  # of the footage
 STILL = 0.01  # least change of features from snippet to snippet, as a share of their size
+BLOCK = 1024  # snippets that are compared at once
 MOST_STILL = 0.1  # of the footage; more means that the camera was dark or frozen
 HALF = 0.99  # quantile of the scores that becomes the score 0.5
 USUAL_PER_S = 1 / 3600  # false alarms that the threshold allows by default
@@ -252,9 +253,11 @@ class _Footage:
             return 0.0
         n_still = 0
         for video in self.spans:
-            rows = self.store.read(video, array).astype(np.float32)
-            changes = np.abs(np.diff(rows, axis=0)).mean((1, 2))
-            n_still += int((changes <= STILL * np.abs(rows).mean()).sum())
+            rows = self.store.read(video, array)
+            for start in range(0, len(rows) - 1, BLOCK):
+                block = rows[start : start + BLOCK + 1].astype(np.float32)
+                changes = np.abs(np.diff(block, axis=0)).mean((1, 2))
+                n_still += int((changes <= STILL * np.abs(block).mean()).sum())
         return n_still / self.n_snippets
 
     def reference(self, card: Card, kept: Flags) -> Familiarity | None:

@@ -417,6 +417,9 @@ class Journal:
             for key, alert in waiting.items():
                 kept.setdefault(key, (alert, []))[1].append(sink)
         lines = [_line(_Entry(alert, tuple(sinks))) for alert, sinks in kept.values()]
+        for alert, _ in kept.values():
+            if alert.state == "open" and alert.id not in self._open:  # a sink is yet to be told
+                lines.append(_line(_Entry(replace(alert, state="closed"))))
         if self._file:
             with suppress(OSError):  # of lines that a full disk did not take; they are in `lines`
                 self._file.close()
