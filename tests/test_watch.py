@@ -592,7 +592,8 @@ command = ["no-such-program"]
 """
     with pytest.raises(UsageError, match="5 mistakes"):
         vad.watch(path := file_of(tmp_path, text), check=True)
-    assert [message.removeprefix(f"{path}: ") for message in caplog.messages] == [
+    errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert [error.removeprefix(f"{path}: ") for error in errors] == [
         f"{file / 'alerts'} cannot be written: Not a directory; name another folder",
         f"sink lines: {tmp_path} cannot be written",
         f"sink archive: {file / 'archive'} cannot be written: Not a directory; name another folder",
