@@ -144,7 +144,7 @@ def test_what_shapes_leave_open_is_asked(published, stored, shapes):
         (
             {"a.npy": (4, 6), "b.npy": (4, 6), "c.npy": (4, 7)},
             {},
-            "the width of .*c.npy is 7.*if it is the first axis",
+            "the width of .*c.npy is 7.*if the first axis is the width",
         ),
         (
             {"a.npy": (4, 10, 6), "b.npy": (6, 10, 6), "c.npy": (7, 5, 6)},
@@ -214,7 +214,7 @@ def test_bad_files_fail_alone_and_none_runs_code(published, stored, tmp_path):
     }.items():
         assert words in messages.pop(video)
     assert not messages
-    assert "np.isfinite finds them; if there are none, they" in str(outcome.failed["nan"])
+    assert "np.isfinite finds them; if it finds none, some values" in str(outcome.failed["nan"])
     assert not (tmp_path / "it ran").exists()
 
 
@@ -365,6 +365,16 @@ def test_another_import_keeps_the_length_and_rate_that_the_first_was_told(
     assert "64 frames in the CSV, 50 in the store" in str(outcome.failed["a"])
     published({"a.npy": (6, DIM)})
     assert "6 snippets here, 4 in the store" in str(stored()[0].failed["a"])
+
+
+def test_a_damaged_array_is_imported_again(published, stored):
+    rows = published({"a.npy": (4, DIM)})["a.npy"]
+    _, store = stored()
+    metadata = store.path / "a" / "visual" / "features" / "zarr.json"
+    metadata.write_text(metadata.read_text().replace("float", "flaot"))
+    outcome, store = stored()
+    assert outcome.done == ["a"]
+    assert np.array_equal(store.read("a", "visual/features")[:, 0], rows)
 
 
 def test_frames_that_do_not_fit_are_told(published, stored, tmp_path):

@@ -155,7 +155,7 @@ def test_a_detector_of_a_script_is_trained_by_its_settings(project, tmp_path, mo
     assert type(run.only.detector) is Own
     assert run.card.members[0].settings == {"share": 0.25, "k": 1}
     del DETECTORS["own"]  # as in a process that does not run the script
-    with pytest.raises(UsageError, match="no detector named 'own'.*known once that is imported"):
+    with pytest.raises(UsageError, match="no detector named 'own'.*import or install that first"):
         Run.open(run.path)
     with pytest.raises(UsageError, match="there is a detector named 'topk'"):
         front.detectors.add_detector("topk", row)

@@ -128,8 +128,8 @@ class Member:
         try:
             row = find_row(self.detector)
         except UsageError as error:
-            where = "one of a script or package is known once that is imported or installed"
-            raise ValueError(f"detector: {error}; {where}") from None
+            own = "if a script or a package adds it, import or install that first"
+            raise ValueError(f"detector: {error}; {own}") from None
         try:
             build(row.settings, self.settings, where="settings")
         except UsageError as error:

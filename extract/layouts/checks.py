@@ -45,7 +45,9 @@ def common_shape(shapes: Mapping[str, Shape], axes: str = "auto") -> tuple[int |
         raise UsageError(f"axes are auto, {' or '.join(CROP_AXIS)}, not {axes!r}")
     n_axes = _same("number of axes", {name: len(shape) for name, shape in shapes.items()})
     widths = {name: shape[-1] for name, shape in shapes.items()}
-    dim = _same("width", widths, "; if it is the first axis, save the arrays with it as the last")
+    dim = _same(
+        "width", widths, "; if the first axis is the width, save the arrays with the width last"
+    )
     if n_axes == 2:
         return None, 1, dim
     tried = list(CROP_AXIS.values()) if axes == "auto" else [CROP_AXIS[axes]]

@@ -34,7 +34,7 @@ from .layout import STREAMS, Layout
 
 log = logging.getLogger("vad")
 
-USUAL_FPS = 30.0  # of new videos whose rate nothing tells
+USUAL_FPS = 30.0  # assumed for a new video if neither its files nor the user tell the rate
 BLOCK_ROWS = 512  # snippets per block: 42 MB of ten-crop 2048-d float32
 
 
@@ -163,7 +163,7 @@ class _Task:
     array: str
     provenance: Provenance
     crop_axis: int | None
-    fps: float | None  # of videos whose files do not tell it; None if the user gave none
+    fps: float | None  # from the user, for videos whose files do not tell it; None if not given
     timings: Mapping[str, Timing]  # by video, from files beside the features
     short: list[str] = field(default_factory=list)  # videos that lack their last snippet
     stacks: dict[str, int] = field(default_factory=dict)  # frames per row, if they are not 16
@@ -195,8 +195,8 @@ class _Task:
                     raise VideoError(
                         "not-finite",
                         f"{crops[min(crops)]} holds values that are not finite",
-                        hint="np.isfinite finds them; if there are none, they are too large for "
-                        f"{dtype}",
+                        hint="np.isfinite finds them; if it finds none, some values are too large "
+                        f"for {dtype}",
                     )
                 draft.append(self.array, block)
             times = timing.times_s(record.n_frames)
@@ -272,10 +272,12 @@ class _Task:
             )
 
     def _known_length(self, video: str, n_rows: int) -> int | None:
-        """Return the number of frames that an earlier import of the array was told for a video;
-        None if there was none, or if it does not fit the rows.
+        """Return the number of frames that an earlier import of the array was told for a video.
+
+        None if there was no such import, if its array is damaged, or if the number does not fit the
+        rows.
         """
-        if video not in self.store:
+        if not self.store.is_intact(video, self.array):
             return None
         if "frames" in (self.store.info(video, self.array).provenance.assumed or ()):
             return None
