@@ -6,12 +6,11 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from vad import extract
+from vad import extract, train
 from vad.stages.infer.evaluation.files import save
 from vad.stages.infer.evaluation.result import Evaluation
 from vad.stages.infer.evaluation.run import evaluate
 from vad.stages.infer.writers import save as save_scores
-from vad.stages.train.training import train
 from vad.store import FeatureStore
 
 from ..score import score_file
@@ -37,13 +36,7 @@ def run_demo(folder: Path, *, seed: int = 0, quiet: bool = False) -> Demo:
     store = folder / "features.zarr"
     extract(data.videos, store, quiet=quiet)
     log.info("3/5 train from video labels")
-    run = train(
-        store,
-        data.labels,
-        folder / "runs" / "default",
-        overwrite=True,
-        quiet=quiet,
-    )
+    run = train(store, data.labels, folder / "runs" / "default", overwrite=True, quiet=quiet)
     log.info("4/5 evaluate on the test videos")
     evaluation = evaluate(run.path, data.segments)
     files = save(evaluation, folder / "evaluation")
