@@ -570,6 +570,33 @@ address = "{make_video(n_frames=36)}"
     assert said in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("kind", "address", "module", "message"),
+    [
+        ("webhook", "url = 'http://127.0.0.1:9'", "httpx", "webhooks need the package httpx"),
+        ("mqtt", "host = '127.0.0.1'", "paho.mqtt.client", "MQTT needs the package paho-mqtt"),
+    ],
+)
+def test_check_and_start_tell_a_missing_package(
+    make_video, naming_run, tmp_path, caplog, monkeypatch, kind, address, module, message
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    text = f"""folder = "{tmp_path / "alerts"}"
+[cameras.gate]
+run = "{naming_run}"
+address = "{make_video(n_frames=16)}"
+[sinks.other]
+type = "{kind}"
+{address}
+"""
+    path = file_of(tmp_path, text)
+    with pytest.raises(UsageError, match="1 mistake$"):
+        vad.watch(path, check=True)
+    assert f"{path}: sink other: {message}" in caplog.text
+    with pytest.raises(UsageError, match=f"^{message}"):
+        vad.watch(path)
+
+
 def test_check_tells_sinks_that_would_fail(make_video, naming_run, tmp_path, caplog):
     (file := tmp_path / "file").touch()
     text = f"""folder = "{file / "alerts"}"

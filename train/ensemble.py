@@ -228,11 +228,13 @@ def _candidates(task: Task, members: Sequence[str]) -> list[Candidate]:
 
     Raises UsageError if there are none.
     """
-    first, settings = task.labels[0].video, task.settings
+    settings, videos = task.settings, [label.video for label in task.labels]
+    n_arrays = list(task.store.map(lambda video: len(task.store.names(video)), videos))
+    richest = videos[n_arrays.index(max(n_arrays))]  # an extraction may have left out some videos
     if members:
-        candidates = find_candidates(task.store, first, members)
+        candidates = find_candidates(task.store, richest, members)
     else:
-        candidates = default_candidates(task.store, first)
+        candidates = default_candidates(task.store, richest)
         if settings.visual or settings.text:
             named = {"visual": settings.visual, "text": settings.text}
             arrays = choose_streams(task.store, named).values()

@@ -20,6 +20,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -44,7 +45,10 @@ log = logging.getLogger("vad")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 LAST_S = 5.0  # to wait for a sink at the end
-NEEDS = "pip install 'wsvad[watch]'"
+PACKAGES = {  # by type of sink: a module that it needs, and what to say where it is missing
+    "webhook": ("httpx", "webhooks need the package httpx"),
+    "mqtt": ("paho.mqtt.client", "MQTT needs the package paho-mqtt"),
+}
 
 Send = Callable[[Alert], None]
 
@@ -68,7 +72,10 @@ def wants(sink: Sink, alert: Alert) -> bool:
 
 
 def check_sink(sink: Sink) -> None:
-    """Raise UsageError if the program of a sink is not there, or its path cannot be written."""
+    """Raise UsageError if the program or the package of a sink is not there, or its path cannot be
+    written.
+    """
+    _check_package(sink)
     match sink.settings:
         case CommandSettings() if shutil.which(sink.command[0]) is None:
             raise UsageError(f"there is no program {sink.command[0]!r}")
@@ -79,6 +86,15 @@ def check_sink(sink: Sink) -> None:
                 check_writable(Path(path).parent)
             elif Path(path).is_dir() or not os.access(path, os.W_OK):
                 raise UsageError(f"{path} cannot be written")
+
+
+def _check_package(sink: Sink) -> None:
+    name, what = PACKAGES.get(sink.settings.type, ("", ""))
+    try:
+        if name:
+            import_module(name)
+    except ImportError:
+        raise UsageError(what, hint="pip install 'wsvad[watch]'") from None
 
 
 class Delivery:
@@ -151,6 +167,7 @@ def sender_of(sink: Sink, folder: Path, cameras: Sequence[str]) -> Sender:
     folder: where snapshots and clips are, to which alerts name paths. cameras: names of those that
     are watched. Raises UsageError if a package is missing.
     """
+    _check_package(sink)
     match sink.settings:
         case LinesSettings():
             return _Lines(sink.settings)
@@ -202,10 +219,8 @@ class _Webhook(Sender):
     """Posts JSON, signed as `X-Vad-Signature: sha256=HMAC(secret, timestamp + "." + body)`."""
 
     def __init__(self, settings: WebhookSettings, folder: Path) -> None:
-        try:
-            import httpx
-        except ImportError:
-            raise UsageError("webhooks need the package httpx", hint=NEEDS) from None
+        import httpx
+
         self._settings, self._folder = settings, folder
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, with their tokens
         self._client = httpx.Client(timeout=settings.timeout, follow_redirects=False)
@@ -255,11 +270,9 @@ class _Mqtt(Sender):
     """
 
     def __init__(self, sink: Sink, folder: Path, cameras: Sequence[str]) -> None:
-        try:
-            from paho.mqtt.client import Client
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError:
-            raise UsageError("MQTT needs the package paho-mqtt", hint=NEEDS) from None
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+
         settings = cast("MqttSettings", sink.settings)
         self._settings, self._folder = settings, folder
         self._cameras = [c for c in cameras if not sink.cameras or c in sink.cameras]
