@@ -179,6 +179,29 @@ def test_folds_are_pooled_into_one_result(made, vad, tmp_path):
         check_comparable(folds)
 
 
+def test_folds_of_several_seeds_are_pooled_for_each_seed(made, vad, tmp_path):
+    given = ("--store", made / "features.zarr", "--segments", made / "segments.csv")
+    runs = [tmp_path / f"fold{fold}" / f"seed-{seed}" for fold in range(3) for seed in range(2)]
+    for run in runs:
+        fold, seed = run.parent.name[-1], int(run.name[-1])
+        train(*(made / "features.zarr", made / "labels.csv", run), fold=fold, seed=seed, **QUICK)
+    code, out, err = vad("evaluate", *runs, "--pool", *given)
+    assert code == 0, err
+    assert "pooled folds, 2 runs\n" in out
+    whole = [
+        pool([evaluate(run, made / "segments.csv", store=made / "features.zarr") for run in folds])
+        for folds in (runs[::2], runs[1::2])
+    ]
+    aucs = [evaluation.figures.frame.auc for evaluation in whole]
+    mean, deviation = np.mean(aucs), np.std(aucs)
+    assert deviation > 0
+    assert f"{mean:.4f} ({deviation:.4f})" in next(x for x in out.splitlines() if "ROC-AUC" in x)
+    written = json.loads((tmp_path / "folds-test" / "seed-1" / "metrics.json").read_text())
+    assert written["frame"] == asdict(whole[1].figures.frame)
+    code, _, err = vad("evaluate", *runs[:-1], "--pool", *given)
+    assert (code, "have other test videos" in err) == (2, True)
+
+
 def test_runs_on_stores_of_other_lengths_are_not_compared(made):
     one = evaluate(made / "fold0", made / "segments.csv")
     longer = replace(one, truth=[np.pad(truth, (0, 8)) for truth in one.truth])

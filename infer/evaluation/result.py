@@ -51,7 +51,8 @@ class Evaluation:
     def name(self) -> str:
         """Return the name for tables and plots."""
         first, last = self.runs[0].name, self.runs[-1].name
-        return first if len(self.runs) == 1 else f"{first} to {last}, {len(self.runs)} folds"
+        names = first if first == last else f"{first} to {last}"  # folds of one seed share a name
+        return first if len(self.runs) == 1 else f"{names}, {len(self.runs)} folds"
 
     @property
     def path(self) -> Path:

@@ -75,6 +75,15 @@ def evaluate(
     return Evaluation([run], split, chosen, scores, frames, str(truth or segments), loss, told)
 
 
+def by_seed(evaluations: Iterable[Evaluation]) -> dict[int, list[Evaluation]]:
+    """Return evaluations by the seed of their run: the folds of a k-fold set for each seed."""
+    found: dict[int, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        training = evaluation.runs[0].card.training
+        found.setdefault(training.seed if training else 0, []).append(evaluation)
+    return found
+
+
 def pool(folds: Sequence[Evaluation]) -> Evaluation:
     """Pool the runs of a k-fold set: one result, each video scored by the run that held it out.
 

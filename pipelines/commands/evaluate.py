@@ -83,11 +83,11 @@ def command(
     """
     from vad.files import check_writable
     from vad.stages.infer.evaluation.files import save, save_comparison
-    from vad.stages.infer.evaluation.run import check_comparable, evaluate, pool
+    from vad.stages.infer.evaluation.run import by_seed, check_comparable, evaluate, pool
     from vad.stages.infer.evaluation.spread import spread_table
     from vad.stages.infer.evaluation.tables import metrics_table, worst_table
     from vad.stages.pipelines.project import newest_run
-    from vad.stages.train.seeds import runs_of
+    from vad.stages.train.seeds import folder_of, runs_of
 
     groups = {str(run): runs_of(run) or [run] for run in runs or [newest_run(None)]}
     runs = [run for group in groups.values() for run in group]
@@ -100,9 +100,9 @@ def command(
         folder = out or runs[0] / f"evaluation-{split}"
     else:
         folder = out or beside / f"comparison-{split}"
-        for run in runs:
-            check_writable(run / f"evaluation-{split}")
-    check_writable(folder)
+    folders = [run / f"evaluation-{split}" for run in runs]  # of each result, if there are several
+    for place in [folder] if pooled or len(runs) == 1 else [folder, *folders]:
+        check_writable(place)
     found = [
         evaluate(
             run,
@@ -117,14 +117,16 @@ def command(
         for run in runs
     ]
     if pooled:
-        found = [pool(found)]
-        save(found[0], folder)
-    elif len(runs) == 1:
+        sets = by_seed(found)
+        found = [pool(folds) for folds in sets.values()]
+        folders = [folder_of(folder, seed) for seed in sets]
+        groups = {"pooled folds": [evaluation.path for evaluation in found]}
+    if len(found) == 1:
         save(found[0], folder)
     else:
         check_comparable(found)
-        for run, evaluation in zip(runs, found, strict=True):
-            save(evaluation, run / f"evaluation-{split}")
+        for place, evaluation in zip(folders, found, strict=True):
+            save(evaluation, place)
         save_comparison(found, folder)
     results = [evaluation.metrics for evaluation in found]
     if as_json:
