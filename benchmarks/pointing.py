@@ -4,10 +4,12 @@
 
 Renders the demo's videos, extracts, trains from video labels as `vad train` does, and scores the
 abnormal test videos. In every snippet in which a planted figure is in view for at least half of the
-frames, the middle of the hottest cell should lie in the box of a figure in one of its frames.
-`pointed` is the share of snippets where it does; `chance` is the share of the picture that these
-boxes cover; `possible` is the share of snippets in which they hold the middle of any cell, as small
-figures may not. `at_middle` and `chance_at_middle` count the boxes of the middle frame alone.
+frames, the hottest place should lie in the box of a figure in one of its frames. `pointed` is the
+share of snippets where it does; `cell` is that where the middle of the cell with the largest share
+does, and `possible` that where the middle of any cell does, as small figures may lie between them;
+`chance` is the share of the picture that the boxes cover. `at_middle` and `chance_at_middle` are
+`pointed` and `chance` for the boxes of the middle frame alone, and `overlap` is the intersection of
+these boxes with `Where.box` over their union.
 """
 
 from __future__ import annotations
@@ -26,11 +28,15 @@ from vad.files import write_json
 from vad.grid import CLIP_FRAMES
 from vad.labels import read_labels
 from vad.stages.infer.scores import VideoScores
+from vad.stages.infer.where import Box
 from vad.stages.pipelines.demo.videos import DemoData, render_demo
 from vad.stages.train.training import train
 
 Masks = dict[int, NDArray[np.bool_]]  # pixels in boxes [height, width], by frame
-FIGURES = ("pointed", "chance", "possible", "at_middle", "chance_at_middle")
+FIGURES = (
+    *("pointed", "cell", "possible", "chance"),
+    *("at_middle", "chance_at_middle", "overlap"),
+)
 Rows = defaultdict[str, list[tuple[float, ...]]]  # values of FIGURES, by category of the event
 
 
@@ -92,11 +98,34 @@ def pointing(scores: VideoScores, masks: Masks) -> list[tuple[float, ...]]:
         if len(seen) < CLIP_FRAMES / 2:
             continue
         every, middle = np.any(seen, 0), seen[len(seen) // 2]
-        x, y = scores.where.hottest(snippet) or (-1, -1)
-        hits = [bool(x >= 0 and mask[int(y), int(x)]) for mask in (every, middle)]
-        possible = any(every[int(y), int(x)] for x, y in scores.where.middles)
-        rows.append((hits[0], every.mean(), possible, hits[1], middle.mean()))
+        place = scores.where.hottest(snippet)
+        cell = scores.where.middles[int(scores.where.shares[snippet].argmax())]
+        rows.append(
+            (
+                _holds(every, place),
+                _holds(every, cell),
+                any(_holds(every, middle_of_cell) for middle_of_cell in scores.where.middles),
+                every.mean(),
+                _holds(middle, place),
+                middle.mean(),
+                _overlap(middle, scores.where.box(snippet)),
+            )
+        )
     return rows
+
+
+def _holds(mask: NDArray[np.bool_], place: tuple[float, float] | None) -> bool:
+    """Return True if a place (x, y) lies in a mask [height, width]."""
+    return place is not None and bool(mask[int(place[1]), int(place[0])])
+
+
+def _overlap(mask: NDArray[np.bool_], box: Box | None) -> float:
+    """Return the intersection of a mask [height, width] and a box over their union."""
+    boxed = np.zeros_like(mask)
+    if box:
+        left, top, right, bottom = box
+        boxed[top:bottom, left:right] = True
+    return float((mask & boxed).sum() / (mask | boxed).sum())
 
 
 if __name__ == "__main__":

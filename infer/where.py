@@ -14,8 +14,10 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last 
 BOX = ("left_px", "top_px", "right_px", "bottom_px")  # names of its sides in files
 View = tuple[float, float, float, float]  # the same, in parts of pixels
 
-HOT = 0.5  # of the hottest cell's heat: neighbours from this on are in its box
-COLD = 0.3  # of the hottest cell's heat: up to this, a cell is not tinted
+FINER = 3  # the grid on which heat is computed is so many times finer than that of the cells
+SPREAD = 0.7  # in cells: standard deviation of the Gaussian that smooths shares into heat
+HOT = 0.65  # of the highest heat: the places around it from this on are in its box
+COLD = 0.5  # of the highest heat: up to this, a cell is not tinted
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +26,8 @@ class Where:
 
     The cells divide `view`, a part of the picture of the video as shown, into equal rows and
     columns. The shares of a snippet sum to 1, or are all 0 if nothing raises its score. What is
-    seen seldom fills one cell alone, so a cell is as hot as its own share and the mean of the 3 x 3
-    cells around it.
+    seen often lies between cells, so the heat of a place is the shares around it, smoothed on a
+    finer grid.
     """
 
     shares: NDArray[np.floating]  # [snippets, rows, columns]
@@ -42,45 +44,49 @@ class Where:
         return [self._at(r + 0.5, c + 0.5) for r in range(rows) for c in range(columns)]
 
     def hottest(self, snippet: int) -> tuple[float, float] | None:
-        """Return the middle (x, y) of the hottest cell, in pixels; None if all shares are 0."""
-        if not self.shares[snippet].any():
+        """Return the hottest place (x, y) in pixels; None if all shares are 0."""
+        heat = self._heat(snippet)
+        if not heat.any():
             return None
-        return self.middles[int(self._heat(snippet).argmax())]
+        row, column = np.unravel_index(heat.argmax(), heat.shape)
+        return self._at((row + 0.5) / FINER, (column + 0.5) / FINER)
 
     def box(self, snippet: int) -> Box | None:
-        """Return the box around the hottest cell and the hot cells that it is connected with.
+        """Return the box around the hottest place and the hot places that it is connected with.
 
-        Hot cells have at least half of its heat. Returns None if all shares are 0.
+        Hot places have at least 0.65 of its heat. Returns None if all shares are 0.
         """
         from scipy.ndimage import label
 
-        if not self.shares[snippet].any():
-            return None
         heat = self._heat(snippet)
+        if not heat.any():
+            return None
         regions, _ = label(heat >= HOT * heat.max())
         rows, columns = np.nonzero(regions == regions.flat[heat.argmax()])
-        left, top = self._at(rows.min(), columns.min())
-        right, bottom = self._at(rows.max() + 1, columns.max() + 1)
+        left, top = self._at(rows.min() / FINER, columns.min() / FINER)
+        right, bottom = self._at((rows.max() + 1) / FINER, (columns.max() + 1) / FINER)
         return round(left), round(top), round(right), round(bottom)
 
     def tints(self) -> NDArray[np.float32]:
         """Return how strongly to tint each cell, [snippets, rows, columns]: 1 at the hottest one of
         a snippet, 0 at cells that are cold beside it.
         """
-        heat = np.stack([self._heat(snippet) for snippet in range(len(self.shares))])
+        n_snippets, rows, columns = self.shares.shape
+        fine = np.stack([self._heat(snippet) for snippet in range(n_snippets)])
+        heat = fine.reshape(n_snippets, rows, FINER, columns, FINER).mean((2, 4))
         highest = heat.max((1, 2), keepdims=True)
         parts = heat / np.where(highest > 0, highest, 1)
         return ((parts - COLD) / (1 - COLD)).clip(0, 1).astype(np.float32)
 
     def _heat(self, snippet: int) -> NDArray[np.floating]:
-        """Return how hot each cell of a snippet is, [rows, columns]."""
-        from scipy.ndimage import uniform_filter
+        """Return how hot the places of a snippet are, [FINER rows, FINER columns]."""
+        from scipy.ndimage import gaussian_filter
 
-        shares = self.shares[snippet]
-        return np.asarray(shares + uniform_filter(shares, 3, mode="constant"))
+        fine = np.kron(self.shares[snippet], np.ones((FINER, FINER)))
+        return np.asarray(gaussian_filter(fine, SPREAD * FINER, mode="constant"))
 
     def _at(self, row: float, column: float) -> tuple[float, float]:
-        """Return the place (x, y) in pixels of a row and a column, in parts of cells."""
+        """Return the place (x, y) in pixels of a row and a column, which count cells."""
         left, top, right, bottom = self.view
         _, n_rows, n_columns = self.shares.shape
         x = left + (right - left) * float(column) / n_columns

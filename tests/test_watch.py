@@ -227,7 +227,7 @@ def test_what_ignored_cells_raise_is_not_heard():
     assert (hear(0, 3).score, hear(0, 3).box) == (0.0, None)  # both cells are on the left
     assert hear(2, 5).score > 0.9
     assert hear(0, 2).score > 0.9  # half of it is elsewhere, where the box is
-    assert hear(0, 2).box == (60, 0, 90, 30)
+    assert hear(0, 2).box == (50, 0, 90, 40)
 
 
 # --- events

@@ -209,8 +209,8 @@ def test_a_video_points_to_what_moves_in_the_picture_as_shown(tmp_path, rotation
     assert scores.where.view == (0, 0, 160, 96)
     for snippet in range(3):
         x, y = scores.where.hottest(snippet)
-        assert MOVES[0] - 160 / 14 < x < MOVES[2] + 160 / 14  # half a cell
-        assert MOVES[1] - 96 / 14 < y < MOVES[3] + 96 / 14
+        assert MOVES[0] < x < MOVES[2]
+        assert MOVES[1] < y < MOVES[3]
     left, top, right, bottom = scores.box_at(0)
     assert left < 124 < right
     assert top < 72 < bottom
@@ -224,15 +224,28 @@ def test_a_video_points_to_what_moves_in_the_picture_as_shown(tmp_path, rotation
 # --- boxes
 
 
-def test_a_box_holds_the_hottest_cell_and_the_hot_ones_connected_with_it():
-    shares = np.array([[[0.3, 0.2, 0.0, 0.2], [0.0, 0.1, 0.0, 0.0], [0.2, 0.0, 0.0, 0.0]]])
-    where = Where(np.concatenate([shares, 0 * shares]), (10.0, 20.0, 50.0, 80.0))
-    assert where.hottest(0) == (15.0, 30.0)
-    assert where.box(0) == (10, 20, 30, 60)
-    assert where.hottest(1) is None
-    assert where.box(1) is None
+def test_the_hottest_place_and_its_box_lie_around_the_hot_cells():
+    shares = np.zeros((2, 5, 5))
+    shares[0, 1, 1:3] = 0.4
+    shares[0, 4, 4] = 0.2
+    where = Where(shares, (10.0, 20.0, 60.0, 70.0))
+    x, y = where.hottest(0)
+    assert x == pytest.approx(30, abs=2)  # between the two cells, to half a step of the finer grid
+    assert y == 35
+    left, top, right, bottom = where.box(0)
+    assert left <= 23 < 37 <= right <= 43
+    assert 27 <= top <= 33 < 37 <= bottom <= 43
+    assert (where.hottest(1), where.box(1)) == (None, None)
     with pytest.raises(InternalError):
         Where(np.zeros((3, 0, 2)), (0.0, 0.0, 1.0, 1.0))
+
+
+def test_a_lone_cell_has_its_middle_and_its_box():
+    shares = np.zeros((1, 5, 5))
+    shares[0, 1, 2] = 1
+    where = Where(shares, (10.0, 20.0, 60.0, 70.0))
+    assert where.hottest(0) == (35.0, 35.0)
+    assert where.box(0) == (27, 27, 43, 43)
 
 
 def test_a_cell_with_hot_neighbours_is_hotter_than_a_lone_one_with_a_little_more():
@@ -240,8 +253,10 @@ def test_a_cell_with_hot_neighbours_is_hotter_than_a_lone_one_with_a_little_more
     shares[0, 0, 0] = 0.3
     shares[0, 2:, 2:] = [[0.28, 0.14], [0.14, 0.14]]
     where = Where(shares, (0.0, 0.0, 40.0, 40.0))
-    assert where.hottest(0) == (25.0, 25.0)
-    assert where.box(0) == (20, 20, 40, 40)
+    assert where.hottest(0) == pytest.approx((27, 27), abs=2)
+    left, top, right, bottom = where.box(0)
+    assert 17 <= min(left, top) <= max(left, top) <= 23
+    assert min(right, bottom) >= 33
     tints = where.tints()[0]
     assert tints.argmax() == 10
     assert 0 < tints[0, 0] < 1
@@ -267,16 +282,16 @@ def test_events_have_the_box_at_their_peak(make_scores, tmp_path):
     shares[1, 0, 1] = 1
     scores = make_scores([0.1, 0.7, 0.6], where=Where(shares, (0.0, 0.0, 160.0, 96.0)))
     (event,) = scores.events
-    assert event.box == (80, 0, 160, 48)
+    assert event.box == (53, 0, 160, 64)
     assert list(event_dict(event).items())[-4:] == [
-        ("left_px", 80),
+        ("left_px", 53),
         ("top_px", 0),
         ("right_px", 160),
-        ("bottom_px", 48),
+        ("bottom_px", 64),
     ]
     assert scores.box_at(0) is None
     scores.save(tmp_path, ["json", "events"])
     assert read_scores(tmp_path / "video.json").events == [event]
-    assert (tmp_path / "video.events.csv").read_text().splitlines()[1].endswith(",80,0,160,48")
+    assert (tmp_path / "video.events.csv").read_text().splitlines()[1].endswith(",53,0,160,64")
     with pytest.raises(InternalError, match="2 places, 3 snippets"):
         make_scores([0.1, 0.7, 0.6], where=Where(shares[:2], (0.0, 0.0, 1.0, 1.0)))
