@@ -76,7 +76,7 @@ class Where:
         heat = fine.reshape(n_snippets, rows, FINER, columns, FINER).mean((2, 4))
         highest = heat.max((1, 2), keepdims=True)
         parts = heat / np.where(highest > 0, highest, 1)
-        return ((parts - COLD) / (1 - COLD)).clip(0, 1).astype(np.float32)
+        return np.asarray(((parts - COLD) / (1 - COLD)).clip(0, 1), np.float32)
 
     def _heat(self, snippet: int) -> NDArray[np.floating]:
         """Return how hot the places of a snippet are, [FINER rows, FINER columns]."""
