@@ -1,6 +1,9 @@
 """The demo's data set: what its tables say is what its videos show."""
 
 import csv
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -137,6 +140,31 @@ def test_who_fights_talks_before_and_after() -> None:
     before = chat((0.0, 9.0), 0.0, tempo=3.0)
     script = fight(before, 2.0, 4.0, tempo=7.0)
     assert [script(t) == before(t) for t in (1.9, 2.1, 3.9, 4.0)] == [True, False, False, True]
+
+
+BACKGROUNDS = """
+import hashlib
+from vad.stages.pipelines.demo.scenes import SCENES, background
+print(*(hashlib.sha256(background(scene).tobytes()).hexdigest() for scene in SCENES))
+"""
+
+
+def test_pixels_do_not_depend_on_the_processor() -> None:
+    """NumPy computes them without its code for newer processors, too."""
+    newer = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    if not newer:
+        pytest.skip("NumPy has no code for this processor beyond that for all processors")
+    hashes = [
+        subprocess.run(
+            [sys.executable, "-c", BACKGROUNDS],
+            env={**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(disabled)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for disabled in ([], newer)
+    ]
+    assert hashes[0] == hashes[1]
 
 
 def test_too_few_videos_are_refused(tmp_path: Path) -> None:

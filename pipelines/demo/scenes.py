@@ -27,6 +27,9 @@ from .drawing import (
     stroke,
 )
 
+# The last bits of sines, roots and powers in single precision depend on the processor, and frames
+# would, too.
+DOUBLE = np.float64
 OVERSAMPLING = 3  # backgrounds are painted larger and shrunk, which smooths their edges
 
 
@@ -67,7 +70,8 @@ def background(scene: Scene) -> Floats:
 
 def _grain(u: Floats, z: Floats, *, size_m: float) -> Floats:
     """Return pseudo-random values in [-1, 1], constant within each square of `size_m` metres."""
-    wave = np.sin(np.floor(u / size_m) * 12.9898 + np.floor(z / size_m) * 78.233) * 43758.547
+    squares = np.floor(u / size_m) * 12.9898 + np.floor(z / size_m) * 78.233
+    wave = np.sin(squares, dtype=DOUBLE) * 43758.547
     grain: Floats = ((wave - np.floor(wave)) * 2 - 1).astype(np.float32)
     return grain
 
@@ -147,7 +151,7 @@ def _litter_bin(canvas: Floats, camera: Camera, at: Ground) -> None:
 def _paint_plaza(canvas: Floats, camera: Camera) -> None:
     u, z = _ground(camera)
     _mix(canvas, z > 0, (172, 164, 150), 7 * _grain(u, z, size_m=1.0))
-    ring = np.hypot(u, z - 15.5)
+    ring = np.hypot(u, z - 15.5, dtype=DOUBLE)
     _mix(
         canvas, _lines(ring, every_m=3.2, wide_m=0.5), (148, 132, 118), 5 * _grain(u, z, size_m=0.5)
     )
@@ -209,7 +213,8 @@ def _paint_car_park(canvas: Floats, camera: Camera) -> None:
     right, down = camera.rays()
     side, up = np.broadcast_arrays(right * 20.5, camera.height_m - down * 20.5)
     _mix(canvas, up > 0, (182, 196, 208), 2 * up)
-    crowns = 3.2 + 0.5 * np.sin(side * 0.9) + 0.3 * np.sin(side * 2.3 + 1)
+    waves = (0.5 * np.sin(side * 0.9, dtype=DOUBLE), 0.3 * np.sin(side * 2.3 + 1, dtype=DOUBLE))
+    crowns = 3.2 + waves[0] + waves[1]
     leaf = 10 * _grain(side, up, size_m=0.22) + 6 * _grain(side, up, size_m=0.9)
     _mix(canvas, (up > 0) & (up < crowns), (66, 86, 58), leaf)
     _mix(canvas, (up > 0) & (up < 0.9), (86, 108, 70), leaf)
@@ -226,7 +231,7 @@ def _paint_corridor(canvas: Floats, camera: Camera) -> None:
     z_ceiling = (ceiling_m - camera.height_m) / np.maximum(-down, 1e-4)
     z = np.minimum(np.minimum(z_wall, end_m), np.minimum(z_floor, z_ceiling))
     u, up = right * z, camera.height_m - down * z
-    lamp = np.cos(np.pi * (z - 3.5) / 3.5) ** 2  # a lamp every 3.5 m
+    lamp = np.cos(np.pi * (z - 3.5) / 3.5, dtype=DOUBLE) ** 2  # a lamp every 3.5 m
     _mix(canvas, z > 0, (196, 202, 196), 10 * lamp)
     _mix(canvas, (z == z_wall) & (up < 1.1), (116, 144, 138), 12 * lamp)
     _mix(canvas, (z == z_wall) & (np.abs(up - 1.12) < 0.05), (84, 104, 100))
@@ -234,7 +239,7 @@ def _paint_corridor(canvas: Floats, camera: Camera) -> None:
     _mix(canvas, door, (132, 104, 78), 8 * lamp + 4 * _grain(z, up, size_m=0.3))
     _mix(canvas, door & (np.abs(up - 1.5) < 0.3), (176, 190, 192))
     floor = z == z_floor
-    gloss = 34 * lamp * np.exp(-((u / 0.8) ** 2))
+    gloss = 34 * lamp * np.exp(-((u / 0.8) ** 2), dtype=DOUBLE)
     _mix(canvas, floor, (150, 148, 140), 5 * _grain(u, z, size_m=0.6) + gloss)
     _mix(canvas, floor & (np.abs(u) > wall_m - 0.12), (96, 98, 96))
     _mix(canvas, z == z_ceiling, (206, 206, 198), 6 * _grain(u, z, size_m=0.6))
