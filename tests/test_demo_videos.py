@@ -15,10 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from vad.errors import UsageError
+from vad.stages.pipelines.demo import videos as rendering
 from vad.stages.pipelines.demo.people import chat, fight
 from vad.stages.pipelines.demo.videos import (
     EVENTS,
     DemoData,
+    Video,
     boxes_of,
     frames,
     plan,
@@ -28,9 +30,25 @@ from vad.stages.pipelines.demo.videos import (
 FEWEST = 10
 
 
+def render_short(folder: Path) -> tuple[DemoData, list[Video]]:
+    """Render videos of about a second, in place of six to eight; return them and their plan."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "SHORTEST_S", 1.0)
+        patch.setattr(rendering, "LONGEST_S", 1.4)
+        planned = plan(FEWEST, seed=3)
+        return render_demo(folder, n_videos=FEWEST, seed=3, quiet=True), planned
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
-    return render_demo(tmp_path_factory.mktemp("demo"), n_videos=FEWEST, seed=3, quiet=True)
+def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoData, list[Video]]:
+    return render_short(tmp_path_factory.mktemp("demo"))
+
+
+def abnormal(category: str) -> Video:
+    """A video with an event of a category, which ends soon after it."""
+    video = next(v for v in plan(50, seed=0) if v.category == category)
+    assert video.event is not None
+    return replace(video, n_frames=min(video.n_frames, video.event[1] + 10))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -45,19 +63,24 @@ def decoded(path: Path) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-def test_videos_decode_to_the_frames_they_were_planned_with(demo: DemoData) -> None:
-    planned = {video.name: video.n_frames for video in plan(FEWEST, seed=3)}
+def test_videos_decode_to_the_frames_they_were_planned_with(
+    short: tuple[DemoData, list[Video]],
+) -> None:
+    demo, planned = short
     found = {path.stem: decoded(path).shape for path in demo.videos.glob("*.mp4")}
-    assert found == {name: (n, 240, 320, 3) for name, n in planned.items()}
-    assert all(150 <= n <= 210 for n in planned.values())  # 6.0 to 8.4 s
+    assert found == {video.name: (video.n_frames, 240, 320, 3) for video in planned}
+    assert all(150 <= video.n_frames <= 210 for video in plan(FEWEST, seed=3))  # 6.0 to 8.4 s
 
 
-def test_every_abnormal_video_and_no_other_has_a_segment_inside_it(demo: DemoData) -> None:
+def test_every_abnormal_video_and_no_other_has_a_segment_inside_it(
+    short: tuple[DemoData, list[Video]],
+) -> None:
+    demo, planned = short
     labels = {row["video"]: row for row in rows(demo.labels)}
     segments = {row["video"]: row for row in rows(demo.segments)}
     assert labels.keys() == {path.stem for path in demo.videos.iterdir()}
     assert segments.keys() == {name for name, row in labels.items() if row["label"] == "1"}
-    n_frames = {video.name: video.n_frames for video in plan(FEWEST, seed=3)}
+    n_frames = {video.name: video.n_frames for video in planned}
     for name, row in segments.items():
         assert 0 < int(row["start_frame"]) < int(row["end_frame"]) <= n_frames[name]
         assert row["category"] == labels[name]["category"] in EVENTS
@@ -65,9 +88,10 @@ def test_every_abnormal_video_and_no_other_has_a_segment_inside_it(demo: DemoDat
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
-    demo: DemoData, tmp_path: Path
+    short: tuple[DemoData, list[Video]], tmp_path: Path
 ) -> None:
-    again = render_demo(tmp_path, n_videos=FEWEST, seed=3, quiet=True)
+    demo, _ = short
+    again, _ = render_short(tmp_path)
     for path in (*sorted(demo.videos.iterdir()), demo.labels, demo.segments, demo.boxes):
         same = again.videos / path.name if path.parent == demo.videos else tmp_path / path.name
         assert path.read_bytes() == same.read_bytes(), path.name
@@ -101,7 +125,7 @@ def test_the_usual_demo_meets_every_event_in_every_split_and_is_short() -> None:
 @pytest.mark.parametrize("category", ["running", "vehicle", "fire"])
 def test_an_event_is_seen_in_its_frames_and_in_no_other(category: str) -> None:
     """Without the cast of the event, its frames differ, and no others."""
-    video = next(v for v in plan(50, seed=0) if v.category == category)
+    video = abnormal(category)
     assert video.event is not None
     start, end = video.event
     both = (frames(v, np.random.default_rng(0)) for v in (video, replace(video, cast=())))
@@ -113,7 +137,7 @@ def test_an_event_is_seen_in_its_frames_and_in_no_other(category: str) -> None:
 @pytest.mark.parametrize("category", EVENTS)
 def test_what_an_event_changes_lies_in_the_boxes_of_its_figures(category: str) -> None:
     """Beside the boxes, only shadows and the light of fires change the picture."""
-    video = next(v for v in plan(50, seed=0) if v.category == category)
+    video = abnormal(category)
     inside = np.zeros((video.n_frames, 240, 320), bool)
     for frame, _, left, top, right, bottom in boxes_of(video):
         assert 0 <= left < right <= 320
@@ -129,10 +153,11 @@ def test_what_an_event_changes_lies_in_the_boxes_of_its_figures(category: str) -
     assert much[inside].sum() > 0.9 * much[covered].sum() > 1000
 
 
-def test_the_table_of_boxes_holds_those_of_every_event(demo: DemoData) -> None:
+def test_the_table_of_boxes_holds_those_of_every_event(short: tuple[DemoData, list[Video]]) -> None:
+    demo, videos = short
     found = rows(demo.boxes)
     assert {row["video"] for row in found} == {row["video"] for row in rows(demo.segments)}
-    planned = [(v.name, *row) for v in plan(FEWEST, seed=3) for row in boxes_of(v)]
+    planned = [(v.name, *row) for v in videos for row in boxes_of(v)]
     assert [(row["video"], *map(int, list(row.values())[1:])) for row in found] == planned
 
 

@@ -15,11 +15,10 @@ def vad(vad, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def sorted_videos(small_run, tmp_path):
+def sorted_videos(make_video, tmp_path):
     """`videos/normal` and `videos/fight`, two short videos each."""
     for i, kind in enumerate(["normal", "fight", "normal", "fight"]):
-        (tmp_path / "videos" / kind).mkdir(parents=True, exist_ok=True)
-        shutil.copy(small_run / "videos" / f"v{i}.mp4", tmp_path / "videos" / kind)
+        make_video(f"videos/{kind}/v{i}.mp4", 16)
     return tmp_path
 
 

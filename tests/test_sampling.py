@@ -106,7 +106,7 @@ def test_frames_are_counted_beforehand_only_where_their_number_decides(make_vide
         assert opened.info.n_frames == n_frames
 
 
-LENGTHS = {"apart": 150, "overlapping": 40}  # frames of the first video; each other has 10 more
+LENGTHS = {"apart": 70, "overlapping": 20}  # frames of the first video; each other has 4 more
 
 
 @pytest.fixture(scope="module", params=LENGTHS)
@@ -115,7 +115,7 @@ def project(request, tmp_path_factory, write_video):
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "videos").mkdir()
     for i in range(4):
-        write_video(folder / "videos" / f"v{i}.mp4", LENGTHS[request.param] + 10 * i, fps=25)
+        write_video(folder / "videos" / f"v{i}.mp4", LENGTHS[request.param] + 4 * i, fps=25)
     splits = ["train", "train", "test", "test"]
     rows = "".join(f"v{i},{i % 2},{split}\n" for i, split in enumerate(splits))
     (folder / "labels.csv").write_text(f"video,label,split\n{rows}")
@@ -152,11 +152,11 @@ def test_a_run_scores_files_stores_and_streams_alike(project):
 def test_frames_of_the_truth_are_judged_by_the_grid(project):
     folder, _ = project
     segments = folder / "segments.csv"
-    segments.write_text("video,start_frame,end_frame\nv3,30,55\n")
+    segments.write_text("video,start_frame,end_frame\nv3,10,25\n")
     stored = library.score_store(folder / "store.zarr", folder / "run")
     frames = {scores.video: scores.frames for scores in stored}
     truth = np.zeros(len(frames["v2"]) + len(frames["v3"]), bool)
-    truth[len(frames["v2"]) :][30:55] = True
+    truth[len(frames["v2"]) :][10:25] = True
     scores = np.concatenate([frames["v2"], frames["v3"]])
     above = (scores[truth][:, None] > scores[~truth]).mean()
     equal = (scores[truth][:, None] == scores[~truth]).mean()

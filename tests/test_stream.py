@@ -401,17 +401,9 @@ def test_lines_tell_the_kind_of_the_event_under_way(small_run, naming_run):
     assert {(s["kind"], s["kind_share"]) for s in quiet} == {("", None)}
 
 
-def run_vad(*args):
-    return subprocess.Popen(
-        [sys.executable, "-m", "vad", *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_the_command_watches_a_camera_until_it_is_interrupted(camera, small_run):
-    watch = run_vad("stream", camera.address, "--detector", small_run / "run", "--queue", 1)
+def test_the_command_watches_a_camera_until_it_is_interrupted(python, camera, small_run):
+    command = ("-m", "vad", "stream", camera.address, "--detector", small_run / "run")
+    watch = python.start(*command, "--queue", 1)
     lines = []
     for text in watch.stdout:  # each is whole when it comes
         lines.append(json.loads(text))
@@ -419,10 +411,8 @@ def test_the_command_watches_a_camera_until_it_is_interrupted(camera, small_run)
             watch.send_signal(signal.SIGINT)
             break
     lines += [json.loads(text) for text in watch.stdout]
-    errors = watch.stderr.read()
-    watch.stdout.close()
-    watch.stderr.close()
-    assert watch.wait() == 130
+    _, errors = watch.communicate()
+    assert watch.returncode == 130
     assert [lines[0]["type"], lines[1]["type"], lines[-1]["type"]] == ["start", "source", "end"]
     assert lines[1]["fps"] == 30
     assert lines[-1]["why"] == "stopped"
@@ -433,9 +423,9 @@ def test_the_command_watches_a_camera_until_it_is_interrupted(camera, small_run)
     assert "Traceback" not in errors
 
 
-def test_a_source_that_cannot_be_opened_ends_with_its_reason(small_run):
-    watch = run_vad("stream", "rtsp://127.0.0.1:1/x", "--detector", small_run / "run")
-    out, err = watch.communicate()
-    assert watch.returncode == 3
-    assert json.loads(out.splitlines()[-1])["type"] == "end"
-    assert "vad: rtsp://127.0.0.1:1/x: connection refused; check the address" in err
+def test_a_source_that_cannot_be_opened_ends_with_its_reason(python, small_run):
+    command = ("-m", "vad", "stream", "rtsp://127.0.0.1:1/x", "--detector", small_run / "run")
+    done = python.run(*command)
+    assert done.returncode == 3
+    assert json.loads(done.stdout.splitlines()[-1])["type"] == "end"
+    assert "vad: rtsp://127.0.0.1:1/x: connection refused; check the address" in done.stderr

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import re
+import shutil
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -59,6 +60,26 @@ def search(folder, out, **settings):
         out,
         **{"splits": 2, "trials": 3, "space": "lr,dropout", **QUICK, **settings},
     )
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """The folder of a search of three trials, and what it found."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, search(folder, out)
+
+
+@pytest.fixture(scope="module")
+def first_trial(folder, tmp_path_factory):
+    """The folder of the same search after one trial; `begun` is a copy of it."""
+    out = tmp_path_factory.mktemp("first")
+    search(folder, out, trials=1)
+    return out
+
+
+@pytest.fixture
+def begun(first_trial, tmp_path):
+    return shutil.copytree(first_trial, tmp_path / "begun")
 
 
 # --- the space
@@ -176,29 +197,25 @@ def points(found):
     return [(trial.point, trial.value) for trial in found.trials]
 
 
-def test_the_same_seed_gives_the_same_trials_resumed_or_not(folder, tmp_path):
-    whole = search(folder, tmp_path / "whole")
-    search(folder, tmp_path / "parts", trials=1)
-    resumed = search(folder, tmp_path / "parts", resume=True)
-    assert points(resumed) == points(whole)
-    assert points(search(folder, tmp_path / "other", seed=7)) != points(whole)
+def test_the_same_seed_gives_the_same_trials_resumed_or_not(folder, whole, begun, tmp_path):
+    _, found = whole
+    resumed = search(folder, begun, resume=True)
+    assert points(resumed) == points(found)
+    assert points(search(folder, tmp_path / "other", seed=7)) != points(found)
 
 
-def test_a_search_is_not_mixed_with_another(folder, tmp_path):
-    out = tmp_path / "out"
-    search(folder, out, trials=1)
+def test_a_search_is_not_mixed_with_another(folder, begun):
     with pytest.raises(UsageError, match="holds a search"):
-        search(folder, out)
+        search(folder, begun)
     with pytest.raises(UsageError, match="begun with other space"):
-        search(folder, out, space="lr", resume=True)
+        search(folder, begun, space="lr", resume=True)
 
 
-def test_a_killed_search_goes_on_though_its_last_line_is_cut(folder, tmp_path):
-    whole = search(folder, tmp_path / "whole")
-    search(folder, tmp_path / "parts", trials=1)
-    with (tmp_path / "parts" / JOURNAL).open("a") as file:
+def test_a_killed_search_goes_on_though_its_last_line_is_cut(folder, whole, begun):
+    _, found = whole
+    with (begun / JOURNAL).open("a") as file:
         file.write('{"op_code":4,"worker_id":"a-b')
-    assert points(search(folder, tmp_path / "parts", resume=True)) == points(whole)
+    assert points(search(folder, begun, resume=True)) == points(found)
 
 
 @pytest.mark.parametrize(
@@ -212,23 +229,21 @@ def test_a_killed_search_goes_on_though_its_last_line_is_cut(folder, tmp_path):
     ],
     ids=["missing", "cut", "a list", "no log", "no JSON"],
 )
-def test_a_search_with_a_damaged_file_is_not_gone_on_with(folder, tmp_path, name, damaged, message):
-    search(folder, tmp_path, trials=1)
-    (tmp_path / name).unlink()
+def test_a_search_with_a_damaged_file_is_not_gone_on_with(folder, begun, name, damaged, message):
+    (begun / name).unlink()
     if damaged is not None:
-        (tmp_path / name).write_text(damaged)
+        (begun / name).write_text(damaged)
     with pytest.raises(UsageError, match=message):
-        search(folder, tmp_path, resume=True)
+        search(folder, begun, resume=True)
 
 
-def test_a_value_that_was_changed_in_the_journal_is_told(folder, tmp_path):
-    search(folder, tmp_path, trials=2)
-    lines = (tmp_path / JOURNAL).read_text().splitlines(keepends=True)
+def test_a_value_that_was_changed_in_the_journal_is_told(folder, begun):
+    lines = (begun / JOURNAL).read_text().splitlines(keepends=True)
     changed = [re.sub(r'"values":\[[^]]*\]', '"values":[0.99]', line) for line in lines]
     assert changed != lines
-    (tmp_path / JOURNAL).write_text("".join(changed))
+    (begun / JOURNAL).write_text("".join(changed))
     with pytest.raises(UsageError, match="trial 0 is not what was written"):
-        search(folder, tmp_path, resume=True)
+        search(folder, begun, resume=True)
 
 
 def test_a_search_with_nothing_to_go_on_with_says_that_it_begins(folder, tmp_path, caplog):
@@ -252,9 +267,8 @@ def test_every_point_of_a_grid_comes_once_and_the_files_say_so(folder, tmp_path)
         json.loads(line)  # no pickles
 
 
-def test_the_best_settings_train(folder, tmp_path):
-    out = tmp_path / "out"
-    found = search(folder, out)
+def test_the_best_settings_train(folder, whole, tmp_path):
+    out, found = whole
     written = tomllib.loads((out / "best.toml").read_text())["train"]
     run = train(
         folder / "features.zarr", folder / "labels.csv", tmp_path / "run", quiet=True, **written

@@ -9,8 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from urllib.parse import quote
@@ -349,28 +347,6 @@ def test_the_page_of_the_newest_run_is_linked_and_served(scored):
 # --- jobs
 
 
-def test_a_worker_that_dies_fails_its_job_and_others_are_cancelled_or_done(browser):
-    assert browser.done("prepare").state == "done"
-    process = browser.page.jobs._worker._process
-    process.send_signal(signal.SIGSTOP)  # so that it dies in the middle of the job
-    job = browser.page.jobs.add("prepare")
-    while job.state == "waiting":
-        time.sleep(0.01)
-    process.kill()
-    assert browser.ended(job.number).state == "failed"
-    assert "the worker process ended (SIGKILL)" in job.says
-
-    assert browser.done("prepare").state == "done"
-
-    numbers = [browser.post(f"/api/jobs/{kind}")[1]["job"] for kind in ("score", "prepare")]
-    for number in reversed(numbers):  # that which waits, then that which runs
-        status, answer = browser.post(f"/api/jobs/{number}/cancel")
-        assert (status, answer["state"]) == (200, "cancelled")
-    assert [browser.ended(number).state for number in numbers] == ["cancelled", "cancelled"]
-    assert browser.post("/api/jobs/999/cancel")[0] == 404
-    assert browser.post("/api/jobs/dance")[0] == 409
-
-
 def test_a_job_goes_on_without_the_folder_of_temporary_files(
     files, small_run, monkeypatch, tmp_path
 ):
@@ -647,23 +623,43 @@ def test_a_body_that_comes_too_slowly_or_is_too_long_is_refused(browser, monkeyp
     assert browser.raw(head + long).startswith(b"HTTP/1.1 413")
 
 
+# --- the end of a worker, after the tests that it works for
+
+
+def test_a_worker_that_dies_fails_its_job_and_others_are_cancelled_or_done(browser):
+    assert browser.done("prepare").state == "done"
+    process = browser.page.jobs._worker._process
+    process.send_signal(signal.SIGSTOP)  # so that it dies in the middle of the job
+    job = browser.page.jobs.add("prepare")
+    while job.state == "waiting":
+        time.sleep(0.01)
+    process.kill()
+    assert browser.ended(job.number).state == "failed"
+    assert "the worker process ended (SIGKILL)" in job.says
+
+    assert browser.done("prepare").state == "done"
+
+    numbers = [browser.post(f"/api/jobs/{kind}")[1]["job"] for kind in ("score", "prepare")]
+    for number in reversed(numbers):  # that which waits, then that which runs
+        status, answer = browser.post(f"/api/jobs/{number}/cancel")
+        assert (status, answer["state"]) == (200, "cancelled")
+    assert [browser.ended(number).state for number in numbers] == ["cancelled", "cancelled"]
+    assert browser.post("/api/jobs/999/cancel")[0] == 404
+    assert browser.post("/api/jobs/dance")[0] == 409
+
+
 # --- the command
 
 
 @pytest.mark.parametrize(
     ("command", "number"), [("ui", signal.SIGTERM), ("annotate", signal.SIGINT)]
 )
-def test_it_ends_cleanly(files, command, number):
-    code = "from vad.stages.pipelines.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, command, str(files.path), "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        ),  # as `vad ui &` in a script
+def test_it_ends_cleanly(python, files, command, number):
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # as `vad ui &` in a script
+        "from vad.stages.pipelines.cli import main; main()"
     )
-    with process:
+    with python.start("-c", code, command, files.path, "--port", "0") as process:
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         process.send_signal(number)
         try:

@@ -122,16 +122,15 @@ def violations(page):
 
 
 def test_from_an_empty_folder_to_a_reviewed_event_by_the_page(
-    browser, start, small_run, tmp_path_factory
+    browser, start, small_run, make_video, tmp_path_factory
 ):
-    """The quick sibling of the test with rendered videos: four videos of 20 frames, no training."""
+    """The quick sibling of the test with rendered videos: four videos of 16 frames, no training."""
     folder = tmp_path_factory.mktemp("quick") / "project"
     folder.mkdir()
     (folder / "vad.toml").write_text("[extract]\nbackbone = 'efficientnet-lite0'\n")
     person = Person(browser, start(folder))
     person.reads("No video yet.")
-    videos = sorted((small_run / "videos").glob("*.mp4"))
-    person.add(videos)
+    person.add([make_video(f"v{i}.mp4", 16, fps=10) for i in range(4)])
 
     person.go("Label")
     person.label("a", {"v1", "v3"}, kind="fight")

@@ -215,7 +215,7 @@ def test_sentences_name_the_events_of_a_run(
 
 
 def test_random_weights_are_said_on_every_output(vad: Any, make_video: Any, tmp_path: Path) -> None:
-    video = make_video("street.mp4", 32)
+    video = make_video("street.mp4", 16)
     code, out, err = vad(
         *("score", video, "--look-for", "fire", "--backbone", "clip-b32", "--weights", "random:0"),
         *("--store", tmp_path / "f.zarr", "--out", tmp_path / "scores", "--quiet"),

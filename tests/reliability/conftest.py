@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +38,13 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="session")
-def nursery():
+def nursery(python):
     """Start extraction runs, with a model that costs nothing, in processes that may be killed.
 
     `nursery(videos, store, sleep_s=..., **settings)` gives the process id, and a function that
     waits for its end: 0, or the signal that killed it.
     """
-    command = [sys.executable, BENCHMARKS / "nursery.py"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
+    with python.start(BENCHMARKS / "nursery.py") as process:
 
         def start(videos, store, sleep_s=0.0, **settings):
             task = {"videos": str(videos), "store": str(store), "sleep_s": sleep_s}

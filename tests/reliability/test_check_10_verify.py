@@ -126,7 +126,7 @@ def test_check_10_repair_keeps_what_it_moved_out_before(store, put):
 
 def test_check_10_sources_that_went_changed_or_grew_are_told_one_by_one(make_video, vad, tmp_path):
     names = ("gone", "grown", "other", "same", "touched")
-    files = {name: make_video(f"in/{name}.mp4", 16 + i) for i, name in enumerate(names)}
+    files = {name: make_video(f"in/{name}.mp4", 12 + i) for i, name in enumerate(names)}
     store = tmp_path / "s.zarr"
     vad("extract", tmp_path / "in", "--store", store, "--weights", "random:0", "--quiet")
     np.save(tmp_path / "bought.npy", np.ones((2, 3), np.float32))

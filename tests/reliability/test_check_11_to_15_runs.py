@@ -1,7 +1,6 @@
 """Checks 11 to 15: failures, changed content, Ctrl-C, full disks, and the start of a run."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -53,17 +52,6 @@ def test_check_12_moved_content_is_known_again_and_changed_content_is_redone(
     assert FeatureStore.open(store).record("cam/a").source == str(new)
 
 
-def command(videos, store, *options, **how):
-    return subprocess.Popen(
-        [sys.executable, "-m", "vad", "extract", videos, "--store", store, "-q", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **how,
-    )
-
-
 @pytest.fixture
 def many(make_video, tmp_path):
     """Make a folder of twelve videos."""
@@ -77,11 +65,14 @@ def many(make_video, tmp_path):
     return make
 
 
-def test_check_13_ctrl_c_ends_within_seconds_and_leaves_a_store_as_it_should_be(many, tmp_path):
+def test_check_13_ctrl_c_ends_within_seconds_and_leaves_a_store_as_it_should_be(
+    python, many, tmp_path
+):
     from vad.store.verify import verify
 
     store = tmp_path / "f.zarr"
-    process = command(many(300), store)
+    extract = ("-m", "vad", "extract", many(300), "--store", store, "-q")
+    process = python.start(*extract, is_leader=True)
     deadline = time.monotonic() + 60
     while not list(store.glob(".scratch/*/visual")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -96,20 +87,24 @@ def test_check_13_ctrl_c_ends_within_seconds_and_leaves_a_store_as_it_should_be(
     assert list((store / ".scratch").iterdir()) == []
 
 
-def test_check_14_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(many, tmp_path):
+SMALL_FILES = """
+import resource, signal
+from vad.stages.pipelines.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing more fails
+main()
+"""
+
+
+def test_check_14_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(python, many, tmp_path):
     store = tmp_path / "f.zarr"
-
-    def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing more fails
-
-    process = command(many(20), store, preexec_fn=small_files)
-    _, err = process.communicate(timeout=100)
-    assert process.returncode == 70
-    (line,) = [line for line in err.splitlines() if line.startswith("vad: ")]
+    extract = ("extract", many(20), "--store", store, "-q")
+    done = python.run("-c", SMALL_FILES, *extract, timeout=100)
+    assert done.returncode == 70
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("vad: ")]
     assert "File too large" in line
     assert str(store) in line
-    assert "Traceback" not in err
+    assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.part"))
     assert FeatureStore.open(store).ids() == []
     assert list((store / ".scratch").iterdir()) == []

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,14 +20,12 @@ for required in ("", "1"):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: nothing is skipped")
-def test_check_26_a_promised_gpu_that_is_not_there_fails_its_tests(tmp_path):
+def test_check_26_a_promised_gpu_that_is_not_there_fails_its_tests(python, tmp_path):
     shutil.copy(TESTS / "conftest.py", tmp_path)
     (tmp_path / "test_gpu.py").write_text(
         "import pytest\n@pytest.mark.gpu\ndef test_on_a_gpu():\n    raise AssertionError\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", TWICE], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = python.run("-c", TWICE, cwd=tmp_path, check=True)
     unasked, promised, _ = re.split(r"(?<=EXIT \d)\n", done.stdout)
     assert "1 skipped" in unasked
     assert unasked.endswith("EXIT 0")
