@@ -81,7 +81,7 @@ def test_a_terminated_stream_ends_with_its_last_line(python, small_run, make_vid
 
 @pytest.mark.parametrize("command", ["stream", "watch"])
 def test_ctrl_c_while_a_live_command_loads_ends_it_at_once(
-    python, small_run, make_video, tmp_path, command
+    small_run, make_video, tmp_path, command
 ):
     video, run = make_video("v.mp4", 16), small_run / "run"
     config = tmp_path / "cameras.toml"
@@ -93,7 +93,13 @@ def test_ctrl_c_while_a_live_command_loads_ends_it_at_once(
     journal.add(left_open, ())
     journal.close()
     given = (config,) if command == "watch" else (video, "--detector", run)
-    process = python.start("-m", "vad", command, *given, cwd=tmp_path)
+    process = subprocess.Popen(  # no fork, which would have loaded before the signal comes
+        [sys.executable, "-m", "vad", command, *given],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert any("device cpu" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
