@@ -2,6 +2,7 @@
 
 import gc
 import os
+import runpy
 import shutil
 import signal
 import sys
@@ -63,6 +64,13 @@ def vad(monkeypatch, capsys):
         return done.value.code or 0, out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Start processes of Python that have everything loaded: see `forks.py`."""
+    with runpy.run_path(str(Path(__file__).with_name("forks.py")))["Forks"]() as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session")
