@@ -123,7 +123,7 @@ def test_the_kernel_of_a_gpu_gathers_what_pytorch_gathers(python):
 
 def test_several_devices_give_the_same_store_as_one(tmp_path, make_video, vad):
     for index in range(4):
-        make_video(f"videos/v{index}.mp4", 17 + index)
+        make_video(f"videos/v{index}.mp4", 12 + index)
     (tmp_path / "videos" / "text.mp4").write_text("no video")
     one, several = (str(tmp_path / name) for name in ("one.zarr", "several.zarr"))
     extract(tmp_path / "videos", one, device="cpu", quiet=True)
