@@ -218,7 +218,7 @@ def become(task: dict[str, Any], streams: Sequence[int]) -> None:
     kind, *words = task["words"]
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
-    sys.path[0] = ""
+    sys.path[0] = "" if kind in ("-m", "-c") else str(Path(kind).parent)
     if kind == "-m":
         sys.argv = words
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)

@@ -195,12 +195,16 @@ def test_captions_of_a_file_lie_on_the_snippets(store, captions):
 
 
 def test_another_encoder_alone_embeds_stored_captions_without_the_videos(
-    store, captions, make_video, tmp_path
+    store, captions, extracted, tmp_path
 ):
     run(store, captioner=captions())
-    for video in (tmp_path / "in").iterdir():
-        video.unlink()
-    outcome = run(store, encoder="minilm", name="again")
+    shutil.rmtree(tmp_path / "in")
+    videos, elsewhere = extracted / "in", extracted / "elsewhere"  # those that the store names
+    videos.rename(elsewhere)
+    try:
+        outcome = run(store, encoder="minilm", name="again")
+    finally:
+        elsewhere.rename(videos)
     assert outcome.done == ["a", "b"]
     opened = FeatureStore.open(store)
     assert (opened.read("a", "text/again") == opened.read("a", "text/minilm")).all()
