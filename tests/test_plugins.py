@@ -91,13 +91,13 @@ def used(installed, project, write_video):
     (project / "four.csv").write_text("\n".join(["video,label", *rows]))
     train = "train --detector soft-max --set sharpness=8 --validation 0 --epochs 30 --out runs/own"
     score = "score --store features.zarr --detector runs/own --format lines,npy --out scores"
-    extract = "extract videos --backbone changes --device cpu --workers 1 --store changes.zarr"
-    train_on_changes = (
-        "train changes.zarr --labels four.csv --detector soft-max --validation 0 --epochs 2"
-        " --out runs/changes"
+    extract = "extract videos --backbone changes --device cpu --workers 1 --store videos.zarr"
+    train_on_them = (
+        "train videos.zarr --labels four.csv --detector soft-max --validation 0 --epochs 2"
+        " --out runs/new"
     )
-    score_new = "score videos/v1.mp4 --detector runs/changes --format json --out new"
-    commands = ("models", train, score, extract, train_on_changes, score_new)
+    score_new = "score videos/v1.mp4 --detector runs/new --format json --out new"
+    commands = ("models", train, score, extract, train_on_them, score_new)
     return project, run(installed, project, *(command.split() for command in commands)).stdout
 
 
@@ -112,7 +112,7 @@ def test_the_template_trains_and_scores_without_a_change_to_the_package(used):
 def test_the_template_s_backbone_extracts_trains_and_scores_a_new_video(used):
     project, out = used
     assert "changes" in out
-    store = FeatureStore.open(project / "changes.zarr")
+    store = FeatureStore.open(project / "videos.zarr")
     assert store.read("v0", "visual/changes").shape == (3, 1, 128)
     assert store.provenance("visual/changes").weights.name == "none"
     assert len(json.loads((project / "new" / "v1.json").read_text())["snippets"]) == 3
