@@ -356,7 +356,7 @@ def score(device: torch.device, videos: Path, size: Size) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for index in range(4):
-            render_one(2, folder / f"t{index}.mp4", index)
+            render_one(1, folder / f"t{index}.mp4", index)
         rows = "".join(f"t{index},{index % 2},train\n" for index in range(4))
         (folder / "labels.csv").write_text(f"video,label,split\n{rows}")
         common = ["--device", str(device)]

@@ -8,8 +8,6 @@ import http.server
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 
@@ -171,16 +169,13 @@ def test_a_part_that_was_whole_already_is_fetched_anew(net, server, tmp_path):
     assert fetch(net).read_bytes() == CONTENT
 
 
-def test_two_that_want_the_same_file_at_once_both_get_it_whole(net, server, tmp_path):
+def test_two_that_want_the_same_file_at_once_both_get_it_whole(net, python, tmp_path):
     code = f"""
 from vad.stages.extract.backbones import KnownWeights
 from vad.stages.extract.weights.downloads import fetch
 print(len(fetch(KnownWeights("net", "MIT", {net.source!r})).read_bytes()))
 """
-    both = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    both = [python.start("-c", code) for _ in range(2)]
     assert [p.communicate(timeout=60)[0] for p in both] == [f"{len(CONTENT)}\n"] * 2
     assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == ["net.pkl", "net.pkl.sha256"]
 
@@ -292,7 +287,7 @@ for command in json.loads(sys.argv[1]):
 """
 
 
-def test_offline_opens_no_socket(make_video, tmp_path, monkeypatch):
+def test_offline_opens_no_socket(make_video, python, tmp_path, monkeypatch):
     monkeypatch.setenv("VAD_CACHE", str(tmp_path / "vad"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     video, store = str(make_video("a.mp4", 16)), str(tmp_path / "s.zarr")
@@ -304,12 +299,7 @@ def test_offline_opens_no_socket(make_video, tmp_path, monkeypatch):
         [*extract, "--backbone", "i3d"],
         [*extract, "--workers", "1"],
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", NO_SOCKETS, json.dumps(commands)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = python.run("-c", NO_SOCKETS, json.dumps(commands), timeout=120)
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("OPENED")] == []
     assert [line for line in lines if line.startswith("EXIT")] == [

@@ -1,6 +1,5 @@
 """Networks compiled for a CPU: the same features as PyTorch's, and a cache that heals."""
 
-import subprocess
 import sys
 
 import pytest
@@ -100,10 +99,28 @@ for _ in range(5):
 """
 
 
-def test_threads_whose_first_clips_come_together_do_not_wait_for_each_other(cache):
-    command = [sys.executable, "-c", BEGIN_TOGETHER]
-    subprocess.run(command, check=True, timeout=120)
+def test_threads_whose_first_clips_come_together_do_not_wait_for_each_other(cache, python):
+    python.run("-c", BEGIN_TOGETHER, check=True, timeout=120)
     assert len(list(cache.glob("*.blob"))) == 1
+
+
+# OpenVINO tells of itself by connections of processes that it forks.
+WATCHED = """
+import sys, torch
+from vad.stages.extract.backbones.engine import Compiled, compiled
+
+def watch(event, _):
+    if event in ("os.fork", "socket.connect", "socket.getaddrinfo"):
+        print(event, flush=True)
+
+sys.addaudithook(watch)
+assert isinstance(compiled(torch.nn.Linear(4, 4).eval(), (2, 4), 1), Compiled)
+print("compiled")
+"""
+
+
+def test_nobody_is_told_of_a_network_that_is_compiled(cache, python):
+    assert python.run("-c", WATCHED, check=True, timeout=120).stdout == "compiled\n"
 
 
 def test_pytorch_runs_what_the_engine_refuses_and_where_it_is_missing(cache, monkeypatch, caplog):

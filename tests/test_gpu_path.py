@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,18 +114,16 @@ print((plain - kernel).abs().max().item())
 """
 
 
-def test_the_kernel_of_a_gpu_gathers_what_pytorch_gathers():
+def test_the_kernel_of_a_gpu_gathers_what_pytorch_gathers(python):
     pytest.importorskip("triton", reason="torch is installed without Triton")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}  # which runs kernels on the CPU
-    done = subprocess.run(
-        [sys.executable, "-c", KERNEL], env=environment, capture_output=True, text=True, check=True
-    )
+    done = python.run("-c", KERNEL, env=environment, check=True)
     assert float(done.stdout) <= 1e-6
 
 
 def test_several_devices_give_the_same_store_as_one(tmp_path, make_video, vad):
     for index in range(4):
-        make_video(f"videos/v{index}.mp4", 17 + index)
+        make_video(f"videos/v{index}.mp4", 12 + index)
     (tmp_path / "videos" / "text.mp4").write_text("no video")
     one, several = (str(tmp_path / name) for name in ("one.zarr", "several.zarr"))
     extract(tmp_path / "videos", one, device="cpu", quiet=True)
@@ -152,12 +148,13 @@ def test_a_device_that_is_not_there_is_told_with_the_reason(tmp_path, make_video
         assert "this machine shows 0 CUDA devices (" in err
 
 
-def benchmark(*words):
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+@pytest.fixture
+def benchmark(python):
+    """Run benchmarks/gpu.py with the words of a command."""
+    return lambda *words: python.run(ROOT / "benchmarks" / "gpu.py", *words, timeout=300)
 
 
-def test_the_gpu_benchmark_says_in_one_line_that_there_is_no_gpu(tmp_path):
+def test_the_gpu_benchmark_says_in_one_line_that_there_is_no_gpu(benchmark, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     done = benchmark("--json", tmp_path / "gpu.json")
@@ -174,7 +171,7 @@ def test_the_gpu_benchmark_says_in_one_line_that_there_is_no_gpu(tmp_path):
         pytest.param("tests,i3d,timesformer", marks=pytest.mark.slow),
     ],
 )
-def test_every_part_of_the_gpu_benchmark_runs_without_one(tmp_path, parts):
+def test_every_part_of_the_gpu_benchmark_runs_without_one(benchmark, tmp_path, parts):
     out = tmp_path / "gpu.json"
     done = benchmark("--device", "cpu", "--tiny", "--parts", parts, "--json", out)
     assert done.returncode == 0, done.stdout + done.stderr

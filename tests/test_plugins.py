@@ -79,33 +79,43 @@ def run(installed, folder, *commands):
     return done
 
 
-def test_the_template_trains_and_scores_without_a_change_to_the_package(installed, project):
+@pytest.fixture(scope="module")
+def used(installed, project, write_video):
+    """The project, in which a new process has run commands with both parts of the template: on its
+    store, and on four videos; and what the process printed.
+    """
+    (project / "videos").mkdir()
+    for i in range(4):
+        write_video(project / "videos" / f"v{i}.mp4", 40)
+    rows = [f"v{i},{i % 2}" for i in range(4)]
+    (project / "four.csv").write_text("\n".join(["video,label", *rows]))
     train = "train --detector soft-max --set sharpness=8 --validation 0 --epochs 30 --out runs/own"
     score = "score --store features.zarr --detector runs/own --format lines,npy --out scores"
-    done = run(installed, project, ["models"], train.split(), score.split())
-    assert "soft-max  one linear layer" in done.stdout
+    extract = "extract videos --backbone changes --device cpu --workers 1 --store videos.zarr"
+    train_on_them = (
+        "train videos.zarr --labels four.csv --detector soft-max --validation 0 --epochs 2"
+        " --out runs/new"
+    )
+    score_new = "score videos/v1.mp4 --detector runs/new --format json --out new"
+    commands = ("models", train, score, extract, train_on_them, score_new)
+    return project, run(installed, project, *(command.split() for command in commands)).stdout
+
+
+def test_the_template_trains_and_scores_without_a_change_to_the_package(used):
+    project, out = used
+    assert "soft-max  one linear layer" in out
     scores = np.load(project / "scores" / "v1.npy")
     assert scores[64:128].mean() > scores[:64].mean()
     assert (project / "scores" / "v1.lines.txt").read_text()
 
 
-def test_the_template_s_backbone_extracts_trains_and_scores_a_new_video(
-    installed, make_video, tmp_path
-):
-    (tmp_path / "videos").mkdir()
-    for i in range(4):
-        make_video(f"videos/v{i}.mp4", n_frames=40)
-    rows = [f"v{i},{i % 2}" for i in range(4)]
-    (tmp_path / "labels.csv").write_text("\n".join(["video,label", *rows]))
-    extract = "extract videos --backbone changes --device cpu --workers 1"
-    train = "train --detector soft-max --validation 0 --epochs 2 --out runs/own"
-    score = "score videos/v1.mp4 --detector runs/own --format json --out scores"
-    done = run(installed, tmp_path, ["models"], *(c.split() for c in (extract, train, score)))
-    assert "changes" in done.stdout
-    store = FeatureStore.open(tmp_path / "features.zarr")
+def test_the_template_s_backbone_extracts_trains_and_scores_a_new_video(used):
+    project, out = used
+    assert "changes" in out
+    store = FeatureStore.open(project / "videos.zarr")
     assert store.read("v0", "visual/changes").shape == (3, 1, 128)
     assert store.provenance("visual/changes").weights.name == "none"
-    assert len(json.loads((tmp_path / "scores" / "v1.json").read_text())["snippets"]) == 3
+    assert len(json.loads((project / "new" / "v1.json").read_text())["snippets"]) == 3
 
 
 def test_a_plugin_that_does_not_import_costs_one_warning(installed, project, tmp_path):

@@ -8,8 +8,6 @@ import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -360,25 +358,35 @@ def test_training_after_a_repair_does_not_use_what_was_packed_before(folder, vad
 # --- stores that cannot be written, and stores that moved
 
 
-@pytest.fixture
-def vad_without_rights(tmp_path):
-    """Run a command in a process that may not write into the store f.zarr of the working folder."""
-    without_rights = []
-    if os.getuid() == 0:  # who may write everywhere, unless told otherwise
-        if shutil.which("setpriv") is None:
-            pytest.skip("root needs setpriv to be refused anything")
-        without_rights = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+# Runs commands without the right of root to write everywhere (all its capabilities are gone), and
+# prints of each a line: exit code, stdout, stderr.
+COMMANDS = """
+import contextlib, ctypes, io, json, sys
+from vad.stages.pipelines.cli import run_command
+version_3_of_this_process, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(version_3_of_this_process, none) == 0
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_command(words)
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
 
-    def run(*args):
+
+@pytest.fixture
+def vad_without_rights(python, tmp_path):
+    """Run commands in a process that may not write into the store f.zarr of the working folder:
+    exit code, stdout and stderr of each.
+    """
+
+    def run(*commands):
         for path in (Path("f.zarr"), *Path("f.zarr").rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
-        return subprocess.run(
-            [*without_rights, sys.executable, "-m", "vad", *map(str, args)],
-            env={**os.environ, "VAD_CACHE": str(tmp_path / "cache")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = json.dumps([[str(word) for word in command] for command in commands])
+        environment = {**os.environ, "VAD_CACHE": str(tmp_path / "cache")}
+        done = python.run("-c", COMMANDS, words, env=environment)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     return run
 
@@ -388,16 +396,18 @@ def test_a_store_that_cannot_be_written_is_read_all_the_same(
 ):
     shutil.rmtree("f.zarr/.cache")
     train = ("train", "f.zarr", "--labels", "labels.csv", "--out", tmp_path / "run", *TRAIN)
-    done = vad_without_rights(*train)
-    assert done.returncode == 0, done.stderr
+    new = make_video("new.mp4", n_frames=20)
+    extract = ("extract", new, "--store", "f.zarr", "-q")
+    trained, refused = vad_without_rights(train, extract)
+    code, _, err = trained
+    assert code == 0, err
     assert list((tmp_path / "cache/bags").glob("*.npy"))
     assert not Path("f.zarr/.cache").exists()
     (weights,) = (tmp_path / "run").rglob("*.safetensors")
     assert weights.stat().st_mode & 0o777 == 0o666 & ~UMASK
-    new = make_video("new.mp4", n_frames=20)
-    refused = vad_without_rights("extract", new, "--store", "f.zarr", "-q")
-    assert refused.returncode == 2
-    assert "f.zarr cannot be written: Permission denied" in refused.stderr
+    code, _, err = refused
+    assert code == 2
+    assert "f.zarr cannot be written: Permission denied" in err
 
 
 def test_extraction_with_nothing_to_do_needs_no_right_to_write(
@@ -406,8 +416,8 @@ def test_extraction_with_nothing_to_do_needs_no_right_to_write(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(small_run / "features.zarr", "f.zarr")
     options = ("--backbone", "efficientnet-lite0", "--store", "f.zarr", "-q")
-    done = vad_without_rights("extract", small_run / "videos", *options)
-    assert (done.returncode, done.stdout) == (0, "0 done, 4 skipped, 0 failed\n"), done.stderr
+    ((code, out, err),) = vad_without_rights(("extract", small_run / "videos", *options))
+    assert (code, out) == (0, "0 done, 4 skipped, 0 failed\n"), err
 
 
 def test_source_paths_are_absolute_and_older_relative_ones_are_found_beside_the_store(
@@ -478,8 +488,10 @@ def test_every_changed_field_of_the_metadata_is_named_in_one_line(tmp_path, vad,
             if (name, way) == ("fps_assumed", "bool"):
                 continue  # it is false already
             video = f"{name} {way}{' of an array' * (len(file) > 9)}"
-            put(store, video)
-            changed(store.path / video.replace(" ", "%20") / file, name, way, inside=inside)
+            path = store.path / video.replace(" ", "%20")
+            shutil.copytree(store.path / whole[0], path)
+            edit(path / "zarr.json", lambda d, name=video: d["attributes"].update(id=name))
+            changed(path / file, name, way, inside=inside)
             expected[video] = "seal" if (name, way) in POSSIBLE else name
     assert len(expected) == 10 * len(cases) - 1 > 250
 

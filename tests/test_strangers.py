@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -38,18 +36,13 @@ for command in json.loads(sys.argv[1]):
 
 
 @pytest.fixture
-def watched(project):
+def watched(project, python):
     """Run commands in the project: exit codes, lines of what was opened, and stderr."""
 
     def run(*commands):
-        code = [sys.executable, "-c", WATCHED, json.dumps([[str(a) for a in c] for c in commands])]
-        done = subprocess.run(
-            [*code, str(project.parent / "outside")],
-            capture_output=True,
-            text=True,
-            cwd=project,
-            timeout=300,
-        )
+        words = json.dumps([[str(a) for a in c] for c in commands])
+        outside = project.parent / "outside"
+        done = python.run("-c", WATCHED, words, outside, cwd=project, timeout=300)
         lines = done.stdout.splitlines()
         codes = [int(line.split()[1]) for line in lines if line.startswith("EXIT")]
         opened = [line for line in lines if line.startswith(("OPENED", "CONNECTED"))]

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -232,13 +233,19 @@ def store_of(folder, kinds):
     return store, folder / "labels.csv"
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A store of eight videos with arrays of both kinds, and its labels."""
+    return store_of(tmp_path_factory.mktemp("small"), ("visual", "text"))
+
+
 @pytest.mark.parametrize(
     ("detector", "streams"),
     [(name, kind) for name in sorted(DETECTORS) for kind in ("visual", "text")]
     + [(name, "both") for name in ("rtfm", "tevad", "etevad")],
 )
-def test_every_detector_trains_is_saved_and_scores(tmp_path, detector, streams):
-    store, labels = store_of(tmp_path, ("visual", "text"))
+def test_every_detector_trains_is_saved_and_scores(small, tmp_path, detector, streams):
+    store, labels = small
     own = {"width": 8} if "width" in options(DETECTORS[detector].settings) else {}
     own |= ALONE[streams] if DETECTORS[detector].text else {}
     settings = {"detector": detector, "epochs": 1, "components": 4, **STREAMS[streams], **own}
@@ -329,7 +336,9 @@ def test_the_same_seed_gives_the_same_losses_and_weights_and_another_seed_others
     assert other[1] != first[1]
 
 
-def test_an_interrupted_run_resumed_equals_one_that_was_not(data, run, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def interrupted(data, tmp_path_factory):
+    """A folder with a run that was interrupted after seven epochs."""
     from vad.stages.train import history
 
     add = history.History.add
@@ -339,39 +348,33 @@ def test_an_interrupted_run_resumed_equals_one_that_was_not(data, run, tmp_path,
         if row["epoch"] == 7:
             raise KeyboardInterrupt
 
-    args = (data / "features.zarr", data / "labels.csv", tmp_path / "rtfm")
-    monkeypatch.setattr(history.History, "add", interrupt_after_seven)
-    with pytest.raises(KeyboardInterrupt):
-        train(*args, **QUICK)
-    monkeypatch.undo()
-    with pytest.raises(UsageError, match="was begun with another setting lr; use the same"):
-        train(*args, resume=True, **{**QUICK, "lr": 0.5})
-    train(*args, resume=True, **QUICK)
-    for name in ("members/0/detector.safetensors", "history.csv"):
-        assert (tmp_path / "rtfm" / name).read_bytes() == (run.path / name).read_bytes()
+    out = tmp_path_factory.mktemp("interrupted") / "rtfm"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history.History, "add", interrupt_after_seven)
+        with pytest.raises(KeyboardInterrupt):
+            train(data / "features.zarr", data / "labels.csv", out, **QUICK)
+    return out
 
 
 @pytest.fixture
-def unfinished(data, tmp_path, monkeypatch):
-    """A folder with a run that was interrupted after seven epochs, and how to train into it."""
-    from vad.stages.train import history
-
-    add = history.History.add
-
-    def interrupt_after_seven(self, row):
-        add(self, row)
-        if row["epoch"] == 7:
-            raise KeyboardInterrupt
+def unfinished(data, interrupted, tmp_path):
+    """A copy of the interrupted run, and how to train into it."""
+    out = tmp_path / "rtfm"
+    shutil.copytree(interrupted, out)
 
     def go_on(**settings):
         return train(data / "features.zarr", data / "labels.csv", out, **{**QUICK, **settings})
 
-    out = tmp_path / "rtfm"
-    with monkeypatch.context() as patch:
-        patch.setattr(history.History, "add", interrupt_after_seven)
-        with pytest.raises(KeyboardInterrupt):
-            go_on()
     return out, go_on
+
+
+def test_an_interrupted_run_resumed_equals_one_that_was_not(run, unfinished):
+    out, go_on = unfinished
+    with pytest.raises(UsageError, match="was begun with another setting lr; use the same"):
+        go_on(resume=True, lr=0.5)
+    go_on(resume=True)
+    for name in ("members/0/detector.safetensors", "history.csv"):
+        assert (out / name).read_bytes() == (run.path / name).read_bytes()
 
 
 def flip_the_last_bit(path):
@@ -403,7 +406,7 @@ def test_a_damaged_run_is_not_gone_on_with_and_what_to_do_is_told(
     assert message in str(told.value)
     assert str(told.value).endswith("; train anew without --resume")
     assert "\n" not in str(told.value)
-    assert go_on().card.selection.epoch  # as the message says
+    assert go_on(epochs=1).card.selection.epoch == 1  # as the message says
 
 
 def test_fewer_epochs_than_are_done_are_refused(unfinished):
@@ -427,10 +430,10 @@ def test_a_training_that_begins_anew_says_so_and_leaves_nothing_of_the_old(
     with monkeypatch.context() as patch:
         patch.setattr(history.History, "add", fail)
         with pytest.raises(OSError, match="a crash"):
-            go_on(lr=0.02)
+            go_on(epochs=1, lr=0.02)
     gone = f"{out}: training begins anew; the unfinished run that was there is gone"
     assert gone in caplog.messages
-    go_on(lr=0.02, resume=True)  # of the first run nothing is left that this could go on with
+    go_on(epochs=1, lr=0.02, resume=True)  # of the first run nothing is left to go on with
     assert f"{out} holds no run to go on with: training begins anew" in caplog.messages
 
 

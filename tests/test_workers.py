@@ -194,15 +194,15 @@ def test_workers_are_used_again_and_nothing_is_left_of_them(make_video, children
     path = make_video("a.mp4", 17)
     before = n_open_files()
     with pool(n_workers=2) as decoders:
-        first = by_video(decoders.decode([path] * 100))
+        first = by_video(decoders.decode([path] * 20))
         workers = set(children())
         assert len(workers) == 2
         while_idle = n_open_files()
-        second = by_video(decoders.decode([path] * 100))
+        second = by_video(decoders.decode([path] * 20))
         assert set(children()) == workers
         assert n_open_files() == while_idle
     for events_of in (first, second):
-        assert sorted(events_of) == list(range(100))
+        assert sorted(events_of) == list(range(20))
         assert all(names(events)[-1] == "Decoded" for events in events_of.values())
     assert children() == []
     assert n_open_files() == before

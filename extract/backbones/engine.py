@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import platform
+import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -71,6 +72,8 @@ def compiled(module: nn.Module, shape: Sequence[int], n_lanes: int) -> nn.Module
     """
     if os.environ.get("VAD_ENGINE") == "pytorch":
         return module
+    # If OpenVINO finds this module, it tells Google Analytics of its import and of every network.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError:

@@ -312,7 +312,8 @@ def _figure(title: str, *, height_px: int, rows: int = 1) -> tuple[Figure, Axes]
         axes.grid(color="#E6E6E6", lw=0.8)
         axes.set_axisbelow(True)
     first = figure.axes[0]
-    first.set_title(_plain(title, 70), loc="left", fontsize=11, color=INK)
+    # without y, matplotlib looks for ticks above the axes, which takes a fifth of the time
+    first.set_title(_plain(title, 70), loc="left", y=1, fontsize=11, color=INK)
     return figure, first
 
 
