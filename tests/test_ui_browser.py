@@ -62,7 +62,9 @@ class Person:
             self.complaints.append(message.text)
 
     def go(self, name):
-        self.page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
+        pages = self.page.get_by_role("navigation", name="Pages")
+        with self.page.expect_navigation():  # else keys may come before the page's script
+            pages.get_by_role("link", name=name).click()
 
     def reads(self, words, timeout=60_000):
         self.page.get_by_text(words).first.wait_for(timeout=timeout)
