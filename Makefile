@@ -38,7 +38,7 @@ gallery: setup  ## the pictures of docs/gallery.md, made of demo/ in Chromium
 test-quick: setup  ## the tests of the rules that everything hangs on, in under a minute
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(QUICK)
 
-test: setup  ## the tests that need no special hardware, in about twelve minutes on two cores
+test: setup  ## the tests that need no special hardware, in about ten minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25 -m "not slow and not gpu"
 
 test-all: setup  ## every test; VAD_REQUIRE_GPU=1 makes those fail that find no GPU
