@@ -137,13 +137,18 @@ def test_closed_standard_streams_change_no_byte_of_a_store(python, small_run, tm
 
 @contextmanager
 def full_disk():
-    """No file of this process may become larger than 20 kB."""
+    """No file of this process may become larger than 20 kB.
+
+    Python would cut off the compiled modules that it writes, which then cannot be imported.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = False
 
 
 def test_training_on_a_full_disk_names_the_folder_and_leaves_no_run(small_run, tmp_path, vad):

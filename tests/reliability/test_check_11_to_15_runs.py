@@ -88,8 +88,10 @@ def test_check_13_ctrl_c_ends_within_seconds_and_leaves_a_store_as_it_should_be(
 
 
 SMALL_FILES = """
-import resource, signal
+import os, resource, signal, sys
 from vad.stages.pipelines.cli import main
+sys.dont_write_bytecode = True  # Python would cut off the compiled modules that it writes
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing more fails
 main()
