@@ -72,8 +72,8 @@ def compiled(module: nn.Module, shape: Sequence[int], n_lanes: int) -> nn.Module
     """
     if os.environ.get("VAD_ENGINE") == "pytorch":
         return module
-    # If OpenVINO finds this module, it tells Google Analytics of its import and of every network.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # With this module, OpenVINO reports each import and each network to Google Analytics.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: no import
     try:
         import openvino
     except ImportError:

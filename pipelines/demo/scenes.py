@@ -27,8 +27,8 @@ from .drawing import (
     stroke,
 )
 
-# The last bits of sines, roots and powers in single precision depend on the processor, and frames
-# would, too.
+# In single precision, the last bits of sines and powers depend on the processor; with them, frames
+# would.
 DOUBLE = np.float64
 OVERSAMPLING = 3  # backgrounds are painted larger and shrunk, which smooths their edges
 
@@ -213,8 +213,8 @@ def _paint_car_park(canvas: Floats, camera: Camera) -> None:
     right, down = camera.rays()
     side, up = np.broadcast_arrays(right * 20.5, camera.height_m - down * 20.5)
     _mix(canvas, up > 0, (182, 196, 208), 2 * up)
-    waves = (0.5 * np.sin(side * 0.9, dtype=DOUBLE), 0.3 * np.sin(side * 2.3 + 1, dtype=DOUBLE))
-    crowns = 3.2 + waves[0] + waves[1]
+    crowns = 3.2 + 0.5 * np.sin(side * 0.9, dtype=DOUBLE)
+    crowns += 0.3 * np.sin(side * 2.3 + 1, dtype=DOUBLE)
     leaf = 10 * _grain(side, up, size_m=0.22) + 6 * _grain(side, up, size_m=0.9)
     _mix(canvas, (up > 0) & (up < crowns), (66, 86, 58), leaf)
     _mix(canvas, (up > 0) & (up < 0.9), (86, 108, 70), leaf)
